@@ -1,0 +1,154 @@
+package transform
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Config says how calls are mapped. Paths are names separated by dots, from the top of the call: "properties.value".
+// A name that holds a dot itself cannot be reached.
+type Config struct {
+	// Schema is LaunchDarkly's event schema: 3 writes userKey, 4 writes contextKeys. Required.
+	Schema int
+
+	// Contexts gives, for each context kind, the paths of the fields that can hold its key: the first that holds a
+	// non-empty string or a number is used. Kinds are rendered in the order of their names. For a metric to count an
+	// event, kind and key must equal what the SDK evaluates flags with.
+	// Schema 4 requires at least one kind, and one path for each. Schema 3 ignores it: there the key is userId, else anonymousId.
+	Contexts map[string][]string
+
+	// MetricValue holds the paths of the fields that can hold the metric's value: the first that holds a finite number,
+	// or a string that is one, is used. Empty: events have no metricValue.
+	MetricValue []string
+
+	// IntegrationNames are the names under which a call's integrations object can address us. If it holds several of
+	// them, the one that comes first here decides. Empty: only its All counts.
+	IntegrationNames []string
+
+	// HonorIntegrations filters the calls whose integrations object does not address us. False: the object is ignored.
+	HonorIntegrations bool
+
+	// MaxEventBytes is the length of the longest event, without its comma; one that is longer is rejected. 0: no limit.
+	MaxEventBytes int
+}
+
+// Mapping is a compiled Config. It never changes and may be used by any number of goroutines.
+type Mapping struct {
+	root *node
+
+	// The fields of the mapping table, in its order.
+	typ, batch       *node
+	honor            bool
+	integrationNames []*node // by precedence
+	integrationsAll  *node
+	event            *node
+	keyOpen          string // before the first key
+	keys             []keyRule
+	keyClose         string // after the last key
+	times            []*node
+	metricValue      []*node
+	properties       *node
+
+	inherited     []*node // what a batch hands down to its calls
+	maxEventBytes int
+}
+
+// keyRule renders one user key or context key.
+type keyRule struct {
+	name   string // as rendered: quoted, with a colon
+	fields []*node
+}
+
+// Compile checks cfg and makes a Mapping of it. The error names everything that is wrong, as "field: value: rule".
+func Compile(cfg Config) (*Mapping, error) {
+	var errs []error
+	root := &node{}
+	paths := func(field string, paths []string) (nodes []*node) {
+		for _, path := range paths {
+			names := strings.Split(path, ".")
+			if slices.Contains(names, "") {
+				errs = append(errs, fmt.Errorf("%s: %q: names separated by single dots", field, path))
+				continue
+			}
+			nodes = append(nodes, root.path(names...))
+		}
+		return nodes
+	}
+
+	m := &Mapping{
+		root:          root,
+		typ:           root.path("type"),
+		batch:         root.path("batch"),
+		honor:         cfg.HonorIntegrations,
+		event:         root.path("event"),
+		times:         []*node{root.path("timestamp"), root.path("receivedAt"), root.path("originalTimestamp"), root.path("sentAt")},
+		metricValue:   paths("metric_value", cfg.MetricValue),
+		properties:    root.path("properties"),
+		maxEventBytes: cfg.MaxEventBytes,
+	}
+
+	switch cfg.Schema {
+	case 3:
+		m.keys = []keyRule{{`"userKey":`, []*node{root.path("userId"), root.path("anonymousId")}}}
+	case 4:
+		m.keyOpen, m.keyClose = `"contextKeys":{`, `}`
+		if len(cfg.Contexts) == 0 {
+			errs = append(errs, errors.New("contexts: none: at least one kind with schema 4"))
+		}
+		for _, kind := range slices.Sorted(maps.Keys(cfg.Contexts)) {
+			if !validKind(kind) {
+				errs = append(errs, fmt.Errorf(`contexts: %q: a kind is letters, digits, ".", "_" and "-", and neither "kind" nor "multi"`, kind))
+			}
+			if len(cfg.Contexts[kind]) == 0 {
+				errs = append(errs, fmt.Errorf("contexts: %q: at least one path", kind))
+			}
+			m.keys = append(m.keys, keyRule{`"` + kind + `":`, paths("contexts: "+kind, cfg.Contexts[kind])})
+		}
+	default:
+		errs = append(errs, fmt.Errorf("schema: %d: 3 or 4", cfg.Schema))
+	}
+
+	if cfg.HonorIntegrations {
+		integrations := root.path("integrations")
+		m.integrationsAll = integrations.path("All")
+		for _, name := range [...]string{"ALL", "ALl", "AlL", "aLL", "aLl", "alL", "all"} {
+			integrations.children[name] = m.integrationsAll
+		}
+		for _, name := range cfg.IntegrationNames {
+			if strings.EqualFold(name, "all") {
+				errs = append(errs, fmt.Errorf("integration_names: %q: All stands for every integration", name))
+				continue
+			}
+			m.integrationNames = append(m.integrationNames, integrations.path(name))
+		}
+	}
+	if cfg.MaxEventBytes < 0 {
+		errs = append(errs, fmt.Errorf("max_event_bytes: %d: at least 0", cfg.MaxEventBytes))
+	}
+
+	for _, name := range [...]string{"context", "integrations"} {
+		if n := root.children[name]; n != nil {
+			m.inherited = append(m.inherited, n)
+		}
+	}
+	root.freeze(0)
+	return m, errors.Join(errs...)
+}
+
+// validKind follows LaunchDarkly's rules for context kinds.
+func validKind(kind string) bool {
+	if kind == "" || kind == "kind" || kind == "multi" {
+		return false
+	}
+	for _, c := range []byte(kind) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}

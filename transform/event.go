@@ -1,0 +1,190 @@
+package transform
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+)
+
+// call maps the call whose values are in t.spans, by the rules of the mapping table, in its order: the first rule that
+// the call fails names the reason.
+func (t *Transformer) call(r *record) {
+	dst, reason, detail := t.render(r.dst, r.value, r.timestamp)
+	if reason == None {
+		r.dst = dst
+	}
+	r.add(reason, detail)
+}
+
+// render appends the event and its comma to dst. If the call is no event it says why, and may leave part of one.
+func (t *Transformer) render(dst, b []byte, timestamp int64) (_ []byte, reason Reason, detail string) {
+	m, start := t.m, len(dst)
+
+	if !t.isTrack(t.raw(b, m.typ)) {
+		return dst, NotTrack, ""
+	}
+	if m.honor && !t.addressed(b) {
+		return dst, Integrations, ""
+	}
+
+	name := t.raw(b, m.event)
+	if !isKey(name) {
+		return dst, NoEventName, "event is " + jsonType(name)
+	}
+	dst = append(dst, `{"kind":"custom","key":`...)
+	dst = appendKey(dst, name)
+
+	dst = append(dst, ',')
+	dst = append(dst, m.keyOpen...)
+	keys := 0
+	for i := range m.keys {
+		rule := &m.keys[i]
+		for _, field := range rule.fields {
+			if key := t.raw(b, field); isKey(key) {
+				if keys++; keys > 1 {
+					dst = append(dst, ',')
+				}
+				dst = append(dst, rule.name...)
+				dst = appendKey(dst, key)
+				break
+			}
+		}
+	}
+	if keys == 0 {
+		return dst, NoUserKey, "no configured field is a non-empty string or a number"
+	}
+	dst = append(dst, m.keyClose...)
+
+	ms := timestamp
+	for _, field := range m.times {
+		if at, ok := t.time(t.raw(b, field)); ok {
+			ms = at
+			break
+		}
+	}
+	if ms <= 0 {
+		return dst, NoTimestamp, "neither the call nor the record has a readable time after 1970"
+	}
+	dst = append(dst, `,"creationDate":`...)
+	dst = strconv.AppendInt(dst, ms, 10)
+
+	for _, field := range m.metricValue {
+		if number := t.number(t.raw(b, field)); number != nil {
+			dst = append(dst, `,"metricValue":`...)
+			dst = append(dst, number...)
+			break
+		}
+	}
+
+	properties := t.raw(b, m.properties)
+	dst = append(dst, `,"data":`...)
+	switch {
+	case properties == nil, properties[0] == 'n':
+		dst = append(dst, `{}`...)
+	case properties[0] == '{':
+		dst = append(dst, properties...)
+	default:
+		return dst, PropertiesNotObject, "properties is " + jsonType(properties)
+	}
+	dst = append(dst, '}')
+
+	if size := len(dst) - start; m.maxEventBytes > 0 && size > m.maxEventBytes {
+		return dst, TooLarge, fmt.Sprintf("the event has %d bytes; at most %d", size, m.maxEventBytes)
+	}
+	dst = append(dst, ',')
+	return dst, None, ""
+}
+
+// isTrack says whether raw is the string "track", in any ASCII letter case. Segment asks to accept any casing.
+func (t *Transformer) isTrack(raw []byte) bool {
+	if len(raw) == 0 || raw[0] != '"' {
+		return false
+	}
+	s := t.text(raw)
+	return len(s) == len("track") &&
+		s[0]|0x20 == 't' && s[1]|0x20 == 'r' && s[2]|0x20 == 'a' && s[3]|0x20 == 'c' && s[4]|0x20 == 'k'
+}
+
+// addressed applies the rule of Segment's own code (facade, enabled) to the call's integrations object. A boolean under
+// All, in any letter case, is the default; one of our names overrides it: false drops, anything else sends.
+func (t *Transformer) addressed(b []byte) bool {
+	for _, name := range t.m.integrationNames {
+		if raw := t.raw(b, name); raw != nil {
+			return raw[0] != 'f'
+		}
+	}
+	all := t.raw(b, t.m.integrationsAll)
+	return all == nil || all[0] != 'f'
+}
+
+// isKey says whether raw can be an event name, a user key or a context key: a non-empty string or a number.
+func isKey(raw []byte) bool {
+	return len(raw) > 0 && (raw[0] == '"' && len(raw) > 2 || isNumber(raw[0]))
+}
+
+// appendKey appends a key as a string; the digits of a number are copied as they are.
+func appendKey(dst, raw []byte) []byte {
+	if raw[0] == '"' {
+		return append(dst, raw...)
+	}
+	dst = append(dst, '"')
+	dst = append(dst, raw...)
+	return append(dst, '"')
+}
+
+// number returns the digits of raw if it is a finite number, or a string that holds exactly one; nil if it is neither.
+// The result may be in t.scratch.
+func (t *Transformer) number(raw []byte) []byte {
+	if len(raw) == 0 {
+		return nil
+	}
+	if raw[0] == '"' {
+		raw = t.text(raw)
+		if number(raw, 0) != len(raw) {
+			return nil
+		}
+	} else if !isNumber(raw[0]) {
+		return nil
+	}
+	if !isFinite(raw) {
+		return nil
+	}
+	return raw
+}
+
+// isFinite says whether a JSON number is within the range of a float64, as LaunchDarkly reads it.
+func isFinite(number []byte) bool {
+	if len(number) < 300 && !bytes.ContainsAny(number, "eE") {
+		return true
+	}
+	_, err := strconv.ParseFloat(string(number), 64)
+	return err == nil
+}
+
+// isNumber says whether a value that begins with c is a number.
+func isNumber(c byte) bool { return isDigit(c) || c == '-' }
+
+// jsonType names the type of the value that raw begins with, for details. It tells nothing of the value but whether a
+// string is empty.
+func jsonType(raw []byte) string {
+	if len(raw) == 0 {
+		return "absent"
+	}
+	switch raw[0] {
+	case '{':
+		return "an object"
+	case '[':
+		return "an array"
+	case '"':
+		if len(raw) == 2 {
+			return "an empty string"
+		}
+		return "a string"
+	case 't', 'f':
+		return "a boolean"
+	case 'n':
+		return "null"
+	default:
+		return "a number"
+	}
+}

@@ -1,0 +1,202 @@
+package transform
+
+// The times that a call can hold, as they are met in practice:
+//
+//   - RFC 3339, with T or a space, seconds with any number of fraction digits or none at all, or without seconds; the
+//     offset as Z, +07:00, +0700, or none, which is UTC
+//   - a date alone: midnight UTC
+//   - a JSON number, or a string of digits: see epochMs
+//
+// Everything else is unreadable. So is what lies before 1970, as do the zero times of Go and .NET.
+
+// time returns the Unix milliseconds that a field of a call stands for; fractions of one are cut off. It is false for a
+// field that is absent or unreadable.
+func (t *Transformer) time(raw []byte) (ms int64, ok bool) {
+	switch {
+	case len(raw) == 0:
+		return 0, false
+	case raw[0] == '"':
+		s := t.text(raw)
+		if ms, ok = dateMs(s); !ok && len(s) > 0 && digits(s, 0) == len(s) {
+			ms, ok = epochMs(s)
+		}
+	case isNumber(raw[0]):
+		ms, ok = epochMs(raw)
+	}
+	return ms, ok && ms > 0
+}
+
+// msFrom is the first number that counts as milliseconds; smaller ones are seconds. The rule and the figure, a year of
+// 365.25 days, are Segment's (new-date).
+const msFrom = 31_557_600_000
+
+// maxMs is the latest time that ECMAScript, and so Segment's own code, can represent.
+const maxMs = 8_640_000_000_000_000
+
+// epochMs reads a JSON number, or digits alone, as Unix time in seconds or milliseconds.
+func epochMs(s []byte) (ms int64, ok bool) {
+	// n becomes the number times 1,000, without its fraction. It is collected as n * 10^exp, from 19 digits at most: the
+	// largest number that is allowed has no more, so what is left out is either a fraction or part of a larger number.
+	var n uint64
+	exp, fraction := 3, false
+	for i, c := range s {
+		switch {
+		case isDigit(c):
+			if n < 1e18 {
+				n = n*10 + uint64(c-'0')
+				if fraction {
+					exp--
+				}
+			} else if !fraction {
+				exp++
+			}
+		case c == '.':
+			fraction = true
+		case c == '-':
+			return 0, false
+		default: // e or E
+			exp += exponent(s[i+1:])
+			return scale(n, exp)
+		}
+	}
+	return scale(n, exp)
+}
+
+// scale returns n * 10^exp / 1,000 if that is milliseconds, and n * 10^exp if n is thousandths of a second.
+func scale(n uint64, exp int) (ms int64, ok bool) {
+	for ; exp > 0 && n > 0; exp-- {
+		if n > maxMs*1000/10 {
+			return 0, false
+		}
+		n *= 10
+	}
+	for ; exp < 0 && n > 0; exp++ {
+		n /= 10
+	}
+	if n >= msFrom*1000 {
+		n /= 1000
+	}
+	return int64(n), n <= maxMs
+}
+
+// exponent reads the exponent of a JSON number; one that is too large for any time is cut short.
+func exponent(s []byte) int {
+	n, negative := 0, false
+	for _, c := range s {
+		switch {
+		case c == '-':
+			negative = true
+		case c == '+':
+		case n < 1_000_000:
+			n = n*10 + int(c-'0')
+		}
+	}
+	if negative {
+		return -n
+	}
+	return n
+}
+
+// dateMs reads a date, with or without a time of day. Leap seconds (:60) and 24:00 are not read.
+func dateMs(s []byte) (ms int64, ok bool) {
+	if len(s) < 10 || s[4] != '-' || s[7] != '-' {
+		return 0, false
+	}
+	century, year, month, day := two(s), two(s[2:]), two(s[5:]), two(s[8:])
+	if century < 0 || year < 0 {
+		return 0, false
+	}
+	year += 100 * century
+	if month < 1 || month > 12 || day < 1 || day > daysIn(year, month) {
+		return 0, false
+	}
+	ms = int64(daysSince1970(year, month, day)) * 86_400_000
+	if s = s[10:]; len(s) == 0 {
+		return ms, true
+	}
+
+	if len(s) < 6 || s[0]|0x20 != 't' && s[0] != ' ' || s[3] != ':' {
+		return 0, false
+	}
+	hour, minute := two(s[1:]), two(s[4:])
+	if hour < 0 || hour > 23 || minute < 0 || minute > 59 {
+		return 0, false
+	}
+	ms += int64(hour*60+minute) * 60_000
+	if s = s[6:]; len(s) >= 3 && s[0] == ':' {
+		second := two(s[1:])
+		if second < 0 || second > 59 {
+			return 0, false
+		}
+		ms += int64(second) * 1000
+		if s = s[3:]; len(s) > 0 && s[0] == '.' {
+			end := digits(s, 1)
+			if end < 0 {
+				return 0, false
+			}
+			for i, unit := 1, int64(100); i < end && unit > 0; i, unit = i+1, unit/10 {
+				ms += int64(s[i]-'0') * unit
+			}
+			s = s[end:]
+		}
+	}
+
+	offset, ok := offsetMinutes(s)
+	return ms - int64(offset)*60_000, ok
+}
+
+// offsetMinutes reads what follows the time of day.
+func offsetMinutes(s []byte) (minutes int, ok bool) {
+	switch {
+	case len(s) == 0, len(s) == 1 && s[0]|0x20 == 'z':
+		return 0, true
+	case len(s) == 6 && s[3] == ':':
+		minutes = two(s[4:])
+	case len(s) == 5:
+		minutes = two(s[3:])
+	default:
+		return 0, false
+	}
+	hours := two(s[1:])
+	if hours < 0 || hours > 23 || minutes < 0 || minutes > 59 {
+		return 0, false
+	}
+	minutes += hours * 60
+	if s[0] == '-' {
+		return -minutes, true
+	}
+	return minutes, s[0] == '+'
+}
+
+// two reads two digits; it returns -1 if they are not.
+func two(s []byte) int {
+	if !isDigit(s[0]) || !isDigit(s[1]) {
+		return -1
+	}
+	return int(s[0]-'0')*10 + int(s[1]-'0')
+}
+
+func daysIn(year, month int) int {
+	switch month {
+	case 4, 6, 9, 11:
+		return 30
+	case 2:
+		if year%4 == 0 && (year%100 != 0 || year%400 == 0) {
+			return 29
+		}
+		return 28
+	default:
+		return 31
+	}
+}
+
+// daysSince1970 counts in years that begin in March, so that the leap day is their last.
+func daysSince1970(year, month, day int) int {
+	month -= 3
+	if month < 0 {
+		month += 12
+		year--
+	}
+	// (153*month+2)/5 is the number of days before that month; 719,468 days lie between 0000-03-01 and 1970-01-01.
+	return 365*year + year/4 - year/100 + year/400 + (153*month+2)/5 + day - 1 - 719_468
+}
