@@ -1,0 +1,80 @@
+package sink
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// verdict is what an answer means for a part, and so what becomes of it.
+type verdict uint8
+
+const (
+	accepted verdict = iota // delivered
+	later                   // for the time being: the same request again, after a backoff
+	refused                 // something in the body: split, or set a single event aside
+	tooLarge                // as refused, but the same body again would be a waste
+	denied                  // we are refused, not the body: halt
+)
+
+// judge returns what a status code means. Sources: LaunchDarkly's page on
+// importing metric events and the behaviour of its own SDKs; where those are
+// silent, RFC 9110.
+func judge(status int) verdict {
+	switch {
+	case status >= 200 && status < 300:
+		return accepted
+	case status >= 300 && status < 400: // a misconfigured address; following it would post elsewhere
+		return denied
+	case status == http.StatusUnauthorized, status == http.StatusForbidden,
+		status == http.StatusNotFound, status == http.StatusNotAcceptable:
+		return denied
+	case status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= 500, status < 200:
+		return later
+	case status == http.StatusRequestEntityTooLarge:
+		return tooLarge
+	default: // 400, 422 and unknown refusals
+		return refused
+	}
+}
+
+// answer is what came of one attempt.
+type answer struct {
+	verdict    verdict
+	status     int           // 0 if there was none
+	excerpt    string        // start of the answer's body, or what went wrong
+	retryAfter time.Duration // 0 if LaunchDarkly did not say
+}
+
+func (a answer) String() string {
+	if a.status == 0 {
+		return a.excerpt
+	}
+	return fmt.Sprintf("%d %s: %s", a.status, http.StatusText(a.status), a.excerpt)
+}
+
+// code is the answer as a metric label.
+func (a answer) code() string {
+	if a.status == 0 {
+		return codeError
+	}
+	return strconv.Itoa(a.status)
+}
+
+// longestRetryAfter caps Retry-After, so that a damaged date cannot stop us for
+// ever.
+const longestRetryAfter = time.Hour
+
+// retryAfter reads a Retry-After header in both of its forms, seconds and date
+// (RFC 9110, section 10.2.3). It returns 0 if there is none that can be read.
+func retryAfter(header http.Header, now time.Time) time.Duration {
+	value := header.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
+		return min(time.Duration(seconds)*time.Second, longestRetryAfter)
+	}
+	if date, err := http.ParseTime(value); err == nil {
+		return min(max(date.Sub(now), 0), longestRetryAfter)
+	}
+	return 0
+}

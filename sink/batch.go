@@ -1,0 +1,142 @@
+package sink
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Source is the part of a payload ID that is common to one partition's batches.
+type Source struct {
+	Group     string   // consumer group: a new group is a deliberate replay, with new IDs
+	Topic     string   // topic
+	TopicID   [16]byte // incarnation of the topic; zero where brokers have none
+	Partition int32    // partition
+}
+
+// Batch is a contiguous range of one partition's log, [First, Next), rendered as
+// one request body. It never changes.
+type Batch struct {
+	Source      Source
+	LeaderEpoch int32 // of the first record; -1 if unknown
+	First, Next int64 // offsets: the first one covered, and the first one not covered
+	Events      int   // events in the body
+	Records     int   // records that those events came from
+	Oldest      time.Time
+
+	offsets []int64 // per event, the offset of its record
+	whole   part
+}
+
+// Offset returns the offset of the record that an event came from.
+func (b *Batch) Offset(event int) int64 { return b.offsets[event] }
+
+// EventInRecord says which of its record's events an event is, from 0 on.
+func (b *Batch) EventInRecord(event int) int {
+	n := 0
+	for event-n > 0 && b.offsets[event-n-1] == b.offsets[event] {
+		n++
+	}
+	return n
+}
+
+// Bytes returns what the batch takes of a [Budget] while it waits.
+func (b *Batch) Bytes() int { return len(b.whole.body) + 8*len(b.offsets) }
+
+// part is a range of a batch's events as it is posted: all of them, or one half
+// of a part that LaunchDarkly refused.
+type part struct {
+	low, high  int      // events [low, high) of the batch
+	body       []byte   // as sent: compressed if compressed is set
+	compressed bool     //
+	size       int      // bytes of the body before compression
+	sum        [32]byte // SHA-256 of the body before compression
+}
+
+// newPart renders a part. It keeps raw unless it compresses.
+func newPart(low, high int, raw []byte, compress bool) part {
+	p := part{low: low, high: high, body: raw, size: len(raw), sum: sha256.Sum256(raw), compressed: compress}
+	if compress {
+		p.body = deflate(raw)
+	}
+	return p
+}
+
+// raw returns the body before compression.
+func (p *part) raw() ([]byte, error) {
+	if !p.compressed {
+		return p.body, nil
+	}
+	return inflate(p.body, p.size)
+}
+
+// split halves a part by event index, so that the same part always splits in the
+// same way. The part must hold more than one event.
+func (p *part) split() (left, right part, err error) {
+	raw, err := p.raw()
+	if err != nil {
+		return part{}, part{}, err
+	}
+	middle := (p.low + p.high) / 2
+	at := eventEnd(raw, middle-p.low) // the comma between the halves
+	l := bytes.Clone(raw[:at+1])
+	l[at] = ']'
+	r := bytes.Clone(raw[at:])
+	r[0] = '['
+	return newPart(p.low, middle, l, p.compressed), newPart(middle, p.high, r, p.compressed), nil
+}
+
+// eventEnd returns the index just past the n-th event (from 1 on) of a JSON array
+// of objects.
+func eventEnd(array []byte, n int) int {
+	depth, quoted := 0, false
+	for i := 0; i < len(array); i++ {
+		switch c := array[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			depth++
+		case c == '}' || c == ']':
+			depth--
+			if depth == 1 {
+				if n--; n == 0 {
+					return i + 1
+				}
+			}
+		}
+	}
+	panic("sink: a body holds fewer events than were counted")
+}
+
+// namespace is the UUIDv5 namespace of our payload IDs. It must never change:
+// a replay over an upgrade forms the same IDs.
+var namespace = uuid.MustParse("7d1f3b52-6f0c-5a55-9d0e-3c1b6a0f2e84")
+
+// payloadID returns the ID under which a part of the batch is posted to destination.
+// Every field is of fixed length or preceded by its length, so that no two
+// different inputs read the same.
+func (b *Batch) payloadID(p *part, destination string) string {
+	name := make([]byte, 0, 256)
+	text := func(s string) {
+		name = binary.AppendUvarint(name, uint64(len(s)))
+		name = append(name, s...)
+	}
+	text(b.Source.Group)
+	text(b.Source.Topic)
+	name = append(name, b.Source.TopicID[:]...)
+	name = binary.BigEndian.AppendUint32(name, uint32(b.Source.Partition))
+	name = binary.BigEndian.AppendUint32(name, uint32(b.LeaderEpoch))
+	name = binary.BigEndian.AppendUint64(name, uint64(b.First))
+	name = binary.BigEndian.AppendUint64(name, uint64(b.Next))
+	text(destination)
+	name = binary.BigEndian.AppendUint64(name, uint64(p.low))
+	name = binary.BigEndian.AppendUint64(name, uint64(p.high))
+	name = append(name, p.sum[:]...)
+	return uuid.NewSHA1(namespace, name).String()
+}

@@ -1,0 +1,106 @@
+package sink
+
+import (
+	"sync"
+	"time"
+)
+
+// Buffer collects the events of one partition until they are sealed. It belongs
+// to one goroutine. The zero Buffer is not usable; see [NewBuffer].
+//
+// Rendering in place goes like this:
+//
+//	body := render(buffer.Bytes(), record)      // appends events, each followed by a comma
+//	if events > 0 && !buffer.Fits(len(body), events) {
+//		// seal what was there before, carry body[len(buffer.Bytes()):] over
+//	}
+//	buffer.Extend(body, events, record.Offset)
+type Buffer struct {
+	maxEvents, maxBytes int
+
+	body    []byte // '[', then events, each followed by a comma
+	offsets []int64
+	records int
+	oldest  time.Time
+}
+
+// NewBuffer returns a buffer whose batches hold at most maxEvents events and
+// maxBytes bytes. Only a single record that brings more by itself exceeds them.
+func NewBuffer(maxEvents, maxBytes int) *Buffer {
+	return &Buffer{maxEvents: maxEvents, maxBytes: maxBytes}
+}
+
+// bodies are raw bodies for reuse, so that a partition without events holds none.
+var bodies = sync.Pool{New: func() any { b := make([]byte, 0, 64<<10); return &b }}
+
+// keepBody is the capacity beyond which a raw body is not kept for reuse.
+const keepBody = 4 << 20
+
+// Bytes returns what the next events are to be appended to.
+func (b *Buffer) Bytes() []byte {
+	if b.body == nil {
+		b.body = append((*bodies.Get().(*[]byte))[:0], '[')
+	}
+	return b.body
+}
+
+// Len returns the bytes held.
+func (b *Buffer) Len() int { return len(b.body) }
+
+// Events returns the events held.
+func (b *Buffer) Events() int { return len(b.offsets) }
+
+// Fits says whether the buffer may grow to length bytes by so many events more.
+// The last comma becomes the closing bracket, so length is the body's exactly.
+func (b *Buffer) Fits(length, events int) bool {
+	return len(b.offsets)+events <= b.maxEvents && length <= b.maxBytes
+}
+
+// Full says whether no further event fits.
+func (b *Buffer) Full() bool { return len(b.offsets) >= b.maxEvents || len(b.body) >= b.maxBytes }
+
+// Extend takes over body, which is [Buffer.Bytes] plus the events of the record
+// at offset. timestamp is the record's.
+func (b *Buffer) Extend(body []byte, events int, offset int64, timestamp time.Time) {
+	b.body = body
+	if events == 0 {
+		return
+	}
+	for range events {
+		b.offsets = append(b.offsets, offset)
+	}
+	b.records++
+	if b.oldest.IsZero() || timestamp.Before(b.oldest) {
+		b.oldest = timestamp
+	}
+}
+
+// Seal closes the buffer for ever as a batch of the given range, compressed or
+// not, and leaves the buffer empty. It returns nil if the buffer holds no event.
+func (b *Buffer) Seal(source Source, leaderEpoch int32, first, next int64, compress bool) *Batch {
+	if len(b.offsets) == 0 {
+		b.Reset()
+		return nil
+	}
+	raw := b.body
+	raw[len(raw)-1] = ']'
+	if !compress {
+		raw = append([]byte(nil), raw...)
+	}
+	batch := &Batch{
+		Source: source, LeaderEpoch: leaderEpoch, First: first, Next: next,
+		Events: len(b.offsets), Records: b.records, Oldest: b.oldest,
+		offsets: append([]int64(nil), b.offsets...),
+		whole:   newPart(0, len(b.offsets), raw, compress),
+	}
+	b.Reset()
+	return batch
+}
+
+// Reset empties the buffer.
+func (b *Buffer) Reset() {
+	if body := b.body; body != nil && cap(body) <= keepBody {
+		bodies.Put(&body)
+	}
+	*b = Buffer{maxEvents: b.maxEvents, maxBytes: b.maxBytes, offsets: b.offsets[:0]}
+}

@@ -1,0 +1,83 @@
+package sink
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Endpoint names the door of LaunchDarkly that takes the events.
+type Endpoint string
+
+const (
+	// ClientSide is POST /events/bulk/{client-side ID}, schema 3 or 4, without a credential.
+	ClientSide Endpoint = "client_side"
+	// MetricImport is POST /v2/event-data-import/{project}/{environment}, schema 4,
+	// with an access token that may importEventData.
+	MetricImport Endpoint = "metric_import"
+)
+
+// Config configures a [Client]. All fields without a stated default are required.
+type Config struct {
+	EventsURL string   // scheme and host, no trailing slash
+	Endpoint  Endpoint // which of the fields below apply
+
+	ClientSideID string // client_side
+
+	ProjectKey     string                 // metric_import
+	EnvironmentKey string                 // metric_import
+	AccessToken    func() (string, error) // metric_import; asked for each request, so that it may rotate
+
+	Schema  int    // event schema, 3 or 4; metric_import takes only 4
+	Version string // of this program, for User-Agent
+
+	MaxBytes    int           // a batch of one record whose body is longer is posted in parts
+	MaxInFlight int           // requests at once; at least 1
+	Timeout     time.Duration // of one attempt, from dialing to the end of the answer
+	BackoffMin  time.Duration // upper bound of the first wait
+	BackoffMax  time.Duration // upper bound of every wait
+
+	Transport http.RoundTripper // nil: a transport made for this job
+	Metrics   *Metrics          // nil: metrics that nobody reads
+	Log       *zap.Logger       // nil: silent
+}
+
+// url returns the address that requests are posted to, which is also the
+// destination that goes into payload IDs.
+func (c *Config) url() (string, error) {
+	u, err := url.Parse(c.EventsURL)
+	if err != nil {
+		return "", fmt.Errorf("events URL: %w", err)
+	}
+	switch {
+	case u.Scheme != "http" && u.Scheme != "https", u.Host == "", u.Path != "":
+		return "", fmt.Errorf("events URL %q: must be a scheme and a host, such as https://events.launchdarkly.com", c.EventsURL)
+	case c.Endpoint == ClientSide && c.ClientSideID == "":
+		return "", errors.New("endpoint client_side needs a client-side ID")
+	case c.Endpoint == ClientSide:
+		return u.JoinPath("events", "bulk", url.PathEscape(c.ClientSideID)).String(), nil
+	case c.Endpoint != MetricImport:
+		return "", fmt.Errorf("unknown endpoint %q", c.Endpoint)
+	case c.ProjectKey == "" || c.EnvironmentKey == "" || c.AccessToken == nil:
+		return "", errors.New("endpoint metric_import needs a project key, an environment key and an access token")
+	case c.Schema != 4:
+		return "", fmt.Errorf("endpoint metric_import takes event schema 4, not %d", c.Schema)
+	default:
+		return u.JoinPath("v2", "event-data-import", url.PathEscape(c.ProjectKey), url.PathEscape(c.EnvironmentKey)).String(), nil
+	}
+}
+
+// newTransport returns a transport that keeps a connection for each request in
+// flight and notices dead ones.
+func newTransport(maxInFlight int) *http.Transport {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConns = maxInFlight
+	t.MaxIdleConnsPerHost = maxInFlight
+	t.ForceAttemptHTTP2 = true
+	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second}
+	return t
+}

@@ -1,0 +1,32 @@
+// Package sink delivers LaunchDarkly custom events: it collects them in a
+// [Buffer], seals the buffer into a [Batch], and posts batches with a [Client].
+// It knows neither Kafka nor Segment.
+//
+// What the package guarantees:
+//
+//  1. A [Batch] never changes after [Buffer.Seal]: its range, its body and its
+//     payload ID are fixed.
+//  2. The payload ID is a function of what is posted: the same range of the same
+//     log rendered to the same body has the same ID wherever and whenever it is
+//     formed, and two different bodies never share one.
+//  3. Every attempt for the same body sends the same bytes under the same payload
+//     ID, so that LaunchDarkly counts it once however often it is sent.
+//  4. A batch is reported delivered only after LaunchDarkly answered 2xx, readable
+//     to the end, for every event of it, or after the refusal of a single event
+//     was taken over by the caller (see [Client.Deliver]). No redirect is followed
+//     and none counts as delivered.
+//  5. Nothing is dropped: what may succeed later is retried for ever, with capped
+//     exponential backoff and full jitter, or when Retry-After says so.
+//  6. A batch that is being retried holds no place among the requests in flight,
+//     so it delays no other. When the destination as a whole fails, requests are
+//     lowered to single probes until one succeeds.
+//  7. All bodies together stay within a [Budget].
+//
+// What it does not guarantee: the order of delivery, and that LaunchDarkly's
+// window of deduplication (not published) is longer than an outage of ours.
+// Should LaunchDarkly refuse a whole batch, take its parts, and after a crash in
+// between take the whole, the events of the parts count twice.
+//
+// Goroutines: a [Client] runs one goroutine per request in flight and owns a few
+// timers; [Client.Close] ends them all.
+package sink
