@@ -1,0 +1,63 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+)
+
+const envPrefix = "S2LD_"
+
+// A field is one key of the configuration, or a section of keys, with what its tags say.
+type field struct {
+	path    string // kafka.sasl.username
+	doc     string
+	section bool
+
+	def, example   string
+	enum           []string
+	rule, min, max string
+	required       bool
+	secret         bool // its value is never shown
+	v              reflect.Value
+}
+
+// env returns the name of the variable that sets the key.
+func (f field) env() string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(f.path, ".", "_"))
+}
+
+// fields returns the sections and keys of c in the order of the structs, each section before its keys.
+func fields(c *Config) []field { return appendFields(nil, "", reflect.ValueOf(c).Elem()) }
+
+func appendFields(all []field, prefix string, v reflect.Value) []field {
+	for i := range v.NumField() {
+		tag := v.Type().Field(i).Tag
+		name, option, _ := strings.Cut(tag.Get("yaml"), ",")
+		if name == "" {
+			continue // not a key
+		}
+		f := field{
+			path: prefix + name, doc: tag.Get("doc"), def: tag.Get("default"), example: tag.Get("example"),
+			rule: tag.Get("rule"), min: tag.Get("min"), max: tag.Get("max"), required: option == "required", v: v.Field(i),
+		}
+		if enum := tag.Get("enum"); enum != "" {
+			f.enum = strings.Split(enum, "|")
+		}
+		secret, isSecret := f.v.Addr().Interface().(*Secret)
+		switch {
+		case isSecret:
+			f.secret, f.v = true, reflect.ValueOf(&secret.Value).Elem()
+			file := field{
+				path: f.path + "_file", rule: "file", v: reflect.ValueOf(&secret.File).Elem(),
+				doc: "File that holds " + name + ", in its place.",
+			}
+			all = append(all, f, file)
+		case f.v.Kind() == reflect.Struct:
+			f.section = true
+			all = appendFields(append(all, f), f.path+".", f.v)
+		default:
+			all = append(all, f)
+		}
+	}
+	return all
+}

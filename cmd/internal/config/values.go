@@ -1,0 +1,170 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+var (
+	errList     = errors.New("must be a list")
+	errContexts = errors.New("must be a mapping of context kinds to lists of fields")
+)
+
+// setText sets v from s, which is written as in the environment: a list with commas, contexts as
+// "user=userId,anonymousId;account=groupId". Both may also be written as in JSON.
+func setText(v reflect.Value, s string) error {
+	s = strings.TrimSpace(s)
+	var err error
+	switch p := v.Addr().Interface().(type) {
+	case *string:
+		*p = s
+	case *bool:
+		if s != "true" && s != "false" {
+			return errors.New("must be true or false")
+		}
+		*p = s == "true"
+	case *int:
+		if *p, err = strconv.Atoi(s); err != nil {
+			return errors.New("must be a whole number")
+		}
+	case *Bytes:
+		*p, err = parseBytes(s)
+	case *time.Duration:
+		if *p, err = time.ParseDuration(s); err != nil {
+			return errors.New("must be a duration such as 500ms, 10s or 1m30s")
+		}
+	case *[]string:
+		if strings.HasPrefix(s, "[") {
+			return setFlow(v, s, errList)
+		}
+		*p = splitList(s)
+	case *map[string][]string:
+		if strings.HasPrefix(s, "{") {
+			return setFlow(v, s, errContexts)
+		}
+		*p = map[string][]string{}
+		for _, part := range strings.Split(s, ";") {
+			if part = strings.TrimSpace(part); part == "" {
+				continue
+			}
+			kind, list, ok := strings.Cut(part, "=")
+			if !ok {
+				return errors.New("must be written as kind=field,field;kind=field")
+			}
+			(*p)[strings.TrimSpace(kind)] = splitList(list)
+		}
+	default:
+		panic(fmt.Sprintf("config: no parser for %T", p))
+	}
+	return err
+}
+
+func splitList(s string) []string {
+	if strings.TrimSpace(s) == "" {
+		return nil
+	}
+	list := strings.Split(s, ",")
+	for i := range list {
+		list[i] = strings.TrimSpace(list[i])
+	}
+	return list
+}
+
+// setFlow sets v from a list or mapping in JSON, of which YAML's flow style is a superset.
+func setFlow(v reflect.Value, s string, wrong error) error {
+	var doc yaml.Node
+	if yaml.Unmarshal([]byte(s), &doc) != nil {
+		return wrong
+	}
+	return setNode(v, doc.Content[0])
+}
+
+// setNode sets v from a node of the file. A text stands for itself, digit for digit, whatever YAML takes it for.
+func setNode(v reflect.Value, n *yaml.Node) error {
+	n = resolve(n)
+	if n.Kind == yaml.ScalarNode {
+		return setText(v, n.Value)
+	}
+	switch p := v.Addr().Interface().(type) {
+	case *[]string:
+		list, ok := stringList(n)
+		if !ok {
+			return errList
+		}
+		*p = list
+	case *map[string][]string:
+		if n.Kind != yaml.MappingNode {
+			return errContexts
+		}
+		*p = map[string][]string{}
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			list, ok := stringList(resolve(n.Content[i+1]))
+			if !ok {
+				return errContexts
+			}
+			(*p)[n.Content[i].Value] = list
+		}
+	default:
+		return errors.New("must be a single value")
+	}
+	return nil
+}
+
+func stringList(n *yaml.Node) ([]string, bool) {
+	if n.Kind == yaml.ScalarNode {
+		return splitList(n.Value), true
+	}
+	list := make([]string, len(n.Content))
+	for i, e := range n.Content {
+		if e = resolve(e); e.Kind != yaml.ScalarNode {
+			return nil, false
+		}
+		list[i] = e.Value
+	}
+	return list, n.Kind == yaml.SequenceNode
+}
+
+func resolve(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
+}
+
+// text writes v as the environment does: the inverse of setText.
+func text(v reflect.Value) string {
+	switch x := v.Interface().(type) {
+	case time.Duration:
+		return durationText(x)
+	case []string:
+		return strings.Join(x, ",")
+	case map[string][]string:
+		var parts []string
+		for _, kind := range slices.Sorted(maps.Keys(x)) {
+			parts = append(parts, kind+"="+strings.Join(x[kind], ","))
+		}
+		return strings.Join(parts, ";")
+	default:
+		return fmt.Sprint(x)
+	}
+}
+
+// durationText is d.String() without the zero units after the last that counts: 1m, not 1m0s.
+func durationText(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
