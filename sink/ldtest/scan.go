@@ -1,0 +1,140 @@
+package ldtest
+
+import (
+	"bytes"
+	"encoding/json"
+	"iter"
+)
+
+// Events yields the events of a request body, a JSON array, byte for byte. The
+// body must be valid JSON.
+func Events(body []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for rest := enter(body, '['); len(rest) > 0; {
+			n := valueLen(rest)
+			if !yield(rest[:n:n]) {
+				return
+			}
+			rest = next(rest[n:])
+		}
+	}
+}
+
+// members yields the names and values of a JSON object, repeated names
+// included. The object must be valid JSON.
+func members(object []byte) iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		for rest := enter(object, '{'); len(rest) > 0; {
+			n := valueLen(rest)
+			name, _ := text(rest[:n])
+			rest = skipSpace(rest[n:])[1:] // the colon
+			rest = skipSpace(rest)
+			n = valueLen(rest)
+			if !yield(name, rest[:n:n]) {
+				return
+			}
+			rest = next(rest[n:])
+		}
+	}
+}
+
+// DataField returns a Config.Identity that names an event by a field of its
+// data: the text of a string, any other value as it is written, "" if absent.
+func DataField(name string) func(event []byte) string {
+	return func(event []byte) string {
+		value := member(member(event, "data"), name)
+		if s, ok := text(value); ok {
+			return s
+		}
+		return string(value)
+	}
+}
+
+// Containing returns a predicate for [Server.Poison]: events that hold substr.
+func Containing(substr string) func(event []byte) bool {
+	return func(event []byte) bool { return bytes.Contains(event, []byte(substr)) }
+}
+
+// member returns the value of an object's last member of that name, nil if there
+// is none or object is not an object.
+func member(object []byte, name string) (value []byte) {
+	for n, v := range members(object) {
+		if n == name {
+			value = v
+		}
+	}
+	return value
+}
+
+// text decodes a JSON string; false if value is none.
+func text(value []byte) (string, bool) {
+	if len(value) < 2 || value[0] != '"' {
+		return "", false
+	}
+	if inner := value[1 : len(value)-1]; bytes.IndexByte(inner, '\\') < 0 {
+		return string(inner), true
+	}
+	var s string
+	err := json.Unmarshal(value, &s)
+	return s, err == nil
+}
+
+// enter returns what follows the opening bracket; empty if there is nothing
+// inside, or if b opens with something else.
+func enter(b []byte, open byte) []byte {
+	b = skipSpace(b)
+	if len(b) == 0 || b[0] != open {
+		return nil
+	}
+	b = skipSpace(b[1:])
+	if b[0] == ']' || b[0] == '}' {
+		return nil
+	}
+	return b
+}
+
+// next returns what follows the comma after a value; empty at the closing
+// bracket.
+func next(b []byte) []byte {
+	b = skipSpace(b)
+	if b[0] != ',' {
+		return nil
+	}
+	return skipSpace(b[1:])
+}
+
+func skipSpace(b []byte) []byte { return bytes.TrimLeft(b, " \t\r\n") }
+
+// valueLen returns the length of the valid JSON value that b starts with.
+func valueLen(b []byte) int {
+	switch b[0] {
+	case '"':
+		for i := 1; ; i++ {
+			switch b[i] {
+			case '\\':
+				i++
+			case '"':
+				return i + 1
+			}
+		}
+	case '{', '[':
+		depth := 0
+		for i := 0; ; i++ {
+			switch b[i] {
+			case '"':
+				i += valueLen(b[i:]) - 1
+			case '{', '[':
+				depth++
+			case '}', ']':
+				if depth--; depth == 0 {
+					return i + 1
+				}
+			}
+		}
+	default: // a number or a literal
+		if n := bytes.IndexAny(b, ",]} \t\r\n"); n >= 0 {
+			return n
+		}
+		return len(b)
+	}
+}
