@@ -1,0 +1,35 @@
+//go:build unix
+
+package kafkatest
+
+import (
+	_ "embed"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+//go:embed pom.xml
+var pom string
+
+// apacheVersion is the version of Apache Kafka that fetch.sh brings.
+var apacheVersion = regexp.MustCompile(`<kafka.version>(.*)</kafka.version>`).FindStringSubmatch(pom)[1]
+
+// classPath names Kafka's jars, in the directory where fetch.sh puts them.
+func classPath() (string, error) {
+	libs := os.Getenv("KAFKA_LIBS")
+	if libs == "" {
+		cache := os.Getenv("XDG_CACHE_HOME")
+		if cache == "" {
+			cache = filepath.Join(os.Getenv("HOME"), ".cache")
+		}
+		libs = filepath.Join(cache, "segment-to-launchdarkly", "kafka-"+apacheVersion)
+	}
+	jars, _ := filepath.Glob(filepath.Join(libs, "*.jar"))
+	if len(jars) == 0 {
+		return "", fmt.Errorf("no Apache Kafka %s in %s: run make kafka", apacheVersion, libs)
+	}
+	return strings.Join(jars, string(os.PathListSeparator)), nil
+}

@@ -1,0 +1,181 @@
+//go:build unix
+
+package kafkatest
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+//go:embed apache_log4j2.xml
+var log4j2 []byte
+
+// node is one Java process of a cluster, and what it needs to be started again.
+type node struct {
+	id        int
+	dir       string
+	classPath string
+	addrs     map[Listener]string
+
+	mu     sync.Mutex    // guards the fields below
+	proc   *os.Process   // nil: not started, or ended by us
+	exited chan struct{} // closed when proc has ended
+	paused bool
+}
+
+func (n *node) configPath() string { return filepath.Join(n.dir, "server.properties") }
+func (n *node) logPath() string    { return filepath.Join(n.dir, "server.log") }
+
+// java is a command of Kafka's. A short-lived JVM with a small heap starts fastest with the first compiler only
+// and the simplest collector.
+func (n *node) java(ctx context.Context, args ...string) *exec.Cmd {
+	args = append([]string{
+		"-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+		"-Dlog4j2.configurationFile=" + filepath.Join(n.dir, "log4j2.xml"),
+		"-cp", n.classPath,
+	}, args...)
+	cmd := exec.CommandContext(ctx, "java", args...)
+	cmd.SysProcAttr = dieWithParent
+	return cmd
+}
+
+// format writes the node's configuration and makes its data directory.
+func (n *node) format(ctx context.Context, clusterID string, properties map[string]string) error {
+	var b strings.Builder
+	for _, k := range slices.Sorted(maps.Keys(properties)) {
+		fmt.Fprintf(&b, "%s=%s\n", k, properties[k])
+	}
+	err := errors.Join(
+		os.MkdirAll(n.dir, 0o755),
+		os.WriteFile(n.configPath(), []byte(b.String()), 0o644),
+		os.WriteFile(filepath.Join(n.dir, "log4j2.xml"), log4j2, 0o644),
+	)
+	if err != nil {
+		return err
+	}
+	out, err := n.java(ctx, "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", n.configPath()).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("format node %d: %w\n%s", n.id, err, out)
+	}
+	return nil
+}
+
+// start runs the node on its directory. It does nothing if the node runs.
+func (n *node) start() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.running() {
+		return nil
+	}
+	log, err := os.OpenFile(n.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("start node %d: %w", n.id, err)
+	}
+	defer log.Close()
+	cmd := n.java(context.Background(), "kafka.Kafka", n.configPath())
+	cmd.Stdout, cmd.Stderr = log, log
+
+	started, exited := make(chan error), make(chan struct{})
+	go func() {
+		defer close(exited)
+		// The thread must outlive the process, see dieWithParent; only a locked thread is sure to.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // how it ended is in its log
+		}
+	}()
+	if err := <-started; err != nil {
+		return fmt.Errorf("start node %d: %w", n.id, err)
+	}
+	n.proc, n.exited, n.paused = cmd.Process, exited, false
+	return nil
+}
+
+// pause sends SIGSTOP or SIGCONT. It does nothing if the node does not run.
+func (n *node) pause(s syscall.Signal) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.running() {
+		return nil
+	}
+	n.paused = s == syscall.SIGSTOP
+	if err := n.proc.Signal(s); err != nil {
+		return fmt.Errorf("signal node %d: %w", n.id, err)
+	}
+	return nil
+}
+
+// end sends SIGTERM or SIGKILL and waits for the node's end. It does nothing if the node does not run. A node
+// that has not ended stopTimeout after SIGTERM is killed, and that is an error.
+func (n *node) end(s syscall.Signal) error {
+	const stopTimeout = 30 * time.Second
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.running() {
+		n.proc = nil
+		return nil
+	}
+	// A process that ends meanwhile makes these fail, and is what we want. SIGCONT: a paused one takes no SIGTERM.
+	_ = n.proc.Signal(s)
+	_ = n.proc.Signal(syscall.SIGCONT)
+	var err error
+	select {
+	case <-n.exited:
+	case <-time.After(stopTimeout):
+		_ = n.proc.Kill()
+		<-n.exited
+		err = fmt.Errorf("stop node %d: it runs %v after SIGTERM: killed", n.id, stopTimeout)
+	}
+	n.proc = nil
+	return err
+}
+
+// running says whether the process has not ended. The caller holds mu.
+func (n *node) running() bool {
+	if n.proc == nil {
+		return false
+	}
+	select {
+	case <-n.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// serves says whether the node should answer: it is started and not paused. A node that ended without being told
+// to is an error.
+func (n *node) serves() (bool, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.proc != nil && !n.running() {
+		return false, fmt.Errorf("node %d ended by itself:\n%s", n.id, n.logTail())
+	}
+	return n.proc != nil && !n.paused, nil
+}
+
+// logTail is the end of the node's log.
+func (n *node) logTail() string {
+	const lines = 40
+	log, err := os.ReadFile(n.logPath())
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimSpace(string(log)), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
