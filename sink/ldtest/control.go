@@ -40,11 +40,11 @@ func (s *Server) Control() http.Handler {
 		return err
 	})
 	post("/random", func(r *http.Request) error {
-		seed, err := strconv.ParseUint(r.FormValue("seed"), 10, 64)
+		seed, err := strconv.ParseUint(r.URL.Query().Get("seed"), 10, 64)
 		if err != nil {
 			return err
 		}
-		rate, err := strconv.ParseFloat(r.FormValue("rate"), 64)
+		rate, err := strconv.ParseFloat(r.URL.Query().Get("rate"), 64)
 		if err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ func (s *Server) Control() http.Handler {
 		return err
 	})
 	post("/down", func(r *http.Request) error {
-		fault, err := ParseFault(r.FormValue("fault"))
+		fault, err := ParseFault(r.URL.Query().Get("fault"))
 		if err == nil {
 			s.Down(fault)
 		}
@@ -63,7 +63,7 @@ func (s *Server) Control() http.Handler {
 	})
 	post("/up", func(*http.Request) error { s.Up(); return nil })
 	post("/poison", func(r *http.Request) error {
-		if text := r.FormValue("contains"); text != "" {
+		if text := r.URL.Query().Get("contains"); text != "" {
 			s.Poison(Containing(text))
 		} else {
 			s.Poison(nil)
@@ -71,13 +71,13 @@ func (s *Server) Control() http.Handler {
 		return nil
 	})
 	post("/limit", func(r *http.Request) error {
-		text := r.FormValue("bytes")
+		text := r.URL.Query().Get("bytes")
 		if text == "" {
 			text = "0"
 		}
-		bytes, err := strconv.Atoi(text)
+		bytes, err := strconv.ParseUint(text, 10, 31)
 		if err == nil {
-			s.Limit(bytes)
+			s.Limit(int(bytes))
 		}
 		return err
 	})

@@ -72,7 +72,7 @@ func (s *Server) refusal(r *http.Request, door door, names []string) (status int
 	case door == clientSide:
 		return 0, ""
 	case !slices.ContainsFunc(s.cfg.Environments, func(e Environment) bool {
-		return e.Project == names[0] && e.Key == names[1] && e.Token == r.Header.Get("Authorization")
+		return e.Project == names[0] && e.Key == names[1] && e.Token == r.Header.Get("Authorization") && e.Token != ""
 	}):
 		return http.StatusUnauthorized, "the token has no access to the environment"
 	case r.ContentLength < 0:

@@ -1,10 +1,10 @@
 package ldtest
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -104,6 +104,5 @@ func isKey(value []byte) bool { return value[0] == '"' && len(value) > len(`""`)
 // "multi".
 func isContextKind(kind string) bool {
 	const legal = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
-	return kind != "" && kind != "kind" && kind != "multi" &&
-		len(bytes.Trim([]byte(kind), legal)) == 0
+	return kind != "" && kind != "kind" && kind != "multi" && strings.Trim(kind, legal) == ""
 }

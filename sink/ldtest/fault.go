@@ -117,6 +117,12 @@ func (f Fault) validate() error {
 		return fmt.Errorf("fault %q: cannot take what is not read", f)
 	case f.Kind == Slow && f.For <= 0:
 		return fmt.Errorf("fault %q: for: want a duration above 0", f)
+	case f.For != 0 && f.Kind != Slow && f.Kind != Hang:
+		return fmt.Errorf("fault %q: only slow and hang wait", f)
+	case (f.RetryAfter != "" || f.RetryIn != 0) && f.Kind != Answer:
+		return fmt.Errorf("fault %q: only an answer has headers", f)
+	case f.Status != 0 && f.Kind != Answer && f.Kind != Truncated:
+		return fmt.Errorf("fault %q: no client reads that status", f)
 	}
 	return nil
 }

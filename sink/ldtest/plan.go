@@ -13,12 +13,14 @@ type plan struct {
 	limit  int // bytes from which on a body is refused
 }
 
-// next returns the fault for the request that has just arrived: Down's, else the
-// script's next, else one drawn at random.
-func (p *plan) next() Fault {
+// next returns the fault for the request that has just arrived: Down's, else, if
+// it delivers to a door, the script's next, else one drawn at random.
+func (p *plan) next(delivers bool) Fault {
 	switch {
 	case p.down != nil:
 		return *p.down
+	case !delivers:
+		return Fault{}
 	case len(p.script) > 0:
 		f := p.script[0]
 		p.script = p.script[1:]
@@ -29,7 +31,7 @@ func (p *plan) next() Fault {
 	return Fault{}
 }
 
-// Script adds faults that are used up in order, one a request to either door.
+// Script adds faults that are used up in order, one a POST to either door.
 // It panics on a fault that makes no sense.
 func (s *Server) Script(faults ...Fault) {
 	mustBeValid(faults)
@@ -70,7 +72,8 @@ func (s *Server) Limit(bytes int) {
 	s.plan.limit = bytes
 }
 
-// Down does the fault to every request until [Server.Up]. Scripted faults wait.
+// Down does the fault to every request, whatever it asks for, until [Server.Up].
+// Scripted faults wait.
 func (s *Server) Down(fault Fault) {
 	mustBeValid([]Fault{fault})
 	s.mu.Lock()

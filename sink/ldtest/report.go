@@ -57,7 +57,7 @@ type Drop struct {
 func (s *Server) Report() Report {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.log.report
+	r := s.history.report
 	r.Requests, r.Faults = maps.Clone(r.Requests), maps.Clone(r.Faults)
 	r.Violations, r.Drops = slices.Clone(r.Violations), slices.Clone(r.Drops)
 	r.Scripted = len(s.plan.script)
@@ -68,21 +68,21 @@ func (s *Server) Report() Report {
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.log.requests)
+	return slices.Clone(s.history.requests)
 }
 
 // Events returns the events that count, in order. It needs Config.Retain.
 func (s *Server) Events() [][]byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.log.processed)
+	return slices.Clone(s.history.processed)
 }
 
 // Wait blocks until so many events count, or ctx ends.
 func (s *Server) Wait(ctx context.Context, processed int) error {
 	for {
 		s.mu.Lock()
-		n, more := s.log.report.Processed, s.log.more
+		n, more := s.history.report.Processed, s.history.more
 		s.mu.Unlock()
 		if n >= processed {
 			return nil
@@ -95,8 +95,8 @@ func (s *Server) Wait(ctx context.Context, processed int) error {
 	}
 }
 
-// log is the memory of the fake.
-type log struct {
+// history is the memory of the fake.
+type history struct {
 	report    Report
 	ids       map[uuid.UUID]first
 	requests  []Request     // with Config.Retain
@@ -110,8 +110,8 @@ type first struct {
 	taken bool // that request, or a later one
 }
 
-func newLog() log {
-	return log{
+func newHistory() history {
+	return history{
 		report: Report{
 			Requests: map[int]int{}, Faults: map[string]int{},
 			Violations: []Violation{}, Drops: []Drop{},
@@ -141,9 +141,9 @@ func (s *Server) record(a *arrival) {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := &s.log
+	h := &s.history
 	if id, ok := parseID(a.PayloadID); ok && a.Hash != (Hash{}) {
-		seen, known := l.ids[id]
+		seen, known := h.ids[id]
 		if !known {
 			seen.hash = a.Hash
 		} else if seen.hash != a.Hash {
@@ -151,7 +151,7 @@ func (s *Server) record(a *arrival) {
 		}
 		a.Duplicate = a.Taken && seen.taken
 		seen.taken = seen.taken || a.Taken
-		l.ids[id] = seen
+		h.ids[id] = seen
 	}
 	if s.cfg.Journal != nil {
 		if _, err := s.cfg.Journal.Write(a.journalLine()); err != nil {
@@ -161,12 +161,12 @@ func (s *Server) record(a *arrival) {
 	if s.cfg.OnRequest != nil {
 		s.cfg.OnRequest(a.Request)
 	}
-	l.add(a, drops, s.cfg.Retain)
+	h.add(a, drops, s.cfg.Retain)
 }
 
 // add counts the arrival.
-func (l *log) add(a *arrival, drops []Drop, retain bool) {
-	r := &l.report
+func (h *history) add(a *arrival, drops []Drop, retain bool) {
+	r := &h.report
 	r.Requests[a.Status]++
 	if a.Fault != (Fault{}) {
 		r.Faults[a.Fault.String()]++
@@ -174,7 +174,7 @@ func (l *log) add(a *arrival, drops []Drop, retain bool) {
 	r.ViolationCount += len(a.violations)
 	r.Violations = appendReported(r.Violations, a.violations)
 	if retain {
-		l.requests = append(l.requests, a.Request)
+		h.requests = append(h.requests, a.Request)
 	}
 	if !a.Taken {
 		return
@@ -193,11 +193,11 @@ func (l *log) add(a *arrival, drops []Drop, retain bool) {
 				drops = drops[1:]
 				continue
 			}
-			l.processed = append(l.processed, event)
+			h.processed = append(h.processed, event)
 		}
 	}
-	close(l.more)
-	l.more = make(chan struct{})
+	close(h.more)
+	h.more = make(chan struct{})
 }
 
 // appendReported appends up to the number that is reported.

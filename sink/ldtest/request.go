@@ -10,7 +10,6 @@ import (
 	"io"
 	"iter"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -86,9 +85,13 @@ func ReadJournal(r io.Reader) iter.Seq2[Request, error] {
 // arrival is a request on its way through the fake.
 type arrival struct {
 	Request
+	poison func(event []byte) bool // may be nil
+	limit  int
+
 	schema     string
 	events     [][]byte // of Body
 	violations []Violation
+	gone       bool // the client left before the fake decided
 }
 
 func (a *arrival) refuse(status int, reason string) { a.Status, a.Refusal = status, reason }
@@ -99,10 +102,6 @@ func (a *arrival) violate(rule, detail string) {
 
 func (a *arrival) setBody(body []byte) {
 	a.Body, a.Bytes, a.Hash = body, len(body), sha256.Sum256(body)
-}
-
-func (a *arrival) anyEvent(matches func([]byte) bool) bool {
-	return slices.ContainsFunc(a.events, matches)
 }
 
 // parseID reads a payload ID. Only the 36 characters of RFC 9562 are one.

@@ -3,6 +3,7 @@ package ldtest
 import (
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -53,9 +54,9 @@ var Sample = Environment{
 type Server struct {
 	cfg Config
 
-	mu   sync.Mutex // guards everything below
-	plan plan
-	log  log
+	mu      sync.Mutex // guards everything below
+	plan    plan
+	history history
 }
 
 // New returns a fake that has seen nothing yet.
@@ -66,87 +67,100 @@ func New(cfg Config) *Server {
 	if cfg.MaxBytes == 0 {
 		cfg.MaxBytes = 10_000_000
 	}
-	return &Server{cfg: cfg, plan: plan{limit: cfg.MaxBytes}, log: newLog()}
+	return &Server{cfg: cfg, plan: plan{limit: cfg.MaxBytes}, history: newHistory()}
 }
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a := &arrival{Request: Request{
-		Time:      time.Now(),
-		Method:    r.Method,
-		Path:      r.URL.Path,
-		PayloadID: r.Header.Get(payloadIDHeader),
-		Header:    r.Header,
-	}}
 	door, names := route(r.URL.Path)
+	delivers := r.Method == http.MethodPost && (door == clientSide || door == metricImport)
+
+	s.mu.Lock()
+	a := &arrival{
+		Request: Request{
+			Time:      time.Now(),
+			Method:    r.Method,
+			Path:      r.URL.Path,
+			PayloadID: r.Header.Get(payloadIDHeader),
+			Fault:     s.plan.next(delivers),
+			Header:    r.Header,
+		},
+		poison: s.plan.poison,
+		limit:  s.plan.limit,
+	}
+	s.mu.Unlock()
+
+	switch {
+	case delivers:
+		s.deliver(r, a, door, names)
+	case !a.Fault.passes():
+		a.Status = a.Fault.status()
+	default:
+		s.look(a, door, names)
+	}
+	s.record(a)
+
+	switch {
+	case a.gone:
+		panic(http.ErrAbortHandler)
+	case !a.Fault.passes():
+		a.Fault.do(w, r)
+	case a.Fault.Kind == Slow && a.Fault.Taken && !wait(r.Context(), a.Fault.For):
+		panic(http.ErrAbortHandler)
+	default:
+		answer(w, a.Status, a.Refusal)
+	}
+}
+
+// look decides what a request is told that delivers nothing.
+func (s *Server) look(a *arrival, door door, names []string) {
 	switch {
 	case door == nowhere:
 		a.refuse(http.StatusNotFound, "no such resource")
 	case door == redirected:
 		a.Status = http.StatusOK
-		a.violate(FollowedRedirect, r.Method)
-	case door == goals && r.Method == http.MethodHead:
-		a.Status = http.StatusOK
-		if !s.knows(names[0]) {
-			a.refuse(http.StatusNotFound, "unknown client-side ID")
-		}
-	case door != goals && r.Method == http.MethodPost:
-		s.post(w, r, a, door, names)
-		return
-	default:
+		a.violate(FollowedRedirect, a.Method)
+	case door != goals || a.Method != http.MethodHead:
 		a.refuse(http.StatusMethodNotAllowed, "method not allowed")
+	case !s.knows(names[0]):
+		a.refuse(http.StatusNotFound, "unknown client-side ID")
+	default:
+		a.Status = http.StatusOK
 	}
-	s.record(a)
-	answer(w, a.Status, a.Refusal)
 }
 
-// post answers a request to one of the two doors.
-func (s *Server) post(w http.ResponseWriter, r *http.Request, a *arrival, door door, names []string) {
-	s.mu.Lock()
-	fault, poison, limit := s.plan.next(), s.plan.poison, s.plan.limit
-	s.mu.Unlock()
-
-	a.Fault = fault
+// deliver reads a request to one of the two doors and decides whether it is taken
+// and what it is told.
+func (s *Server) deliver(r *http.Request, a *arrival, door door, names []string) {
 	a.checkHeaders(r)
-	if fault.Kind == ResetUnread {
-		s.record(a)
-		fault.do(w, r)
+	if a.Fault.Kind == ResetUnread {
 		return
 	}
 	unreadable := a.read(r)
-	if unreadable == errCutShort || fault.Kind == Slow && !fault.Taken && !wait(r.Context(), fault.For) {
-		a.Refusal = "the client gave up"
-		s.record(a)
-		panic(http.ErrAbortHandler)
+	if unreadable == errCutShort || a.Fault.Kind == Slow && !a.Fault.Taken && !wait(r.Context(), a.Fault.For) {
+		a.refuse(0, "the client gave up")
+		a.gone = true
+		return
 	}
 
-	a.Status = http.StatusAccepted
 	if status, reason := s.refusal(r, door, names); status != 0 {
 		a.refuse(status, reason)
-	} else if unreadable == errTooLarge || len(a.Body) >= limit {
+	} else if unreadable == errTooLarge || len(a.Body) >= a.limit {
 		a.refuse(http.StatusRequestEntityTooLarge, "the body is too large")
 	} else if unreadable != nil {
 		a.refuse(http.StatusBadRequest, unreadable.Error())
-	} else if poison != nil && a.anyEvent(poison) {
+	} else if a.poison != nil && slices.ContainsFunc(a.events, a.poison) {
 		a.refuse(http.StatusBadRequest, "an event is malformed")
+	} else {
+		a.Status = http.StatusAccepted
+		a.Taken = a.Fault.Taken || a.Fault.passes()
 	}
-
-	refused := a.Status != http.StatusAccepted
-	a.Taken = !refused && (fault.Taken || fault.passes())
-	if fault.Taken && refused && !fault.passes() {
-		fault, a.Fault = Fault{}, Fault{} // it cannot take what is refused
-	}
-	if !fault.passes() {
-		a.Status, a.Refusal = fault.status(), ""
-	}
-	s.record(a)
 
 	switch {
-	case !fault.passes():
-		fault.do(w, r)
-	case fault.Kind == Slow && fault.Taken && !wait(r.Context(), fault.For):
-		panic(http.ErrAbortHandler)
+	case a.Fault.passes():
+	case a.Fault.Taken && !a.Taken:
+		a.Fault = Fault{} // it cannot happen after taking what is refused
 	default:
-		answer(w, a.Status, a.Refusal)
+		a.Refusal, a.Status = "", a.Fault.status()
 	}
 }

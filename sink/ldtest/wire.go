@@ -59,7 +59,7 @@ func (f Fault) do(w http.ResponseWriter, r *http.Request) {
 	case ResetUnread, Reset:
 		hangUp(w, "")
 	case CutOff:
-		hangUp(w, "HTTP/1.1 202 Accepted\r\nContent-Le")
+		hangUp(w, "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n") // the empty line never comes
 	case Truncated:
 		hangUp(w, fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"",
 			f.status(), http.StatusText(f.status())))
