@@ -1,0 +1,111 @@
+package ldtest_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	ldevents "github.com/launchdarkly/go-sdk-events/v3"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+// LaunchDarkly's own Go sender must be able to deliver to the fake: it is the
+// proof, independent of our client, that the fake asks for nothing that
+// LaunchDarkly's clients do not do. The sender takes the path of the endpoint,
+// so it reaches both doors as they are.
+
+const (
+	clientSidePath = "/events/bulk/5f0c1d2e3b4a59687766554f"
+	importPath     = "/v2/event-data-import/sample-project/test"
+)
+
+func importHeaders() http.Header {
+	return http.Header{"Authorization": {ldtest.Sample.Token}, "User-Agent": {"MetricImport-Acme-int/1.0"}}
+}
+
+func TestLaunchDarklysOwnSenderDelivers(t *testing.T) {
+	for _, c := range []struct {
+		name, path, event string
+		schema            int
+		headers           func() http.Header
+		gzip              bool
+	}{
+		{"client_side, schema 3", clientSidePath, event3, 3, nil, false},
+		{"client_side, schema 4, gzip", clientSidePath, event4, 4, nil, true},
+		{"metric_import", importPath, event4, 4, importHeaders, false},
+		{"metric_import, gzip", importPath, event4, 0, importHeaders, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ld, url := serve(t, ldtest.Config{})
+			sent := ldevents.SendEventDataWithRetry(ldevents.EventSenderConfiguration{
+				BaseURI: url, BaseHeaders: c.headers, SchemaVersion: c.schema, EnableCompression: c.gzip,
+			}, ldevents.AnalyticsEventDataKind, c.path, []byte("["+c.event+","+c.event+"]"), 2)
+			report := ld.Report()
+			if !sent.Success || report.Processed != 2 || report.ViolationCount != 0 {
+				t.Errorf("sent: %+v; report: %+v", sent, report)
+			}
+			if sent.TimeFromServer == 0 {
+				t.Error("the answer has no Date that LaunchDarkly's sender can read")
+			}
+		})
+	}
+}
+
+func TestLaunchDarklysOwnSenderRetriesUnderOnePayloadIDAndIsCountedOnce(t *testing.T) {
+	for _, fault := range []ldtest.Fault{
+		{Status: 503}, {Status: 503, Taken: true},
+		{Status: 429, RetryAfter: "1", Taken: true}, {Status: 400},
+		{Kind: ldtest.Reset}, {Kind: ldtest.Reset, Taken: true}, {Kind: ldtest.ResetUnread},
+		{Kind: ldtest.CutOff}, {Kind: ldtest.CutOff, Taken: true},
+		{Kind: ldtest.Garbage, Taken: true},
+	} {
+		ld, url := serve(t, ldtest.Config{})
+		ld.Script(fault)
+		sent := ldevents.SendEventDataWithRetry(ldevents.EventSenderConfiguration{
+			BaseURI: url, SchemaVersion: 3, RetryDelay: time.Millisecond,
+		}, ldevents.AnalyticsEventDataKind, clientSidePath, []byte("["+event3+"]"), 1)
+		report, requests := ld.Report(), ld.Requests()
+		if !sent.Success || report.Processed != 1 || report.Duplicates != count(fault.Taken) || report.ViolationCount != 0 {
+			t.Errorf("%s: sent %+v; report: %+v", fault, sent, report)
+		}
+		if len(requests) != 2 || requests[0].PayloadID != requests[1].PayloadID || requests[0].PayloadID == "" {
+			t.Errorf("%s: requests: %+v", fault, requests)
+		}
+	}
+}
+
+func TestLaunchDarklysOwnSenderStopsWhereItIsRefused(t *testing.T) {
+	ld, url := serve(t, ldtest.Config{})
+	for _, path := range []string{"/events/bulk/unknown", importPath /* without a token */} {
+		sent := ldevents.SendEventDataWithRetry(ldevents.EventSenderConfiguration{
+			BaseURI: url, RetryDelay: time.Millisecond,
+		}, ldevents.AnalyticsEventDataKind, path, []byte("["+event4+"]"), 1)
+		if sent.Success || !sent.MustShutDown {
+			t.Errorf("%s: sent %+v", path, sent)
+		}
+	}
+	if report := ld.Report(); report.Taken != 0 {
+		t.Errorf("report: %+v", report)
+	}
+}
+
+// The server-side sender knows only the path /bulk, which is none of our doors:
+// here a handler leads it to the client_side one.
+func TestLaunchDarklysServerSideSenderDelivers(t *testing.T) {
+	ld := ldtest.New(ldtest.Config{})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/bulk" {
+			t.Errorf("path %s", r.URL.Path)
+		}
+		r.URL.Path = clientSidePath
+		ld.ServeHTTP(w, r)
+	}))
+	defer srv.Close()
+	sender := ldevents.NewServerSideEventSender(ldevents.EventSenderConfiguration{BaseURI: srv.URL}, "sdk-key")
+	sent := sender.SendEventData(ldevents.AnalyticsEventDataKind, []byte("["+event4+"]"), 1)
+	if report := ld.Report(); !sent.Success || report.Processed != 1 || report.ViolationCount != 0 {
+		t.Errorf("sent %+v; report: %+v", sent, report)
+	}
+}
