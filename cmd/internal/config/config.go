@@ -11,10 +11,8 @@ import "time"
 //	default  its default, written as in the environment
 //	example  what the example file holds in place of an empty default
 //	enum     the values it may have, separated by |; letter case is ignored
-//	rule     the name of its rule, see rules.go; for a list, each element's
+//	rule     the name of its rule, see rules.go, for a list each element's; then ",required" if it must not be empty
 //	min, max the bounds of a number, a size or a duration
-//
-// A list, or a key with the option required after its name, must not be empty.
 type Config struct {
 	Kafka        Kafka        `yaml:"kafka" doc:"Where the Segment events are read from."`
 	Segment      Segment      `yaml:"segment" doc:"Which of the calls are meant for LaunchDarkly."`
@@ -30,13 +28,13 @@ type Config struct {
 
 // Kafka says where the records are.
 type Kafka struct {
-	Brokers           []string      `yaml:"brokers,required" example:"localhost:9092" rule:"broker" doc:"Brokers to start from, each host:port. The others are found through them."`
-	Topics            []string      `yaml:"topics,required" example:"segment" rule:"topic" doc:"Topics to read."`
-	Group             string        `yaml:"group,required" default:"segment-to-launchdarkly" rule:"group" doc:"Consumer group. Replicas with the same group share the partitions. A new group reads everything again."`
-	StartAt           string        `yaml:"start_at,required" default:"earliest" rule:"start" doc:"Where a group without a committed offset starts: earliest, latest, or a time such as 2026-01-31T00:00:00Z."`
+	Brokers           []string      `yaml:"brokers" example:"localhost:9092" rule:"broker,required" doc:"Brokers to start from, each host:port. The others are found through them."`
+	Topics            []string      `yaml:"topics" example:"segment" rule:"topic,required" doc:"Topics to read."`
+	Group             string        `yaml:"group" default:"segment-to-launchdarkly" rule:"group,required" doc:"Consumer group. Replicas with the same group share the partitions. A new group begins at start_at, and its events count again."`
+	StartAt           string        `yaml:"start_at" default:"earliest" rule:"start,required" doc:"Where a group without a committed offset starts: earliest, latest, or a time such as 2026-01-31T00:00:00Z."`
 	InstanceID        string        `yaml:"instance_id" rule:"topic" doc:"Static membership: a name for this replica, different for each. A restart within session_timeout then moves no partitions."`
 	Rack              string        `yaml:"rack" doc:"This replica's rack or zone. Set, it reads from the nearest replica of a partition, where the brokers allow it."`
-	RebalanceProtocol string        `yaml:"rebalance_protocol,required" default:"classic" enum:"classic|consumer" doc:"classic (cooperative-sticky), or consumer (KIP-848; brokers from Kafka 4.0 on)."`
+	RebalanceProtocol string        `yaml:"rebalance_protocol" default:"classic" enum:"classic|consumer" rule:",required" doc:"classic (cooperative-sticky), or consumer (KIP-848, for brokers from Kafka 4.0 on)."`
 	SessionTimeout    time.Duration `yaml:"session_timeout" default:"10s" min:"1s" max:"5m" doc:"How long after its last heartbeat a replica counts as dead. The consumer protocol takes the brokers' setting instead."`
 	TLS               TLS           `yaml:"tls" doc:"Encryption, and the certificate that this client shows."`
 	SASL              SASL          `yaml:"sasl" doc:"Who we are to the brokers."`
@@ -55,7 +53,7 @@ type TLS struct {
 // SASL says how we authenticate to the brokers. AWS_MSK_IAM takes the standard AWS variables or the shared credentials
 // file, and none of the keys here.
 type SASL struct {
-	Mechanism string `yaml:"mechanism" enum:"PLAIN|SCRAM-SHA-256|SCRAM-SHA-512|OAUTHBEARER|AWS_MSK_IAM" doc:"Empty: none. AWS_MSK_IAM takes its credentials from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or from AWS_SHARED_CREDENTIALS_FILE and AWS_PROFILE."`
+	Mechanism string `yaml:"mechanism" enum:"PLAIN|SCRAM-SHA-256|SCRAM-SHA-512|OAUTHBEARER|AWS_MSK_IAM" doc:"Empty for none, or PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or AWS_MSK_IAM. The last takes its credentials from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or from AWS_SHARED_CREDENTIALS_FILE and AWS_PROFILE."`
 	Username  string `yaml:"username" doc:"For PLAIN and SCRAM."`
 	Password  Secret `yaml:"password" doc:"For PLAIN and SCRAM."`
 	Token     Secret `yaml:"token" doc:"For OAUTHBEARER: the bearer token."`
@@ -63,21 +61,21 @@ type SASL struct {
 
 // Segment says which calls are ours.
 type Segment struct {
-	IntegrationNames  []string `yaml:"integration_names" default:"LaunchDarkly Events" rule:"text" doc:"Names under which a call's integrations object may address us."`
+	IntegrationNames  []string `yaml:"integration_names" default:"LaunchDarkly Events" rule:"integration" doc:"Names under which a call's integrations object may address us."`
 	HonorIntegrations bool     `yaml:"honor_integrations" default:"true" doc:"false: deliver a call whatever its integrations object says."`
 }
 
 // LaunchDarkly says where events go and what is in them.
 type LaunchDarkly struct {
-	EventsURL      string              `yaml:"events_url,required" default:"https://events.launchdarkly.com" rule:"url" doc:"Address of LaunchDarkly's event service. EU: https://events.eu.launchdarkly.com, federal: https://events.launchdarkly.us."`
-	Endpoint       string              `yaml:"endpoint,required" default:"client_side" enum:"client_side|metric_import" doc:"client_side needs client_side_id. metric_import needs project_key, environment_key, access_token and event_schema 4."`
+	EventsURL      string              `yaml:"events_url" default:"https://events.launchdarkly.com" rule:"url,required" doc:"Address of LaunchDarkly's event service. EU: https://events.eu.launchdarkly.com, federal: https://events.launchdarkly.us."`
+	Endpoint       string              `yaml:"endpoint" default:"client_side" enum:"client_side|metric_import" rule:",required" doc:"client_side needs client_side_id. metric_import needs project_key, environment_key, access_token and event_schema 4."`
 	ClientSideID   string              `yaml:"client_side_id" example:"0123456789abcdef01234567" rule:"id" doc:"The environment's client-side ID, from LaunchDarkly's account settings. For client_side."`
 	ProjectKey     string              `yaml:"project_key" rule:"key" doc:"The project's key. For metric_import."`
 	EnvironmentKey string              `yaml:"environment_key" rule:"key" doc:"The environment's key. For metric_import."`
 	AccessToken    Secret              `yaml:"access_token" doc:"Access token whose role allows importEventData. For metric_import."`
 	EventSchema    int                 `yaml:"event_schema" default:"3" enum:"3|4" doc:"3: events carry userKey, as Segment's LaunchDarkly Events destination sends them. 4: contextKeys."`
 	Contexts       map[string][]string `yaml:"contexts" default:"user=userId,anonymousId;unauthenticatedUser=anonymousId" rule:"kind" doc:"For event_schema 4: each context kind, and the fields of a call of which the first that holds a key gives it."`
-	MetricValue    []string            `yaml:"metric_value" default:"properties.value" rule:"text" doc:"Paths in a call of which the first that holds a number gives the metric's value."`
+	MetricValue    []string            `yaml:"metric_value" default:"properties.value" rule:"path" doc:"Paths in a call, names joined by dots, of which the first that holds a number gives the metric's value."`
 }
 
 // Batch says when a batch is sealed.
@@ -85,7 +83,7 @@ type Batch struct {
 	MaxEvents int           `yaml:"max_events" default:"1000" min:"1" doc:"Events in one request, at most."`
 	MaxBytes  Bytes         `yaml:"max_bytes" default:"1MiB" min:"1KiB" max:"9MiB" doc:"Size of one request's body before compression, at most. A single larger event is rejected. LaunchDarkly takes less than 10 MB."`
 	MaxAge    time.Duration `yaml:"max_age" default:"5s" min:"10ms" max:"10m" doc:"Longest wait of an event for a request to fill. Shorter: fresher and more requests."`
-	Gzip      bool          `yaml:"gzip" default:"true" doc:"Compress bodies: more CPU, about a tenth of the bytes."`
+	Gzip      bool          `yaml:"gzip" default:"true" doc:"Compress bodies. false saves CPU and sends several times the bytes."`
 }
 
 // Delivery says how batches are sent.
@@ -95,7 +93,7 @@ type Delivery struct {
 	Timeout      time.Duration `yaml:"timeout" default:"10s" min:"100ms" max:"5m" doc:"Longest wait for LaunchDarkly's answer before the request is sent again."`
 	BackoffMin   time.Duration `yaml:"backoff_min" default:"500ms" min:"1ms" doc:"Upper bound of the first wait before a request is sent again; it doubles with each attempt."`
 	BackoffMax   time.Duration `yaml:"backoff_max" default:"1m" max:"1h" doc:"Upper bound of every such wait, unless LaunchDarkly asks for longer."`
-	DrainTimeout time.Duration `yaml:"drain_timeout" default:"20s" doc:"Longest wait for requests in flight when a partition is given up or the program stops. Must be below one minute, the group's rebalance timeout."`
+	DrainTimeout time.Duration `yaml:"drain_timeout" default:"20s" min:"0s" doc:"Longest wait for requests in flight when a partition is given up or the program stops. Below one minute, the group's rebalance timeout."`
 }
 
 // DeadLetters says where records go that can never be delivered.
@@ -105,13 +103,13 @@ type DeadLetters struct {
 
 // Admin is the HTTP server for the operator.
 type Admin struct {
-	Listen string `yaml:"listen,required" default:":9464" rule:"listen" doc:"host:port of /metrics, /healthz and /readyz. Without a host: all interfaces."`
+	Listen string `yaml:"listen" default:":9464" rule:"listen,required" doc:"host:port of /metrics, /healthz and /readyz. Without a host: all interfaces."`
 }
 
 // Log says what is logged, on standard error.
 type Log struct {
-	Level  string `yaml:"level,required" default:"info" enum:"debug|info|warn|error" doc:"The least severe level that is logged."`
-	Format string `yaml:"format,required" default:"json" enum:"json|console" doc:"json for machines, console for people."`
+	Level  string `yaml:"level" default:"info" enum:"debug|info|warn|error" rule:",required" doc:"The least severe level that is logged: debug, info, warn or error."`
+	Format string `yaml:"format" default:"json" enum:"json|console" rule:",required" doc:"json for machines, console for people."`
 }
 
 // StartTime returns the time at which a group without committed offsets starts, and the zero time for earliest and

@@ -32,13 +32,14 @@ func fields(c *Config) []field { return appendFields(nil, "", reflect.ValueOf(c)
 func appendFields(all []field, prefix string, v reflect.Value) []field {
 	for i := range v.NumField() {
 		tag := v.Type().Field(i).Tag
-		name, option, _ := strings.Cut(tag.Get("yaml"), ",")
+		name := tag.Get("yaml")
 		if name == "" {
 			continue // not a key
 		}
+		rule, option, _ := strings.Cut(tag.Get("rule"), ",")
 		f := field{
 			path: prefix + name, doc: tag.Get("doc"), def: tag.Get("default"), example: tag.Get("example"),
-			rule: tag.Get("rule"), min: tag.Get("min"), max: tag.Get("max"), required: option == "required", v: v.Field(i),
+			rule: rule, min: tag.Get("min"), max: tag.Get("max"), required: option == "required", v: v.Field(i),
 		}
 		if enum := tag.Get("enum"); enum != "" {
 			f.enum = strings.Split(enum, "|")

@@ -28,17 +28,7 @@ func Load(path string, environ []string) (*Config, error) { return LoadFor(Servi
 
 // LoadFor is [Load] for another use.
 func LoadFor(use Use, path string, environ []string) (*Config, error) {
-	c := &Config{origins: map[string]string{}}
-	l := loader{c: c, fields: map[string]field{}}
-	for _, f := range fields(c) {
-		l.fields[f.path] = f
-		l.keys = append(l.keys, f)
-		if !f.section && f.def != "" {
-			if err := setText(f.v, f.def); err != nil {
-				panic("config: default of " + f.path + ": " + err.Error())
-			}
-		}
-	}
+	l := newLoader()
 	if path != "" {
 		if err := l.file(path); err != nil {
 			return nil, fmt.Errorf("read configuration: %w", err)
@@ -49,7 +39,20 @@ func LoadFor(use Use, path string, environ []string) (*Config, error) {
 	if len(l.problems) > 0 {
 		return nil, l.problems
 	}
-	return c, nil
+	return l.c, nil
+}
+
+func defaults() *Config {
+	c := &Config{origins: map[string]string{}}
+	for _, f := range fields(c) {
+		if f.def == "" {
+			continue
+		}
+		if err := setText(f.v, f.def); err != nil {
+			panic("config: default of " + f.path + ": " + err.Error())
+		}
+	}
+	return c
 }
 
 // Origin says where the value of a key came from: "file:line", the name of a variable, or "default".
@@ -68,20 +71,28 @@ type loader struct {
 	problems Problems
 }
 
-// report adds a problem with the value that f holds, unless f has one already.
-func (l *loader) report(f field, rule string) {
-	l.add(f, text(f.v), rule)
+// newLoader returns a loader whose Config has the defaults.
+func newLoader() *loader {
+	c := defaults()
+	l := &loader{c: c, keys: fields(c), fields: map[string]field{}}
+	for _, f := range l.keys {
+		l.fields[f.path] = f
+	}
+	return l
 }
 
+// report adds a problem with the value that f holds, unless f has one already.
+func (l *loader) report(f field, rule string) { l.add(f, shown(text(f.v)), rule) }
+
+// add is report for a value that f could not take, as it is to be shown.
 func (l *loader) add(f field, value, rule string) {
 	if slices.ContainsFunc(l.problems, func(p Problem) bool { return p.Key == f.path }) {
 		return
 	}
-	p := Problem{Key: f.path, Value: shown(value), Rule: rule, Origin: l.c.origins[f.path]}
-	if f.secret {
-		p.Value = redacted
+	if f.secret && value != shown("") {
+		value = redacted
 	}
-	l.problems = append(l.problems, p)
+	l.problems = append(l.problems, Problem{Key: f.path, Value: value, Rule: rule, Origin: l.c.origins[f.path]})
 }
 
 func (l *loader) file(path string) error {
@@ -108,7 +119,7 @@ func syntaxError(path string, err error) error {
 	if strings.Contains(err.Error(), "unknown anchor") {
 		err = errors.New("a value that begins with * must be quoted")
 	}
-	return fmt.Errorf("%s: %w", path, err)
+	return fmt.Errorf("%s: %s", path, strings.TrimPrefix(err.Error(), "yaml: "))
 }
 
 // mapping sets the keys of one section from a node of the file; prefix is the section's path and a dot.
@@ -133,7 +144,7 @@ func (l *loader) mapping(path, prefix string, n *yaml.Node) {
 		f, known := l.fields[name]
 		switch {
 		case !known:
-			l.problems = append(l.problems, Problem{Key: name, Rule: l.unknown("key", name, field.key), Origin: at(key)})
+			l.problems = append(l.problems, Problem{Key: name, Rule: "unknown key; the nearest is " + nearest(l.keys, name, lastPart(name)).path, Origin: at(key)})
 			continue
 		case seen[name] > 0:
 			rule := fmt.Sprintf("is there twice, first in line %d", seen[name])
@@ -148,18 +159,21 @@ func (l *loader) mapping(path, prefix string, n *yaml.Node) {
 		default:
 			l.c.origins[name] = at(key)
 			if err := setNode(f.v, value); err != nil {
-				l.add(f, value.Value, err.Error())
+				given := "" // a list or a mapping is not shown
+				if value.Kind == yaml.ScalarNode {
+					given = shown(value.Value)
+				}
+				l.add(f, given, err.Error())
 			}
 		}
 	}
 }
 
 func (l *loader) environ(environ []string) {
+	keys := slices.DeleteFunc(slices.Clone(l.keys), func(f field) bool { return f.section })
 	byEnv := map[string]field{}
-	for _, f := range l.keys {
-		if !f.section {
-			byEnv[f.env()] = f
-		}
+	for _, f := range keys {
+		byEnv[f.env()] = f
 	}
 	for _, entry := range slices.Sorted(slices.Values(environ)) {
 		name, value, _ := strings.Cut(entry, "=")
@@ -168,26 +182,15 @@ func (l *loader) environ(environ []string) {
 		}
 		f, known := byEnv[name]
 		if !known {
-			l.problems = append(l.problems, Problem{Key: name, Rule: l.unknown("variable", name, field.env)})
+			meant := strings.ToLower(strings.TrimPrefix(name, envPrefix))
+			l.problems = append(l.problems, Problem{Key: name, Rule: "unknown variable; the nearest is " + nearest(keys, meant, meant).env()})
 			continue
 		}
 		l.c.origins[f.path] = name
 		// What the file said is overruled, and so is what was wrong with it.
 		l.problems = slices.DeleteFunc(l.problems, func(p Problem) bool { return p.Key == f.path })
 		if err := setText(f.v, value); err != nil {
-			l.add(f, value, err.Error())
+			l.add(f, shown(value), err.Error())
 		}
 	}
-}
-
-func (f field) key() string { return f.path }
-
-func (l *loader) unknown(what, name string, nameOf func(field) string) string {
-	var known []string
-	for _, f := range l.keys {
-		if !f.section {
-			known = append(known, nameOf(f))
-		}
-	}
-	return "unknown " + what + "; the nearest is " + nearest(name, known)
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -59,17 +60,14 @@ func shown(value string) string {
 	return value
 }
 
-// nearest returns the known name that unknown was most likely meant to be. The last part of a path counts too, so that
-// a key in the wrong section is found in its own.
-func nearest(unknown string, known []string) string {
-	best, least := "", int(^uint(0)>>1)
-	for _, k := range known {
-		d := min(distance(unknown, k), distance(lastPart(unknown), lastPart(k))+2)
-		if d < least {
-			best, least = k, d
-		}
+// nearest returns the field among known that an unknown path was most likely meant to be. Its last part counts too, so
+// that a key in the wrong section is found in its own.
+func nearest(known []field, path, last string) field {
+	flat := func(path string) string { return strings.ReplaceAll(path, ".", "_") }
+	apart := func(f field) int {
+		return min(distance(flat(path), flat(f.path)), distance(last, lastPart(f.path))+2)
 	}
-	return best
+	return slices.MinFunc(known, func(a, b field) int { return apart(a) - apart(b) })
 }
 
 func lastPart(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }

@@ -22,7 +22,12 @@ func (r rule) holds(s string) bool {
 
 // rules, by the name in a field's rule tag. A text that may be empty is not asked when it is.
 var rules = map[string]rule{
-	"text": {must: "must not be empty", pattern: regexp.MustCompile(`\S`)},
+	"integration": {
+		must:    "must be a name, and not All, which stands for every integration",
+		pattern: regexp.MustCompile(`\S`),
+		also:    func(s string) bool { return !strings.EqualFold(s, "all") },
+	},
+	"path": {must: "must be names joined by single dots, such as properties.value", pattern: regexp.MustCompile(`^[^.]+(\.[^.]+)*$`)},
 	// Topic.validate in Kafka's clients, which instance IDs have to pass as well.
 	"topic": {
 		must:    "must be 1 to 249 letters, digits, '.', '_' or '-'",
@@ -42,11 +47,11 @@ var rules = map[string]rule{
 		},
 	},
 	"url": {
-		must:    "must be http:// or https:// and a host, without user, query or trailing slash",
-		pattern: regexp.MustCompile(`^https?://[^/?#@]+(/[^?#@]*[^/?#@])?$`),
+		must:    "must be http:// or https:// and a host, without user, path, query or trailing slash",
+		pattern: regexp.MustCompile(`^https?://[^/?#@]+$`),
 		also: func(s string) bool {
 			u, err := url.Parse(s)
-			return err == nil && u.Hostname() != "" && u.User == nil
+			return err == nil && u.Hostname() != ""
 		},
 	},
 	"id": {

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"reflect"
 	"slices"
@@ -36,11 +38,12 @@ func (f field) broken() string {
 	value := text(f.v)
 	switch {
 	case f.required && value == "":
-		return "must be set, here or by " + f.env()
+		return "must be set, in the file or by " + f.env()
 	case f.enum != nil && value != "":
 		i := slices.IndexFunc(f.enum, func(e string) bool { return strings.EqualFold(e, value) })
 		if i < 0 {
-			return "must be " + strings.Join(f.enum, " or ")
+			last := len(f.enum) - 1
+			return "must be " + strings.Join(f.enum[:last], ", ") + " or " + f.enum[last]
 		}
 		_ = setText(f.v, f.enum[i]) // in its one spelling
 	case f.min != "" && f.v.Int() < f.bound(f.min):
@@ -96,21 +99,22 @@ func (l *loader) must(ok bool, path, rule string) {
 func (l *loader) mappingRules() {
 	ld := l.c.LaunchDarkly
 	for _, list := range ld.Contexts {
-		l.must(len(list) > 0 && !slices.Contains(list, ""), "launchdarkly.contexts", "each kind must name the fields that may hold its key")
+		l.must(len(list) > 0, "launchdarkly.contexts", "each kind must name the fields that may hold its key")
+		for _, path := range list {
+			l.must(rules["path"].holds(path), "launchdarkly.contexts", "each field "+rules["path"].must)
+		}
 	}
 	l.must(ld.EventSchema != 4 || len(ld.Contexts) > 0, "launchdarkly.contexts", "must name a context kind for event_schema 4")
 }
 
 func (l *loader) kafkaRules() {
 	k := l.c.Kafka
-	l.must(!slices.Contains(k.Topics, l.c.DeadLetters.Topic), "dead_letters.topic",
+	topic := l.c.DeadLetters.Topic
+	l.must(topic == "" || !slices.Contains(k.Topics, topic), "dead_letters.topic",
 		"must not be one of kafka.topics: dead letters would be read again for ever")
 
-	for path, value := range map[string]string{
-		"kafka.tls.ca_file": k.TLS.CAFile, "kafka.tls.cert_file": k.TLS.CertFile,
-		"kafka.tls.key_file": k.TLS.KeyFile, "kafka.tls.server_name": k.TLS.ServerName,
-	} {
-		l.must(value == "" || k.TLS.Enabled, path, "has no effect unless kafka.tls.enabled is true")
+	for _, path := range []string{"kafka.tls.ca_file", "kafka.tls.cert_file", "kafka.tls.key_file", "kafka.tls.server_name"} {
+		l.must(k.TLS.Enabled || text(l.fields[path].v) == "", path, "has no effect unless kafka.tls.enabled is true")
 	}
 	l.must(k.TLS.KeyFile == "" || k.TLS.CertFile != "", "kafka.tls.cert_file", "must be set with kafka.tls.key_file")
 	l.must(k.TLS.CertFile == "" || k.TLS.KeyFile != "", "kafka.tls.key_file", "must be set with kafka.tls.cert_file")
@@ -133,9 +137,10 @@ func (l *loader) kafkaRules() {
 func (l *loader) deliveryRules() {
 	ld, d := l.c.LaunchDarkly, l.c.Delivery
 	l.oneSecret("launchdarkly.access_token", ld.AccessToken)
-	if ld.Endpoint == "client_side" {
+	switch ld.Endpoint {
+	case "client_side":
 		l.must(ld.ClientSideID != "", "launchdarkly.client_side_id", "must be set for client_side")
-	} else {
+	case "metric_import":
 		l.must(ld.ProjectKey != "", "launchdarkly.project_key", "must be set for metric_import")
 		l.must(ld.EnvironmentKey != "", "launchdarkly.environment_key", "must be set for metric_import")
 		l.must(ld.AccessToken.IsSet(), "launchdarkly.access_token", "it or access_token_file must be set for metric_import")
@@ -143,7 +148,7 @@ func (l *loader) deliveryRules() {
 	}
 	l.must(d.MaxBuffered >= l.c.Batch.MaxBytes, "delivery.max_buffered", "must be at least batch.max_bytes")
 	l.must(d.BackoffMin <= d.BackoffMax, "delivery.backoff_min", "must be at most delivery.backoff_max")
-	l.must(d.DrainTimeout >= 0 && d.DrainTimeout < rebalanceTimeout, "delivery.drain_timeout",
+	l.must(d.DrainTimeout < rebalanceTimeout, "delivery.drain_timeout",
 		"must be below 1m, the group's rebalance timeout")
 }
 
@@ -151,7 +156,7 @@ func (l *loader) oneSecret(path string, s Secret) {
 	l.must(s.Value == "" || s.File == "", path, "must not be set together with "+path+"_file")
 }
 
-// fileRules opens every file that the configuration names.
+// fileRules reads every file that the configuration names.
 func (l *loader) fileRules() {
 	for _, f := range l.keys {
 		if f.rule != "file" || text(f.v) == "" {
@@ -165,11 +170,18 @@ func (l *loader) fileRules() {
 			l.report(f, "must not be empty")
 		}
 	}
+	if !slices.ContainsFunc(l.problems, func(p Problem) bool { return strings.HasPrefix(p.Key, "kafka.tls.") }) {
+		var p Problem
+		if _, err := l.c.Kafka.TLS.config(); errors.As(err, &p) {
+			l.report(l.fields[p.Key], p.Rule)
+		}
+	}
 }
 
 // reason returns an error of the file system without the file's name.
 func reason(err error) string {
-	if e, ok := err.(*os.PathError); ok {
+	var e *fs.PathError
+	if errors.As(err, &e) {
 		return e.Err.Error()
 	}
 	return err.Error()

@@ -16,16 +16,19 @@ import (
 var (
 	errList     = errors.New("must be a list")
 	errContexts = errors.New("must be a mapping of context kinds to lists of fields")
+	errTwice    = errors.New("must not name a context kind twice")
 )
 
 // setText sets v from s, which is written as in the environment: a list with commas, contexts as
 // "user=userId,anonymousId;account=groupId". Both may also be written as in JSON.
 func setText(v reflect.Value, s string) error {
+	if p, ok := v.Addr().Interface().(*string); ok {
+		*p = s
+		return nil
+	}
 	s = strings.TrimSpace(s)
 	var err error
 	switch p := v.Addr().Interface().(type) {
-	case *string:
-		*p = s
 	case *bool:
 		if s != "true" && s != "false" {
 			return errors.New("must be true or false")
@@ -59,7 +62,11 @@ func setText(v reflect.Value, s string) error {
 			if !ok {
 				return errors.New("must be written as kind=field,field;kind=field")
 			}
-			(*p)[strings.TrimSpace(kind)] = splitList(list)
+			kind = strings.TrimSpace(kind)
+			if _, twice := (*p)[kind]; twice {
+				return errTwice
+			}
+			(*p)[kind] = splitList(list)
 		}
 	default:
 		panic(fmt.Sprintf("config: no parser for %T", p))
@@ -110,7 +117,11 @@ func setNode(v reflect.Value, n *yaml.Node) error {
 			if !ok {
 				return errContexts
 			}
-			(*p)[n.Content[i].Value] = list
+			kind := n.Content[i].Value
+			if _, twice := (*p)[kind]; twice {
+				return errTwice
+			}
+			(*p)[kind] = list
 		}
 	default:
 		return errors.New("must be a single value")

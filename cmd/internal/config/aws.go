@@ -1,0 +1,56 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/sasl/aws"
+)
+
+// awsCredentials reads the standard variables of AWS, or else the shared credentials file, as its tools do. The region
+// comes from the brokers' names, or else from AWS_REGION. Roles that have to be assumed over the network are left to
+// what writes the file.
+func awsCredentials() (aws.Auth, error) {
+	auth := aws.Auth{
+		AccessKey:    os.Getenv("AWS_ACCESS_KEY_ID"),
+		SecretKey:    os.Getenv("AWS_SECRET_ACCESS_KEY"),
+		SessionToken: os.Getenv("AWS_SESSION_TOKEN"),
+	}
+	if auth.AccessKey != "" && auth.SecretKey != "" {
+		return auth, nil
+	}
+	home, _ := os.UserHomeDir()
+	path := cmp.Or(os.Getenv("AWS_SHARED_CREDENTIALS_FILE"), filepath.Join(home, ".aws", "credentials"))
+	profile := cmp.Or(os.Getenv("AWS_PROFILE"), "default")
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return aws.Auth{}, fmt.Errorf("no AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and no credentials file: %w", err)
+	}
+	auth = aws.Auth{}
+	section := ""
+	for line := range strings.Lines(string(content)) {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "[") {
+			section = strings.TrimSpace(strings.Trim(line, "[]"))
+		}
+		key, value, _ := strings.Cut(line, "=")
+		if section != profile {
+			continue
+		}
+		switch value = strings.TrimSpace(value); strings.TrimSpace(key) {
+		case "aws_access_key_id":
+			auth.AccessKey = value
+		case "aws_secret_access_key":
+			auth.SecretKey = value
+		case "aws_session_token":
+			auth.SessionToken = value
+		}
+	}
+	if auth.AccessKey == "" || auth.SecretKey == "" {
+		return aws.Auth{}, fmt.Errorf("no aws_access_key_id and aws_secret_access_key under [%s] in %s", profile, path)
+	}
+	return auth, nil
+}

@@ -1,0 +1,105 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestExampleLoadsAndEqualsTheDefaults(t *testing.T) {
+	var example strings.Builder
+	if err := WriteExample(&example); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "example.yaml", example.String())
+	got, err := Load(writeFile(t, "c.yaml", example.String()), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := defaults()
+	want.Kafka.Brokers = []string{"localhost:9092"}
+	want.Kafka.Topics = []string{"segment"}
+	want.LaunchDarkly.ClientSideID = "0123456789abcdef01234567"
+	want.origins = got.origins
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v\nwant %+v", got, want)
+	}
+}
+
+func TestSchemaHasNotDrifted(t *testing.T) {
+	var schema strings.Builder
+	if err := WriteSchema(&schema); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "schema.json", schema.String())
+}
+
+func TestEffectiveShowsSourcesAndCanBeLoadedAgain(t *testing.T) {
+	path := writeFile(t, "c.yaml", "batch: {max_events: 7}\nlaunchdarkly: {contexts: {user: [userId]}}\n")
+	c, err := Load(path, append(enough, "S2LD_KAFKA_RACK=a #b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := c.WriteEffective(&out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"\n  max_events: 7  # " + path + ":1\n",
+		"\n  contexts: {user: [userId]}  # " + path + ":2\n",
+		"\n  rack: 'a #b'  # S2LD_KAFKA_RACK\n",
+		"\n  max_age: 5s  # default\n",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+	again, err := Load(writeFile(t, "again.yaml", out.String()), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.origins = c.origins
+	if !reflect.DeepEqual(again, c) {
+		t.Errorf("%+v\nwant %+v", again, c)
+	}
+}
+
+// The descriptions are written by hand beside the tags; this holds them to each other.
+func TestDescriptionsNameEveryValueOfAnEnumeration(t *testing.T) {
+	for _, f := range fields(defaults()) {
+		if !strings.HasSuffix(f.doc, ".") {
+			t.Errorf("%s: %q is no sentence", f.path, f.doc)
+		}
+		for _, value := range f.enum {
+			if !strings.Contains(f.doc, value) {
+				t.Errorf("%s: the description does not name %s", f.path, value)
+			}
+		}
+	}
+}
+
+func TestSizesAndDurationsComeBackAsWritten(t *testing.T) {
+	for _, s := range []string{"0", "1", "999", "1kB", "1KiB", "1500kB", "3MB", "1MiB", "64MiB", "1GB", "2GiB"} {
+		b, err := parseBytes(s)
+		if err != nil || b.String() != s {
+			t.Errorf("%s: %s, %v", s, b, err)
+		}
+	}
+	for s, want := range map[string]Bytes{"1 mib": 1 << 20, "5B": 5, "1000000": 1e6, "1000 kB": 1e6} {
+		if b, err := parseBytes(s); err != nil || b != want {
+			t.Errorf("%s: %d, %v, want %d", s, b, err, want)
+		}
+	}
+	for _, s := range []string{"", "B", "1.5MiB", "-1", "1Mi", "1TB", "1MiB1", "1 M B", "0x10"} {
+		if b, err := parseBytes(s); err == nil {
+			t.Errorf("%s: %d, want an error", s, b)
+		}
+	}
+	for _, s := range []string{"0s", "500ms", "10s", "1m", "1m30s", "1h", "1h5m", "1h0m5s"} {
+		d, err := time.ParseDuration(s)
+		if err != nil || durationText(d) != s {
+			t.Errorf("%s: %s, %v", s, durationText(d), err)
+		}
+	}
+}
