@@ -62,14 +62,14 @@ func (s *Server) knows(clientSideID string) bool {
 var userAgent = regexp.MustCompile(`^MetricImport-[^\s/]+-int/\S+$`)
 
 // refusal returns why a request is refused whatever its body is; 0 if it is not.
-func (s *Server) refusal(r *http.Request, door door, names []string) (status int, reason string) {
+func (s *Server) refusal(r *http.Request, to door, names []string) (status int, reason string) {
 	encoding := r.Header.Get("Content-Encoding")
 	switch {
 	case encoding != "" && encoding != "gzip":
 		return http.StatusBadRequest, "unknown Content-Encoding"
-	case door == clientSide && !s.knows(names[0]):
+	case to == clientSide && !s.knows(names[0]):
 		return http.StatusNotFound, "unknown client-side ID"
-	case door == clientSide:
+	case to == clientSide:
 		return 0, ""
 	case !slices.ContainsFunc(s.cfg.Environments, func(e Environment) bool {
 		return e.Project == names[0] && e.Key == names[1] && e.Token == r.Header.Get("Authorization") && e.Token != ""

@@ -4,8 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-
-	"github.com/google/uuid"
 )
 
 // Report is what the fake has seen so far.
@@ -14,7 +12,7 @@ type Report struct {
 	Faults     map[string]int `json:"faults"`     // requests by the fault that they met
 	Scripted   int            `json:"scripted"`   // faults in the script, not used up yet
 	Taken      int            `json:"taken"`      // events in requests taken, duplicates included
-	Processed  int            `json:"processed"`  // events that count
+	Processed  int            `json:"processed"`  // events that count: neither duplicates nor dropped
 	Dropped    int            `json:"dropped"`    // events taken and never processed
 	Duplicates int            `json:"duplicates"` // requests taken once more under their payload ID
 
@@ -25,16 +23,14 @@ type Report struct {
 	Drops      []Drop      `json:"drops"`
 }
 
-const reported = 100
-
-// Violation is something that a correct client never does.
+// Violation is something that a correct client never does. The rule is one of
+// the constants below.
 type Violation struct {
-	Rule      string `json:"rule"`
 	PayloadID string `json:"id,omitempty"`
+	Rule      string `json:"rule"`
 	Detail    string `json:"detail,omitempty"`
 }
 
-// The rules. All but TwoBodies and JournalFailed look at one request alone.
 const (
 	TwoBodies        = "one payload ID with two bodies"
 	NoPayloadID      = "no payload ID"
@@ -93,114 +89,4 @@ func (s *Server) Wait(ctx context.Context, processed int) error {
 			return ctx.Err()
 		}
 	}
-}
-
-// history is the memory of the fake.
-type history struct {
-	report    Report
-	ids       map[uuid.UUID]first
-	requests  []Request     // with Config.Retain
-	processed [][]byte      // with Config.Retain
-	more      chan struct{} // closed, and replaced, when Processed grows
-}
-
-// first is what came first under a payload ID.
-type first struct {
-	hash  Hash
-	taken bool // that request, or a later one
-}
-
-func newHistory() history {
-	return history{
-		report: Report{
-			Requests: map[int]int{}, Faults: map[string]int{},
-			Violations: []Violation{}, Drops: []Drop{},
-		},
-		ids:  map[uuid.UUID]first{},
-		more: make(chan struct{}),
-	}
-}
-
-// record puts the arrival into all records: its effect, if it is taken, its
-// violations, the journal, the caller's hook.
-func (s *Server) record(a *arrival) {
-	a.Events = len(a.events)
-	if s.cfg.Identity != nil {
-		for _, event := range a.events {
-			a.Identities = append(a.Identities, s.cfg.Identity(event))
-		}
-	}
-	var drops []Drop
-	if a.Taken {
-		for i, event := range a.events {
-			if reason := dropped(event, a.schema); reason != "" {
-				drops = append(drops, Drop{a.PayloadID, i, reason})
-			}
-		}
-	}
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	h := &s.history
-	if id, ok := parseID(a.PayloadID); ok && a.Hash != (Hash{}) {
-		seen, known := h.ids[id]
-		if !known {
-			seen.hash = a.Hash
-		} else if seen.hash != a.Hash {
-			a.violate(TwoBodies, "")
-		}
-		a.Duplicate = a.Taken && seen.taken
-		seen.taken = seen.taken || a.Taken
-		h.ids[id] = seen
-	}
-	if s.cfg.Journal != nil {
-		if _, err := s.cfg.Journal.Write(a.journalLine()); err != nil {
-			a.violate(JournalFailed, err.Error())
-		}
-	}
-	if s.cfg.OnRequest != nil {
-		s.cfg.OnRequest(a.Request)
-	}
-	h.add(a, drops, s.cfg.Retain)
-}
-
-// add counts the arrival.
-func (h *history) add(a *arrival, drops []Drop, retain bool) {
-	r := &h.report
-	r.Requests[a.Status]++
-	if a.Fault != (Fault{}) {
-		r.Faults[a.Fault.String()]++
-	}
-	r.ViolationCount += len(a.violations)
-	r.Violations = appendReported(r.Violations, a.violations)
-	if retain {
-		h.requests = append(h.requests, a.Request)
-	}
-	if !a.Taken {
-		return
-	}
-	r.Taken += a.Events
-	if a.Duplicate {
-		r.Duplicates++
-		return
-	}
-	r.Dropped += len(drops)
-	r.Drops = appendReported(r.Drops, drops)
-	r.Processed += a.Events - len(drops)
-	if retain {
-		for i, event := range a.events {
-			if len(drops) > 0 && drops[0].Index == i {
-				drops = drops[1:]
-				continue
-			}
-			h.processed = append(h.processed, event)
-		}
-	}
-	close(h.more)
-	h.more = make(chan struct{})
-}
-
-// appendReported appends up to the number that is reported.
-func appendReported[T any](list, more []T) []T {
-	return append(list, more[:min(len(more), reported-len(list))]...)
 }

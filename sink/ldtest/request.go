@@ -2,7 +2,6 @@ package ldtest
 
 import (
 	"bufio"
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -38,6 +37,9 @@ type Request struct {
 	// fact, because one under its payload ID had been taken before.
 	Taken     bool `json:"taken"`
 	Duplicate bool `json:"duplicate,omitempty"`
+
+	Violations []Violation `json:"violations,omitempty"`
+	Drops      []Drop      `json:"drops,omitempty"` // none for a Duplicate
 
 	Header http.Header `json:"-"`
 	Body   []byte      `json:"-"` // uncompressed
@@ -88,16 +90,15 @@ type arrival struct {
 	poison func(event []byte) bool // may be nil
 	limit  int
 
-	schema     string
-	events     [][]byte // of Body
-	violations []Violation
-	gone       bool // the client left before the fake decided
+	schema string
+	events [][]byte // of Body
+	gone   bool     // the client left before the fake decided
 }
 
 func (a *arrival) refuse(status int, reason string) { a.Status, a.Refusal = status, reason }
 
 func (a *arrival) violate(rule, detail string) {
-	a.violations = append(a.violations, Violation{Rule: rule, PayloadID: a.PayloadID, Detail: detail})
+	a.Violations = append(a.Violations, Violation{a.PayloadID, rule, detail})
 }
 
 func (a *arrival) setBody(body []byte) {
@@ -112,9 +113,9 @@ func parseID(s string) (id uuid.UUID, ok bool) {
 
 // journalLine returns the request as it stands in the journal.
 func (a *arrival) journalLine() []byte {
-	var b bytes.Buffer
-	if err := json.NewEncoder(&b).Encode(a.Request); err != nil {
+	line, err := json.Marshal(a.Request)
+	if err != nil {
 		panic(err) // every field can be encoded
 	}
-	return b.Bytes()
+	return append(line, '\n')
 }

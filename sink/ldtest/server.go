@@ -1,6 +1,7 @@
 package ldtest
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -32,7 +33,7 @@ type Config struct {
 	Journal io.Writer
 
 	// Retain keeps every request, with headers and body, for [Server.Requests] and
-	// [Server.Events]. Without it, memory grows by some 80 bytes per payload ID.
+	// [Server.Events]. Without it, memory grows by about 100 bytes per payload ID.
 	Retain bool
 }
 
@@ -59,7 +60,8 @@ type Server struct {
 	history history
 }
 
-// New returns a fake that has seen nothing yet.
+// New returns a fake that has seen nothing yet. For use in a testing/synctest
+// bubble, call it in the bubble.
 func New(cfg Config) *Server {
 	if len(cfg.Environments) == 0 {
 		cfg.Environments = []Environment{Sample}
@@ -72,8 +74,8 @@ func New(cfg Config) *Server {
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	door, names := route(r.URL.Path)
-	delivers := r.Method == http.MethodPost && (door == clientSide || door == metricImport)
+	to, names := route(r.URL.Path)
+	delivers := r.Method == http.MethodPost && (to == clientSide || to == metricImport)
 
 	s.mu.Lock()
 	a := &arrival{
@@ -92,11 +94,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	switch {
 	case delivers:
-		s.deliver(r, a, door, names)
+		s.deliver(r, a, to, names)
 	case !a.Fault.passes():
 		a.Status = a.Fault.status()
 	default:
-		s.look(a, door, names)
+		s.look(a, to, names)
 	}
 	s.record(a)
 
@@ -113,14 +115,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // look decides what a request is told that delivers nothing.
-func (s *Server) look(a *arrival, door door, names []string) {
+func (s *Server) look(a *arrival, to door, names []string) {
 	switch {
-	case door == nowhere:
+	case to == nowhere:
 		a.refuse(http.StatusNotFound, "no such resource")
-	case door == redirected:
+	case to == redirected:
 		a.Status = http.StatusOK
 		a.violate(FollowedRedirect, a.Method)
-	case door != goals || a.Method != http.MethodHead:
+	case to != goals || a.Method != http.MethodHead:
 		a.refuse(http.StatusMethodNotAllowed, "method not allowed")
 	case !s.knows(names[0]):
 		a.refuse(http.StatusNotFound, "unknown client-side ID")
@@ -131,21 +133,21 @@ func (s *Server) look(a *arrival, door door, names []string) {
 
 // deliver reads a request to one of the two doors and decides whether it is taken
 // and what it is told.
-func (s *Server) deliver(r *http.Request, a *arrival, door door, names []string) {
+func (s *Server) deliver(r *http.Request, a *arrival, to door, names []string) {
 	a.checkHeaders(r)
 	if a.Fault.Kind == ResetUnread {
 		return
 	}
 	unreadable := a.read(r)
-	if unreadable == errCutShort || a.Fault.Kind == Slow && !a.Fault.Taken && !wait(r.Context(), a.Fault.For) {
+	if errors.Is(unreadable, errCutShort) || a.Fault.Kind == Slow && !a.Fault.Taken && !wait(r.Context(), a.Fault.For) {
 		a.refuse(0, "the client gave up")
 		a.gone = true
 		return
 	}
 
-	if status, reason := s.refusal(r, door, names); status != 0 {
+	if status, reason := s.refusal(r, to, names); status != 0 {
 		a.refuse(status, reason)
-	} else if unreadable == errTooLarge || len(a.Body) >= a.limit {
+	} else if errors.Is(unreadable, errTooLarge) || len(a.Body) >= a.limit {
 		a.refuse(http.StatusRequestEntityTooLarge, "the body is too large")
 	} else if unreadable != nil {
 		a.refuse(http.StatusBadRequest, unreadable.Error())

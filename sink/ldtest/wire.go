@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -18,25 +19,8 @@ func answer(w http.ResponseWriter, status int, reason string) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(map[string]string{"code": code(status), "message": reason}) //nolint:errcheck // the client may be gone
-}
-
-// code is the error's name in LaunchDarkly's form.
-func code(status int) string {
-	switch status {
-	case http.StatusUnauthorized:
-		return "unauthorized"
-	case http.StatusNotFound:
-		return "not_found"
-	case http.StatusTooManyRequests:
-		return "rate_limited"
-	case http.StatusBadRequest:
-		return "invalid_request"
-	}
-	if status >= 500 {
-		return "internal_service_error"
-	}
-	return "refused"
+	code := strings.ReplaceAll(strings.ToLower(http.StatusText(status)), " ", "_")
+	json.NewEncoder(w).Encode(map[string]string{"code": code, "message": reason}) //nolint:errcheck // the client may be gone
 }
 
 // do lets the fault happen to the answer.
