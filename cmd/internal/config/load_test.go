@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
 // enough is what a configuration needs at the least.
@@ -208,12 +210,19 @@ func TestStartTime(t *testing.T) {
 func FuzzLoad(f *testing.F) {
 	f.Add("kafka: {brokers: [a:1], tls: *x}\nlog: &x {level: debug}", "user=userId")
 	f.Add("&a {kafka: *a, launchdarkly: {contexts: {<<: *a}}}", "{a: &b [*b]}")
+	f.Add("launchdarkly: {event_schema: 4, contexts: {user: [a.b, c]}, metric_value: [a]}\nsegment: {integration_names: [x, y]}", "user=a,b")
 	f.Add("? [a]\n: b\n---\n", "[")
 	f.Fuzz(func(t *testing.T, content, contexts string) {
 		path := writeFile(t, "c.yaml", content)
 		c, err := LoadFor(Offline, path, append(enough, "S2LD_LAUNCHDARKLY_CONTEXTS="+contexts))
 		if (c == nil) == (err == nil) {
 			t.Fatalf("configuration %v, error %v", c, err)
+		}
+		if err != nil {
+			return
+		}
+		if _, err := transform.Compile(c.Mapping()); err != nil {
+			t.Fatalf("checked, and yet: %v", err)
 		}
 	})
 }
