@@ -17,7 +17,7 @@ const (
 	payloadIDHeader = "X-LaunchDarkly-Payload-ID"
 
 	redirectPath = "/redirected" // where the 3xx faults point to
-	readBytes    = 64 << 20      // a body beyond this is not read to its end
+	readBytes    = 16 << 20      // a body beyond this is not read to its end
 )
 
 // door is a resource of the fake.

@@ -2,10 +2,14 @@ package ldtest_test
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/iotest"
+	"testing/synctest"
 
 	"github.com/google/uuid"
 
@@ -187,22 +191,65 @@ func TestFollowingARedirectIsAViolation(t *testing.T) {
 }
 
 func TestABodyWhoseClientGoesAwayIsNotTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ld, client := bubble(t, ldtest.Config{})
+		r := bulk(t, "http://ld", id1, "")
+		r.Body, r.ContentLength = io.NopCloser(io.MultiReader(strings.NewReader("["), iotest.ErrReader(errors.New("gone")))), 1000
+		if got := view(client, r); !strings.HasSuffix(got, "gone") {
+			t.Errorf("the client sees %q", got)
+		}
+		synctest.Wait()
+		if seen := ld.Requests()[0]; seen.Taken || seen.Status != 0 || seen.Refusal == "" || seen.Hash != (ldtest.Hash{}) {
+			t.Errorf("recorded as %+v", seen)
+		}
+		if got := view(client, bulk(t, "http://ld", id1, "["+event3+"]")); got != "202" {
+			t.Errorf("the same ID with its whole body: %s", got)
+		}
+		if report := ld.Report(); report.Processed != 1 || report.Duplicates != 0 || report.ViolationCount != 0 {
+			t.Errorf("report: %+v", report)
+		}
+	})
+}
+
+func TestABodyTooLargeToReadHasNoHash(t *testing.T) {
 	ld, url := serve(t, ldtest.Config{})
-	body, feed := io.Pipe()
-	r := bulk(t, url, id1, "")
-	r.Body, r.ContentLength = body, 1000
-	go func() {
-		feed.Write([]byte("["))                  //nolint:errcheck // the client reads it
-		feed.CloseWithError(io.ErrUnexpectedEOF) //nolint:errcheck // always nil
-	}()
-	if resp, err := http.DefaultTransport.RoundTrip(r); err == nil {
-		resp.Body.Close()
-		t.Fatalf("status %d, want an error", resp.StatusCode)
+	huge := strings.Repeat(" ", 16<<20+1)
+	zipped := bulk(t, url, id1, zip(huge))
+	zipped.Header.Set("Content-Encoding", "gzip")
+	plain := httptest.NewRecorder() // no connection that could break while the client still writes
+	ld.ServeHTTP(plain, bulk(t, url, id1, huge))
+	if got := status(t, zipped); got != 413 || plain.Code != 413 {
+		t.Errorf("zipped %d, plain %d", got, plain.Code)
 	}
-	if got := status(t, bulk(t, url, id1, "["+event3+"]")); got != 202 {
-		t.Errorf("the same ID with its whole body: %d", got)
+	for _, seen := range ld.Requests() {
+		if seen.Bytes != 0 || seen.Hash != (ldtest.Hash{}) {
+			t.Errorf("recorded as %+v", seen)
+		}
 	}
-	if report := ld.Report(); report.Processed != 1 || report.Duplicates != 0 {
-		t.Errorf("report: %+v", report)
+}
+
+func TestEachEnvironmentHasItsOwnCredentials(t *testing.T) {
+	_, url := serve(t, ldtest.Config{Environments: []ldtest.Environment{
+		{ClientSideID: "browser", Project: "p", Key: "no-token"},
+		{Project: "p", Key: "prod", Token: "t1"},
+		{Project: "p", Key: "test", Token: "t2"},
+	}})
+	for _, c := range []struct {
+		path, token string
+		want        int
+	}{
+		{"/events/bulk/browser", "", 202},
+		{"/events/bulk/" + ldtest.Sample.ClientSideID, "", 404},
+		{"/v2/event-data-import/p/prod", "t1", 202},
+		{"/v2/event-data-import/p/test", "t2", 202},
+		{"/v2/event-data-import/p/test", "t1", 401},
+		{"/v2/event-data-import/p/no-token", "", 401},
+	} {
+		r := metricImport(t, url, uuid.NewString(), "["+event4+"]")
+		r.URL.Path = c.path
+		r.Header.Set("Authorization", c.token)
+		if got := status(t, r); got != c.want {
+			t.Errorf("%s with token %q: %d, want %d", c.path, c.token, got, c.want)
+		}
 	}
 }

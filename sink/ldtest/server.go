@@ -15,7 +15,7 @@ type Config struct {
 	Environments []Environment
 
 	// MaxBytes is the size from which on a body, uncompressed, is answered 413.
-	// Default 10,000,000; at most 64 MiB.
+	// Default 10,000,000; at most 16 MiB.
 	MaxBytes int
 
 	// Identity names an event in Request.Identities, so that a checker need not
