@@ -43,7 +43,7 @@ func (b *Batch) EventInRecord(event int) int {
 	return n
 }
 
-// Bytes returns what the batch takes of a [Budget] while it waits.
+// Bytes returns what the batch takes of a [Budget] when it is sealed.
 func (b *Batch) Bytes() int { return len(b.whole.body) + 8*len(b.offsets) }
 
 // part is a range of a batch's events as it is posted: all of them, or one half

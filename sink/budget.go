@@ -23,6 +23,9 @@ func NewBudget(limit int64) *Budget {
 	return b
 }
 
+// Limit returns the bound.
+func (b *Budget) Limit() int64 { return b.limit }
+
 // Add takes n bytes, or gives back -n.
 func (b *Budget) Add(n int) {
 	b.mu.Lock()

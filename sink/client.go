@@ -25,6 +25,7 @@ type Delivery struct {
 type Refusal struct {
 	Batch   *Batch
 	Event   int    // index in the batch
+	Body    []byte // the event
 	Status  int    // LaunchDarkly's
 	Excerpt string // start of LaunchDarkly's answer
 }
@@ -187,10 +188,20 @@ func (c *Client) attempt(j *job) {
 	case events > 1:
 		c.split(j)
 	default:
-		c.metrics.refused.Inc()
-		d := j.delivery
-		j.finish(d.Refused(j.ctx, Refusal{Batch: d.Batch, Event: j.part.low, Status: a.status, Excerpt: a.excerpt}))
+		c.setAside(j, a)
 	}
+}
+
+// setAside hands a refused event to the caller.
+func (c *Client) setAside(j *job, a answer) {
+	raw, err := j.part.raw()
+	if err == nil {
+		c.metrics.refused.Inc()
+		err = j.delivery.Refused(j.ctx, Refusal{
+			Batch: j.delivery.Batch, Event: j.part.low, Body: raw[1 : len(raw)-1], Status: a.status, Excerpt: a.excerpt,
+		})
+	}
+	j.finish(err)
 }
 
 // retry lets a job wait and then tries it again, as it is.

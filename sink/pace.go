@@ -41,7 +41,6 @@ func (p *pace) learn(a answer, now time.Time) {
 	switch {
 	case a.verdict == accepted:
 		p.limit = min(p.limit+1, p.max)
-		p.notBefore = time.Time{}
 	case a.verdict == denied:
 		p.limit = 1
 		p.hold(now.Add(p.backoffMax/2 + rand.N(p.backoffMax/2+1))) // slow, but not for ever

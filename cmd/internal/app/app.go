@@ -1,0 +1,128 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/plugin/kprom"
+	"github.com/twmb/franz-go/plugin/kzap"
+	"go.uber.org/zap"
+
+	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
+	"github.com/segment-to-launchdarkly/forwarder/consumer"
+	"github.com/segment-to-launchdarkly/forwarder/sink"
+	"github.com/segment-to-launchdarkly/forwarder/transform"
+)
+
+// App is the program, put together and not started.
+type App struct {
+	cfg      *config.Config
+	log      *zap.Logger
+	registry *prometheus.Registry
+	budget   *sink.Budget
+	sink     *sink.Client
+	consumer *consumer.Consumer
+	listener net.Listener
+}
+
+// Run puts the program together and runs it until ctx is done.
+func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
+	a, err := New(cfg, log)
+	if err != nil {
+		return err
+	}
+	return a.Run(ctx)
+}
+
+// New puts the program together. It listens on the admin address already, so that
+// a port that is taken is an error here, and starts nothing.
+func New(cfg *config.Config, log *zap.Logger) (*App, error) {
+	a := &App{cfg: cfg, log: log, registry: prometheus.NewRegistry(), budget: sink.NewBudget(int64(cfg.Delivery.MaxBuffered))}
+	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
+	var err error
+	if a.sink, err = sink.New(sink.Config{
+		EventsURL: cfg.LaunchDarkly.EventsURL, Endpoint: sink.Endpoint(cfg.LaunchDarkly.Endpoint),
+		ClientSideID: cfg.LaunchDarkly.ClientSideID, ProjectKey: cfg.LaunchDarkly.ProjectKey,
+		EnvironmentKey: cfg.LaunchDarkly.EnvironmentKey, AccessToken: cfg.LaunchDarkly.AccessToken.Read,
+		Schema: cfg.LaunchDarkly.EventSchema, Version: Version(),
+		MaxBytes: int(cfg.Batch.MaxBytes), MaxInFlight: cfg.Delivery.MaxInFlight, Timeout: cfg.Delivery.Timeout,
+		BackoffMin: cfg.Delivery.BackoffMin, BackoffMax: cfg.Delivery.BackoffMax,
+		Metrics: sink.NewMetrics(a.registry, a.budget), Log: log.Named("sink"),
+	}); err != nil {
+		return nil, err
+	}
+	mapping, err := transform.Compile(cfg.Mapping())
+	if err != nil {
+		return nil, fmt.Errorf("mapping: %w", err)
+	}
+	kafka, err := cfg.KafkaOptions()
+	if err != nil {
+		return nil, err
+	}
+	if a.consumer, err = consumer.New(consumer.Config{
+		Client: kafka,
+		Hooks:  []kgo.Opt{kgo.WithHooks(a.kafkaMetrics()), kgo.WithLogger(kzap.New(log.Named("kafka").WithOptions(zap.IncreaseLevel(max(zap.WarnLevel, log.Level())))))},
+		Topics: cfg.Kafka.Topics, Group: cfg.Kafka.Group,
+		Start:      consumer.Start{Latest: cfg.Kafka.StartAt == "latest", Time: cfg.Kafka.StartTime()},
+		InstanceID: cfg.Kafka.InstanceID, ConsumerProtocol: cfg.Kafka.RebalanceProtocol == "consumer",
+		SessionTimeout: cfg.Kafka.SessionTimeout,
+		MaxEvents:      cfg.Batch.MaxEvents, MaxBytes: int(cfg.Batch.MaxBytes), MaxAge: cfg.Batch.MaxAge, Gzip: cfg.Batch.Gzip,
+		DrainTimeout: cfg.Delivery.DrainTimeout, DeadLetterTopic: cfg.DeadLetters.Topic,
+		Mapping: mapping, Sink: a.sink, Budget: a.budget, Registry: a.registry, Log: log.Named("consumer"),
+	}); err != nil {
+		return nil, err
+	}
+	if a.listener, err = net.Listen("tcp", cfg.Admin.Listen); err != nil {
+		return nil, fmt.Errorf("admin.listen: %w", err)
+	}
+	return a, nil
+}
+
+// kafkaMetrics returns the metrics of the Kafka client.
+func (a *App) kafkaMetrics() *kprom.Metrics {
+	return kprom.NewMetrics("segment_launchdarkly_kafka", kprom.Registerer(a.registry), kprom.Gatherer(a.registry))
+}
+
+// AdminAddress returns where /metrics, /healthz and /readyz are served.
+func (a *App) AdminAddress() string { return a.listener.Addr().String() }
+
+// Gatherer returns the program's metrics.
+func (a *App) Gatherer() prometheus.Gatherer { return a.registry }
+
+// Run runs the program until ctx is done and everything sealed is delivered. When
+// it returns, nothing of it is running.
+func (a *App) Run(ctx context.Context) error {
+	server := &http.Server{
+		Handler:           a.admin(ctx),
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute,
+		MaxHeaderBytes: 16 << 10,
+		ErrorLog:       zap.NewStdLog(a.log.Named("admin")),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(a.listener) }()
+	a.log.Info("started", zap.String("version", Version()), zap.String("group", a.cfg.Kafka.Group), zap.Strings("topics", a.cfg.Kafka.Topics),
+		zap.String("address", a.sink.Address()), zap.String("admin", a.AdminAddress()))
+
+	err := a.consumer.Run(ctx)
+	a.sink.Close()
+
+	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	_ = server.Shutdown(stopCtx) // a slow scraper is cut off
+	_ = server.Close()
+	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
+		a.log.Error("admin server ended early", zap.Error(serveErr))
+	}
+	if err != nil {
+		return err
+	}
+	a.log.Info("stopped: everything sealed was delivered and committed")
+	return nil
+}

@@ -1,0 +1,241 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink"
+)
+
+// topicPartition names a partition.
+type topicPartition struct {
+	topic     string
+	partition int32
+}
+
+// Consumer reads topics as a member of a consumer group and delivers what is in
+// them. See the package documentation.
+type Consumer struct {
+	cfg     Config
+	client  *kgo.Client
+	admin   *kadm.Client
+	metrics *metrics
+	budget  *sink.Budget
+	log     *zap.Logger
+
+	rejections *zap.Logger // sampled: a flood of rejected calls must not become one of lines
+
+	queued atomic.Int64  // bytes of all inboxes
+	urgent chan struct{} // capacity 1: a sealed batch waits for its commit
+
+	failOnce sync.Once
+	failed   chan struct{} // closed by fail
+	failure  error         // set before failed is closed
+
+	// commitMu makes one thing of [snapshot, commit, apply] and one of [final
+	// commit, fence]. It is taken before mu and held while the broker answers.
+	commitMu sync.Mutex
+
+	mu         sync.Mutex
+	partitions map[topicPartition]*partition // guards: those assigned and not given up
+	dirty      map[*partition]struct{}       // guards: those whose state is not committed
+	starts     map[topicPartition]kgo.Offset // guards: from onOffsetsFetched to adjustOffsets
+	topicIDs   map[string]kadm.TopicID       // guards: of the topics we consume
+	state      state                         // guards
+}
+
+// rejectionsLogged is how many rejected calls are logged in a second; the metrics
+// count them all.
+const rejectionsLogged = 50
+
+// New returns a consumer. It starts nothing and reaches for nothing.
+func New(cfg Config) (*Consumer, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	c := &Consumer{
+		cfg: cfg, budget: cfg.Budget, log: cfg.Log,
+		urgent: make(chan struct{}, 1), failed: make(chan struct{}),
+		partitions: map[topicPartition]*partition{}, dirty: map[*partition]struct{}{}, topicIDs: map[string]kadm.TopicID{},
+	}
+	c.state.problems = map[string]string{}
+	c.rejections = cfg.Log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(core, time.Second, rejectionsLogged, 0)
+	}))
+	c.metrics = newMetrics(cfg.Registry, c)
+	return c, nil
+}
+
+// Run joins the group and consumes until ctx is done. Then it takes no more
+// records, delivers what is sealed for at most Config.DrainTimeout, commits, and
+// leaves the group. It returns nil only if everything sealed was delivered and
+// committed. When it returns, nothing of it is running.
+func (c *Consumer) Run(ctx context.Context) error {
+	client, err := kgo.NewClient(c.options()...)
+	if err != nil {
+		return fmt.Errorf("kafka client: %w", err)
+	}
+	c.client, c.admin = client, kadm.NewClient(client)
+	defer client.CloseAllowingRebalance() // Close can hang behind a poll that was cancelled
+
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() { c.commitLoop(background) })
+	running.Go(func() { c.watchLoop(background) })
+	defer running.Wait()
+	defer stop()
+
+	c.pollLoop(ctx)
+
+	c.mu.Lock()
+	c.state.leaving = true
+	all := slices.Collect(maps.Values(c.partitions))
+	c.mu.Unlock()
+	c.log.Info("shutting down: delivering what is sealed", zap.Int("partitions", len(all)))
+	err = c.giveUp(background, all)
+	select {
+	case <-c.failed:
+		return c.failure
+	default:
+		return err
+	}
+}
+
+// fail ends Run with an error that waiting cannot mend.
+func (c *Consumer) fail(err error) {
+	c.failOnce.Do(func() {
+		c.failure = err
+		close(c.failed)
+	})
+}
+
+// pollLoop hands polled records to their partitions until ctx is done. A rebalance
+// waits only while that is done, never for a delivery.
+func (c *Consumer) pollLoop(ctx context.Context) {
+	for c.mayPoll(ctx) {
+		// Everything may be paused, so a poll must not wait for ever.
+		pollCtx, cancel := context.WithTimeout(ctx, time.Second)
+		fetches := c.client.PollRecords(pollCtx, pollRecords)
+		cancel()
+		fetches.EachTopic(func(t kgo.FetchTopic) {
+			t.EachPartition(func(p kgo.FetchPartition) { c.distribute(t.Topic, p) })
+		})
+		c.client.AllowRebalance()
+		if fetches.IsClientClosed() {
+			c.fail(errors.New("kafka client closed"))
+			return
+		}
+	}
+}
+
+// mayPoll waits while there is enough to do already. It returns false when ctx is
+// done or the consumer has failed.
+//
+// It waits for the budget only while something is sealed, since otherwise nothing
+// would set bytes free: what is open then waits for records up to a recorded cut.
+func (c *Consumer) mayPoll(ctx context.Context) bool {
+	for {
+		c.touch(func(s *state) { s.lastPoll = time.Now() })
+		room := c.budget.Room()
+		full := false
+		select {
+		case <-room:
+		default:
+			full = c.sealed()
+		}
+		wait := 10 * time.Millisecond
+		switch {
+		case c.queued.Load() >= maxQueued:
+		case full:
+			wait = time.Second
+		default:
+			return !c.over(ctx)
+		}
+		select {
+		case <-time.After(wait):
+		case <-room:
+		case <-ctx.Done():
+			return false
+		case <-c.failed:
+			return false
+		}
+	}
+}
+
+// over says whether Run is to end.
+func (c *Consumer) over(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return true
+	case <-c.failed:
+		return true
+	default:
+		return false
+	}
+}
+
+// distribute hands a partition what was polled of it.
+func (c *Consumer) distribute(topic string, f kgo.FetchPartition) {
+	if f.Err != nil {
+		c.pollError(topic, f.Partition, f.Err)
+	}
+	c.mu.Lock()
+	p := c.partitions[topicPartition{topic, f.Partition}]
+	if p != nil && len(f.Records) > 0 {
+		p.end = f.LastStableOffset
+		delete(c.state.problems, "poll "+topic)
+	}
+	c.mu.Unlock()
+	if p == nil || len(f.Records) == 0 {
+		return
+	}
+	ch := chunk{records: f.Records, logStart: f.LogStartOffset, logEnd: f.LastStableOffset}
+	for _, r := range f.Records {
+		ch.bytes += len(r.Key) + len(r.Value) + recordOverhead
+	}
+	c.queued.Add(int64(ch.bytes))
+	p.inbox.push(ch)
+}
+
+// recordOverhead is about what a record takes beside its key and value.
+const recordOverhead = 256
+
+// pollError counts an error of polling and tells of it, at a bounded rate, because
+// the client repeats some of them as fast as it is polled.
+func (c *Consumer) pollError(topic string, partition int32, err error) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, kgo.ErrClientClosed) {
+		return
+	}
+	c.metrics.pollErrors.Inc()
+	var loss *kgo.ErrDataLoss
+	if errors.As(err, &loss) {
+		c.log.Error("the broker lost records that were read, or were about to be",
+			zap.String("topic", topic), zap.Int32("partition", partition), zap.Int64("offset", loss.ConsumedTo), zap.Int64("next_offset", loss.ResetTo))
+		return
+	}
+	c.problem("poll "+topic, fmt.Sprintf("cannot read topic %s, partition %d: %s", topic, partition, advise(err)))
+}
+
+// advise adds to an error of the broker what it asks of the operator.
+func advise(err error) string {
+	switch {
+	case errors.Is(err, kerr.TopicAuthorizationFailed):
+		return err.Error() + " (grant READ and DESCRIBE on the topic)"
+	case errors.Is(err, kerr.GroupAuthorizationFailed):
+		return err.Error() + " (grant READ on the group)"
+	default:
+		return err.Error()
+	}
+}

@@ -1,0 +1,59 @@
+// Package consumer reads Segment events from Kafka as a member of a consumer group
+// and has them delivered: it maps records (package transform), seals batches, posts
+// them (package sink), and commits.
+//
+//	poll ─► partition goroutine ─► buffer ─► sealed batch ─► cut recorded ─► POST ─► delivered ─► watermark ─► commit
+//
+// What the package guarantees:
+//
+//  1. The committed offset never passes a record that is neither delivered,
+//     filtered, nor written to the dead-letter topic.
+//  2. A batch is a range of one partition's log and is posted only after its end,
+//     the cut, is stored in the metadata of a commit (see metadata.go). Whoever owns
+//     the partition next cuts at the same offsets first, whatever its settings. So a
+//     batch that is sent again, after a crash or a rebalance, is the same batch under
+//     the same payload ID, and LaunchDarkly counts it once.
+//  3. After a partition is revoked or lost, nothing of it is marked, committed or
+//     newly posted. The broker does not see to that: it checks who commits, not what.
+//  4. A partition, an event or a batch that is stuck delays no other. Each partition
+//     has a bounded window of unfinished batches; a full one stops its own intake.
+//  5. Memory is bounded: bodies by the budget, records by what is polled at a time.
+//  6. Giving a partition up in peace (a rebalance, a shutdown) delivers what is
+//     sealed before the commit, for at most Config.DrainTimeout, so that a clean join
+//     or leave sends nothing twice.
+//
+// What it does not guarantee: the order of events; that a dead letter is written
+// only once (a crash before its commit writes it again); that a mapping that was
+// changed between two attempts for the same range counts its events once (the body
+// differs, so LaunchDarkly takes both).
+//
+// # Between the design and the code
+//
+// A range of filtered records takes no place in the window: the floor rises over it.
+// If sealed batches stand before it, the gap is one more length in the metadata.
+//
+// The metadata names the cuts that a new owner has not reached again too, so that
+// a second crash does not forget what the first one left.
+//
+// A piece of a range that an earlier owner recorded is never sealed, not even when
+// the partition is given up or memory is short: only the whole range is safe.
+//
+// # Truths about the client that are not obvious
+//
+//   - The client calls revoked with an empty map at the end of every cooperative
+//     session, and without a lost callback calls nothing at all when the group throws
+//     the member out.
+//   - A rebalance waits for polled records to be handed over (BlockRebalanceOnPoll),
+//     never for a delivery: that would get the member thrown out.
+//   - Pausing a partition throws away what was fetched, and a pause survives
+//     rebalances. We pause late, and resume on assignment.
+//   - Offsets can go down within an assignment, after truncation; and have gaps,
+//     where transactions ended or compaction was at work.
+//   - There is no max.poll.interval: a delivery that is stuck keeps its partition.
+//     The age of the oldest batch is a metric for that reason.
+//
+// # Goroutines
+//
+// [Consumer.Run] owns one that polls, one that commits, one that watches topics; each
+// partition owns one that takes records. All have ended when Run returns.
+package consumer

@@ -1,0 +1,266 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/zap"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink"
+)
+
+// The client calls, for each session of the group: onRevoked with what the session
+// loses, onAssigned with what it gains, onOffsetsFetched and adjustOffsets with the
+// offsets of the gains. All three of assigned, revoked and lost must be set: without
+// lost, nothing is called when the group throws us out.
+
+// onAssigned only notes that the group let us in: the partitions' state starts in
+// onOffsetsFetched, where the commit's metadata is at hand. The map may be empty.
+func (c *Consumer) onAssigned(_ context.Context, _ *kgo.Client, assigned map[string][]int32) {
+	c.touch(func(s *state) { s.joined = true })
+	c.metrics.rebalances.WithLabelValues(rebalanceAssigned).Inc()
+	if n := countPartitions(assigned); n > 0 {
+		c.log.Info("partitions assigned", zap.Int("partitions", n), zap.Any("assigned", assigned))
+	}
+}
+
+// onOffsetsFetched starts the partitions that were assigned: it reads the committed
+// offset and the recorded cuts, resolves where a partition without a committed
+// offset starts, and commits that, so that nothing between two owners is skipped.
+func (c *Consumer) onOffsetsFetched(ctx context.Context, _ *kgo.Client, response *kmsg.OffsetFetchResponse) error {
+	fetched, err := c.fetched(ctx, response)
+	if err != nil {
+		c.problem("assignment", "cannot start the assigned partitions: "+advise(err))
+		return err
+	}
+	started, replaced := c.start(fetched)
+	c.abandon(replaced)
+	for _, p := range started {
+		go p.run()                                                              // waited for in abandon
+		c.client.ResumeFetchPartitions(map[string][]int32{p.topic: {p.number}}) // a pause survives a rebalance
+	}
+	if err := c.commit(ctx); err != nil {
+		return err
+	}
+	c.solved("assignment")
+	return nil
+}
+
+// start makes the state of partitions. What it replaces had its offsets fetched
+// twice and has read nothing.
+func (c *Consumer) start(fetched []fetchedOffset) (started, replaced []*partition) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.starts = make(map[topicPartition]kgo.Offset, len(fetched))
+	for _, f := range fetched {
+		c.starts[f.topicPartition] = kgo.NewOffset().At(f.offset).WithEpoch(f.epoch)
+		if c.state.leaving {
+			continue
+		}
+		if old := c.partitions[f.topicPartition]; old != nil {
+			c.fence(old)
+			replaced = append(replaced, old)
+		}
+		p := c.newPartition(f)
+		c.partitions[f.topicPartition] = p
+		if !f.committed {
+			c.mark(p)
+		}
+		started = append(started, p)
+	}
+	return started, replaced
+}
+
+// adjustOffsets tells the client where to start.
+func (c *Consumer) adjustOffsets(_ context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for topic, partitions := range offsets {
+		for partition := range partitions {
+			start, ok := c.starts[topicPartition{topic, partition}]
+			if !ok {
+				return nil, fmt.Errorf("no committed offset was fetched for topic %s, partition %d", topic, partition)
+			}
+			partitions[partition] = start
+		}
+	}
+	return offsets, nil
+}
+
+// newPartition returns the state of a partition that starts as f says.
+func (c *Consumer) newPartition(f fetchedOffset) *partition {
+	p := &partition{
+		c: c, topic: f.topic, number: f.partition,
+		source: sink.Source{Group: c.cfg.Group, Topic: f.topic, TopicID: f.topicID, Partition: f.partition},
+		log:    c.log.With(zap.String("topic", f.topic), zap.Int32("partition", f.partition)),
+		stop:   make(chan struct{}), stopped: make(chan struct{}), space: make(chan struct{}, 1),
+		emptied: make(chan struct{}, 1), posted: make(chan struct{}, 1),
+
+		transformer: c.cfg.Mapping.NewTransformer(), buffer: sink.NewBuffer(c.cfg.MaxEvents, c.cfg.MaxBytes),
+		next: f.offset, epoch: f.epoch, floor: f.offset, floorEpoch: f.epoch, cuts: f.cuts,
+		age: time.NewTimer(time.Hour),
+
+		window: window{floor: f.offset, epoch: f.epoch, cuts: f.cuts},
+		end:    -1,
+	}
+	p.age.Stop()
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	one := map[string][]int32{f.topic: {f.partition}}
+	p.inbox = inbox{
+		ready:  make(chan struct{}, 1),
+		pause:  func() { c.client.PauseFetchPartitions(one) },
+		resume: func() { c.client.ResumeFetchPartitions(one) },
+	}
+	return p
+}
+
+// onRevoked gives partitions up in peace: it delivers what is in flight. The map is
+// empty at the end of every cooperative session.
+func (c *Consumer) onRevoked(ctx context.Context, _ *kgo.Client, revoked map[string][]int32) {
+	partitions := c.owned(revoked)
+	if len(partitions) == 0 {
+		return
+	}
+	c.metrics.rebalances.WithLabelValues(rebalanceRevoked).Inc()
+	started := time.Now()
+	if err := c.giveUp(ctx, partitions); err != nil {
+		c.log.Warn("partitions given up before everything was delivered; their next owner sends the rest again, under the same payload IDs", zap.Error(err))
+	}
+	c.log.Info("partitions revoked", zap.Int("partitions", len(partitions)), zap.Duration("duration", time.Since(started)))
+}
+
+// onLost gives partitions up at once: they are somebody else's already.
+func (c *Consumer) onLost(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
+	partitions := c.owned(lost)
+	c.metrics.rebalances.WithLabelValues(rebalanceLost).Inc()
+	c.log.Warn("partitions lost: the group has thrown this member out", zap.Int("partitions", len(partitions)))
+	c.commitMu.Lock()
+	c.mu.Lock()
+	for _, p := range partitions {
+		c.fence(p)
+	}
+	c.mu.Unlock()
+	c.commitMu.Unlock()
+	c.abandon(partitions)
+}
+
+// owned returns the state of partitions that we have not given up.
+func (c *Consumer) owned(names map[string][]int32) []*partition {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var owned []*partition
+	for topic, partitions := range names {
+		for _, partition := range partitions {
+			if p := c.partitions[topicPartition{topic, partition}]; p != nil {
+				owned = append(owned, p)
+			}
+		}
+	}
+	return owned
+}
+
+// giveUp stops the intake of partitions, delivers what they have sealed for at most
+// Config.DrainTimeout, commits, and fences them. The error says what is left.
+func (c *Consumer) giveUp(ctx context.Context, partitions []*partition) error {
+	drainCtx, cancel := context.WithTimeout(ctx, c.cfg.DrainTimeout)
+	defer cancel()
+	for _, p := range partitions {
+		p.stopOnce.Do(func() { close(p.stop) })
+	}
+	for _, p := range partitions {
+		c.drained(drainCtx, p)
+	}
+	for _, p := range partitions {
+		p.cancel()
+	}
+	c.abandon(partitions)
+
+	// The time for the last commit comes on top: without it, what was delivered in
+	// vain would be sent again.
+	commitCtx, cancel := context.WithTimeout(ctx, finalCommitTimeout)
+	defer cancel()
+	c.commitMu.Lock()
+	defer c.commitMu.Unlock()
+	err := c.commitFinally(commitCtx, partitions)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	left := 0
+	for _, p := range partitions {
+		left += len(p.window.entries)
+		c.fence(p)
+	}
+	if left > 0 {
+		return fmt.Errorf("%d batches were not delivered within the drain timeout of %v", left, c.cfg.DrainTimeout)
+	}
+	return err
+}
+
+// finalCommitTimeout bounds the commit before partitions are given up.
+const finalCommitTimeout = 10 * time.Second
+
+// drained waits until a partition that was stopped has delivered everything.
+func (c *Consumer) drained(ctx context.Context, p *partition) {
+	select {
+	case <-p.stopped:
+	case <-ctx.Done():
+		return
+	}
+	for {
+		c.mu.Lock()
+		empty := len(p.window.entries) == 0
+		c.mu.Unlock()
+		if empty || p.ctx.Err() != nil {
+			return
+		}
+		select {
+		case <-p.emptied:
+		case <-p.ctx.Done():
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// fence makes sure that nothing of a partition is marked, committed or newly
+// posted. The broker does not: it checks who commits, not what. The caller holds mu,
+// and commitMu unless the partition has read nothing.
+func (c *Consumer) fence(p *partition) {
+	p.fenced = true
+	p.cancel()
+	delete(c.dirty, p)
+	name := topicPartition{p.topic, p.number}
+	if c.partitions[name] == p {
+		delete(c.partitions, name)
+	}
+}
+
+// abandon waits until nothing of the partitions runs and gives back what they hold.
+// Their context is done.
+func (c *Consumer) abandon(partitions []*partition) {
+	for _, p := range partitions {
+		<-p.stopped
+		c.mu.Lock()
+		for p.posting > 0 {
+			c.mu.Unlock()
+			<-p.posted
+			c.mu.Lock()
+		}
+		if !p.released {
+			p.released = true
+			c.queued.Add(-int64(p.inbox.drop()))
+			c.budget.Add(-p.held - p.window.bytes)
+			p.buffer.Reset()
+		}
+		c.mu.Unlock()
+	}
+}
+
+func countPartitions(m map[string][]int32) (n int) {
+	for _, partitions := range m {
+		n += len(partitions)
+	}
+	return n
+}

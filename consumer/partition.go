@@ -1,0 +1,185 @@
+package consumer
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink"
+	"github.com/segment-to-launchdarkly/forwarder/transform"
+)
+
+// partition is one assigned partition. Its goroutine, run, takes records, renders
+// events into the buffer and seals batches; posting and committing go on beside it.
+type partition struct {
+	c      *Consumer
+	topic  string
+	number int32
+	source sink.Source
+	log    *zap.Logger
+	inbox  inbox
+
+	ctx      context.Context // done when the partition is given up
+	cancel   context.CancelFunc
+	stop     chan struct{} // closed: take no more records, seal, return
+	stopOnce sync.Once     //
+	stopped  chan struct{} // closed when run has returned
+	space    chan struct{} // capacity 1: the window may have room
+	emptied  chan struct{} // capacity 1: the window may be empty
+	posted   chan struct{} // capacity 1: posting may be 0
+
+	// Owned by run.
+	transformer *transform.Transformer
+	calls       []transform.Call
+	buffer      *sink.Buffer
+	open        *entry      // the range that the buffer belongs to; nil while it is empty
+	held        int         // bytes of the buffer that the budget knows of
+	next        int64       // first offset not taken
+	epoch       int32       // leader epoch of the record before next
+	floor       int64       // as window.floor
+	floorEpoch  int32       // as window.epoch
+	openEpoch   int32       // leader epoch of the first record in the buffer
+	cuts        []int64     // to cut at, as an earlier owner did
+	logEnd      int64       // as of the last chunk
+	age         *time.Timer // runs while a range is open
+
+	// Guarded by Consumer.mu.
+	window     window
+	committed  snapshot  // last successful commit
+	isDirty    bool      // in Consumer.dirty
+	fenced     bool      // given up: nothing is marked, committed or newly posted
+	end        int64     // last stable offset, for the lag; -1 if unknown
+	posting    int       // deliveries under way
+	released   bool      // holds nothing of the budget any more
+	lastCommit time.Time //
+}
+
+// run is the partition's goroutine.
+func (p *partition) run() {
+	defer close(p.stopped)
+	for {
+		var pressure <-chan struct{}
+		if p.open != nil && len(p.cuts) == 0 {
+			pressure = p.c.budget.Full()
+		}
+		select {
+		case <-p.ctx.Done():
+			return
+		case <-p.stop:
+			if p.publish(); p.open != nil && len(p.cuts) == 0 { // a piece of a recorded range is the next owner's
+				p.seal(causeDrain)
+			}
+			return
+		case <-p.inbox.ready:
+			for !p.halting() {
+				c, ok := p.inbox.take()
+				if !ok {
+					break
+				}
+				p.consume(c)
+			}
+		case <-p.age.C:
+			p.ripe()
+		case <-pressure:
+			p.seal(causePressure)
+		}
+	}
+}
+
+// halting says whether run is to return.
+func (p *partition) halting() bool {
+	select {
+	case <-p.stop:
+		return true
+	case <-p.ctx.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// consume takes the records of a chunk.
+func (p *partition) consume(c chunk) {
+	defer p.c.queued.Add(-int64(c.bytes))
+	p.logEnd = c.logEnd
+	if c.logStart > p.next {
+		p.c.metrics.lost.Add(float64(c.logStart - p.next))
+		p.log.Error("retention deleted records before they were read: they are lost; keep records longer or add replicas",
+			zap.Int64("offset", p.next), zap.Int64("next_offset", c.logStart))
+	}
+	for i, r := range c.records {
+		if p.halting() {
+			return
+		}
+		p.take(r)
+		c.records[i] = nil // its memory is its whole fetch's
+	}
+	p.account()
+	p.publish()
+}
+
+// take maps one record.
+func (p *partition) take(r *kgo.Record) {
+	if r.Offset < p.next {
+		p.rewind(r.Offset)
+	}
+	for len(p.cuts) > 0 && r.Offset >= p.cuts[0] { // the log has a gap there
+		p.next = p.cuts[0]
+		p.cut()
+	}
+	if r.Attrs.IsControl() { // the end of a transaction: part of the range, nothing to map
+		p.passed(r)
+		return
+	}
+	p.c.metrics.records.Inc()
+	only := redriven(r)
+	before := p.buffer.Bytes()
+	var body []byte
+	body, p.calls = p.transformer.AppendOnly(before, p.calls[:0], r.Value, r.Timestamp.UnixMilli(), only)
+	events, rejected := p.count()
+	if events > 0 && p.buffer.Events() > 0 && len(p.cuts) == 0 && !p.buffer.Fits(len(body), events) {
+		tail := append([]byte(nil), body[len(before):]...)
+		p.seal(causeFull)
+		body = append(p.buffer.Bytes(), tail...)
+	}
+	if events > 0 || rejected > 0 {
+		p.begin()
+		if p.buffer.Events() == 0 {
+			p.openEpoch = r.LeaderEpoch
+		}
+	}
+	p.buffer.Extend(body, events, r.Offset, r.Timestamp)
+	if rejected > 0 {
+		p.reject(r, only)
+	}
+	p.passed(r)
+	if p.buffer.Full() && len(p.cuts) == 0 {
+		p.seal(causeFull)
+	}
+}
+
+// count counts the calls of a record by outcome.
+func (p *partition) count() (events, rejected int) {
+	for i := range p.calls {
+		reason := p.calls[i].Reason
+		p.c.metrics.calls[reason].Inc()
+		switch reason.Outcome() {
+		case transform.Event:
+			events++
+		case transform.Rejected:
+			rejected++
+		}
+	}
+	return events, rejected
+}
+
+// passed moves on behind a record, and cuts there if an earlier owner did.
+func (p *partition) passed(r *kgo.Record) {
+	p.next, p.epoch = r.Offset+1, r.LeaderEpoch
+	if len(p.cuts) > 0 && p.next == p.cuts[0] {
+		p.cut()
+	}
+}

@@ -1,0 +1,104 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/zap"
+)
+
+// fetchedOffset is where a partition starts.
+type fetchedOffset struct {
+	topicPartition
+	topicID   kadm.TopicID
+	committed bool // else resolved from Config.Start
+	offset    int64
+	epoch     int32
+	cuts      []int64 // recorded beyond offset
+}
+
+// fetched reads the offsets and cuts that the group committed and resolves those
+// that are missing.
+func (c *Consumer) fetched(ctx context.Context, response *kmsg.OffsetFetchResponse) ([]fetchedOffset, error) {
+	topics, err := c.admin.ListTopics(ctx, c.cfg.Topics...)
+	if err != nil {
+		return nil, fmt.Errorf("read the topics' IDs: %w", err)
+	}
+	names := make(map[kadm.TopicID]string, len(topics))
+	c.mu.Lock()
+	for name, t := range topics {
+		if t.Err == nil {
+			names[t.ID] = name
+			c.topicIDs[name] = t.ID
+		}
+	}
+	c.mu.Unlock()
+
+	var all []fetchedOffset
+	foreign, missing := 0, 0
+	for _, group := range response.Groups {
+		for _, t := range group.Topics {
+			name := t.Topic
+			if name == "" { // from version 10 on, the broker names topics by ID
+				name = names[t.TopicID]
+			}
+			for _, p := range t.Partitions {
+				if kerr.ErrorForCode(p.ErrorCode) != nil {
+					continue // the client tells of it in a poll
+				}
+				f := fetchedOffset{
+					topicPartition: topicPartition{name, p.Partition}, topicID: topics[name].ID,
+					committed: p.Offset >= 0, offset: p.Offset, epoch: p.LeaderEpoch,
+				}
+				if !f.committed {
+					missing++
+				} else if p.Metadata != nil {
+					if f.cuts, err = parseCuts(p.Offset, *p.Metadata); err != nil {
+						foreign++
+					}
+				}
+				all = append(all, f)
+			}
+		}
+	}
+	if foreign > 0 {
+		c.log.Info("committed offsets carry metadata that holds no cuts; starting from the offsets alone", zap.Int("partitions", foreign))
+	}
+	if missing == 0 {
+		return all, nil
+	}
+	return all, c.resolve(ctx, all)
+}
+
+// resolve sets the offsets of partitions without a committed one.
+func (c *Consumer) resolve(ctx context.Context, all []fetchedOffset) error {
+	var listed kadm.ListedOffsets
+	var err error
+	switch start := c.cfg.Start; {
+	case start.Latest:
+		listed, err = c.admin.ListCommittedOffsets(ctx, c.cfg.Topics...)
+	case !start.Time.IsZero():
+		listed, err = c.admin.ListOffsetsAfterMilli(ctx, start.Time.UnixMilli(), c.cfg.Topics...)
+	default:
+		listed, err = c.admin.ListStartOffsets(ctx, c.cfg.Topics...)
+	}
+	if err != nil {
+		return fmt.Errorf("find where to start: %w", err)
+	}
+	for i := range all {
+		f := &all[i]
+		if f.committed {
+			continue
+		}
+		o, ok := listed.Lookup(f.topic, f.partition)
+		if !ok || o.Err != nil {
+			return fmt.Errorf("find where to start in topic %s, partition %d: %w", f.topic, f.partition, o.Err)
+		}
+		f.offset, f.epoch = o.Offset, -1
+		c.log.Info("no committed offset, starting as start_at says", zap.String("topic", f.topic), zap.Int32("partition", f.partition), zap.Int64("offset", f.offset))
+	}
+	return nil
+}

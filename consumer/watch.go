@@ -1,0 +1,101 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"go.uber.org/zap"
+)
+
+// watchLoop looks, until ctx is done, for what the client does not tell: topics
+// that do not exist, without which the member does not even join; topics that were
+// deleted and created again, which stall; and the ends of the logs, without which
+// the lag of a partition that is not fetched would stand still.
+func (c *Consumer) watchLoop(ctx context.Context) {
+	tick := time.NewTicker(watchInterval)
+	defer tick.Stop()
+	for {
+		lookCtx, cancel := context.WithTimeout(ctx, watchInterval)
+		c.look(lookCtx)
+		cancel()
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (c *Consumer) look(ctx context.Context) {
+	topics, err := c.admin.ListTopics(ctx, append(slices.Clone(c.cfg.Topics), c.letterTopics()...)...)
+	if err != nil {
+		if !errors.Is(err, context.Canceled) {
+			c.problem("brokers", "cannot reach the brokers: "+advise(err))
+		}
+		return
+	}
+	c.solved("brokers")
+	for _, topic := range c.letterTopics() {
+		c.exists("dead-letter topic", topics[topic])
+	}
+	for _, topic := range c.cfg.Topics {
+		if c.exists("topic", topics[topic]) {
+			c.same(topics[topic])
+		}
+	}
+	ends, err := c.admin.ListCommittedOffsets(ctx, c.cfg.Topics...) // the last stable offsets
+	if err != nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, p := range c.partitions {
+		if o, ok := ends.Lookup(name.topic, name.partition); ok && o.Err == nil {
+			p.end = o.Offset
+		}
+	}
+}
+
+func (c *Consumer) letterTopics() []string {
+	if c.cfg.DeadLetterTopic == "" {
+		return nil
+	}
+	return []string{c.cfg.DeadLetterTopic}
+}
+
+// exists notes whether a topic is there.
+func (c *Consumer) exists(what string, t kadm.TopicDetail) bool {
+	switch err := t.Err; {
+	case err == nil:
+		c.solved(what + " " + t.Topic)
+		return true
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
+		c.problem(what+" "+t.Topic, fmt.Sprintf("%s %s does not exist", what, t.Topic))
+	default:
+		c.problem(what+" "+t.Topic, fmt.Sprintf("%s %s: %s", what, t.Topic, advise(err)))
+	}
+	return false
+}
+
+// same begins anew with a topic that was deleted and created again: the client has
+// stopped reading it, and its offsets are another log's.
+func (c *Consumer) same(t kadm.TopicDetail) {
+	c.mu.Lock()
+	was, known := c.topicIDs[t.Topic]
+	c.mu.Unlock()
+	if !known || was == t.ID {
+		return
+	}
+	c.metrics.recreations.Inc()
+	c.log.Error("topic was deleted and created again, starting over with it; what was not delivered of the old one is lost", zap.String("topic", t.Topic))
+	c.mu.Lock()
+	c.topicIDs[t.Topic] = t.ID
+	c.mu.Unlock()
+	c.client.PurgeTopicsFromConsuming(t.Topic)
+	c.client.AddConsumeTopics(t.Topic)
+}
