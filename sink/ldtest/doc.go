@@ -32,9 +32,10 @@
 //     JSON array of objects of kind custom. A refused request has no effect.
 //  3. Anything else is 202. Events whose fields are malformed are then dropped, as
 //     the real service does in silence; the report tells each with its reason.
-//  4. A payload ID is processed once. The same ID with another body is a violation,
-//     even if the first was refused or cut off; so is everything else that a
-//     correct client never does (see [Violation]).
+//  4. A payload ID is processed once; a request without one, or with one that is
+//     not a UUID, every time. The same ID with another body is a violation, even if
+//     the first was refused or cut off; so is everything else that a correct client
+//     never does (see [Violation]).
 //  5. What a request did is recorded before its answer is sent: when a client
 //     knows that it was taken, every record of it already says so.
 //
