@@ -2,37 +2,58 @@ package kafkatest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // The functions below work on the embedded broker and on Apache Kafka alike. opts are added to those of the client
-// that each call opens, for a cluster that asks for TLS or SASL. They retry until ctx ends.
+// that each call opens, for a cluster that asks for TLS or SASL. What a changing cluster cannot answer is asked again
+// until ctx ends.
 
-// CreateTopic creates a topic with the brokers' number of replicas. configs are the topic's own settings.
+// CreateTopic creates a topic with the brokers' number of replicas, and returns when every one of brokers that answers
+// knows it. configs are the topic's own settings.
 func CreateTopic(ctx context.Context, brokers []string, topic string, partitions int32, configs map[string]string, opts ...kgo.Opt) error {
-	adm, err := admin(brokers, opts)
+	cl, err := connect(brokers, opts)
 	if err != nil {
 		return err
 	}
-	defer adm.Close()
+	defer cl.Close()
 	values := make(map[string]*string)
 	for k, v := range configs {
 		values[k] = &v
 	}
-	if _, err := adm.CreateTopic(ctx, partitions, -1, values, topic); err != nil {
+	if _, err := kadm.NewClient(cl).CreateTopic(ctx, partitions, -1, values, topic); err != nil {
 		return fmt.Errorf("create topic %s: %w", topic, err)
 	}
+	for _, b := range cl.SeedBrokers() {
+		for !knows(ctx, b, topic) {
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
 	return nil
+}
+
+// knows says whether a broker knows of a topic; one that does not answer is taken to.
+func knows(ctx context.Context, b *kgo.Broker, topic string) bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	req := kmsg.NewPtrMetadataRequest()
+	req.Topics = []kmsg.MetadataRequestTopic{{Topic: &topic}}
+	resp, err := req.RequestWith(ctx, b)
+	return err != nil || resp.Topics[0].ErrorCode == 0
 }
 
 // Produce writes the records numbered first to last-1 and returns when all in-sync replicas have each of them. A
 // record's key is its number in decimal, which chooses its partition; its value comes from value.
 func Produce(ctx context.Context, brokers []string, topic string, first, last int, value func(n int) []byte, opts ...kgo.Opt) error {
-	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(brokers...), kgo.DefaultProduceTopic(topic)}, opts...)...)
+	cl, err := connect(brokers, opts, kgo.DefaultProduceTopic(topic))
 	if err != nil {
 		return err
 	}
@@ -47,48 +68,109 @@ func Produce(ctx context.Context, brokers []string, topic string, first, last in
 			}
 		})
 	}
-	if err := cl.Flush(ctx); err != nil {
-		return context.Cause(ctx)
-	}
+	_ = cl.Flush(ctx) // fails only with ctx
 	return context.Cause(ctx)
+}
+
+// ReadAll returns the records that a topic holds now, without those of open and aborted transactions, in the order of
+// their offsets within each partition.
+func ReadAll(ctx context.Context, brokers []string, topic string, opts ...kgo.Opt) ([]*kgo.Record, error) {
+	cl, err := connect(brokers, opts,
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(), // the last record before the end may be one
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer cl.Close()
+	adm := kadm.NewClient(cl)
+	starts, err := offsets(ctx, topic, adm.ListStartOffsets)
+	if err != nil {
+		return nil, err
+	}
+	ends, err := offsets(ctx, topic, adm.ListCommittedOffsets)
+	if err != nil {
+		return nil, err
+	}
+	from := make(map[int32]kgo.Offset)
+	for p, end := range ends {
+		if starts[p] < end {
+			from[p] = kgo.NewOffset().At(starts[p])
+		}
+	}
+	cl.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: from})
+	var all []*kgo.Record
+	for len(from) > 0 {
+		fetches := cl.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			return nil, fmt.Errorf("read all of %s: %w", topic, err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			if r.Offset < ends[r.Partition] && !r.Attrs.IsControl() {
+				all = append(all, r)
+			}
+			if r.Offset+1 >= ends[r.Partition] {
+				delete(from, r.Partition)
+			}
+		})
+	}
+	return all, nil
 }
 
 // Committed is what a group has committed: offset, leader epoch and metadata by topic and partition.
 func Committed(ctx context.Context, brokers []string, group string, opts ...kgo.Opt) (kadm.Offsets, error) {
-	adm, err := admin(brokers, opts)
+	cl, err := connect(brokers, opts)
 	if err != nil {
 		return nil, err
 	}
-	defer adm.Close()
-	rs, err := adm.FetchOffsets(ctx, group)
-	if err == nil {
-		err = rs.Error()
-	}
+	defer cl.Close()
+	var committed kadm.Offsets
+	err = retry(ctx, func() error {
+		rs, err := kadm.NewClient(cl).FetchOffsets(ctx, group)
+		committed = rs.Offsets()
+		return errors.Join(err, rs.Error())
+	})
 	if err != nil {
 		return nil, fmt.Errorf("fetch the offsets of %s: %w", group, err)
 	}
-	return rs.Offsets(), nil
+	return committed, nil
 }
 
 // EndOffsets are the offsets that a topic's next records get, by partition.
 func EndOffsets(ctx context.Context, brokers []string, topic string, opts ...kgo.Opt) (map[int32]int64, error) {
-	adm, err := admin(brokers, opts)
+	cl, err := connect(brokers, opts)
 	if err != nil {
 		return nil, err
 	}
-	defer adm.Close()
-	listed, err := adm.ListEndOffsets(ctx, topic)
-	if err == nil {
-		err = listed.Error()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list the end offsets of %s: %w", topic, err)
-	}
-	ends := make(map[int32]int64)
-	listed.Each(func(o kadm.ListedOffset) { ends[o.Partition] = o.Offset })
-	return ends, nil
+	defer cl.Close()
+	return offsets(ctx, topic, kadm.NewClient(cl).ListEndOffsets)
 }
 
-func admin(brokers []string, opts []kgo.Opt) (*kadm.Client, error) {
-	return kadm.NewOptClient(append([]kgo.Opt{kgo.SeedBrokers(brokers...)}, opts...)...)
+func offsets(ctx context.Context, topic string, list func(context.Context, ...string) (kadm.ListedOffsets, error)) (map[int32]int64, error) {
+	byPartition := make(map[int32]int64)
+	err := retry(ctx, func() error {
+		listed, err := list(ctx, topic)
+		listed.Each(func(o kadm.ListedOffset) { byPartition[o.Partition] = o.Offset })
+		return errors.Join(err, listed.Error())
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the offsets of %s: %w", topic, err)
+	}
+	return byPartition, nil
+}
+
+// retry calls do until it succeeds, ctx ends, or Kafka gives an answer that will not change.
+func retry(ctx context.Context, do func() error) error {
+	for {
+		err := do()
+		var answer *kerr.Error
+		if err == nil || ctx.Err() != nil || errors.As(err, &answer) && !answer.Retriable {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+func connect(brokers []string, opts []kgo.Opt, more ...kgo.Opt) (*kgo.Client, error) {
+	return kgo.NewClient(append(append(more, kgo.SeedBrokers(brokers...)), opts...)...)
 }

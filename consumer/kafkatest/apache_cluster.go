@@ -53,7 +53,7 @@ func (a *Apache) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Coordinator is the number of the node that coordinates a group.
+// Coordinator is the number of the node that coordinates a group, as any node knows.
 func (a *Apache) Coordinator(ctx context.Context, group string) (int, error) {
 	c := a.adm.FindGroupCoordinators(ctx, group)[group]
 	if c.Err != nil {
@@ -62,16 +62,17 @@ func (a *Apache) Coordinator(ctx context.Context, group string) (int, error) {
 	return int(c.NodeID), nil
 }
 
-// Leader is the number of the node that leads a partition.
+// Leader is the number of the node that leads a partition, as any node knows.
 func (a *Apache) Leader(ctx context.Context, topic string, partition int32) (int, error) {
-	p, err := a.partition(ctx, topic, partition)
+	p, err := partitionBy(ctx, a.cl, topic, partition)
 	return int(p.Leader), err
 }
 
-// MoveLeader makes the next in-sync replica of a partition its leader, and returns that node's number.
+// MoveLeader makes the next in-sync replica of a partition its leader, and returns that node's number when every node
+// that serves knows it.
 func (a *Apache) MoveLeader(ctx context.Context, topic string, partition int32) (int, error) {
 	move := func() (int32, error) {
-		p, err := a.partition(ctx, topic, partition)
+		p, err := partitionBy(ctx, a.cl, topic, partition)
 		if err != nil {
 			return 0, err
 		}
@@ -101,8 +102,8 @@ func (a *Apache) MoveLeader(ctx context.Context, topic string, partition int32) 
 	}
 	to, err := move()
 	if err == nil {
-		err = a.wait(ctx, func() error {
-			p, err := a.partition(ctx, topic, partition)
+		err = a.everywhere(ctx, func(ctx context.Context, b *kgo.Broker) error {
+			p, err := partitionBy(ctx, b, topic, partition)
 			if err == nil && p.Leader != to {
 				err = fmt.Errorf("node %d still leads", p.Leader)
 			}
@@ -115,16 +116,20 @@ func (a *Apache) MoveLeader(ctx context.Context, topic string, partition int32) 
 	return int(to), nil
 }
 
-func (a *Apache) partition(ctx context.Context, topic string, partition int32) (kadm.PartitionDetail, error) {
-	m, err := a.adm.Metadata(ctx, topic)
+// partitionBy asks a node, or any, for a partition, past the caches of kgo and kadm.
+func partitionBy(ctx context.Context, by kmsg.Requestor, topic string, partition int32) (kmsg.MetadataResponseTopicPartition, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	req.Topics = []kmsg.MetadataRequestTopic{{Topic: &topic}}
+	resp, err := req.RequestWith(ctx, by)
 	if err != nil {
-		return kadm.PartitionDetail{}, err
+		return kmsg.MetadataResponseTopicPartition{}, err
 	}
-	p, ok := m.Topics[topic].Partitions[partition]
-	if !ok {
-		return p, errors.Join(kerr.UnknownTopicOrPartition, m.Topics[topic].Err)
+	for _, p := range resp.Topics[0].Partitions {
+		if p.Partition == partition {
+			return p, kerr.ErrorForCode(p.ErrorCode)
+		}
 	}
-	return p, p.Err
+	return kmsg.MetadataResponseTopicPartition{}, kerr.UnknownTopicOrPartition
 }
 
 // createCoordinators has the cluster make its internal topics, and waits until they serve.

@@ -1,0 +1,124 @@
+//go:build unix
+
+package kafkatest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+func TestMissingKafkaIsAnError(t *testing.T) {
+	t.Setenv("KAFKA_LIBS", t.TempDir())
+	_, err := StartApache(t.Context(), ApacheConfig{Dir: t.TempDir()})
+	if err == nil || !strings.Contains(err.Error(), "make kafka") {
+		t.Errorf("the error is %v: it should say what to do", err)
+	}
+}
+
+func TestApache(t *testing.T) {
+	a := NewApache(t, ApacheConfig{})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	must := func(t *testing.T, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	restart := func(t *testing.T, node int) {
+		must(t, a.Start(node))
+		must(t, a.Ready(ctx))
+	}
+
+	t.Run("admin", func(t *testing.T) { testAdmin(t, a.Brokers()) })
+
+	t.Run("a killed leader loses no acknowledged record", func(t *testing.T) {
+		const topic, records = "killed", 10_000
+		must(t, CreateTopic(ctx, a.Brokers(), topic, 3, nil))
+		victim, err := a.Leader(ctx, topic, 0)
+		must(t, err)
+		must(t, Produce(ctx, a.Brokers(), topic, 0, records, func(n int) []byte {
+			switch n {
+			case records / 3:
+				must(t, a.Kill(victim))
+			case records * 2 / 3:
+				must(t, a.Start(victim))
+			}
+			return fmt.Appendf(nil, "value %d", n)
+		}))
+		must(t, a.Ready(ctx))
+		if now, err := a.Leader(ctx, topic, 0); err != nil || now == victim {
+			t.Errorf("the leader after %d was killed is %d (%v)", victim, now, err)
+		}
+		for range 2 { // one of these makes the victim the leader again
+			_, err := a.MoveLeader(ctx, topic, 0)
+			must(t, err)
+		}
+		all, err := ReadAll(ctx, a.Brokers(), topic)
+		must(t, err)
+		checkNumbers(t, all, records)
+	})
+
+	t.Run("a leader moves and nobody else's", func(t *testing.T) {
+		const topic = "moved"
+		must(t, CreateTopic(ctx, a.Brokers(), topic, 2, nil))
+		before, err := a.Leader(ctx, topic, 0)
+		must(t, err)
+		other, err := a.Leader(ctx, topic, 1)
+		must(t, err)
+		to, err := a.MoveLeader(ctx, topic, 0)
+		must(t, err)
+		now, err := a.Leader(ctx, topic, 0)
+		must(t, err)
+		if to == before || now != to {
+			t.Errorf("moved from %d to %d, and the leader is %d", before, to, now)
+		}
+		if now, err := a.Leader(ctx, topic, 1); err != nil || now != other {
+			t.Errorf("the other partition's leader went from %d to %d (%v)", other, now, err)
+		}
+	})
+
+	t.Run("a stopped coordinator is replaced and offsets stay", func(t *testing.T) {
+		const group = "admin" // has committed in the first of these tests
+		before, err := a.Coordinator(ctx, group)
+		must(t, err)
+		must(t, a.Stop(before))
+		defer restart(t, before)
+		now := before
+		must(t, a.wait(ctx, func() error {
+			if now, err = a.Coordinator(ctx, group); now == before {
+				err = fmt.Errorf("node %d still coordinates", before)
+			}
+			return err
+		}))
+		committed, err := Committed(ctx, a.Brokers(), group)
+		must(t, err)
+		if got, _ := committed.Lookup("admin", 2); got.Metadata != "v1 +3" {
+			t.Errorf("node %d knows %+v", now, committed)
+		}
+	})
+
+	t.Run("a paused leader is replaced and comes back", func(t *testing.T) {
+		const topic = "paused"
+		must(t, CreateTopic(ctx, a.Brokers(), topic, 1, nil))
+		before, err := a.Leader(ctx, topic, 0)
+		must(t, err)
+		must(t, a.Pause(before))
+		value := func(int) []byte { return nil }
+		must(t, Produce(ctx, a.Brokers(), topic, 0, 10, value, // by default it waits 20s for an answer
+			kgo.ProduceRequestTimeout(time.Second), kgo.RequestTimeoutOverhead(time.Second)))
+		must(t, a.Continue(before))
+		must(t, a.Ready(ctx))
+		now, err := a.Leader(ctx, topic, 0)
+		must(t, err)
+		if now == before {
+			t.Errorf("node %d still leads", before)
+		}
+	})
+}
