@@ -1,0 +1,49 @@
+package main
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/app"
+)
+
+func newVersion(sys system) *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "Show the version, the commit, and the versions of Go and of every module",
+		Example: `  ` + name + ` version`,
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			info, ok := debug.ReadBuildInfo()
+			if !ok {
+				info = &debug.BuildInfo{}
+			}
+			settings := map[string]string{}
+			for _, s := range info.Settings {
+				settings[s.Key] = s.Value
+			}
+			commit := settings["vcs.revision"]
+			switch {
+			case commit == "":
+				commit = "unknown"
+			case settings["vcs.modified"] == "true":
+				commit += ", modified"
+			}
+			out := fmt.Sprintf("%s %s\ncommit %s", name, app.Version(), commit)
+			if t := settings["vcs.time"]; t != "" {
+				out += " of " + t
+			}
+			out += fmt.Sprintf("\n%s %s/%s\n", info.GoVersion, settings["GOOS"], settings["GOARCH"])
+			for _, m := range info.Deps {
+				if m.Replace != nil {
+					m = m.Replace
+				}
+				out += fmt.Sprintf("%s %s\n", m.Path, m.Version)
+			}
+			_, err := fmt.Fprint(sys.stdout, out)
+			return written(err)
+		},
+	}
+}
