@@ -1,0 +1,168 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+
+	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+// service is the program as a process, with a broker that holds ten calls and a fake of LaunchDarkly.
+type service struct {
+	cmd     *exec.Cmd
+	ld      *ldtest.Server
+	arrived chan struct{}  // has one element once a request has arrived
+	log     *bufio.Scanner // what the process writes to standard error
+}
+
+func startService(t *testing.T, ld *ldtest.Server) *service {
+	t.Helper()
+	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "segment"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(broker.Close)
+	cl, err := kgo.NewClient(kgo.SeedBrokers(broker.ListenAddrs()...), kgo.DefaultProduceTopic("segment"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	for i := range 10 {
+		call := fmt.Sprintf(`{"type":"track","event":"e%d","userId":"u","timestamp":1592588370692}`, i)
+		if err := cl.ProduceSync(t.Context(), kgo.StringRecord(call)).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := &service{ld: ld, arrived: make(chan struct{}, 1)}
+	door := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case s.arrived <- struct{}{}:
+		default:
+		}
+		ld.ServeHTTP(w, r)
+	}))
+	t.Cleanup(door.Close)
+	path := writeFile(t, "config.yaml", `
+kafka: {topics: [segment]}
+batch: {max_age: 50ms}
+admin: {listen: "127.0.0.1:0"}
+`)
+	s.cmd = program(t, []string{
+		"S2LD_KAFKA_BROKERS=" + broker.ListenAddrs()[0], "S2LD_LAUNCHDARKLY_EVENTS_URL=" + door.URL,
+		"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=" + ldtest.Sample.ClientSideID,
+	}, "run", "--config", path)
+	stderr, err := s.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.log = bufio.NewScanner(stderr)
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// until reads the log to the entry with the message, and fails if an entry before it is not JSON.
+func (s *service) until(t *testing.T, message string) {
+	t.Helper()
+	for s.log.Scan() {
+		var entry struct{ Level, Time, Msg string }
+		if err := json.Unmarshal(s.log.Bytes(), &entry); err != nil || entry.Level == "" || entry.Time == "" {
+			t.Fatalf("not an entry: %s", s.log.Text())
+		}
+		if strings.HasPrefix(entry.Msg, message) {
+			return
+		}
+	}
+	t.Fatalf("the log ended without %q: %v", message, s.log.Err())
+}
+
+func (s *service) signal(t *testing.T) {
+	t.Helper()
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// exit waits for the process and returns its exit code.
+func (s *service) exit(t *testing.T) int {
+	t.Helper()
+	for s.log.Scan() { // the process must not block on a full pipe
+	}
+	_ = s.cmd.Wait() // the code says it
+	return s.cmd.ProcessState.ExitCode()
+}
+
+func TestRunDeliversAndExitsWith0OnSIGTERM(t *testing.T) {
+	s := startService(t, ldtest.New(ldtest.Config{Retain: true}))
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := s.ld.Wait(ctx, 10); err != nil {
+		t.Fatal(err)
+	}
+	s.signal(t)
+	s.until(t, "stopping")
+	if code := s.exit(t); code != 0 {
+		t.Errorf("exit %d", code)
+	}
+	if got := len(s.ld.Events()); got != 10 {
+		t.Errorf("%d events, want 10", got)
+	}
+}
+
+func TestASecondSignalExitsAtOnceWith130(t *testing.T) {
+	ld := ldtest.New(ldtest.Config{})
+	ld.Down(ldtest.Fault{Kind: ldtest.Hang})
+	s := startService(t, ld)
+	<-s.arrived // and hangs, so the drain will too
+	s.signal(t)
+	s.until(t, "stopping")
+	start := time.Now()
+	s.signal(t)
+	if code := s.exit(t); code != exitInterrupted {
+		t.Errorf("exit %d", code)
+	}
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("it took %v", d)
+	}
+}
+
+func TestRunExitsWith1WhenItCannotStart(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	_, stderr, code := run(system{environ: []string{"S2LD_KAFKA_BROKERS=127.0.0.1:1", "S2LD_KAFKA_TOPICS=segment",
+		"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=abc", "S2LD_ADMIN_LISTEN=" + taken.Addr().String()}}, "run")
+	if code != exitFailure || !strings.Contains(stderr, `"msg":"failed"`) || !strings.Contains(stderr, "admin.listen") {
+		t.Errorf("exit %d, %s", code, stderr)
+	}
+}
+
+func TestLogFormats(t *testing.T) {
+	for format, want := range map[string]string{"json": `{"level":"warn","time":"20`, "console": "\tWARN\tphrase\t{\"n\": 1}\n"} {
+		var out strings.Builder
+		log := newLogger(config.Log{Level: "warn", Format: format}, &out)
+		log.Info("hidden")
+		log.Warn("phrase", zap.Int("n", 1))
+		if !strings.Contains(out.String(), want) || strings.Contains(out.String(), "hidden") {
+			t.Errorf("%s: %q, want %q", format, out.String(), want)
+		}
+	}
+}
