@@ -136,7 +136,7 @@ func (g *Generator) properties(number int64, size int) {
 	case draw < 43:
 		g.raw("value", `"n/a"`)
 	}
-	g.attributes(min(g.logNormal(90, 1150), size/2) - (len(g.buf) - start))
+	g.attributes(min(g.logNormal(95, 1900), size*2/3) - (len(g.buf) - start))
 	g.close(start)
 }
 

@@ -56,19 +56,15 @@ func (g *Generator) page() {
 // attributes makes members until they have about that length.
 func (g *Generator) attributes(length int) {
 	start := len(g.buf)
-	first := g.rng.IntN(len(attributeNames))
-	for i := range attributeNames {
+	first := g.rng.IntN(len(attributes))
+	for i := range attributes {
 		if len(g.buf)-start >= length {
 			return
 		}
-		name := attributeNames[(first+i)%len(attributeNames)]
-		switch draw := g.rng.IntN(10); {
-		case draw < 6:
-			g.raw(name, g.pick(words...))
-		case draw < 8:
-			g.integer(name, int64(g.rng.IntN(100)))
-		default:
-			g.price(name, "")
+		if a := attributes[(first+i)%len(attributes)]; a.values == nil {
+			g.price(a.name, "")
+		} else {
+			g.raw(a.name, g.pick(a.values...))
 		}
 	}
 	g.products(length - (len(g.buf) - start))
@@ -119,13 +115,33 @@ var userAgents = []string{
 	"Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0",
 }
 
-var attributeNames = []string{
-	"category", "currency", "plan", "coupon", "position", "list_id", "brand", "variant", "quantity", "price", "affiliation", "shipping",
-	"tax", "discount", "step", "payment_method", "source", "experiment", "variation", "is_mobile", "first_seen", "score", "team", "industry",
-}
-
-// words are values of attributes, as they are written.
-var words = []string{
-	`"Games"`, `"USD"`, `"EUR"`, `"enterprise"`, `"free"`, `"SPRING20"`, `"hp-banner"`, `"Hasbro"`, `"blue"`, `"credit card"`, `"checkout-v2"`, `"control"`,
-	`"treatment"`, `"google"`, `"newsletter"`, `"San Francisco"`, `"München"`, `"Technology"`, `"a\/b"`, `"first line\nsecond line"`, `"🎲"`, `"2026-01-02"`,
+// attributes are members of properties and traits, with values as they are written; without any, it is a price.
+var attributes = []struct {
+	name   string
+	values []string
+}{
+	{"category", []string{`"Games"`, `"Toys"`, `"Spiele & Mehr"`, `"Books"`, `null`}},
+	{"price", nil},
+	{"currency", []string{`"USD"`, `"EUR"`, `"GBP"`, `"JPY"`}},
+	{"quantity", []string{`1`, `2`, `3`, `12`}},
+	{"plan", []string{`"free"`, `"team"`, `"enterprise"`}},
+	{"coupon", []string{`"SPRING20"`, `"WELCOME"`, `""`, `null`}},
+	{"position", []string{`1`, `2`, `3`, `4`, `17`}},
+	{"list_id", []string{`"hp-banner"`, `"related"`, `"search results"`}},
+	{"brand", []string{`"Hasbro"`, `"Mattel"`, `"Käthe Kruse"`}},
+	{"variant", []string{`"blue"`, `"red"`, `"200 pieces"`, `"L\/XL"`}},
+	{"shipping", nil},
+	{"tax", nil},
+	{"discount", nil},
+	{"step", []string{`1`, `2`, `3`}},
+	{"payment_method", []string{`"credit card"`, `"invoice"`, `"paypal"`}},
+	{"source", []string{`"google"`, `"newsletter"`, `"partner"`, `"direct"`}},
+	{"experiment", []string{`"checkout-v2"`, `"new-search"`, `"pricing-page-2026"`}},
+	{"variation", []string{`"control"`, `"treatment"`, `0`, `1`}},
+	{"is_mobile", []string{`true`, `false`}},
+	{"first_seen", []string{`"2025-11-03"`, `"2026-01-02T08:00:00Z"`, `1767340800`}},
+	{"score", []string{`0`, `0.25`, `87`, `1e3`, `-4`}},
+	{"city", []string{`"San Francisco"`, `"München"`, `"\u6771\u4eac"`, `"São Paulo"`}},
+	{"industry", []string{`"Technology"`, `"Retail"`, `"Healthcare"`}},
+	{"comment", []string{`"great 🎲"`, `"first line\nsecond line"`, `"he said \"yes\""`}},
 }
