@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
 
@@ -139,10 +138,15 @@ func (c *Consumer) store(ctx context.Context, snapshots map[*partition]snapshot)
 		c.cfg.Sink.Deliver(r.p.ctx, sink.Delivery{Batch: r.e.batch, Refused: c.refused, Done: func(err error) { c.posted(r.p, r.e, err) }})
 	}
 
+	expelled := false
 	for name, e := range failed {
 		if err == nil {
 			err = fmt.Errorf("topic %s, partition %d: %w", name.topic, name.partition, e)
 		}
+		expelled = expelled || e == errExpelled
+	}
+	if expelled {
+		go c.startOver(c.cfg.Topics...) // not from here: it ends in a callback that waits for this commit
 	}
 	switch {
 	case err == nil:
@@ -181,55 +185,65 @@ func (c *Consumer) record(p *partition, s snapshot) (now []*posting) {
 }
 
 // send makes one commit request and returns the partitions that it failed for.
+//
+// It does not use the client's own commit, because that waits while the client joins
+// the group, which lasts as long as the slowest member takes to give partitions up;
+// the broker takes commits meanwhile. The broker refuses a commit of an older
+// generation, which is what fences a member that was thrown out.
 func (c *Consumer) send(ctx context.Context, snapshots map[*partition]snapshot) (failed map[topicPartition]error, err error) {
-	offsets := map[string]map[int32]kgo.EpochOffset{}
-	metadata := make(map[topicPartition]*string, len(snapshots))
+	member, generation := c.client.GroupMetadata()
+	request := kmsg.NewPtrOffsetCommitRequest()
+	request.Group, request.MemberID, request.Generation = c.cfg.Group, member, generation
+	if c.cfg.InstanceID != "" {
+		request.InstanceID = &c.cfg.InstanceID
+	}
+	topics := map[string]*kmsg.OffsetCommitRequestTopic{}
+	names := map[[16]byte]string{}
+	failed = make(map[topicPartition]error, len(snapshots)) // what is not answered has failed
 	for p, s := range snapshots {
-		if offsets[p.topic] == nil {
-			offsets[p.topic] = map[int32]kgo.EpochOffset{}
+		failed[topicPartition{p.topic, p.number}] = errUnanswered
+		if p.member != member || generation < 0 {
+			failed[topicPartition{p.topic, p.number}] = errExpelled
+			continue
 		}
-		offsets[p.topic][p.number] = kgo.EpochOffset{Epoch: s.epoch, Offset: s.offset}
-		metadata[topicPartition{p.topic, p.number}] = &s.metadata
-	}
-	annotate := func(request *kmsg.OffsetCommitRequest) error {
-		for _, t := range request.Topics {
-			for i := range t.Partitions {
-				t.Partitions[i].Metadata = metadata[topicPartition{t.Topic, t.Partitions[i].Partition}]
-			}
+		t := topics[p.topic]
+		if t == nil {
+			t = new(kmsg.NewOffsetCommitRequestTopic())
+			t.Topic, t.TopicID = p.topic, p.source.TopicID
+			topics[p.topic], names[t.TopicID] = t, p.topic
 		}
-		return nil
+		part := kmsg.NewOffsetCommitRequestTopicPartition()
+		part.Partition, part.Offset, part.LeaderEpoch, part.Metadata = p.number, s.offset, s.epoch, &s.metadata
+		t.Partitions = append(t.Partitions, part)
 	}
-	answered := make(map[topicPartition]bool, len(snapshots))
-	failed = map[topicPartition]error{}
-	c.client.CommitOffsetsSync(kgo.PreCommitFnContext(ctx, annotate), offsets,
-		func(_ *kgo.Client, request *kmsg.OffsetCommitRequest, response *kmsg.OffsetCommitResponse, e error) {
-			if err = e; e != nil {
-				return
+	if len(topics) == 0 {
+		return failed, nil
+	}
+	for _, t := range topics {
+		request.Topics = append(request.Topics, *t)
+	}
+	response, err := request.RequestWith(ctx, c.client)
+	if err != nil {
+		return failed, err
+	}
+	for _, t := range response.Topics {
+		name := t.Topic
+		if name == "" { // from version 10 on, the broker names topics by ID
+			name = names[t.TopicID]
+		}
+		for _, p := range t.Partitions {
+			if failed[topicPartition{name, p.Partition}] = kerr.ErrorForCode(p.ErrorCode); p.ErrorCode == 0 {
+				delete(failed, topicPartition{name, p.Partition})
 			}
-			names := make(map[[16]byte]string, len(request.Topics))
-			for _, t := range request.Topics {
-				names[t.TopicID] = t.Topic
-			}
-			for _, t := range response.Topics {
-				name := t.Topic
-				if name == "" { // from version 10 on, the broker names topics by ID
-					name = names[t.TopicID]
-				}
-				for _, p := range t.Partitions {
-					answered[topicPartition{name, p.Partition}] = true
-					if e := kerr.ErrorForCode(p.ErrorCode); e != nil {
-						failed[topicPartition{name, p.Partition}] = e
-					}
-				}
-			}
-		})
-	for name := range metadata {
-		if !answered[name] && failed[name] == nil {
-			failed[name] = errUnanswered
 		}
 	}
-	return failed, err
+	return failed, nil
 }
+
+// errExpelled means that a partition was assigned to a member that we no longer are:
+// the group threw us out and let us in again, and the client, when it notices only
+// while it joins, calls nobody. Others may have owned the partition in between.
+var errExpelled = errors.New("the group has thrown out the member that the partition was assigned to")
 
 var errUnanswered = errors.New("the broker did not answer for it")
 
@@ -277,9 +291,8 @@ func (c *Consumer) sealed() bool {
 func (c *Consumer) posted(p *partition, e *entry, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if p.posting--; p.posting == 0 {
-		signal(p.posted)
-	}
+	p.posting--
+	p.lessened()
 	switch {
 	case err == nil:
 		e.delivered = true
@@ -300,16 +313,15 @@ func (c *Consumer) settle(p *partition) {
 		c.budget.Add(-freed)
 	}
 	c.mark(p)
-	signal(p.space)
-	if len(p.window.entries) == 0 {
-		signal(p.emptied)
-	}
+	p.lessened()
 }
 
-// signal puts a token into a channel of capacity 1.
-func signal(ch chan struct{}) {
+// lessened wakes those who wait for a partition to finish. The caller holds mu.
+func (p *partition) lessened() {
+	close(p.changed)
+	p.changed = make(chan struct{})
 	select {
-	case ch <- struct{}{}:
+	case p.space <- struct{}{}:
 	default:
 	}
 }

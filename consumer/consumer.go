@@ -29,8 +29,9 @@ type topicPartition struct {
 // them. See the package documentation.
 type Consumer struct {
 	cfg     Config
-	client  *kgo.Client
-	admin   *kadm.Client
+	client  *kgo.Client   // set before dialed is closed
+	admin   *kadm.Client  // likewise
+	dialed  chan struct{} // closed by Run; the client calls back before it is even returned
 	metrics *metrics
 	budget  *sink.Budget
 	log     *zap.Logger
@@ -67,7 +68,7 @@ func New(cfg Config) (*Consumer, error) {
 	}
 	c := &Consumer{
 		cfg: cfg, budget: cfg.Budget, log: cfg.Log,
-		urgent: make(chan struct{}, 1), failed: make(chan struct{}),
+		urgent: make(chan struct{}, 1), failed: make(chan struct{}), dialed: make(chan struct{}),
 		partitions: map[topicPartition]*partition{}, dirty: map[*partition]struct{}{}, topicIDs: map[string]kadm.TopicID{},
 	}
 	c.state.problems = map[string]string{}
@@ -88,6 +89,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 		return fmt.Errorf("kafka client: %w", err)
 	}
 	c.client, c.admin = client, kadm.NewClient(client)
+	close(c.dialed)
 	defer client.CloseAllowingRebalance() // Close can hang behind a poll that was cancelled
 
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))

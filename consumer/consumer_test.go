@@ -1,23 +1,195 @@
 package consumer
 
 import (
+	"fmt"
 	"testing"
 	"time"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink"
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
+// page is a record that is filtered.
+func page(int) []byte { return []byte(`{"type":"page","userId":"u","properties":{}}`) }
+
+// mixed makes every third record a page call.
+func mixed(i int) []byte {
+	if i%3 == 0 {
+		return page(i)
+	}
+	return nil
+}
+
 func TestEveryTrackCallIsDeliveredOnceAndCommitted(t *testing.T) {
-	inWorld(t, 6, func(w *world) {
-		w.produce(1000, nil)
+	for _, protocol := range []string{"classic", "consumer"} {
+		t.Run(protocol, func(t *testing.T) {
+			inWorld(t, 6, func(w *world) {
+				w.produce(1000, mixed)
+				m := w.join(func(c *Config, _ *sink.Config) { c.ConsumerProtocol = protocol == "consumer" })
+				w.settled(time.Minute)
+				w.produce(1000, mixed)
+				w.settled(time.Minute)
+				m.leave(t)
+				if got := w.committed(); got != 2000 {
+					t.Errorf("committed %d offsets of 2000", got)
+				}
+				w.sentOnce()
+			})
+		})
+	}
+}
+
+func TestCommitNeverPassesAnUndeliveredRecord(t *testing.T) {
+	inWorld(t, 2, func(w *world) { // the world checks every commit
+		w.ld.Down(ldtest.Fault{Status: 503})
+		w.produce(1000, mixed)
 		m := w.join(nil)
-		w.settled(time.Minute)
-		w.produce(1000, nil)
-		w.settled(time.Minute)
-		m.leave(t)
-		if got := w.committed(); got != 2000 {
-			t.Errorf("committed %d offsets of 2000", got)
+		w.produce(1000, page) // filtered records behind undelivered ones tempt to commit past them
+		time.Sleep(10 * time.Minute)
+		if n := w.committed(); n > 2 { // the filtered records at the very start
+			t.Errorf("committed %d offsets while nothing was delivered", n)
 		}
-		if n := w.sentTwice(); n > 0 {
-			t.Errorf("%d requests sent twice", n)
+		w.ld.Up()
+		w.settled(2 * time.Minute)
+		m.leave(t)
+		w.sentOnce()
+	})
+}
+
+func TestRandomFaultsLoseAndDoubleNothing(t *testing.T) {
+	for seed := range uint64(5) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			inWorld(t, 4, func(w *world) {
+				w.ld.Random(seed, 0.4)
+				w.produce(3000, mixed)
+				m := w.join(nil)
+				w.settled(time.Hour)
+				m.leave(t)
+			})
+		})
+	}
+}
+
+func TestCleanJoinsAndLeavesSendNothingTwice(t *testing.T) {
+	for _, protocol := range []string{"classic", "consumer"} {
+		t.Run(protocol, func(t *testing.T) {
+			inWorld(t, 6, func(w *world) {
+				slow(w, 900*time.Millisecond)
+				protocol := func(c *Config, _ *sink.Config) { c.ConsumerProtocol = protocol == "consumer" }
+				a := w.join(protocol)
+				w.produce(2000, mixed)
+				b := w.join(protocol)
+				w.produce(2000, mixed)
+				time.Sleep(3 * time.Second)
+				c := w.join(protocol)
+				w.produce(2000, mixed)
+				time.Sleep(2 * time.Second)
+				a.leave(t)
+				w.produce(2000, mixed)
+				w.settled(10 * time.Minute)
+				b.leave(t)
+				c.leave(t)
+				w.sentOnce()
+				if got := w.committed(); got != 8000 {
+					t.Errorf("committed %d offsets of 8000", got)
+				}
+			})
+		})
+	}
+}
+
+// slow lets every request take a while.
+func slow(w *world, latency time.Duration) {
+	w.ld.Random(1, 1, ldtest.Fault{Kind: ldtest.Slow, Taken: true, For: latency})
+}
+
+func TestKilledMemberIsReplacedWithoutLossOrDoubling(t *testing.T) {
+	for _, protocol := range []string{"classic", "consumer"} {
+		for after := time.Duration(0); after < 4*time.Second; after += 370 * time.Millisecond {
+			t.Run(fmt.Sprint(protocol, after), func(t *testing.T) {
+				inWorld(t, 3, func(w *world) {
+					slow(w, 500*time.Millisecond)
+					protocol := func(c *Config, _ *sink.Config) { c.ConsumerProtocol = protocol == "consumer" }
+					w.produce(3000, mixed)
+					a := w.join(protocol)
+					time.Sleep(after)
+					a.kill()
+					b := w.join(func(c *Config, s *sink.Config) {
+						protocol(c, s)
+						c.MaxEvents = 70 // other settings than the dead member's
+					})
+					w.settled(5 * time.Minute)
+					a.stop()
+					<-a.done
+					b.leave(t)
+				})
+			})
+		}
+	}
+}
+
+// The zombie is cut off from Kafka only, after LaunchDarkly took what it sent.
+func TestZombieDoublesNothing(t *testing.T) {
+	inWorld(t, 3, func(w *world) {
+		w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Taken: true})
+		w.produce(3000, mixed)
+		a := w.join(nil)
+		time.Sleep(5 * time.Second)
+		a.killKafka()
+		b := w.join(nil)
+		time.Sleep(30 * time.Second)
+		w.ld.Up()
+		w.settled(5 * time.Minute)
+		a.stop()
+		<-a.done
+		a.end()
+		b.leave(t)
+		if w.ld.Report().Duplicates == 0 {
+			t.Error("the zombie sent nothing: the test shows nothing")
 		}
 	})
+}
+
+func TestDrainTimeoutHandsTheCutsOver(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		w.produce(2000, nil)
+		w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Taken: true}) // taken, and never answered
+		a := w.join(nil)
+		time.Sleep(10 * time.Second)
+		b := w.join(func(c *Config, _ *sink.Config) { c.MaxEvents = 33 })
+		time.Sleep(time.Minute)
+		a.stop()
+		if err := <-a.done; err == nil {
+			t.Error("a member that could not deliver left as if it had")
+		}
+		w.ld.Up()
+		w.settled(10 * time.Minute)
+		b.leave(t)
+		if w.ld.Report().Duplicates == 0 {
+			t.Error("nothing was sent again: the test shows nothing")
+		}
+		a.end()
+	})
+}
+
+func TestRefusedCredentialsHaltAndLoseNothing(t *testing.T) {
+	for _, status := range []int{401, 403, 404, 406, 302} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			inWorld(t, 2, func(w *world) {
+				w.ld.Down(ldtest.Fault{Status: status})
+				w.produce(500, nil)
+				m := w.join(nil)
+				time.Sleep(time.Hour)
+				if m.cfg.Sink.Halted().Since.IsZero() {
+					t.Error("not halted")
+				}
+				if n := w.committed(); n > 0 {
+					t.Errorf("committed %d offsets", n)
+				}
+				w.ld.Up()
+				w.settled(5 * time.Minute)
+				m.leave(t)
+			})
+		})
+	}
 }

@@ -31,12 +31,14 @@ func (c *Consumer) onAssigned(_ context.Context, _ *kgo.Client, assigned map[str
 // offset and the recorded cuts, resolves where a partition without a committed
 // offset starts, and commits that, so that nothing between two owners is skipped.
 func (c *Consumer) onOffsetsFetched(ctx context.Context, _ *kgo.Client, response *kmsg.OffsetFetchResponse) error {
+	<-c.dialed
 	fetched, err := c.fetched(ctx, response)
 	if err != nil {
 		c.problem("assignment", "cannot start the assigned partitions: "+advise(err))
 		return err
 	}
-	started, replaced := c.start(fetched)
+	member, _ := c.client.GroupMetadata()
+	started, replaced := c.start(fetched, member)
 	c.abandon(replaced)
 	for _, p := range started {
 		go p.run()                                                              // waited for in abandon
@@ -51,7 +53,7 @@ func (c *Consumer) onOffsetsFetched(ctx context.Context, _ *kgo.Client, response
 
 // start makes the state of partitions. What it replaces had its offsets fetched
 // twice and has read nothing.
-func (c *Consumer) start(fetched []fetchedOffset) (started, replaced []*partition) {
+func (c *Consumer) start(fetched []fetchedOffset, member string) (started, replaced []*partition) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.starts = make(map[topicPartition]kgo.Offset, len(fetched))
@@ -64,7 +66,7 @@ func (c *Consumer) start(fetched []fetchedOffset) (started, replaced []*partitio
 			c.fence(old)
 			replaced = append(replaced, old)
 		}
-		p := c.newPartition(f)
+		p := c.newPartition(f, member)
 		c.partitions[f.topicPartition] = p
 		if !f.committed {
 			c.mark(p)
@@ -91,13 +93,12 @@ func (c *Consumer) adjustOffsets(_ context.Context, offsets map[string]map[int32
 }
 
 // newPartition returns the state of a partition that starts as f says.
-func (c *Consumer) newPartition(f fetchedOffset) *partition {
+func (c *Consumer) newPartition(f fetchedOffset, member string) *partition {
 	p := &partition{
-		c: c, topic: f.topic, number: f.partition,
+		c: c, topic: f.topic, number: f.partition, member: member,
 		source: sink.Source{Group: c.cfg.Group, Topic: f.topic, TopicID: f.topicID, Partition: f.partition},
 		log:    c.log.With(zap.String("topic", f.topic), zap.Int32("partition", f.partition)),
-		stop:   make(chan struct{}), stopped: make(chan struct{}), space: make(chan struct{}, 1),
-		emptied: make(chan struct{}, 1), posted: make(chan struct{}, 1),
+		stop:   make(chan struct{}), stopped: make(chan struct{}), space: make(chan struct{}, 1), changed: make(chan struct{}),
 
 		transformer: c.cfg.Mapping.NewTransformer(), buffer: sink.NewBuffer(c.cfg.MaxEvents, c.cfg.MaxBytes),
 		next: f.offset, epoch: f.epoch, floor: f.offset, floorEpoch: f.epoch, cuts: f.cuts,
@@ -210,14 +211,15 @@ func (c *Consumer) drained(ctx context.Context, p *partition) {
 	}
 	for {
 		c.mu.Lock()
-		empty := len(p.window.entries) == 0
+		empty, changed := len(p.window.entries) == 0, p.changed
 		c.mu.Unlock()
-		if empty || p.ctx.Err() != nil {
+		if empty {
 			return
 		}
 		select {
-		case <-p.emptied:
+		case <-changed:
 		case <-p.ctx.Done():
+			return
 		case <-ctx.Done():
 			return
 		}
@@ -244,8 +246,9 @@ func (c *Consumer) abandon(partitions []*partition) {
 		<-p.stopped
 		c.mu.Lock()
 		for p.posting > 0 {
+			changed := p.changed
 			c.mu.Unlock()
-			<-p.posted
+			<-changed
 			c.mu.Lock()
 		}
 		if !p.released {

@@ -18,6 +18,7 @@ type partition struct {
 	c      *Consumer
 	topic  string
 	number int32
+	member string // of the group, to which it was assigned
 	source sink.Source
 	log    *zap.Logger
 	inbox  inbox
@@ -28,8 +29,6 @@ type partition struct {
 	stopOnce sync.Once     //
 	stopped  chan struct{} // closed when run has returned
 	space    chan struct{} // capacity 1: the window may have room
-	emptied  chan struct{} // capacity 1: the window may be empty
-	posted   chan struct{} // capacity 1: posting may be 0
 
 	// Owned by run.
 	transformer *transform.Transformer
@@ -48,13 +47,14 @@ type partition struct {
 
 	// Guarded by Consumer.mu.
 	window     window
-	committed  snapshot  // last successful commit
-	isDirty    bool      // in Consumer.dirty
-	fenced     bool      // given up: nothing is marked, committed or newly posted
-	end        int64     // last stable offset, for the lag; -1 if unknown
-	posting    int       // deliveries under way
-	released   bool      // holds nothing of the budget any more
-	lastCommit time.Time //
+	committed  snapshot      // last successful commit
+	isDirty    bool          // in Consumer.dirty
+	fenced     bool          // given up: nothing is marked, committed or newly posted
+	end        int64         // last stable offset, for the lag; -1 if unknown
+	posting    int           // deliveries under way
+	changed    chan struct{} // closed and replaced when posting or window has become less
+	released   bool          // holds nothing of the budget any more
+	lastCommit time.Time     //
 }
 
 // run is the partition's goroutine.

@@ -96,6 +96,12 @@ func (c *Consumer) same(t kadm.TopicDetail) {
 	c.mu.Lock()
 	c.topicIDs[t.Topic] = t.ID
 	c.mu.Unlock()
-	c.client.PurgeTopicsFromConsuming(t.Topic)
-	c.client.AddConsumeTopics(t.Topic)
+	c.startOver(t.Topic)
+}
+
+// startOver has the client give topics up and take them again, with their offsets
+// fetched anew.
+func (c *Consumer) startOver(topics ...string) {
+	c.client.PurgeTopicsFromConsuming(topics...)
+	c.client.AddConsumeTopics(topics...)
 }

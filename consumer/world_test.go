@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -42,11 +43,22 @@ type world struct {
 	brokers []string
 	closers []func()
 
-	mu        sync.Mutex
-	produced  int
-	delivered map[string]int           // guards: by event identity, how often counted
-	commits   map[topicPartition]int64 // guards: last commit seen at the broker
+	mu       sync.Mutex
+	produced int                               // guards: track calls that are to be delivered
+	log      map[topicPartition]map[int64]int  // guards: by offset, the track call there, or notTrack
+	counted  map[string]int                    // guards: by number, how often LaunchDarkly counted the event
+	commits  map[topicPartition]int64          // guards: the last commit at the broker
+	cuts     map[topicPartition]map[int64]bool // guards: every offset and cut that was ever committed
+	places   map[string]topicPartitionOffset   // guards: by number, where the event is
 }
+
+type topicPartitionOffset struct {
+	topicPartition
+	offset int64
+}
+
+// notTrack marks a record in world.log that needs no delivery.
+const notTrack = -1
 
 // inWorld runs a test in a bubble of its own.
 func inWorld(t *testing.T, partitions int32, test func(w *world)) {
@@ -59,7 +71,8 @@ func inWorld(t *testing.T, partitions int32, test func(w *world)) {
 }
 
 func newWorld(t *testing.T, partitions int32) *world {
-	w := &world{t: t, delivered: map[string]int{}, commits: map[topicPartition]int64{}, pipe: ldtest.NewPipe()}
+	w := &world{t: t, pipe: ldtest.NewPipe(), log: map[topicPartition]map[int64]int{}, counted: map[string]int{},
+		commits: map[topicPartition]int64{}, cuts: map[topicPartition]map[int64]bool{}, places: map[string]topicPartitionOffset{}}
 	cluster, err := kafkatest.NewEmbedded(kfake.NumBrokers(1), kfake.ListenFn(w.net.Listen), kfake.Ports(9092),
 		kfake.SeedTopics(partitions, testTopic), kfake.SeedTopics(1, letters),
 		kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0", "group.consumer.heartbeat.interval.ms": "1000"}))
@@ -67,7 +80,7 @@ func newWorld(t *testing.T, partitions int32) *world {
 		t.Fatal(err)
 	}
 	w.cluster, w.brokers = cluster, cluster.ListenAddrs()
-	w.ld = ldtest.New(ldtest.Config{Identity: ldtest.DataField("n"), Retain: true})
+	w.ld = ldtest.New(ldtest.Config{Identity: ldtest.DataField("n"), Retain: true, OnRequest: w.watchRequest})
 	server := &http.Server{Handler: w.ld}
 	go server.Serve(w.pipe)
 	w.closers = append(w.closers, w.cluster.Close, func() { server.Close() }, func() { w.pipe.Close() })
@@ -82,19 +95,92 @@ func (w *world) close() {
 }
 
 // watchCommits checks every commit at the broker: it never passes an event that
-// LaunchDarkly has not taken.
+// LaunchDarkly has not taken. It notes the cuts.
 func (w *world) watchCommits() {
 	w.cluster.ControlKey(int16(kmsg.OffsetCommit), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		w.cluster.KeepControl()
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		for _, t := range r.(*kmsg.OffsetCommitRequest).Topics {
+		request := r.(*kmsg.OffsetCommitRequest)
+		for _, t := range request.Topics {
 			for _, p := range t.Partitions {
-				w.commits[topicPartition{testTopic, p.Partition}] = p.Offset
+				name := topicPartition{w.topicName(t), p.Partition}
+				for offset := w.commits[name]; offset < p.Offset; offset++ {
+					if n, ok := w.log[name][offset]; ok && n != notTrack && w.counted[strconv.Itoa(n)] == 0 {
+						w.t.Errorf("commit %d of %v passes offset %d, which was not delivered", p.Offset, name, offset)
+					}
+				}
+				w.commits[name] = p.Offset
+				if w.cuts[name] == nil {
+					w.cuts[name] = map[int64]bool{}
+				}
+				w.cuts[name][p.Offset] = true
+				cuts, err := parseCuts(p.Offset, *p.Metadata)
+				if err != nil {
+					w.t.Errorf("metadata %q: %v", *p.Metadata, err)
+				}
+				for _, cut := range cuts {
+					w.cuts[name][cut] = true
+				}
 			}
 		}
 		return nil, nil, false
 	})
+}
+
+func (w *world) topicName(t kmsg.OffsetCommitRequestTopic) string {
+	if t.Topic != "" {
+		return t.Topic
+	}
+	return w.cluster.TopicIDInfo(t.TopicID).Topic
+}
+
+// watchRequest checks every request at LaunchDarkly: its events are of one partition,
+// and lie between two offsets that were committed before, with none in between.
+func (w *world) watchRequest(r ldtest.Request) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var in topicPartition
+	low, high := int64(-1), int64(-1)
+	for i, n := range r.Identities {
+		place, ok := w.places[n]
+		switch {
+		case !ok:
+			w.t.Errorf("event %q was never produced", n)
+			continue
+		case i > 0 && place.topicPartition != in:
+			w.t.Errorf("a request mixes %v and %v", in, place.topicPartition)
+		case i == 0:
+			in, low = place.topicPartition, place.offset
+		}
+		high = max(high, place.offset)
+		if r.Taken && !r.Duplicate {
+			w.counted[n]++
+		}
+	}
+	if low < 0 {
+		return // nothing of the body was read
+	}
+	end := high + 1
+	for next := w.end(in); !w.cuts[in][end] && end <= next; end++ {
+		// records that were filtered may follow up to the cut
+	}
+	if !w.cuts[in][end] {
+		w.t.Errorf("offsets %d to %d of %v posted before a cut behind them was committed", low, high, in)
+	}
+	for offset := low + 1; offset <= high; offset++ {
+		if w.cuts[in][offset] && r.Taken {
+			w.t.Errorf("offsets %d to %d of %v posted over the cut at %d", low, high, in, offset)
+		}
+	}
+}
+
+// end returns the offset behind the last record produced. The caller holds mu.
+func (w *world) end(p topicPartition) (end int64) {
+	for offset := range w.log[p] {
+		end = max(end, offset+1)
+	}
+	return end
 }
 
 // kafka returns the options of a client of the world's broker.
@@ -110,27 +196,39 @@ func track(n int) []byte {
 }
 
 // produce writes records; value(i) is the i-th one's, nil for a track call that is
-// to be delivered.
-func (w *world) produce(n int, value func(i int) []byte) {
+// to be delivered. Values that are given need no delivery.
+func (w *world) produce(n int, value func(i int) []byte, opts ...kgo.Opt) {
 	w.t.Helper()
-	client, err := kgo.NewClient(append(w.kafka(), kgo.DefaultProduceTopic(testTopic), kgo.ProducerBatchCompression(kgo.NoCompression()))...)
+	client, err := kgo.NewClient(append(append(w.kafka(), kgo.DefaultProduceTopic(testTopic), kgo.ProducerBatchCompression(kgo.NoCompression())), opts...)...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	defer client.Close()
 	for i := range n {
-		var v []byte
+		number, v := notTrack, []byte(nil)
 		if value != nil {
 			v = value(i)
 		}
 		if v == nil {
-			v = track(w.produced)
+			w.mu.Lock()
+			number = w.produced
 			w.produced++
+			w.mu.Unlock()
+			v = track(number)
 		}
-		client.Produce(context.Background(), &kgo.Record{Key: []byte(strconv.Itoa(i)), Value: v}, func(_ *kgo.Record, err error) {
+		client.Produce(context.Background(), &kgo.Record{Key: []byte(strconv.Itoa(i)), Value: v}, func(r *kgo.Record, err error) {
 			if err != nil {
 				w.t.Error(err)
+				return
 			}
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			name := topicPartition{r.Topic, r.Partition}
+			if w.log[name] == nil {
+				w.log[name] = map[int64]int{}
+			}
+			w.log[name][r.Offset] = number
+			w.places[strconv.Itoa(number)] = topicPartitionOffset{name, r.Offset}
 		})
 	}
 	client.Flush(context.Background())
@@ -142,7 +240,37 @@ type member struct {
 	stop context.CancelFunc
 	done chan error
 	reg  *prometheus.Registry
+
+	kafka, ld       chan struct{} // closed: cut off
+	cutKafka, cutLD sync.Once
 }
+
+// cuttable returns a dialer whose connections end when cut is closed.
+func cuttable(cut <-chan struct{}, dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		select {
+		case <-cut:
+			return nil, errors.New("cut off")
+		default:
+		}
+		conn, err := dial(ctx, network, addr)
+		if err == nil {
+			go func() {
+				<-cut
+				conn.Close()
+			}()
+		}
+		return conn, err
+	}
+}
+
+// kill cuts a member off from the world, so that to the world it is gone in the
+// middle of whatever it did. It goes on by itself, as a process that was cut off
+// does, until leave ends it.
+func (m *member) kill() { m.killKafka(); m.cutLD.Do(func() { close(m.ld) }) }
+
+// killKafka cuts a member off from Kafka only.
+func (m *member) killKafka() { m.cutKafka.Do(func() { close(m.kafka) }) }
 
 // join starts a member. change may adapt its configuration.
 func (w *world) join(change func(*Config, *sink.Config)) *member {
@@ -155,13 +283,13 @@ func (w *world) join(change func(*Config, *sink.Config)) *member {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	m := &member{done: make(chan error, 1), reg: prometheus.NewRegistry()}
+	m := &member{done: make(chan error, 1), reg: prometheus.NewRegistry(), kafka: make(chan struct{}), ld: make(chan struct{})}
 	cfg := Config{
-		Client: w.kafka(), Topics: []string{testTopic}, Group: testGroup, SessionTimeout: 10 * time.Second,
+		Client: []kgo.Opt{kgo.SeedBrokers(w.brokers...), kgo.Dialer(cuttable(m.kafka, w.net.DialContext))}, Topics: []string{testTopic}, Group: testGroup, SessionTimeout: 10 * time.Second,
 		MaxEvents: 100, MaxBytes: 1 << 20, MaxAge: time.Second, Gzip: true, DrainTimeout: 20 * time.Second,
 		Mapping: mapping, Budget: sink.NewBudget(64 << 20), Registry: m.reg, Log: log,
 	}
-	transport := &http.Transport{DialContext: w.pipe.DialContext}
+	transport := &http.Transport{DialContext: cuttable(m.ld, w.pipe.DialContext)}
 	sinkCfg := sink.Config{
 		EventsURL: "http://ld", Endpoint: sink.ClientSide, ClientSideID: ldtest.Sample.ClientSideID, Schema: 3, Version: "test",
 		MaxBytes: cfg.MaxBytes, MaxInFlight: 16, Timeout: 10 * time.Second, BackoffMin: 500 * time.Millisecond, BackoffMax: time.Minute,
@@ -194,7 +322,11 @@ func (m *member) leave(t *testing.T) {
 	if err := <-m.done; err != nil {
 		t.Errorf("member left: %v", err)
 	}
+	m.end()
 }
+
+// end ends the goroutines of a member's network.
+func (m *member) end() { m.kill() }
 
 // settled waits until LaunchDarkly counts what was produced, for at most limit of
 // virtual time, and checks what must always hold.
@@ -203,7 +335,7 @@ func (w *world) settled(limit time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	if err := w.ld.Wait(ctx, w.produced); err != nil {
-		w.t.Errorf("%d of %d events delivered after %v", len(w.ld.Events()), w.produced, limit)
+		w.t.Errorf("%d of %d events delivered after %v", w.ld.Report().Processed, w.produced, limit)
 	}
 	w.check()
 }
@@ -212,24 +344,26 @@ func (w *world) settled(limit time.Duration) {
 // LaunchDarkly's rules.
 func (w *world) check() {
 	w.t.Helper()
-	counted := map[string]int{}
-	identity := ldtest.DataField("n")
-	for _, e := range w.ld.Events() {
-		counted[identity(e)]++
-	}
+	report := w.ld.Report() // which takes a mutex that watchRequest is called under
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for n := range w.produced {
-		if c := counted[strconv.Itoa(n)]; c != 1 {
+		if c := w.counted[strconv.Itoa(n)]; c != 1 {
 			w.t.Errorf("event %d counted %d times", n, c)
 		}
 	}
-	report := w.ld.Report()
 	if report.ViolationCount > 0 || report.Dropped > 0 {
 		w.t.Errorf("LaunchDarkly objects: %v, %v", report.Violations, report.Drops)
 	}
 }
 
-// sentTwice returns how many requests repeated one that was taken.
-func (w *world) sentTwice() int { return w.ld.Report().Duplicates }
+// sentOnce asserts that no request repeated one that was taken.
+func (w *world) sentOnce() {
+	w.t.Helper()
+	if n := w.ld.Report().Duplicates; n > 0 {
+		w.t.Errorf("%d requests sent twice", n)
+	}
+}
 
 // committed returns the sum of the last commits.
 func (w *world) committed() (sum int64) {
