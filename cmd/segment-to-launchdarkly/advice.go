@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -37,11 +38,12 @@ func brokerAdvice(err error, cfg *config.Config) string {
 	case errors.Is(err, io.EOF) && cfg.Kafka.SASL.Mechanism != "":
 		return "The broker closed the connection, most likely because it refuses the credentials: correct kafka.sasl."
 	}
-	return networkAdvice(err, "kafka.brokers", "kafka.tls.ca_file")
+	return cmp.Or(networkAdvice(err, "kafka.brokers", "kafka.tls.ca_file"),
+		"Correct the address in kafka.brokers, or whether it wants TLS: kafka.tls.enabled.")
 }
 
-// networkAdvice says what to do about a connection that failed. key is where its address is set, authorities what decides
-// which certificates are trusted.
+// networkAdvice says what to do about a connection that failed, "" if it does not know. key is where the address is set,
+// authorities what decides which certificates are trusted.
 func networkAdvice(err error, key, authorities string) string {
 	var (
 		noName    *net.DNSError
@@ -67,5 +69,5 @@ func networkAdvice(err error, key, authorities string) string {
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &slow) && slow.Timeout():
 		return "No answer came in time: look for a firewall, a proxy or a network policy in between."
 	}
-	return "Correct " + key + ", or look at the network in between."
+	return ""
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -24,7 +25,8 @@ func (c *checks) launchDarkly(cfg *config.Config, transport http.RoundTripper) {
 	}
 	code, err := status(client, http.MethodGet, ld.EventsURL)
 	if err != nil {
-		c.fail("launchdarkly.events_url "+ld.EventsURL, err, networkAdvice(err, "launchdarkly.events_url", "the authorities that this machine trusts"))
+		advice := networkAdvice(err, "launchdarkly.events_url", "the authorities that this machine trusts")
+		c.fail("launchdarkly.events_url "+ld.EventsURL, err, cmp.Or(advice, "Correct launchdarkly.events_url, or look at the network in between."))
 		return
 	}
 	c.ok("launchdarkly.events_url "+ld.EventsURL, fmt.Sprintf("answers (status %d)", code))

@@ -24,7 +24,8 @@ import (
 
 // world is what a check looks at: a broker and LaunchDarkly, both sound unless a test makes them otherwise.
 type world struct {
-	broker *kfake.Cluster
+	broker *kfake.Cluster // nil if it is another's
+	addr   string         // of the broker
 	sys    system
 }
 
@@ -35,12 +36,19 @@ func newWorld(t *testing.T, opts ...kfake.Opt) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(broker.Close)
+	w := newWorldAround(t, broker.ListenAddrs()[0])
+	w.broker = broker
+	return w
+}
+
+// newWorldAround is newWorld for a broker that runs already.
+func newWorldAround(t *testing.T, addr string) *world {
+	t.Helper()
 	ld := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(ld.Close)
-	w := &world{broker: broker}
-	w.set("S2LD_KAFKA_BROKERS="+broker.ListenAddrs()[0], "S2LD_KAFKA_TOPICS=segment", "S2LD_DEAD_LETTERS_TOPIC=dead", "S2LD_KAFKA_GROUP=g",
+	w := &world{addr: addr}
+	return w.set("S2LD_KAFKA_BROKERS="+addr, "S2LD_KAFKA_TOPICS=segment", "S2LD_DEAD_LETTERS_TOPIC=dead", "S2LD_KAFKA_GROUP=g",
 		"S2LD_LAUNCHDARKLY_EVENTS_URL="+ld.URL, "S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=abc")
-	return w
 }
 
 // set sets variables, the last of a name winning.
@@ -58,7 +66,7 @@ func (w *world) set(environ ...string) *world {
 func (w *world) check(t *testing.T, want ...string) {
 	t.Helper()
 	out, stderr, code := run(w.sys, "check")
-	out = strings.ReplaceAll(out, w.broker.ListenAddrs()[0], "BROKER")
+	out = strings.ReplaceAll(out, w.addr, "BROKER")
 	wantCode := 0
 	if slices.ContainsFunc(want, func(s string) bool { return strings.HasPrefix(s, "FAIL") }) {
 		wantCode = exitFailure
@@ -111,7 +119,7 @@ func TestCheckOfflineAsksNobody(t *testing.T) {
 
 func TestCheckOfBrokersThatCannotBeReached(t *testing.T) {
 	w := newWorld(t)
-	w.set("S2LD_KAFKA_BROKERS=127.0.0.1:1,nowhere.invalid:9092,"+w.broker.ListenAddrs()[0]).check(t, okConfig,
+	w.set("S2LD_KAFKA_BROKERS=127.0.0.1:1,nowhere.invalid:9092,"+w.addr).check(t, okConfig,
 		"FAIL  broker 127.0.0.1:1: ...Nothing listens there: correct kafka.brokers, or start what should listen.",
 		"FAIL  broker nowhere.invalid:9092: ...The name cannot be resolved: correct kafka.brokers, or this machine's DNS.",
 		okBroker, okTopic, okDead, okGroup, okLD, skipID)
@@ -124,7 +132,7 @@ func TestCheckReachesTheBrokersThatTheClusterAdvertises(t *testing.T) {
 	w.check(t, okConfig, okBroker, "ok    broker "+other+" (advertised, ID 1): reached", okTopic, okDead, okGroup, okLD, skipID)
 
 	w = newWorld(t)
-	host, _, err := net.SplitHostPort(w.broker.ListenAddrs()[0])
+	host, _, err := net.SplitHostPort(w.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +228,7 @@ func TestCheckOfRights(t *testing.T) {
 		w := newWorld(t, kfake.EnableSASL(), kfake.EnableACLs(), kfake.Superuser("PLAIN", "admin", "admin"),
 			kfake.User("PLAIN", "user", "pass", slices.Concat(acls...)...))
 		// The group exists: of one that does not, the embedded broker asks no rights, where Kafka does.
-		admin, err := kadm.NewOptClient(kgo.SeedBrokers(w.broker.ListenAddrs()...), kgo.SASL(plain.Auth{User: "admin", Pass: "admin"}.AsMechanism()))
+		admin, err := kadm.NewOptClient(kgo.SeedBrokers(w.addr), kgo.SASL(plain.Auth{User: "admin", Pass: "admin"}.AsMechanism()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -251,7 +259,7 @@ func TestCheckOfTheGroup(t *testing.T) {
 	join := func(balancer kgo.GroupBalancer) *kgo.Client {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		cl, err := kgo.NewClient(kgo.SeedBrokers(w.broker.ListenAddrs()...), kgo.ConsumeTopics("segment"), kgo.ConsumerGroup("g"),
+		cl, err := kgo.NewClient(kgo.SeedBrokers(w.addr), kgo.ConsumeTopics("segment"), kgo.ConsumerGroup("g"),
 			kgo.Balancers(balancer), kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 		if err != nil {
 			t.Fatal(err)
