@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -215,6 +216,26 @@ func TestCheckOfTopics(t *testing.T) {
 	newWorld(t).set("S2LD_DEAD_LETTERS_TOPIC=").check(t, okConfig, okBroker, okTopic, okGroup, okLD, skipID)
 }
 
+func TestCheckOfATopicWithoutALeader(t *testing.T) {
+	w := newWorld(t)
+	w.broker.ControlKey(int16(kmsg.Metadata), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		w.broker.KeepControl()
+		topics := req.(*kmsg.MetadataRequest).Topics
+		if len(topics) == 0 || *topics[0].Topic != "segment" {
+			return nil, nil, false
+		}
+		resp := req.ResponseKind().(*kmsg.MetadataResponse)
+		topic := kmsg.NewMetadataResponseTopic()
+		topic.Topic = topics[0].Topic
+		partition := kmsg.NewMetadataResponseTopicPartition()
+		partition.ErrorCode = kerr.LeaderNotAvailable.Code
+		topic.Partitions = append(topic.Partitions, partition)
+		resp.Topics = append(resp.Topics, topic)
+		return resp, nil, true
+	})
+	w.check(t, okConfig, okBroker, "FAIL  topic segment: partition 0: LEADER_NOT_AVAILABLE...a partition without a leader cannot be used.", okDead, okGroup, okLD, skipID)
+}
+
 func TestCheckOfRights(t *testing.T) {
 	allow := func(resource kmsg.ACLResourceType, name string, ops ...kmsg.ACLOperation) (acls []kfake.ACL) {
 		for _, op := range ops {
@@ -275,6 +296,8 @@ func TestCheckOfTheGroup(t *testing.T) {
 	member := join(kgo.RangeBalancer())
 	w.check(t, okConfig, okBroker, okTopic, okDead,
 		`FAIL  group g: has members (1) that share partitions by "range", which cannot be mixed with ours. ...Stop them before this program starts`, okLD, skipID)
+	w.set("S2LD_KAFKA_REBALANCE_PROTOCOL=consumer").check(t, okConfig, okBroker, okTopic, okDead, okOffsets, okLD, skipID)
+	w.set("S2LD_KAFKA_REBALANCE_PROTOCOL=classic")
 	member.Close()
 	w.check(t, okConfig, okBroker, okTopic, okDead, okOffsets, okLD, skipID)
 }

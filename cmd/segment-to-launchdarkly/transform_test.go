@@ -14,7 +14,7 @@ const sample = `{"type":"track","event":"Order Completed","userId":"u1","timesta
 {"type":"page","userId":"u1"}
 
 {"type":"track","event":"x","anonymousId":"a1"}
-[{"type":"track","event":"y","userId":"u2","timestamp":1592588370692},{"type":"identify"},{"type":"track","event":"z"}]
+[{"type":"track","event":"y","userId":"u2","timestamp":1592588370692},{"type":"identify"},{"type":"track","event":"z"},{"type":"track","event":"w","userId":"u4","timestamp":1592588370692}]
 {"type":"track","event":"<&>\u00e9","userId":"u3","timestamp":"2020-06-19","integrations":{"All":false}}
 not JSON
   	
@@ -27,6 +27,7 @@ const sampleOut = `{"line":1,"outcome":"event","event":{"kind":"custom","key":"O
 {"line":5,"outcome":"event","event":{"kind":"custom","key":"y","userKey":"u2","creationDate":1592588370692,"data":{}}}
 {"line":5,"outcome":"filtered","reason":"not_track"}
 {"line":5,"outcome":"rejected","reason":"no_user_key","detail":"DETAIL"}
+{"line":5,"outcome":"event","event":{"kind":"custom","key":"w","userKey":"u4","creationDate":1592588370692,"data":{}}}
 {"line":6,"outcome":"filtered","reason":"integrations"}
 {"line":7,"outcome":"rejected","reason":"malformed","detail":"DETAIL"}
 {"line":9,"outcome":"filtered","reason":"no_calls"}

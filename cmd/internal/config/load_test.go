@@ -197,6 +197,21 @@ func TestDryRunNeedsNothingAndOfflineOpensNoFile(t *testing.T) {
 	}
 }
 
+func TestMappingCarriesEverythingOver(t *testing.T) {
+	c, err := LoadFor(DryRun, "", []string{"S2LD_LAUNCHDARKLY_EVENT_SCHEMA=4", "S2LD_LAUNCHDARKLY_CONTEXTS=account=groupId",
+		"S2LD_LAUNCHDARKLY_METRIC_VALUE=a.b,c", "S2LD_SEGMENT_INTEGRATION_NAMES=A,B", "S2LD_SEGMENT_HONOR_INTEGRATIONS=false", "S2LD_BATCH_MAX_BYTES=2KiB"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := transform.Config{
+		Schema: 4, Contexts: map[string][]string{"account": {"groupId"}}, MetricValue: []string{"a.b", "c"},
+		IntegrationNames: []string{"A", "B"}, HonorIntegrations: false, MaxEventBytes: 2046, // and the brackets of the body
+	}
+	if got := c.Mapping(); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
 func TestStartTime(t *testing.T) {
 	if got := (Kafka{StartAt: "latest"}).StartTime(); !got.IsZero() {
 		t.Errorf("latest: %v", got)

@@ -49,11 +49,5 @@ func (s Secret) String() string {
 // Format prints String whatever the verb, so that no verb reaches the fields.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
 
-// GoString returns String.
-func (s Secret) GoString() string { return s.String() }
-
-// MarshalText returns String. JSON, zap and XML use it.
+// MarshalText returns String. The encoders of JSON, YAML and XML use it, and so does zap.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// MarshalYAML returns String.
-func (s Secret) MarshalYAML() (any, error) { return s.String(), nil }
