@@ -46,6 +46,7 @@ type world struct {
 	mu       sync.Mutex
 	produced int                               // guards: track calls that are to be delivered
 	log      map[topicPartition]map[int64]int  // guards: by offset, the track call there, or notTrack
+	refused  map[int]bool                      // guards: events that LaunchDarkly refuses
 	counted  map[string]int                    // guards: by number, how often LaunchDarkly counted the event
 	commits  map[topicPartition]int64          // guards: the last commit at the broker
 	cuts     map[topicPartition]map[int64]bool // guards: every offset and cut that was ever committed
@@ -71,7 +72,7 @@ func inWorld(t *testing.T, partitions int32, test func(w *world)) {
 }
 
 func newWorld(t *testing.T, partitions int32) *world {
-	w := &world{t: t, pipe: ldtest.NewPipe(), log: map[topicPartition]map[int64]int{}, counted: map[string]int{},
+	w := &world{t: t, pipe: ldtest.NewPipe(), log: map[topicPartition]map[int64]int{}, counted: map[string]int{}, refused: map[int]bool{},
 		commits: map[topicPartition]int64{}, cuts: map[topicPartition]map[int64]bool{}, places: map[string]topicPartitionOffset{}}
 	cluster, err := kafkatest.NewEmbedded(kfake.NumBrokers(1), kfake.ListenFn(w.net.Listen), kfake.Ports(9092),
 		kfake.SeedTopics(partitions, testTopic), kfake.SeedTopics(1, letters),
@@ -221,17 +222,50 @@ func (w *world) produce(n int, value func(i int) []byte, opts ...kgo.Opt) {
 				w.t.Error(err)
 				return
 			}
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			name := topicPartition{r.Topic, r.Partition}
-			if w.log[name] == nil {
-				w.log[name] = map[int64]int{}
-			}
-			w.log[name][r.Offset] = number
-			w.places[strconv.Itoa(number)] = topicPartitionOffset{name, r.Offset}
+			w.place(r, number)
 		})
 	}
 	client.Flush(context.Background())
+}
+
+// place notes where a record is.
+func (w *world) place(r *kgo.Record, number int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	name := topicPartition{r.Topic, r.Partition}
+	if w.log[name] == nil {
+		w.log[name] = map[int64]int{}
+	}
+	w.log[name][r.Offset] = number
+	w.places[strconv.Itoa(number)] = topicPartitionOffset{name, r.Offset}
+}
+
+// forget forgets the logs, because the topic is deleted.
+func (w *world) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.log)
+	clear(w.commits)
+	clear(w.cuts)
+}
+
+// except says that an event is not to be delivered, because LaunchDarkly refuses it.
+func (w *world) except(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refused[n] = true
+	place := w.places[strconv.Itoa(n)]
+	w.log[place.topicPartition][place.offset] = notTrack
+}
+
+// readLetters returns the dead letters.
+func (w *world) readLetters() []*kgo.Record {
+	w.t.Helper()
+	all, err := kafkatest.ReadAll(context.Background(), w.brokers, letters, w.kafka()...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return all
 }
 
 // member is one running consumer.
@@ -334,7 +368,7 @@ func (w *world) settled(limit time.Duration) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	if err := w.ld.Wait(ctx, w.produced); err != nil {
+	if err := w.ld.Wait(ctx, w.produced-len(w.refused)); err != nil {
 		w.t.Errorf("%d of %d events delivered after %v", w.ld.Report().Processed, w.produced, limit)
 	}
 	w.check()
@@ -348,7 +382,7 @@ func (w *world) check() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for n := range w.produced {
-		if c := w.counted[strconv.Itoa(n)]; c != 1 {
+		if c := w.counted[strconv.Itoa(n)]; c != 1 && !w.refused[n] {
 			w.t.Errorf("event %d counted %d times", n, c)
 		}
 	}

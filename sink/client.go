@@ -3,6 +3,7 @@ package sink
 import (
 	"context"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,13 +47,14 @@ type Client struct {
 
 	running sync.WaitGroup // attempts
 
-	mu     sync.Mutex
-	pace   pace        // guards
-	ready  []*job      // guards: waiting for a place in flight, in order
-	active int         // guards: requests in flight
-	wake   *time.Timer // guards: fires when pace.notBefore has passed
-	closed bool        // guards
-	halt   Halt        // guards
+	mu       sync.Mutex
+	pace     pace           // guards
+	ready    []*job         // guards: waiting for a place in flight, in order
+	active   int            // guards: requests in flight
+	failures map[Source]int // guards: per partition, attempts that failed since one did not
+	wake     *time.Timer    // guards: fires when pace.notBefore has passed
+	closed   bool           // guards
+	halt     Halt           // guards
 }
 
 // New returns a client. It starts nothing.
@@ -76,7 +78,8 @@ func New(cfg Config) (*Client, error) {
 			Transport:     cfg.Transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		pace: pace{max: cfg.MaxInFlight, limit: cfg.MaxInFlight, backoffMin: cfg.BackoffMin, backoffMax: cfg.BackoffMax},
+		failures: map[Source]int{},
+		pace:     pace{max: cfg.MaxInFlight, limit: cfg.MaxInFlight, backoffMin: cfg.BackoffMin, backoffMax: cfg.BackoffMax},
 	}, nil
 }
 
@@ -128,9 +131,7 @@ func (c *Client) pump() {
 			c.wakeAfter(wait)
 			return
 		}
-		j := c.ready[0]
-		c.ready[0] = nil
-		c.ready = c.ready[1:]
+		j := c.next()
 		if !j.waiting {
 			continue // its context is done
 		}
@@ -139,6 +140,23 @@ func (c *Client) pump() {
 		c.metrics.inFlight.Set(float64(c.active))
 		c.running.Go(func() { c.attempt(j) })
 	}
+}
+
+// next takes the job whose turn it is: the oldest; or, while nothing but failures
+// comes back, the oldest of the partition that failed least, since it may be what
+// is in one partition that fails, and not the destination. The caller holds the mutex.
+func (c *Client) next() *job {
+	i := 0
+	if c.pace.failing() {
+		for k, j := range c.ready {
+			if c.failures[j.delivery.Batch.Source] < c.failures[c.ready[i].delivery.Batch.Source] {
+				i = k
+			}
+		}
+	}
+	j := c.ready[i]
+	c.ready = slices.Delete(c.ready, i, i+1)
+	return j
 }
 
 // wakeAfter pumps again after wait. The caller holds the mutex.
@@ -249,6 +267,11 @@ func (c *Client) split(j *job) {
 func (c *Client) learn(a answer, j *job) {
 	failing := c.pace.failures > 0
 	c.pace.learn(a, time.Now())
+	if a.verdict == later {
+		c.failures[j.delivery.Batch.Source]++
+	} else {
+		delete(c.failures, j.delivery.Batch.Source)
+	}
 	switch a.verdict {
 	case later:
 		if !failing {

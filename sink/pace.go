@@ -37,7 +37,7 @@ func (p *pace) learn(a answer, now time.Time) {
 	} else {
 		p.failures++
 	}
-	failing := p.failures > steady
+	failing := p.failing()
 	switch {
 	case a.verdict == accepted:
 		p.limit = min(p.limit+1, p.max)
@@ -52,6 +52,9 @@ func (p *pace) learn(a answer, now time.Time) {
 		p.hold(now.Add(a.retryAfter))
 	}
 }
+
+// failing says whether the destination as a whole seems to fail.
+func (p *pace) failing() bool { return p.failures > steady }
 
 // hold lets no attempt start before t.
 func (p *pace) hold(t time.Time) {

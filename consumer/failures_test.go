@@ -1,0 +1,350 @@
+package consumer
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink"
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+func TestLatestSkipsNothingBetweenTwoOwners(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		w.produce(100, page) // before the group existed: skipped
+		latest := func(c *Config, _ *sink.Config) { c.Start.Latest = true }
+		a := w.join(latest)
+		time.Sleep(5 * time.Second)
+		a.leave(t)
+		w.produce(100, nil) // between two owners
+		b := w.join(latest)
+		w.settled(time.Minute)
+		b.leave(t)
+		if n := testutil.ToFloat64(b.metrics.records) + testutil.ToFloat64(a.metrics.records); n != 100 {
+			t.Errorf("%v records taken, want the 100 produced after the first start", n)
+		}
+	})
+}
+
+func TestStartsAtATime(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		w.produce(50, page)
+		time.Sleep(time.Hour)
+		start := time.Now()
+		w.produce(70, nil)
+		m := w.join(func(c *Config, _ *sink.Config) { c.Start.Time = start })
+		w.settled(time.Minute)
+		m.leave(t)
+		if n := testutil.ToFloat64(m.metrics.records); n != 70 {
+			t.Errorf("%v records taken, want 70", n)
+		}
+	})
+}
+
+func TestCommitsPassTransactionMarkersAndAbortedRecords(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		for _, end := range []kgo.TransactionEndTry{kgo.TryCommit, kgo.TryAbort, kgo.TryCommit, kgo.TryAbort} {
+			w.transaction(end)
+		}
+		m := w.join(nil)
+		w.settled(time.Minute)
+		time.Sleep(30 * time.Second)
+		if s := m.Status().Partitions[0]; s.Lag != 0 || s.Watermark != s.End {
+			t.Errorf("lag %d, watermark %d, end %d: the tail of markers is not passed", s.Lag, s.Watermark, s.End)
+		}
+		m.leave(t)
+	})
+}
+
+// transaction produces ten events and then commits or aborts them.
+func (w *world) transaction(end kgo.TransactionEndTry) {
+	w.t.Helper()
+	client, err := kgo.NewClient(append(w.kafka(), kgo.TransactionalID("t"), kgo.DefaultProduceTopic(testTopic))...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.BeginTransaction(); err != nil {
+		w.t.Fatal(err)
+	}
+	for range 10 {
+		number := notTrack
+		if end == kgo.TryCommit {
+			number = w.produced
+			w.produced++
+		}
+		r, err := client.ProduceSync(context.Background(), &kgo.Record{Value: track(number)}).First()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.place(r, number)
+	}
+	if err := client.EndTransaction(context.Background(), end); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func TestStuckPartitionDelaysNoOther(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		to := func(partition int32) kgo.Opt {
+			return kgo.RecordPartitioner(kgo.BasicConsistentPartitioner(func(string) func(*kgo.Record, int) int {
+				return func(*kgo.Record, int) int { return int(partition) }
+			}))
+		}
+		const many = 2 * maxWindow * 100 // twice what a window takes
+		w.produce(many, nil, to(0))
+		m := w.join(func(_ *Config, s *sink.Config) { s.Transport = stuck{s.Transport, w, 0} })
+		time.Sleep(time.Minute)
+		w.produce(many, nil, to(1))
+		time.Sleep(2 * time.Minute)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if n := len(w.counted); n != many {
+			t.Errorf("%d events delivered while partition 0 was stuck, want the %d of partition 1", n, many)
+		}
+		m.stop()
+		w.mu.Unlock()
+		if err := <-m.done; err == nil {
+			t.Error("left as if everything had been delivered")
+		}
+		w.mu.Lock()
+		m.end()
+	})
+}
+
+// stuck answers 500 to whatever holds an event of one partition.
+type stuck struct {
+	http.RoundTripper
+	w         *world
+	partition int32
+}
+
+func (s stuck) RoundTrip(r *http.Request) (*http.Response, error) {
+	body, err := r.GetBody()
+	if err != nil {
+		return nil, err
+	}
+	unpacked, err := gzip.NewReader(body)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := io.ReadAll(unpacked)
+	if err != nil {
+		return nil, err
+	}
+	first := regexp.MustCompile(`"n":(\d+)`).FindSubmatch(raw)
+	s.w.mu.Lock()
+	place := s.w.places[string(first[1])]
+	s.w.mu.Unlock()
+	if place.partition == s.partition {
+		return &http.Response{StatusCode: 500, Body: http.NoBody, Header: http.Header{}, Request: r}, nil
+	}
+	return s.RoundTripper.RoundTrip(r)
+}
+
+func TestGapBelowTheLogStartIsCountedAsLoss(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		w.produce(300, nil)
+		a := w.join(nil)
+		w.settled(time.Minute)
+		a.leave(t)
+		w.produce(200, page) // never read
+		if err := w.cluster.DeleteRecords(testTopic, 0, 400); err != nil {
+			t.Fatal(err)
+		}
+		w.produce(100, nil)
+		b := w.join(nil)
+		w.settled(time.Minute)
+		if n := testutil.ToFloat64(b.metrics.lost); n != 100 {
+			t.Errorf("%v records counted as lost, want 100", n)
+		}
+		b.leave(t)
+		w.sentOnce()
+	})
+}
+
+func TestUnknownTopicIsAProblemUntilItExists(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		m := w.join(func(c *Config, _ *sink.Config) { c.Topics = []string{testTopic, "later"} })
+		time.Sleep(time.Minute)
+		if p := strings.Join(m.Status().Problems, "\n"); !strings.Contains(p, "topic later does not exist") {
+			t.Errorf("problems: %q", p)
+		}
+		if err := w.cluster.CreateTopic("later", 1, nil); err != nil {
+			t.Fatal(err)
+		}
+		w.produce(100, nil, kgo.DefaultProduceTopic("later"))
+		w.settled(10 * time.Minute)
+		time.Sleep(time.Minute)
+		if p := m.Status().Problems; len(p) > 0 {
+			t.Errorf("problems: %q", p)
+		}
+		m.leave(t)
+	})
+}
+
+func TestRecreatedTopicIsReadFromItsStart(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		w.produce(500, nil)
+		m := w.join(nil)
+		w.settled(time.Minute)
+		time.Sleep(5 * time.Second)
+		if err := w.cluster.DeleteTopic(testTopic); err != nil {
+			t.Fatal(err)
+		}
+		w.forget()
+		if err := w.cluster.CreateTopic(testTopic, 2, nil); err != nil {
+			t.Fatal(err)
+		}
+		w.produce(100, nil)
+		w.settled(10 * time.Minute)
+		if n := testutil.ToFloat64(m.metrics.recreations); n != 1 {
+			t.Errorf("%v recreations counted", n)
+		}
+		m.leave(t)
+	})
+}
+
+func TestOnePoisonedEventIsTheOneDeadLetter(t *testing.T) {
+	inWorld(t, 3, func(w *world) {
+		w.ld.Poison(ldtest.Containing(`"n":1234,`))
+		w.produce(5000, nil)
+		m := w.join(func(c *Config, _ *sink.Config) { c.DeadLetterTopic = letters })
+		w.except(1234)
+		w.settled(10 * time.Minute)
+		m.leave(t)
+		dead := w.readLetters()
+		if len(dead) != 1 || !bytes.Equal(dead[0].Value, track(1234)) {
+			t.Fatalf("%d dead letters", len(dead))
+		}
+		place := w.places["1234"]
+		want := map[string]string{"s2ld.reason": "refused", "s2ld.status": "400", "s2ld.topic": testTopic, "s2ld.call": "0",
+			"s2ld.partition": strconv.Itoa(int(place.partition)), "s2ld.offset": strconv.FormatInt(place.offset, 10)}
+		for key, value := range want {
+			if got := header(dead[0], key); got != value {
+				t.Errorf("header %s: %q, want %q", key, got, value)
+			}
+		}
+		if got := w.committed(); got != 5000 {
+			t.Errorf("committed %d offsets of 5000", got)
+		}
+	})
+}
+
+func TestRejectedCallsAreDeadLettersAndRedrivenAlone(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		// The second call of the array has no name, so only it becomes a dead letter.
+		w.produce(1, func(int) []byte {
+			return fmt.Appendf(nil, `[%s,{"type":"track","userId":"u","properties":{"n":7}},%s]`, page(0), page(0))
+		})
+		w.produce(1, func(int) []byte { return []byte(`{"type":`) })
+		m := w.join(func(c *Config, _ *sink.Config) { c.DeadLetterTopic = letters })
+		w.produce(100, nil)
+		w.settled(time.Minute)
+		m.leave(t)
+		dead := w.readLetters()
+		if len(dead) != 2 || header(dead[0], "s2ld.reason") != "no_event_name" || header(dead[0], "s2ld.call") != "1" || header(dead[1], "s2ld.reason") != "malformed" {
+			t.Fatalf("dead letters: %v", dead)
+		}
+		redrive := w.join(func(c *Config, _ *sink.Config) { c.Group, c.Topics = "redrive", []string{letters} })
+		time.Sleep(10 * time.Second)
+		if n := testutil.ToFloat64(redrive.metrics.records); n != 2 {
+			t.Errorf("%v records redriven", n)
+		}
+		if n := testutil.ToFloat64(redrive.metrics.calls[1]); n != 0 { // the pages of the array were filtered before
+			t.Errorf("%v calls beside the rejected ones redriven", n)
+		}
+		redrive.leave(t)
+	})
+}
+
+func TestOffsetWaitsForTheDeadLetter(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		broken := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: letters, Err: kerr.TopicAuthorizationFailed, Count: -1})
+		w.produce(1, func(int) []byte { return []byte(`{"type":`) })
+		m := w.join(func(c *Config, _ *sink.Config) { c.DeadLetterTopic = letters })
+		time.Sleep(10 * time.Minute)
+		if n := w.committed(); n != 0 {
+			t.Errorf("committed %d offsets before the dead letter was written", n)
+		}
+		if p := strings.Join(m.Status().Problems, "\n"); !strings.Contains(p, "grant WRITE") {
+			t.Errorf("problems: %q", p)
+		}
+		broken.Remove()
+		time.Sleep(time.Minute)
+		m.leave(t)
+		if n := w.committed(); n != 1 || len(w.readLetters()) == 0 {
+			t.Errorf("committed %d offsets, %d dead letters", n, len(w.readLetters()))
+		}
+	})
+}
+
+func TestMemoryIsBoundedWhileLaunchDarklyIsDown(t *testing.T) {
+	inWorld(t, 20, func(w *world) {
+		const limit = 64 << 10
+		w.ld.Down(ldtest.Fault{Status: 503})
+		w.produce(20000, nil)
+		m := w.join(func(c *Config, s *sink.Config) {
+			c.Budget = sink.NewBudget(limit)
+			s.Metrics = nil
+		})
+		for range 60 {
+			time.Sleep(10 * time.Second)
+			if used := m.budget.Used(); used > limit+pollRecords*300 {
+				t.Fatalf("%d bytes held, limit %d", used, limit)
+			}
+		}
+		if m.budget.Used() == 0 {
+			t.Error("nothing held: the test shows nothing")
+		}
+		w.ld.Up()
+		w.settled(time.Hour)
+		m.leave(t)
+		if used := m.budget.Used(); used != 0 {
+			t.Errorf("%d bytes never given back", used)
+		}
+		w.sentOnce()
+	})
+}
+
+func TestMetricsAreLintedAndLeaveNothingBehind(t *testing.T) {
+	inWorld(t, 3, func(w *world) {
+		m := w.join(nil)
+		w.produce(10, nil)
+		w.settled(time.Minute)
+		problems, err := testutil.GatherAndLint(m.reg)
+		if err != nil || len(problems) > 0 {
+			t.Errorf("lint: %v %v", problems, err)
+		}
+		if n, _ := testutil.GatherAndCount(m.reg, "segment_launchdarkly_consumer_lag_records"); n != 3 {
+			t.Errorf("%d partitions show their lag, want 3", n)
+		}
+		m.leave(t)
+		if n, _ := testutil.GatherAndCount(m.reg, "segment_launchdarkly_consumer_lag_records"); n != 0 {
+			t.Errorf("%d partitions show their lag after they were given up", n)
+		}
+	})
+}
+
+func header(r *kgo.Record, key string) string {
+	for _, h := range r.Headers {
+		if h.Key == key {
+			return string(h.Value)
+		}
+	}
+	return ""
+}
