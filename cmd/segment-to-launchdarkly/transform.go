@@ -91,13 +91,14 @@ func dryRun(in io.Reader, out io.Writer, mapping *transform.Mapping, timestamp i
 			}
 		}
 	}
-	if err := errors.Join(lines.Err(), w.Flush()); err != nil {
-		if errors.Is(err, bufio.ErrTooLong) {
-			return fmt.Errorf("line %d is longer than %d bytes", line+1, maxLine)
-		}
-		return err
+	err := w.Flush()
+	switch {
+	case errors.Is(lines.Err(), bufio.ErrTooLong):
+		return fmt.Errorf("line %d is longer than %d bytes", line+1, maxLine)
+	case lines.Err() != nil:
+		return lines.Err()
 	}
-	return nil
+	return err
 }
 
 // appendCall appends one line of output. event is the call's, with its comma; empty if it is none.

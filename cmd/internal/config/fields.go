@@ -5,8 +5,6 @@ import (
 	"strings"
 )
 
-const envPrefix = "S2LD_"
-
 // A field is one key of the configuration, or a section of keys, with what its tags say.
 type field struct {
 	path    string // kafka.sasl.username
@@ -19,11 +17,6 @@ type field struct {
 	required       bool
 	secret         bool // its value is never shown
 	v              reflect.Value
-}
-
-// env returns the name of the variable that sets the key.
-func (f field) env() string {
-	return envPrefix + strings.ToUpper(strings.ReplaceAll(f.path, ".", "_"))
 }
 
 // fields returns the sections and keys of c in the order of the structs, each section before its keys.

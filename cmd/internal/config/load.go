@@ -1,15 +1,8 @@
 package config
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
-	"strings"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // Use says how much of a configuration a command needs, and so what [LoadFor] demands.
@@ -93,104 +86,4 @@ func (l *loader) add(f field, value, rule string) {
 		value = redacted
 	}
 	l.problems = append(l.problems, Problem{Key: f.path, Value: value, Rule: rule, Origin: l.c.origins[f.path]})
-}
-
-func (l *loader) file(path string) error {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	dec := yaml.NewDecoder(bytes.NewReader(content))
-	var doc, more yaml.Node
-	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
-		return nil // empty, or nothing but comments
-	} else if err != nil {
-		return syntaxError(path, err)
-	}
-	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%s: must hold one YAML document", path)
-	}
-	l.mapping(path, "", doc.Content[0])
-	return nil
-}
-
-// syntaxError words an error of the YAML parser. One of them quotes what follows a *, which may be a secret.
-func syntaxError(path string, err error) error {
-	if strings.Contains(err.Error(), "unknown anchor") {
-		err = errors.New("a value that begins with * must be quoted")
-	}
-	return fmt.Errorf("%s: %s", path, strings.TrimPrefix(err.Error(), "yaml: "))
-}
-
-// mapping sets the keys of one section from a node of the file; prefix is the section's path and a dot.
-func (l *loader) mapping(path, prefix string, n *yaml.Node) {
-	n = resolve(n)
-	at := func(n *yaml.Node) string { return fmt.Sprintf("%s:%d", path, n.Line) }
-	switch {
-	case n.Tag == "!!null":
-		return
-	case n.Kind != yaml.MappingNode:
-		key := strings.TrimSuffix(prefix, ".")
-		if key == "" {
-			key = "configuration"
-		}
-		l.problems = append(l.problems, Problem{Key: key, Rule: "must be a mapping of keys to values", Origin: at(n)})
-		return
-	}
-	seen := map[string]int{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], n.Content[i+1]
-		name := prefix + key.Value
-		f, known := l.fields[name]
-		switch {
-		case !known:
-			l.problems = append(l.problems, Problem{Key: name, Rule: "unknown key; the nearest is " + nearest(l.keys, name, lastPart(name)).path, Origin: at(key)})
-			continue
-		case seen[name] > 0:
-			rule := fmt.Sprintf("is there twice, first in line %d", seen[name])
-			l.problems = append(l.problems, Problem{Key: name, Rule: rule, Origin: at(key)})
-			continue
-		}
-		seen[name] = key.Line
-		switch {
-		case f.section:
-			l.mapping(path, name+".", value)
-		case value.Tag == "!!null": // nothing after the colon: the default
-		default:
-			l.c.origins[name] = at(key)
-			if err := setNode(f.v, value); err != nil {
-				given := "" // a list or a mapping is not shown
-				if value.Kind == yaml.ScalarNode {
-					given = shown(value.Value)
-				}
-				l.add(f, given, err.Error())
-			}
-		}
-	}
-}
-
-func (l *loader) environ(environ []string) {
-	keys := slices.DeleteFunc(slices.Clone(l.keys), func(f field) bool { return f.section })
-	byEnv := map[string]field{}
-	for _, f := range keys {
-		byEnv[f.env()] = f
-	}
-	for _, entry := range slices.Sorted(slices.Values(environ)) {
-		name, value, _ := strings.Cut(entry, "=")
-		if !strings.HasPrefix(name, envPrefix) {
-			continue
-		}
-		f, known := byEnv[name]
-		if !known {
-			meant := strings.ToLower(strings.TrimPrefix(name, envPrefix))
-			l.problems = append(l.problems, Problem{Key: name, Rule: "unknown variable; the nearest is " + nearest(keys, meant, meant).env()})
-			continue
-		}
-		l.c.origins[f.path] = name
-		// What the file said is overruled, and so is what was wrong with it.
-		l.problems = slices.DeleteFunc(l.problems, func(p Problem) bool { return p.Key == f.path })
-		if err := setText(f.v, value); err != nil {
-			l.add(f, shown(value), err.Error())
-		}
-	}
 }

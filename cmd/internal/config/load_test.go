@@ -61,7 +61,7 @@ func TestEmptyFileAndEmptyKeysKeepTheDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, content := range []string{"", "# nothing\n", "---\n", "kafka:\nbatch:\n  max_events:\n", "\ufefflog: {}\n"} {
+	for _, content := range []string{"", "# nothing\n", "---\n", "kafka:\nbatch:\n  max_events:\n", "kafka: &none\nbatch: *none\nlog: {level: *none}\n", "\ufefflog: {}\n"} {
 		got, err := Load(writeFile(t, "c.yaml", content), enough)
 		if err != nil {
 			t.Errorf("%q: %v", content, err)

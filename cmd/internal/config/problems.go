@@ -41,7 +41,7 @@ func (ps Problems) Error() string {
 }
 
 // shown returns a value as a problem shows it. Credentials that were put in the wrong place are hidden: LaunchDarkly's
-// SDK keys and access tokens, and an address's user and password.
+// SDK keys and access tokens, and what stands before the @ of an address.
 func shown(value string) string {
 	lower := strings.ToLower(value)
 	for _, prefix := range []string{"sdk-", "api-"} {
@@ -49,10 +49,8 @@ func shown(value string) string {
 			return prefix + redacted
 		}
 	}
-	if scheme, rest, ok := strings.Cut(value, "://"); ok {
-		if at := strings.LastIndexByte(rest, '@'); at >= 0 {
-			value = scheme + "://" + redacted + rest[at:]
-		}
+	if at := strings.LastIndexByte(value, '@'); at >= 0 {
+		value = redacted + value[at:]
 	}
 	if value == "" || value != strings.TrimSpace(value) || strconv.Quote(value) != `"`+value+`"` {
 		return strconv.Quote(value)

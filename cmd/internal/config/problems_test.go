@@ -62,6 +62,8 @@ var problemCases = []struct {
 	{name: "files that are no key pair", yaml: "kafka: {tls: {enabled: true, cert_file: doc.go, key_file: doc.go}}\n"},
 	{name: "a file that is empty", yaml: "kafka: {sasl: {mechanism: PLAIN, username: u, password_file: /dev/null}}\n"},
 	{name: "PLAIN alone", yaml: "kafka: {sasl: {mechanism: plain}}\n"},
+	{name: "AWS_MSK_IAM without TLS", yaml: "kafka: {sasl: {mechanism: aws_msk_iam}}\n"},
+	{name: "a broker's address with a user", bare: true, env: []string{"S2LD_KAFKA_BROKERS=user:hunter2@k:9092,k2:9092"}},
 	{name: "OAUTHBEARER alone", yaml: "kafka: {sasl: {mechanism: oauthbearer}}\n"},
 	{name: "credentials without mechanism", yaml: "kafka: {sasl: {username: u, password: hunter2}}\n"},
 	{name: "secrets by value and by file", env: []string{

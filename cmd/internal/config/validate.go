@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// rebalanceTimeout is the group's: how long the group waits for a member that gives partitions up.
+// rebalanceTimeout is how long the group waits for a member that gives partitions up: the consumer's RebalanceTimeout.
 const rebalanceTimeout = time.Minute
 
 // validate checks each key by its tags, then what has to hold between keys.
@@ -122,14 +122,12 @@ func (l *loader) kafkaRules() {
 	s := k.SASL
 	l.oneSecret("kafka.sasl.password", s.Password)
 	l.oneSecret("kafka.sasl.token", s.Token)
-	byPassword := s.Mechanism == "PLAIN" || strings.HasPrefix(s.Mechanism, "SCRAM")
-	if byPassword {
+	if s.Mechanism == "PLAIN" || strings.HasPrefix(s.Mechanism, "SCRAM") {
 		l.must(s.Username != "", "kafka.sasl.username", "must be set for "+s.Mechanism)
 		l.must(s.Password.IsSet(), "kafka.sasl.password", "it or password_file must be set for "+s.Mechanism)
 	}
-	if s.Mechanism == "OAUTHBEARER" {
-		l.must(s.Token.IsSet(), "kafka.sasl.token", "it or token_file must be set for OAUTHBEARER")
-	}
+	l.must(s.Mechanism != "OAUTHBEARER" || s.Token.IsSet(), "kafka.sasl.token", "it or token_file must be set for OAUTHBEARER")
+	l.must(s.Mechanism != "AWS_MSK_IAM" || k.TLS.Enabled, "kafka.tls.enabled", "must be true for AWS_MSK_IAM")
 	l.must(s.Mechanism != "" || s.Username == "" && !s.Password.IsSet() && !s.Token.IsSet(), "kafka.sasl.mechanism",
 		"must be set for a username, password or token to have an effect")
 }
@@ -148,8 +146,8 @@ func (l *loader) deliveryRules() {
 	}
 	l.must(d.MaxBuffered >= l.c.Batch.MaxBytes, "delivery.max_buffered", "must be at least batch.max_bytes")
 	l.must(d.BackoffMin <= d.BackoffMax, "delivery.backoff_min", "must be at most delivery.backoff_max")
-	l.must(d.DrainTimeout < rebalanceTimeout, "delivery.drain_timeout",
-		"must be below 1m, the group's rebalance timeout")
+	l.must(d.DrainTimeout >= 0 && d.DrainTimeout < rebalanceTimeout, "delivery.drain_timeout",
+		"must be 0s or more, and below 1m, the group's rebalance timeout")
 }
 
 func (l *loader) oneSecret(path string, s Secret) {
