@@ -23,7 +23,7 @@ import (
 
 // ApacheConfig says what cluster StartApache starts.
 type ApacheConfig struct {
-	Dir        string            // required: an empty directory for configuration, data and logs
+	Dir        string            // an empty directory for configuration, data and logs; only NewApache finds one itself
 	Nodes      int               // combined brokers and controllers; 0 means 3
 	Properties map[string]string // brokers' settings, over those of this package
 	Users      map[string]string // name to password; if there are any, the cluster is secured, see Listener
@@ -34,14 +34,14 @@ type ApacheConfig struct {
 type Apache struct {
 	cfg   ApacheConfig
 	nodes []*node
-	certs *authority // nil unless secured, as is
-	cert  string     // the brokers' own PEM file
+	certs *authority // nil unless secured
+	cert  string     // the brokers' certificate and key, empty unless secured
 	cl    *kgo.Client
 	adm   *kadm.Client
 }
 
 // NewApache starts a cluster for t, and ends it with t. Where the environment lacks KAFKA_TEST it skips t; where it
-// has it, t fails unless the cluster starts. A failed test logs the end of each node's log.
+// has it, t fails unless the cluster starts. A failed test shows the end of each node's log, without INFO.
 func NewApache(t testing.TB, cfg ApacheConfig) *Apache {
 	t.Helper()
 	if os.Getenv("KAFKA_TEST") == "" {
@@ -58,7 +58,7 @@ func NewApache(t testing.TB, cfg ApacheConfig) *Apache {
 		a.Close()
 		if t.Failed() {
 			for _, n := range a.nodes {
-				t.Logf("end of node %d's log:\n%s", n.id, n.logTail())
+				t.Logf("the end of node %d's log:\n%s", n.id, n.logTail())
 			}
 		}
 	})
@@ -179,7 +179,7 @@ func freeAddrs(nodes int) ([]map[Listener]string, error) {
 	all := make([]map[Listener]string, nodes)
 	for i := range all {
 		all[i] = make(map[Listener]string)
-		for _, l := range []Listener{controller, Plain, TLS, MutualTLS, SASL, SASLTLS} {
+		for l := range securityProtocols {
 			for tries := 0; all[i][l] == ""; tries++ {
 				ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(20_000))))
 				if err == nil {

@@ -71,36 +71,7 @@ func (a *Apache) Leader(ctx context.Context, topic string, partition int32) (int
 // MoveLeader makes the next in-sync replica of a partition its leader, and returns that node's number when every node
 // that serves knows it.
 func (a *Apache) MoveLeader(ctx context.Context, topic string, partition int32) (int, error) {
-	move := func() (int32, error) {
-		p, err := partitionBy(ctx, a.cl, topic, partition)
-		if err != nil {
-			return 0, err
-		}
-		// Kafka elects the first replica of the list, so the list is turned until another one in sync is the first.
-		r := p.Replicas
-		for range r {
-			if r = append(r[1:], r[0]); r[0] != p.Leader && slices.Contains(p.ISR, r[0]) {
-				break
-			}
-		}
-		if r[0] == p.Leader {
-			return 0, errors.New("no other replica is in sync")
-		}
-		var req kadm.AlterPartitionAssignmentsReq
-		req.Assign(topic, partition, r)
-		altered, err := a.adm.AlterPartitionAssignments(ctx, req)
-		if err = errors.Join(err, altered.Error()); err != nil {
-			return 0, err
-		}
-		var set kadm.TopicsSet
-		set.Add(topic, partition)
-		elected, err := a.adm.ElectLeaders(ctx, kadm.ElectPreferredReplica, set)
-		if err == nil {
-			err = elected[topic][partition].Err
-		}
-		return r[0], err
-	}
-	to, err := move()
+	to, err := a.electNext(ctx, topic, partition)
 	if err == nil {
 		err = a.everywhere(ctx, func(ctx context.Context, b *kgo.Broker) error {
 			p, err := partitionBy(ctx, b, topic, partition)
@@ -114,6 +85,37 @@ func (a *Apache) MoveLeader(ctx context.Context, topic string, partition int32) 
 		return 0, fmt.Errorf("move the leader of %s/%d: %w", topic, partition, err)
 	}
 	return int(to), nil
+}
+
+// electNext gives a partition to its next in-sync replica.
+func (a *Apache) electNext(ctx context.Context, topic string, partition int32) (int32, error) {
+	p, err := partitionBy(ctx, a.cl, topic, partition)
+	if err != nil {
+		return 0, err
+	}
+	// Kafka elects the first replica of the list, so the list is turned until another one in sync is the first.
+	r := p.Replicas
+	for range r {
+		if r = append(r[1:], r[0]); r[0] != p.Leader && slices.Contains(p.ISR, r[0]) {
+			break
+		}
+	}
+	if r[0] == p.Leader {
+		return 0, errors.New("no other replica is in sync")
+	}
+	var req kadm.AlterPartitionAssignmentsReq
+	req.Assign(topic, partition, r)
+	altered, err := a.adm.AlterPartitionAssignments(ctx, req)
+	if err = errors.Join(err, altered.Error()); err != nil {
+		return 0, err
+	}
+	var set kadm.TopicsSet
+	set.Add(topic, partition)
+	elected, err := a.adm.ElectLeaders(ctx, kadm.ElectPreferredReplica, set)
+	if err == nil {
+		err = elected[topic][partition].Err
+	}
+	return r[0], err
 }
 
 // partitionBy asks a node, or any, for a partition, past the caches of kgo and kadm.

@@ -54,6 +54,8 @@ func (a *Apache) properties(n *node) map[string]string {
 		// only when a test says so.
 		"broker.heartbeat.interval.ms": "500",
 		"broker.session.timeout.ms":    "3000",
+		"replica.socket.timeout.ms":    "2000", // by default brokers wait half a minute for a paused one
+		"controller.socket.timeout.ms": "2000",
 		"auto.leader.rebalance.enable": "false",
 
 		// Members name their own session timeout in the classic protocol; in KIP-848 it is the brokers'.

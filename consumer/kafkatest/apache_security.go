@@ -19,7 +19,7 @@ import (
 // a named user may do only what Allow has allowed; who comes without a name, by Plain or TLS, may do everything.
 type Listener string
 
-// The listeners. Those of SASL take PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512 with the names and passwords of ApacheConfig.Users.
+// The listeners. Both of SASL take PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512, with the users of ApacheConfig.
 const (
 	Plain     Listener = "PLAIN"   // neither encrypted nor authenticated; the brokers use it too
 	TLS       Listener = "TLS"     // encrypted, the broker shows a certificate of the authority CAFile
@@ -63,21 +63,15 @@ func (a *Apache) secure(p map[string]string) {
 
 // addUsers gives the users their SCRAM credentials, which Kafka keeps in its metadata.
 func (a *Apache) addUsers(ctx context.Context) error {
-	if len(a.cfg.Users) == 0 {
-		return nil
-	}
-	var upserts []kadm.UpsertSCRAM
-	for user, password := range a.cfg.Users {
-		for _, m := range []kadm.ScramMechanism{kadm.ScramSha256, kadm.ScramSha512} {
-			upserts = append(upserts, kadm.UpsertSCRAM{User: user, Mechanism: m, Iterations: 4096, Password: password})
+	for _, m := range []kadm.ScramMechanism{kadm.ScramSha256, kadm.ScramSha512} { // a request names a user once
+		var users []kadm.UpsertSCRAM
+		for user, password := range a.cfg.Users {
+			users = append(users, kadm.UpsertSCRAM{User: user, Mechanism: m, Iterations: 4096, Password: password})
 		}
-	}
-	rs, err := a.adm.AlterUserSCRAMs(ctx, nil, upserts)
-	if err == nil {
-		err = rs.Error()
-	}
-	if err != nil {
-		return fmt.Errorf("add users: %w", err)
+		rs, err := a.adm.AlterUserSCRAMs(ctx, nil, users)
+		if err = errors.Join(err, rs.Error()); err != nil {
+			return fmt.Errorf("add users: %w", err)
+		}
 	}
 	return nil
 }
