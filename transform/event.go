@@ -9,7 +9,7 @@ import (
 // call maps the call whose values are in t.spans, by the rules of the mapping table, in its order: the first rule that
 // the call fails names the reason.
 func (t *Transformer) call(r *record) {
-	dst, reason, detail := t.render(r.dst, r.value, r.timestamp)
+	dst, reason, detail := t.render(r.dst, r.timestamp)
 	if reason == None {
 		r.dst = dst
 	}
@@ -17,19 +17,19 @@ func (t *Transformer) call(r *record) {
 }
 
 // render appends the event and its comma to dst. If the call is no event it says why, and may leave part of one.
-func (t *Transformer) render(dst, b []byte, timestamp int64) (_ []byte, reason Reason, detail string) {
+func (t *Transformer) render(dst []byte, timestamp int64) (_ []byte, reason Reason, detail string) {
 	m, start := t.m, len(dst)
 
-	if !t.isTrack(t.raw(b, m.typ)) {
+	if !t.isTrack(t.raw(m.typ)) {
 		return dst, NotTrack, ""
 	}
-	if m.honor && !t.addressed(b) {
+	if m.honor && !t.addressed() {
 		return dst, Integrations, ""
 	}
 
-	name := t.raw(b, m.event)
+	name := t.raw(m.event)
 	if !isKey(name) {
-		return dst, NoEventName, "event is " + jsonType(name)
+		return dst, NoEventName, eventIs[typeOf(name)]
 	}
 	dst = append(dst, `{"kind":"custom","key":`...)
 	dst = appendKey(dst, name)
@@ -40,7 +40,7 @@ func (t *Transformer) render(dst, b []byte, timestamp int64) (_ []byte, reason R
 	for i := range m.keys {
 		rule := &m.keys[i]
 		for _, field := range rule.fields {
-			if key := t.raw(b, field); isKey(key) {
+			if key := t.raw(field); isKey(key) {
 				if keys++; keys > 1 {
 					dst = append(dst, ',')
 				}
@@ -57,7 +57,7 @@ func (t *Transformer) render(dst, b []byte, timestamp int64) (_ []byte, reason R
 
 	ms := timestamp
 	for _, field := range m.times {
-		if at, ok := t.time(t.raw(b, field)); ok {
+		if at, ok := t.time(t.raw(field)); ok {
 			ms = at
 			break
 		}
@@ -69,14 +69,14 @@ func (t *Transformer) render(dst, b []byte, timestamp int64) (_ []byte, reason R
 	dst = strconv.AppendInt(dst, ms, 10)
 
 	for _, field := range m.metricValue {
-		if number := t.number(t.raw(b, field)); number != nil {
+		if number := t.number(t.raw(field)); number != nil {
 			dst = append(dst, `,"metricValue":`...)
 			dst = append(dst, number...)
 			break
 		}
 	}
 
-	properties := t.raw(b, m.properties)
+	properties := t.raw(m.properties)
 	dst = append(dst, `,"data":`...)
 	switch {
 	case properties == nil, properties[0] == 'n':
@@ -84,7 +84,7 @@ func (t *Transformer) render(dst, b []byte, timestamp int64) (_ []byte, reason R
 	case properties[0] == '{':
 		dst = append(dst, properties...)
 	default:
-		return dst, PropertiesNotObject, "properties is " + jsonType(properties)
+		return dst, PropertiesNotObject, propertiesIs[typeOf(properties)]
 	}
 	dst = append(dst, '}')
 
@@ -97,6 +97,9 @@ func (t *Transformer) render(dst, b []byte, timestamp int64) (_ []byte, reason R
 
 // isTrack says whether raw is the string "track", in any ASCII letter case. Segment asks to accept any casing.
 func (t *Transformer) isTrack(raw []byte) bool {
+	if string(raw) == `"track"` {
+		return true
+	}
 	if len(raw) == 0 || raw[0] != '"' {
 		return false
 	}
@@ -107,13 +110,13 @@ func (t *Transformer) isTrack(raw []byte) bool {
 
 // addressed applies the rule of Segment's own code (facade, enabled) to the call's integrations object. A boolean under
 // All, in any letter case, is the default; one of our names overrides it: false drops, anything else sends.
-func (t *Transformer) addressed(b []byte) bool {
+func (t *Transformer) addressed() bool {
 	for _, name := range t.m.integrationNames {
-		if raw := t.raw(b, name); raw != nil {
+		if raw := t.raw(name); raw != nil {
 			return raw[0] != 'f'
 		}
 	}
-	all := t.raw(b, t.m.integrationsAll)
+	all := t.raw(t.m.integrationsAll)
 	return all == nil || all[0] != 'f'
 }
 
@@ -163,28 +166,3 @@ func isFinite(number []byte) bool {
 
 // isNumber says whether a value that begins with c is a number.
 func isNumber(c byte) bool { return isDigit(c) || c == '-' }
-
-// jsonType names the type of the value that raw begins with, for details. It tells nothing of the value but whether a
-// string is empty.
-func jsonType(raw []byte) string {
-	if len(raw) == 0 {
-		return "absent"
-	}
-	switch raw[0] {
-	case '{':
-		return "an object"
-	case '[':
-		return "an array"
-	case '"':
-		if len(raw) == 2 {
-			return "an empty string"
-		}
-		return "a string"
-	case 't', 'f':
-		return "a boolean"
-	case 'n':
-		return "null"
-	default:
-		return "a number"
-	}
-}

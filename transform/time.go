@@ -16,9 +16,13 @@ func (t *Transformer) time(raw []byte) (ms int64, ok bool) {
 	case len(raw) == 0:
 		return 0, false
 	case raw[0] == '"':
-		s := t.text(raw)
-		if ms, ok = dateMs(s); !ok && len(s) > 0 && digits(s, 0) == len(s) {
-			ms, ok = epochMs(s)
+		s := raw[1 : len(raw)-1]
+		if ms, ok = dateMs(s); !ok {
+			if s = t.text(raw); digits(s, 0) == len(s) {
+				ms, ok = epochMs(s)
+			} else {
+				ms, ok = dateMs(s) // there may have been escapes
+			}
 		}
 	case isNumber(raw[0]):
 		ms, ok = epochMs(raw)

@@ -1,0 +1,101 @@
+package transform
+
+// object validates the object that opens at b[p], within depth arrays and objects, and notes where the values are that n
+// and the nodes below it stand for. It returns like skip. It recurses only along the configured paths.
+func (t *Transformer) object(p int, n *node, depth int) int {
+	if depth >= maxDepth {
+		t.tooDeep = true
+		return ^p
+	}
+	b, marks := t.b, t.marks
+	if p = space(b, p+1); is(b, p, '}') {
+		return p + 1
+	}
+	for {
+		if !is(b, p, '"') {
+			if p = space(b, p); !is(b, p, '"') {
+				return ^p
+			}
+		}
+		p++
+		var child *node
+		if q := next(marks, p); ends(b, p, q) && p+8 <= len(b) {
+			h := load(b[p:p+8:p+8]) & (1<<(8*uint(q-p)) - 1)
+			child = n.child(h, b[p:q])
+			p = q + 1
+		} else if child, p = t.name(p, n); p < 0 {
+			return p
+		}
+		if !is(b, p, ':') {
+			if p = space(b, p); !is(b, p, ':') {
+				return ^p
+			}
+		}
+		p++
+		if at(b, p) <= ' ' {
+			p = space(b, p)
+		}
+
+		start := p
+		if child != nil && t.spans[child.slot].end > 0 {
+			clear(t.spans[child.slot:child.end]) // a repeated name, or inherited: forget it, and what was found in it
+		}
+		switch at(b, p) {
+		case '"':
+			p++
+			if q := next(marks, p); ends(b, p, q) {
+				p = q + 1
+			} else {
+				p = t.str(p)
+			}
+		case '{':
+			if child != nil && child.table != nil {
+				p = t.object(p, child, depth+1)
+			} else {
+				p = t.skip(p, depth+1)
+			}
+		case '[':
+			p = t.skip(p, depth+1)
+		default:
+			p = scalar(b, p)
+		}
+		if p < 0 {
+			return p
+		}
+		if child != nil {
+			t.spans[child.slot] = span{start, p}
+		}
+
+		if at(b, p) <= ' ' {
+			p = space(b, p)
+		}
+		switch at(b, p) {
+		case ',':
+			p++
+		case '}':
+			return p + 1
+		default:
+			return ^p
+		}
+	}
+}
+
+// name validates a name that may hold escapes; b[p] is the first byte after its quote. It returns n's child of that name,
+// or nil, and the index just past the name.
+func (t *Transformer) name(p int, n *node) (*node, int) {
+	end := t.str(p)
+	if end < 0 {
+		return nil, end
+	}
+	name := t.text(t.b[p-1 : end])
+	return n.child(head(name), name), end
+}
+
+// raw returns the value that was found for n, as it stands in the record; nil if it is absent.
+func (t *Transformer) raw(n *node) []byte {
+	s := t.spans[n.slot]
+	if s.end == 0 {
+		return nil
+	}
+	return t.b[s.start:s.end]
+}
