@@ -11,7 +11,7 @@ import (
 )
 
 func TestAdminOnTheEmbeddedBroker(t *testing.T) {
-	c, err := kfake.NewCluster(kfake.NumBrokers(3))
+	c, err := NewEmbedded(kfake.NumBrokers(3))
 	if err != nil {
 		t.Fatal(err)
 	}
