@@ -24,18 +24,14 @@ func newVersion(sys system) *cobra.Command {
 			for _, s := range info.Settings {
 				settings[s.Key] = s.Value
 			}
-			commit := settings["vcs.revision"]
-			switch {
-			case commit == "":
-				commit = "unknown"
-			case settings["vcs.modified"] == "true":
+			commit := "unknown" // built outside a checkout
+			if settings["vcs.revision"] != "" {
+				commit = settings["vcs.revision"] + " of " + settings["vcs.time"]
+			}
+			if settings["vcs.modified"] == "true" {
 				commit += ", modified"
 			}
-			out := fmt.Sprintf("%s %s\ncommit %s", name, app.Version(), commit)
-			if t := settings["vcs.time"]; t != "" {
-				out += " of " + t
-			}
-			out += fmt.Sprintf("\n%s %s/%s\n", info.GoVersion, settings["GOOS"], settings["GOARCH"])
+			out := fmt.Sprintf("%s %s\ncommit %s\n%s %s/%s\n", name, app.Version(), commit, info.GoVersion, settings["GOOS"], settings["GOARCH"])
 			for _, m := range info.Deps {
 				if m.Replace != nil {
 					m = m.Replace
