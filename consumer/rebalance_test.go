@@ -1,0 +1,120 @@
+package consumer
+
+import (
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink"
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+// A member whose join is answered UNKNOWN_MEMBER_ID joins again as another one, and
+// the client tells nobody: it goes on with partitions that were another's meanwhile.
+func TestMemberThrownOutWhileItJoinsStartsOver(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		slow(w, 300*time.Millisecond)
+		a := w.join(nil)
+		w.produce(500, nil)
+		time.Sleep(3 * time.Second)
+		before, _ := a.client.GroupMetadata()
+		w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Err: kerr.UnknownMemberID, TopLevel: true})
+		a.client.ForceRebalance()
+		w.produce(2000, nil)
+		w.settled(5 * time.Minute)
+		if after, _ := a.client.GroupMetadata(); after == before {
+			t.Error("the member is the same: the test shows nothing")
+		}
+		a.leave(t)
+		if got := w.committed(); got != 2500 {
+			t.Errorf("committed %d offsets of 2500", got)
+		}
+	})
+}
+
+func TestLostPartitionsCommitAndPostNothing(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		w.ld.Down(ldtest.Fault{Status: 503})
+		a := w.join(nil)
+		w.produce(1000, nil)
+		time.Sleep(5 * time.Second)
+		lost := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID, TopLevel: true})
+		time.Sleep(5 * time.Second)
+		if lost.Hits() == 0 || testutil.ToFloat64(a.metrics.rebalances.WithLabelValues(rebalanceLost)) == 0 {
+			t.Fatal("nothing was lost: the test shows nothing")
+		}
+		w.ld.Up()
+		w.settled(5 * time.Minute)
+		a.leave(t)
+	})
+}
+
+// A partition whose window is full is paused; a rebalance must not leave it so.
+func TestPausedPartitionIsReadAfterARebalance(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		w.ld.Down(ldtest.Fault{Status: 503})
+		w.produce(4*maxWindow*100, nil)
+		a := w.join(nil)
+		time.Sleep(time.Minute)
+		w.produce(1000, nil) // polled while the windows are full
+		time.Sleep(time.Minute)
+		if len(a.client.PauseFetchPartitions(nil)) == 0 {
+			t.Error("nothing is paused: the test shows nothing")
+		}
+		b := w.join(nil)
+		time.Sleep(2 * time.Minute)
+		w.ld.Up()
+		time.Sleep(time.Minute)
+		b.leave(t)
+		w.produce(1000, nil)
+		w.settled(10 * time.Minute)
+		a.leave(t)
+	})
+}
+
+// The recorded cuts bind the next owner, and the one after it, whatever they are set to.
+func TestRecordedCutsAreCutAgainWhateverTheSettings(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		w.produce(3000, mixed)
+		w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Taken: true})
+		a := w.join(nil)
+		time.Sleep(time.Minute)
+		a.kill()
+		b := w.join(func(c *Config, s *sink.Config) { c.MaxEvents = 37 })
+		time.Sleep(30 * time.Second)
+		b.kill()
+		c := w.join(func(c *Config, s *sink.Config) { c.MaxEvents, c.MaxBytes, s.MaxBytes = 1000, 3000, 3000 })
+		time.Sleep(30 * time.Second)
+		w.ld.Up()
+		w.settled(10 * time.Minute)
+		for _, m := range []*member{a, b} {
+			m.stop()
+			<-m.done
+		}
+		c.leave(t)
+		if w.ld.Report().Duplicates == 0 {
+			t.Error("nothing was sent again: the test shows nothing")
+		}
+	})
+}
+
+func TestPressureSealsEarlyAndDeliversOn(t *testing.T) {
+	inWorld(t, 20, func(w *world) {
+		slow(w, 100*time.Millisecond)
+		m := w.join(func(c *Config, s *sink.Config) {
+			c.Budget, s.Metrics = sink.NewBudget(16<<10), nil
+			c.MaxAge, c.MaxEvents = time.Hour, 100000
+		})
+		w.produce(5000, nil)
+		time.Sleep(10 * time.Second)
+		if n := testutil.ToFloat64(m.metrics.batches.WithLabelValues(causePressure)); n == 0 {
+			t.Error("nothing was sealed early: the test shows nothing")
+		}
+		m.leave(t)
+		w.settled(time.Minute)
+	})
+}
