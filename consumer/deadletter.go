@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -127,11 +128,13 @@ func (c *Consumer) writeLetter(ctx context.Context, l *kgo.Record, done func(err
 // that the client makes by itself.
 const letterBackoff = time.Second
 
+// adviseLetter adds to an error what it asks of the operator. An idempotent producer
+// that may write to no topic at all is refused by the cluster, not by the topic.
 func adviseLetter(err error) string {
-	switch err {
-	case kerr.TopicAuthorizationFailed:
+	switch {
+	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
 		return err.Error() + " (grant WRITE and DESCRIBE on the topic)"
-	case kerr.UnknownTopicOrPartition:
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		return err.Error() + " (create the topic)"
 	default:
 		return err.Error()
