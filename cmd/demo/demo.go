@@ -1,0 +1,132 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/app"
+	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/segmentgen"
+	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+const (
+	topic       = "segment"
+	deadLetters = "segment.dead"
+	partitions  = 6
+)
+
+// options are the flags of the demo.
+type options struct {
+	events      int64
+	rate        float64
+	seed        uint64
+	faults      faults
+	port        int
+	kafkaPort   int
+	metricsPort int
+}
+
+const usage = `Demo runs an embedded Kafka, a fake LaunchDarkly, a generator of mixed Segment events, and
+segment-to-launchdarkly between them, in one process, and checks that every event counts
+once. It writes a summary as one line of JSON at the end, and exits 1 if an event is
+missing or counted twice. Every setting of the program can be tried by its variable:
+
+  S2LD_BATCH_MAX_EVENTS=100 go run ./cmd/demo
+
+The parts by themselves: demo launchdarkly, demo generate, demo probe URL.`
+
+func parseOptions(args []string, sys system) (o options, err error) {
+	f := newFlags("demo", usage, sys)
+	f.Int64Var(&o.events, "events", 0, "`records` to produce; when all are accounted for, it ends. 0: until Ctrl-C")
+	f.Float64Var(&o.rate, "rate", 0, "`records` a second. 0: 1,000, or with -events as fast as possible")
+	f.Uint64Var(&o.seed, "seed", 1, "what events and faults derive from")
+	o.faults.flags(f)
+	f.IntVar(&o.port, "port", 0, "the fake LaunchDarkly's port; under "+controlPath+" it is steered. 0: any that is free")
+	f.IntVar(&o.kafkaPort, "kafka-port", 0, "the broker's port, for other clients. 0: any that is free")
+	f.IntVar(&o.metricsPort, "metrics-port", 0, "the port of the program's metrics. 0: any that is free")
+	if err := parse(f, args); err != nil {
+		return o, err
+	}
+	if o.events < 0 || o.rate < 0 {
+		return o, usageError{errors.New("-events and -rate: must not be negative")}
+	}
+	if o.rate == 0 && o.events == 0 {
+		o.rate = 1000
+	}
+	return o, nil
+}
+
+func runDemo(args []string, sys system) error {
+	o, err := parseOptions(args, sys)
+	if err != nil {
+		return err
+	}
+
+	dir, err := os.MkdirTemp("", "segment-to-launchdarkly-demo-") // records that are in memory would take a gigabyte
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	cluster, err := kafkatest.NewEmbedded(kfake.DataDir(dir), kfake.Ports(o.kafkaPort), kfake.SeedTopics(partitions, topic), kfake.SeedTopics(1, deadLetters))
+	if err != nil {
+		return err
+	}
+	defer cluster.Close()
+	brokers := cluster.ListenAddrs()
+
+	ledger := newLedger(o.seed)
+	samples := &sampler{gen: segmentgen.New(o.seed), picked: make(chan sample, 1)}
+	ld := ldtest.New(ldtest.Config{Identity: ldtest.DataField(segmentgen.NumberField), OnRequest: func(r ldtest.Request) {
+		ledger.received(r)
+		samples.received(r)
+	}})
+	o.faults.apply(ld, o.seed)
+	listener, err := net.Listen("tcp", loopback(o.port))
+	if err != nil {
+		return err
+	}
+	address := "http://" + listener.Addr().String()
+	screen := newScreen(sys.stderr)
+	defer serve(listener, face(ld), screen).Close()
+
+	cfg, err := settings(sys.environ, o, brokers, address)
+	if err != nil {
+		return err
+	}
+	program, err := app.New(cfg, newLogger(cfg.Log, screen))
+	if err != nil {
+		return err
+	}
+	kafka, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
+	if err != nil {
+		return err
+	}
+	defer kafka.Close()
+
+	fmt.Fprintf(screen, `segment-to-launchdarkly, between an embedded Kafka and a fake LaunchDarkly
+
+Kafka            %s, topic %s, dead letters in %s
+LaunchDarkly     %s
+metrics          http://%s/metrics
+try an outage    curl -X POST '%[4]s%[6]s/down?fault=503'
+and its end      curl -X POST %[4]s%[6]s/up
+
+`, strings.Join(brokers, ","), topic, deadLetters, address, program.AdminAddress(), controlPath)
+	d := &demo{
+		options: o, group: cfg.Kafka.Group, screen: screen, ledger: ledger, ld: ld, samples: samples.picked, program: program,
+		kafka:     kadm.NewClient(kafka),
+		generator: &generator{brokers: brokers, topic: topic, seed: o.seed, events: o.events, rate: o.rate, expect: ledger.expect},
+	}
+	return d.run(sys)
+}
+
+// loopback returns the address of a port that only this machine reaches.
+func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }

@@ -1,0 +1,252 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/segmentgen"
+	"github.com/segment-to-launchdarkly/forwarder/transform"
+)
+
+// command is one run of the demo.
+type command struct {
+	stdout  bytes.Buffer // to be read after exit
+	stderr  watched
+	signals chan os.Signal
+	exit    chan int
+}
+
+// start runs a command line. environ are the program's variables.
+func start(environ []string, args ...string) *command {
+	c := &command{signals: make(chan os.Signal, 2), exit: make(chan int, 1)}
+	c.stderr.wrote.L = &c.stderr.mu
+	go func() {
+		c.exit <- execute(args, system{stdout: &c.stdout, stderr: &c.stderr, environ: environ, signals: c.signals})
+		c.stderr.end()
+	}()
+	return c
+}
+
+// summary waits for the end and returns the summary, which is to be all of standard output.
+func (c *command) summary(t *testing.T, exit int) (s summary) {
+	t.Helper()
+	if got := <-c.exit; got != exit {
+		t.Errorf("exit code %d, want %d", got, exit)
+	}
+	line, rest, found := strings.Cut(c.stdout.String(), "\n")
+	decoder := json.NewDecoder(strings.NewReader(line))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&s); err != nil || !found || rest != "" {
+		t.Fatalf("standard output is not one line of JSON (%v): %q\n%s", err, c.stdout.String(), c.stderr.text())
+	}
+	if t.Failed() {
+		t.Log(c.stderr.text())
+	}
+	return s
+}
+
+// watched is an output in which a test waits for something.
+type watched struct {
+	mu    sync.Mutex
+	wrote sync.Cond
+	b     bytes.Buffer
+	over  bool
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wrote.Broadcast()
+	return w.b.Write(p)
+}
+
+func (w *watched) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.over = true
+	w.wrote.Broadcast()
+}
+
+func (w *watched) text() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.b.String()
+}
+
+// await waits for a match of pattern and returns its submatches.
+func (w *watched) await(t *testing.T, pattern string) []string {
+	t.Helper()
+	re := regexp.MustCompile(pattern)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for {
+		if m := re.FindStringSubmatch(w.b.String()); m != nil {
+			return m
+		}
+		if w.over {
+			t.Fatalf("no match of %q in:\n%s", pattern, w.b.String())
+		}
+		w.wrote.Wait()
+	}
+}
+
+// truth says what must come of so many records.
+func truth(seed uint64, records int64) (s summary) {
+	g := segmentgen.New(seed)
+	for n := range records {
+		_, calls := g.Record(n)
+		for _, reason := range calls {
+			switch reason.Outcome() {
+			case transform.Event:
+				s.Delivered++
+			case transform.Filtered:
+				s.Filtered++
+			case transform.Rejected:
+				s.Rejected++
+			}
+		}
+	}
+	s.Produced = records
+	return s
+}
+
+func TestDemoDeliversEachEventOnce(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]*command{
+		"as it is":    start(nil, "-events", "2000"),
+		"with faults": start([]string{"S2LD_BATCH_MAX_EVENTS=100", "S2LD_DELIVERY_BACKOFF_MAX=1s"}, "-events", "2000", "-faults", "-fault-rate", "0.4"),
+		"schema 4":    start([]string{"S2LD_LAUNCHDARKLY_ENDPOINT=metric_import", "S2LD_LAUNCHDARKLY_EVENT_SCHEMA=4"}, "-events", "2000", "-rate", "1500"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, want := c.summary(t, exitOK), truth(1, 2000)
+			if got.Requests == 0 || got.Seconds <= 0 {
+				t.Errorf("%d requests in %v seconds", got.Requests, got.Seconds)
+			}
+			got.Requests, got.Seconds = 0, 0
+			if got != want {
+				t.Errorf("got %+v\nwant %+v", got, want)
+			}
+			for _, shown := range []string{`http://127\.0\.0\.1:\d+/metrics`, `"type": "[Tt]rack"`, `"kind": "custom"`, `2,000 records in`} {
+				c.stderr.await(t, shown)
+			}
+		})
+	}
+}
+
+func TestInterruptDrainsAndSums(t *testing.T) {
+	t.Parallel()
+	c := start(nil)
+	c.stderr.await(t, `"kind": "custom"`)
+	c.signals <- os.Interrupt
+	got := c.summary(t, exitOK)
+	want := truth(1, got.Produced)
+	if got.Delivered != want.Delivered || got.Delivered == 0 || got.Missing != 0 {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestInterruptedBeforeAllEventsIsAFailure(t *testing.T) {
+	t.Parallel()
+	c := start(nil, "-events", "100000", "-rate", "500")
+	c.stderr.await(t, `"kind": "custom"`)
+	c.signals <- os.Interrupt
+	if got := c.summary(t, exitFailure); got.Missing != 0 || got.Produced >= 100000 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestSecondInterruptEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	c := start(nil)
+	c.stderr.await(t, `metrics `)
+	c.signals <- os.Interrupt
+	c.signals <- os.Interrupt
+	if got := <-c.exit; got != exitInterrupted {
+		t.Errorf("exit code %d", got)
+	}
+}
+
+// An event that LaunchDarkly refuses goes to the dead letters: the program is done with it, the demo is not.
+func TestMissingEventIsAFailure(t *testing.T) {
+	t.Parallel()
+	g := segmentgen.New(1)
+	n := int64(500)
+	for {
+		if _, calls := g.Record(n); len(calls) == 1 && calls[0] == transform.None {
+			break
+		}
+		n++
+	}
+	c := start(nil, "-events", "1000", "-rate", "500")
+	address := c.stderr.await(t, `LaunchDarkly +(http://\S+)`)[1]
+	poison := fmt.Sprintf(`%s/control/poison?contains=%%22seq%%22:%d,`, address, segmentgen.Number(n, 0))
+	answer, err := http.Post(poison, "", nil)
+	if err != nil || answer.StatusCode != http.StatusNoContent {
+		t.Fatal(answer, err)
+	}
+	answer.Body.Close()
+	if got := c.summary(t, exitFailure); got.Missing != 1 || got.Delivered != truth(1, 1000).Delivered-1 {
+		t.Errorf("got %+v", got)
+	}
+	c.stderr.await(t, "WRONG: 1 events are missing")
+}
+
+func TestAMappingThatDiffersIsTold(t *testing.T) {
+	t.Parallel()
+	c := start([]string{"S2LD_SEGMENT_HONOR_INTEGRATIONS=false"}, "-events", "1000")
+	c.summary(t, exitFailure)
+	c.stderr.await(t, "WRONG: [0-9]+ events that should not be, the first: an event of record [0-9]+, call 0, which was to be filtered: integrations")
+	c.stderr.await(t, "WRONG: -[0-9]+ calls more or less than produced have the outcome filtered integrations")
+}
+
+func TestWrongUseIsTold(t *testing.T) {
+	for _, c := range []struct {
+		environ, args []string
+		want          string
+	}{
+		{nil, []string{"-events", "many"}, "invalid value"},
+		{nil, []string{"-events", "-1"}, "must not be negative"},
+		{nil, []string{"generator"}, `"generator": neither a flag nor a command`},
+		{nil, []string{"probe"}, "want one URL"},
+		{[]string{"S2LD_BATCH_MAX_EVENT=1"}, nil, "S2LD_BATCH_MAX_EVENTS"},
+	} {
+		run := start(c.environ, c.args...)
+		if got := <-run.exit; got != exitUsage {
+			t.Errorf("%v: exit code %d", c.args, got)
+		}
+		run.stderr.await(t, regexp.QuoteMeta(c.want))
+	}
+	if help := start(nil, "-help"); <-help.exit != exitOK {
+		t.Error("-help fails")
+	}
+}
+
+func TestPortsAreAsAsked(t *testing.T) {
+	port := freePorts(t, 3)
+	c := start(nil, "-events", "10", "-port", port[0], "-kafka-port", port[1], "-metrics-port", port[2])
+	c.summary(t, exitOK)
+	for _, p := range port {
+		c.stderr.await(t, `127\.0\.0\.1:`+p)
+	}
+
+	taken, err := net.Listen("tcp", "127.0.0.1:"+port[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, flag := range []string{"-port", "-kafka-port", "-metrics-port"} {
+		c := start(nil, "-events", "10", flag, port[0])
+		if exit := <-c.exit; exit != exitFailure {
+			t.Errorf("%s, which is taken: exit code %d", flag, exit)
+		}
+		c.stderr.await(t, port[0]+": bind: address already in use")
+	}
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/segmentgen"
+	"github.com/segment-to-launchdarkly/forwarder/transform"
+)
+
+// generator produces Segment events to a topic.
+type generator struct {
+	brokers []string
+	topic   string
+	seed    uint64
+	events  int64   // records to produce; 0: until told to stop
+	rate    float64 // records a second; 0: as fast as the broker takes them
+
+	expect func(calls []transform.Reason) // called for each record before it is produced; may be nil
+
+	produced atomic.Int64 // records that the broker has acknowledged
+	last     atomic.Int64 // Unix time of the last of them
+}
+
+// run produces until all records are acknowledged. When ctx is done, it produces no more and waits for those under way,
+// but not for ever.
+func (g *generator) run(ctx context.Context) error {
+	client, err := kgo.NewClient(kgo.SeedBrokers(g.brokers...), kgo.DefaultProduceTopic(g.topic),
+		kgo.ProducerBatchCompression(kgo.ZstdCompression()), kgo.ProducerLinger(5*time.Millisecond),
+		kgo.MetadataMinAge(time.Second)) // a topic that does not exist is told of in seconds
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+
+	failed, fail := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer fail(nil)
+	defer context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(patience):
+			fail(errors.New("the broker does not acknowledge the last records"))
+		case <-failed.Done(): // run has returned
+		}
+	})()
+	acknowledged := func(_ *kgo.Record, err error) {
+		if err != nil {
+			fail(fmt.Errorf("produce to %s: %w", g.topic, err))
+			return
+		}
+		g.produced.Add(1)
+		g.last.Store(time.Now().Unix())
+	}
+	events := segmentgen.New(g.seed)
+	started := time.Now()
+	for n := int64(0); (g.events == 0 || n < g.events) && g.wait(ctx, failed, started, n); n++ {
+		value, calls := events.Record(n)
+		if g.expect != nil {
+			g.expect(calls)
+		}
+		client.Produce(failed, &kgo.Record{Value: slices.Clone(value)}, acknowledged)
+	}
+	_ = client.Flush(failed) // fails only with failed
+	return context.Cause(failed)
+}
+
+// wait waits until record n is due. It returns false if there is to be none.
+func (g *generator) wait(ctx, failed context.Context, started time.Time, n int64) bool {
+	if g.rate > 0 {
+		due := started.Add(time.Duration(float64(n) / g.rate * float64(time.Second)))
+		if early := time.Until(due); early > time.Millisecond {
+			select {
+			case <-time.After(early):
+			case <-ctx.Done():
+			case <-failed.Done():
+			}
+		}
+	}
+	return ctx.Err() == nil && failed.Err() == nil
+}
+
+// patience is how long a broker may take before something is wrong.
+const patience = 10 * time.Second
+
+// health answers 503 while the broker acknowledges nothing.
+func (g *generator) health(w http.ResponseWriter, _ *http.Request) {
+	if time.Since(time.Unix(g.last.Load(), 0)) > patience {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	fmt.Fprintf(w, "produced %d\n", g.produced.Load())
+}
+
+func runGenerate(args []string, sys system) error {
+	f := newFlags("demo generate", `Produces mixed Segment events, the same for the same seed, to a topic that exists.
+Writes {"produced":N} at the end.`, sys)
+	g := &generator{}
+	brokers := f.String("brokers", "localhost:9092", "`addresses` to start from, separated by commas")
+	f.StringVar(&g.topic, "topic", "segment", "`name` of the topic")
+	f.Uint64Var(&g.seed, "seed", 1, "what the events derive from")
+	f.Int64Var(&g.events, "events", 0, "`records` to produce; 0: until told to stop")
+	f.Float64Var(&g.rate, "rate", 1000, "`records` a second; 0: as fast as the broker takes them")
+	listen := f.String("listen", "", "`address` on which to tell by HTTP that records are produced; empty: none")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	g.brokers = strings.Split(*brokers, ",")
+
+	if *listen != "" {
+		listener, err := net.Listen("tcp", *listen)
+		if err != nil {
+			return err
+		}
+		server := serve(listener, http.HandlerFunc(g.health), sys.stderr)
+		defer server.Close()
+	}
+	ctx, cancel := untilSignal(sys.signals)
+	defer cancel()
+	if err := g.run(ctx); err != nil {
+		return err
+	}
+	return json.NewEncoder(sys.stdout).Encode(map[string]int64{"produced": g.produced.Load()})
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/segmentgen"
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+	"github.com/segment-to-launchdarkly/forwarder/transform"
+)
+
+// produced returns a ledger that expects so many records, and the numbers of their events.
+func produced(records int64) (l *ledger, events, others []string) {
+	l = newLedger(1)
+	g := segmentgen.New(1)
+	for n := range records {
+		_, calls := g.Record(n)
+		l.expect(calls)
+		for i, reason := range calls {
+			number := strconv.FormatInt(segmentgen.Number(n, i), 10)
+			if reason == transform.None {
+				events = append(events, number)
+			} else {
+				others = append(others, number)
+			}
+		}
+	}
+	return l, events, others
+}
+
+func taken(identities ...string) ldtest.Request {
+	return ldtest.Request{Taken: true, Identities: identities}
+}
+
+func (a account) want(t *testing.T, missing, duplicates, unexpected int) {
+	t.Helper()
+	if a.missing != int64(missing) || a.duplicates != int64(duplicates) || a.unexpected != int64(unexpected) {
+		t.Errorf("missing %d, duplicates %d, unexpected %d, want %d, %d, %d (%s)",
+			a.missing, a.duplicates, a.unexpected, missing, duplicates, unexpected, a.strange)
+	}
+}
+
+func TestLedgerIsEvenWhenEachEventCameOnce(t *testing.T) {
+	l, events, _ := produced(1000)
+	l.account().want(t, len(events), 0, 0)
+	for i := len(events) - 1; i >= 0; i-- { // in any order
+		l.received(taken(events[i]))
+	}
+	l.account().want(t, 0, 0, 0)
+	if len(l.awaited) != 0 || l.base != 1000 {
+		t.Errorf("it still holds %d records from %d on", len(l.awaited), l.base)
+	}
+}
+
+func TestLedgerCountsWhatLaunchDarklyCounts(t *testing.T) {
+	l, events, _ := produced(100)
+	n := len(events)
+	l.received(ldtest.Request{Identities: events}) // refused, or failed without effect
+	l.account().want(t, n, 0, 0)
+	l.received(ldtest.Request{Taken: true, Identities: events, Drops: []ldtest.Drop{{Index: 3}, {Index: 4}}})
+	l.account().want(t, 2, 0, 0)
+	l.received(ldtest.Request{Taken: true, Duplicate: true, Identities: events}) // recognised by its payload ID
+	l.account().want(t, 2, 0, 0)
+	l.received(taken(events[2:5]...)) // one event more than is missing
+	l.account().want(t, 0, 1, 0)
+	l.received(taken(events...))
+	l.account().want(t, 0, 1+n, 0)
+}
+
+func TestLedgerTellsEventsThatShouldNotBe(t *testing.T) {
+	l, events, others := produced(100)
+	l.received(taken(others[0]))
+	if a := l.account(); !strings.Contains(a.strange, "not_track") {
+		t.Errorf("strange: %q", a.strange)
+	}
+	l.received(taken("", "x", "-1", "123456789", strconv.Itoa(segmentgen.MaxCalls-1))) // record 0 has one call
+	l.account().want(t, len(events), 0, 6)
+}

@@ -1,0 +1,116 @@
+// Demo shows segment-to-launchdarkly at work with nothing but Go: an embedded Kafka, a fake LaunchDarkly and a generator
+// of Segment events, with the real program between them, in one process.
+//
+//	go run ./cmd/demo                   until Ctrl-C
+//	go run ./cmd/demo -events 50000     so many records; exits 1 if an event is missing or counted twice
+//
+// Standard output carries nothing but a summary, one line of JSON, at the end; everything else is on standard error.
+//
+// The parts run alone too, against a real Kafka or the built program: see demo launchdarkly -help, demo generate -help and
+// demo probe -help.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// The exit codes.
+const (
+	exitOK          = 0
+	exitFailure     = 1   // something is missing, counted twice, or could not be done
+	exitUsage       = 2   // a wrong command line or setting
+	exitInterrupted = 130 // a second signal
+)
+
+// system is what a command has of the world around it.
+type system struct {
+	stdout, stderr io.Writer
+	environ        []string
+	signals        <-chan os.Signal // the first asks to end in order, the second at once
+}
+
+func main() {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	os.Exit(execute(os.Args[1:], system{os.Stdout, os.Stderr, os.Environ(), signals}))
+}
+
+// execute runs one command line and returns the exit code.
+func execute(args []string, sys system) int {
+	command := runDemo
+	if len(args) > 0 {
+		if c := commands[args[0]]; c != nil {
+			command, args = c, args[1:]
+		}
+	}
+	err := command(args, sys)
+	var wrong usageError
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case errors.Is(err, errInterrupted):
+		return exitInterrupted
+	case errors.As(err, &wrong):
+		fmt.Fprintln(sys.stderr, err)
+		return exitUsage
+	default:
+		fmt.Fprintln(sys.stderr, err)
+		return exitFailure
+	}
+}
+
+var commands = map[string]func(args []string, sys system) error{
+	"launchdarkly": runLaunchDarkly,
+	"generate":     runGenerate,
+	"probe":        runProbe,
+}
+
+// usageError is a wrong command line or setting.
+type usageError struct{ error }
+
+var errInterrupted = errors.New("interrupted")
+
+// newFlags returns the flags of a command, whose help begins with text.
+func newFlags(name, text string, sys system) *flag.FlagSet {
+	f := flag.NewFlagSet(name, flag.ContinueOnError)
+	f.SetOutput(sys.stderr)
+	f.Usage = func() {
+		fmt.Fprintf(sys.stderr, "%s\n\nFlags of %s:\n", text, name)
+		f.PrintDefaults()
+	}
+	return f
+}
+
+// parse reads a command line that has flags only.
+func parse(f *flag.FlagSet, args []string) error {
+	// What is wrong with a flag, and how to use them, f has told.
+	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return err
+	} else if err != nil {
+		return usageError{errors.New("see -help")}
+	}
+	if f.NArg() > 0 {
+		return usageError{fmt.Errorf("%s: %q: neither a flag nor a command; see demo -help", f.Name(), f.Arg(0))}
+	}
+	return nil
+}
+
+// untilSignal returns a context that the first signal ends.
+func untilSignal(signals <-chan os.Signal) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		select {
+		case <-signals:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+// freePorts returns ports that were free a moment ago.
+func freePorts(t *testing.T, n int) (ports []string) {
+	t.Helper()
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		ports = append(ports, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+	}
+	return ports
+}
+
+func probe(url string) int { return <-start(nil, "probe", url).exit }
+
+func TestLaunchDarklyAlone(t *testing.T) {
+	journal := filepath.Join(t.TempDir(), "journal")
+	c := start(nil, "launchdarkly", "-listen", "127.0.0.1:0", "-journal", journal)
+	address := c.stderr.await(t, `(http://[^,]+),`)[1]
+	if got := probe(address + "/control/report"); got != exitOK {
+		t.Errorf("probe of the report: exit code %d", got)
+	}
+	if got := probe(address + "/nothing"); got != exitFailure {
+		t.Errorf("probe of nothing: exit code %d", got)
+	}
+	// The fake's own paths come to it as they are.
+	if answer, err := http.Post(address+"//events/bulk/"+ldtest.Sample.ClientSideID, "application/json", strings.NewReader("[]")); err != nil || answer.StatusCode != http.StatusNotFound {
+		t.Errorf("double slash: %v, %v", answer, err)
+	}
+	request, _ := http.NewRequest("POST", address+"/events/bulk/"+ldtest.Sample.ClientSideID,
+		strings.NewReader(`[{"kind":"custom","key":"k","userKey":"u","creationDate":1}]`))
+	for name, value := range map[string]string{"Content-Type": "application/json", "X-LaunchDarkly-Event-Schema": "3",
+		"X-LaunchDarkly-Payload-ID": "7d1f3b52-6f0c-5a55-9d0e-3c1b6a0f2e84"} {
+		request.Header.Set(name, value)
+	}
+	if answer, err := http.DefaultClient.Do(request); err != nil || answer.StatusCode != http.StatusAccepted {
+		t.Errorf("an event: %v, %v", answer, err)
+	}
+
+	c.signals <- os.Interrupt
+	var report ldtest.Report
+	if exit := <-c.exit; exit != exitOK {
+		t.Errorf("exit code %d", exit)
+	}
+	if err := json.Unmarshal(c.stdout.Bytes(), &report); err != nil || report.Processed != 1 || report.ViolationCount != 0 {
+		t.Errorf("report %q: %v", c.stdout.String(), err)
+	}
+	if lines, err := os.ReadFile(journal); err != nil || strings.Count(string(lines), "\n") != 3 {
+		t.Errorf("journal %q: %v", lines, err)
+	}
+}
+
+func TestGenerateAlone(t *testing.T) {
+	cluster, err := kafkatest.NewEmbedded(kfake.DataDir(t.TempDir()), kfake.SeedTopics(3, topic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	brokers := cluster.ListenAddrs()
+	c := start(nil, "generate", "-brokers", strings.Join(brokers, ","), "-topic", topic, "-events", "500", "-rate", "0")
+	if exit := <-c.exit; exit != exitOK || c.stdout.String() != "{\"produced\":500}\n" {
+		t.Errorf("exit code %d, %q, %s", exit, c.stdout.String(), c.stderr.text())
+	}
+	ends, err := kafkatest.EndOffsets(context.Background(), brokers, topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	records := int64(0)
+	for _, end := range ends {
+		records += end
+	}
+	if records != 500 {
+		t.Errorf("the topic has %d records", records)
+	}
+
+	listen := "127.0.0.1:" + freePorts(t, 1)[0]
+	c = start(nil, "generate", "-brokers", brokers[0], "-rate", "200", "-listen", listen)
+	for probe("http://"+listen) != exitOK { // once the first record is acknowledged
+		select {
+		case exit := <-c.exit:
+			t.Fatalf("ended: %d, %s", exit, c.stderr.text())
+		default:
+		}
+	}
+	c.signals <- os.Interrupt
+	if exit := <-c.exit; exit != exitOK {
+		t.Errorf("exit code %d, %s", exit, c.stderr.text())
+	}
+}
+
+func TestGenerateToNoTopicFails(t *testing.T) {
+	t.Parallel()
+	cluster, err := kafkatest.NewEmbedded(kfake.DataDir(t.TempDir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	c := start(nil, "generate", "-brokers", cluster.ListenAddrs()[0], "-topic", "nothing", "-events", "5")
+	if exit := <-c.exit; exit != exitFailure {
+		t.Errorf("exit code %d", exit)
+	}
+	c.stderr.await(t, "produce to nothing: ")
+}

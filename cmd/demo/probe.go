@@ -1,0 +1,27 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// runProbe is for images that hold no shell and no curl.
+func runProbe(args []string, sys system) error {
+	f := newFlags("demo probe", "demo probe URL: succeeds if a GET of URL is answered by 200 within two seconds.", sys)
+	if err := f.Parse(args); err != nil || f.NArg() != 1 {
+		return usageError{fmt.Errorf("demo probe: want one URL")}
+	}
+	client := http.Client{Timeout: 2 * time.Second}
+	answer, err := client.Get(f.Arg(0))
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<10))
+		return fmt.Errorf("%s: %s", answer.Status, text)
+	}
+	return nil
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/app"
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+	"github.com/segment-to-launchdarkly/forwarder/transform"
+)
+
+// demo is everything put together.
+type demo struct {
+	options
+	group     string
+	screen    *screen
+	ledger    *ledger
+	ld        *ldtest.Server
+	samples   <-chan sample
+	program   *app.App
+	kafka     *kadm.Client
+	generator *generator
+
+	started time.Time
+	drawn   time.Time // when the counts were last shown
+	moved   time.Time // when anything was last seen to go on
+	last    progress
+}
+
+// progress is how far everything has come, as Kafka and LaunchDarkly know it.
+type progress struct {
+	arrived   int64 // events
+	committed int64 // records
+	end       int64 // records
+}
+
+// stuck is how long nothing may move before the demo gives up.
+const stuck = time.Minute
+
+// run produces, shows what happens, and judges it.
+func (d *demo) run(sys system) error {
+	d.started = time.Now()
+	d.moved = d.started
+	background := context.Background()
+	programCtx, stopProgram := context.WithCancel(background)
+	defer stopProgram()
+	ended := make(chan error, 1)
+	go func() { ended <- d.program.Run(programCtx) }()
+	generatorCtx, stopGenerator := context.WithCancel(background)
+	defer stopGenerator()
+	produced := make(chan error, 1)
+	go func() { produced <- d.generator.run(generatorCtx) }()
+
+	looks := time.NewTicker(look)
+	defer looks.Stop()
+	stopping, all := false, false
+	for {
+		select {
+		case <-sys.signals:
+			if stopping {
+				d.screen.show()
+				return errInterrupted
+			}
+			stopping = true
+			stopGenerator()
+			d.screen.show()
+			fmt.Fprintln(d.screen, "stopping when everything is delivered; Ctrl-C again to stop at once")
+		case err := <-ended:
+			d.screen.show()
+			return fmt.Errorf("the program ended early: %w", err)
+		case err := <-produced:
+			if err != nil {
+				return err
+			}
+			all = true
+		case s := <-d.samples:
+			fmt.Fprintln(d.screen, sideBySide(s.call, s.event, d.screen.width()))
+		case <-looks.C:
+			p, err := d.progress(background)
+			if err != nil {
+				return err
+			}
+			d.draw(p)
+			if all && p.committed == p.end || d.isStuck(p) {
+				seconds := time.Since(d.started).Seconds()
+				stopProgram()
+				err := <-ended
+				d.screen.show()
+				return errors.Join(err, d.judge(sys.stdout, seconds, stopping))
+			}
+		}
+	}
+}
+
+// look is how often the demo looks how far it is.
+const look = 200 * time.Millisecond
+
+// isStuck says whether nothing has moved for long.
+func (d *demo) isStuck(p progress) bool {
+	if p != d.last {
+		d.last, d.moved = p, time.Now()
+	}
+	return time.Since(d.moved) > stuck
+}
+
+// progress asks the broker and LaunchDarkly how far everything has come.
+func (d *demo) progress(ctx context.Context) (p progress, err error) {
+	p.arrived = d.ledger.account().arrived
+	offsets, err := d.kafka.FetchOffsetsForTopics(ctx, d.group, topic)
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // nobody has joined yet
+		return p, fmt.Errorf("committed offsets: %w", err)
+	}
+	ends, err := d.kafka.ListEndOffsets(ctx, topic) // after, so that it is never below
+	if err != nil {
+		return p, fmt.Errorf("end of the log: %w", err)
+	}
+	offsets.Each(func(o kadm.OffsetResponse) { p.committed += max(o.At, 0) })
+	ends.Each(func(o kadm.ListedOffset) { p.end += o.Offset })
+	return p, errors.Join(offsets.Error(), ends.Error())
+}
+
+// draw shows how far it is: a bar where the end is known, otherwise what the program says of itself.
+func (d *demo) draw(p progress) {
+	width := d.screen.width()
+	if d.events > 0 {
+		text := fmt.Sprintf(" %s of %s records done, %s events delivered", number(p.committed), number(d.events), number(p.arrived))
+		d.screen.show(bar(p.committed, d.events, min(max(width-len(text)-3, 10), 40)) + text)
+		return
+	}
+	if time.Since(d.drawn) < time.Second {
+		return
+	}
+	d.drawn = time.Now()
+	c, err := readCounts(d.program.Gatherer())
+	if err != nil {
+		d.screen.show(err.Error())
+		return
+	}
+	counted := fmt.Sprintf("consumed %s  rejected %s  delivered %s  requests %s, %s again  lag %s", number(c.consumed),
+		number(c.of(transform.Rejected)), number(c.delivered), number(c.requests), number(c.retries), number(p.end-p.committed))
+	filtered := "filtered: " + c.reasons(transform.Filtered)
+	if line := counted + "  " + filtered; len(line) < width {
+		d.screen.show(line)
+	} else {
+		d.screen.show(counted, filtered)
+	}
+}

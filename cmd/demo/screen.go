@@ -1,0 +1,111 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// screen writes lines for people, and below them a few that change. Where no terminal is, those are written anew now and
+// then.
+type screen struct {
+	w        io.Writer
+	fd       int
+	terminal bool
+
+	mu      sync.Mutex
+	live    []string  // guards: the lines that change
+	written time.Time // guards: when they were last written, without a terminal
+}
+
+// rare is how often the changing lines are written where no terminal is.
+const rare = 10 * time.Second
+
+func newScreen(w io.Writer) *screen {
+	s := &screen{w: w, written: time.Now()}
+	if file, ok := w.(*os.File); ok {
+		s.fd = int(file.Fd())
+		s.terminal = term.IsTerminal(s.fd)
+	}
+	return s
+}
+
+// width returns the columns of the terminal, 120 where there is none.
+func (s *screen) width() int {
+	if s.terminal {
+		if width, _, err := term.GetSize(s.fd); err == nil && width > 0 {
+			return width
+		}
+	}
+	return 120
+}
+
+// Write writes whole lines above the changing ones.
+func (s *screen) Write(lines []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.terminal {
+		return s.w.Write(lines)
+	}
+	_, err := fmt.Fprint(s.w, s.clear(), string(lines), strings.Join(s.live, "\n"))
+	return len(lines), err
+}
+
+// show puts these lines in place of the changing ones.
+func (s *screen) show(lines ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear, width := s.clear(), s.width()
+	s.live = nil
+	for _, line := range lines {
+		s.live = append(s.live, cut(line, width-1))
+	}
+	switch {
+	case s.terminal:
+		fmt.Fprint(s.w, clear, strings.Join(s.live, "\n"))
+	case len(lines) > 0 && time.Since(s.written) >= rare:
+		s.written = time.Now()
+		fmt.Fprintln(s.w, strings.Join(lines, "  "))
+	}
+}
+
+// clear returns what removes the changing lines from a terminal. The caller holds the mutex.
+func (s *screen) clear() string {
+	if len(s.live) > 1 {
+		return fmt.Sprintf("\r\x1b[%dA\x1b[J", len(s.live)-1)
+	}
+	return "\r\x1b[J"
+}
+
+// cut shortens a text to so many columns.
+func cut(text string, columns int) string {
+	runes := []rune(text)
+	if len(runes) <= columns {
+		return text
+	}
+	return string(runes[:max(columns-1, 0)]) + "…"
+}
+
+// bar draws how much of the whole is done.
+func bar(done, whole int64, columns int) string {
+	filled := columns
+	if done < whole {
+		filled = int(int64(columns) * done / whole)
+	}
+	return "[" + strings.Repeat("=", filled) + strings.Repeat(" ", columns-filled) + "]"
+}
+
+// number writes n with commas between the thousands.
+func number(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestNumber(t *testing.T) {
+	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567", -60: "-60", -1000: "-1,000", -123456: "-123,456"} {
+		if got := number(n); got != want {
+			t.Errorf("number(%d) = %q, want %q", n, got, want)
+		}
+	}
+}
+
+func TestBar(t *testing.T) {
+	for done, want := range map[int64]string{0: "[    ]", 1: "[    ]", 50: "[==  ]", 99: "[=== ]", 100: "[====]", 120: "[====]"} {
+		if got := bar(done, 100, 4); got != want {
+			t.Errorf("bar(%d) = %q, want %q", done, got, want)
+		}
+	}
+}
+
+func TestCut(t *testing.T) {
+	for columns, want := range map[int]string{9: "Menü öff", 8: "Menü öff", 7: "Menü ö…", 1: "…", 0: "…"} {
+		if got := cut("Menü öff", columns); got != want {
+			t.Errorf("cut to %d: %q, want %q", columns, got, want)
+		}
+	}
+}
+
+// What is written stays above the lines that change.
+func TestScreenOnATerminal(t *testing.T) {
+	var out strings.Builder
+	s := newScreen(&out)
+	s.terminal = true
+	s.show("one", "two")
+	s.Write([]byte("log\n"))
+	s.show("three")
+	s.show()
+	const want = "\r\x1b[J" + "one\ntwo" + "\r\x1b[1A\x1b[J" + "log\none\ntwo" + "\r\x1b[1A\x1b[J" + "three" + "\r\x1b[J"
+	if out.String() != want {
+		t.Errorf("wrote %q\nwant  %q", out.String(), want)
+	}
+}
+
+func TestScreenWithoutATerminalWritesLinesOnly(t *testing.T) {
+	var out strings.Builder
+	s := newScreen(&out)
+	s.show("at once")
+	s.written = s.written.Add(-rare)
+	s.show("later", "and more")
+	s.show()
+	s.Write([]byte("log\n"))
+	if got, want := out.String(), "later  and more\nlog\n"; got != want {
+		t.Errorf("wrote %q, want %q", got, want)
+	}
+}
+
+func TestOutlineShowsWhatBecomesData(t *testing.T) {
+	got := strings.Join(outline([]byte(`{"type":"track","context":{"page":{"url":"x"}},"properties":{"n":1,"list":[{"a":1}],"o":{"b":2}},"integrations":{}}`), 30), "\n")
+	const want = `{
+  "type": "track",
+  "context": { … },
+  "properties": {
+    "n": 1,
+    "list": [ … ],
+    "o": { … }
+  },
+  "integrations": {}
+}`
+	if got != want {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+func TestSideBySideFitsTheTerminal(t *testing.T) {
+	call := []byte(`{"type":"track","event":"` + strings.Repeat("x", 100) + `"}`)
+	for _, width := range []int{60, 80, 120} {
+		text := sideBySide(call, call, width)
+		for line := range strings.Lines(text) {
+			if n := len([]rune(strings.TrimRight(line, "\n"))); n > width {
+				t.Errorf("width %d: %d columns: %s", width, n, line)
+			}
+		}
+		if beside := strings.Contains(text, "│"); beside != (width >= 80) {
+			t.Errorf("width %d: side by side: %v", width, beside)
+		}
+	}
+}

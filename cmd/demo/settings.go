@@ -1,0 +1,59 @@
+package main
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+// settings returns the program's configuration: its defaults, over them the demo's, over those what the user has set by
+// variables, over all where the demo's parts are.
+func settings(user []string, o options, brokers []string, ld string) (*config.Config, error) {
+	values := map[string]string{
+		"S2LD_BATCH_MAX_AGE":                "1s",    // so that something is to be seen soon
+		"S2LD_LOG_LEVEL":                    "error", // it warns of rejected calls and of faults, and both are wanted here
+		"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID":  ldtest.Sample.ClientSideID,
+		"S2LD_LAUNCHDARKLY_PROJECT_KEY":     ldtest.Sample.Project,
+		"S2LD_LAUNCHDARKLY_ENVIRONMENT_KEY": ldtest.Sample.Key,
+		"S2LD_LAUNCHDARKLY_ACCESS_TOKEN":    ldtest.Sample.Token,
+	}
+	for _, variable := range user {
+		if name, value, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "S2LD_") {
+			values[name] = value
+		}
+	}
+	maps.Copy(values, map[string]string{
+		"S2LD_KAFKA_BROKERS":           strings.Join(brokers, ","),
+		"S2LD_KAFKA_TOPICS":            topic,
+		"S2LD_DEAD_LETTERS_TOPIC":      deadLetters,
+		"S2LD_LAUNCHDARKLY_EVENTS_URL": ld,
+		"S2LD_ADMIN_LISTEN":            loopback(o.metricsPort),
+	})
+	var environ []string
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		environ = append(environ, name+"="+values[name])
+	}
+	cfg, err := config.Load("", environ)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return cfg, nil
+}
+
+// newLogger returns the program's logger. It writes to the screen, above the lines that change.
+func newLogger(cfg config.Log, s *screen) *zap.Logger {
+	level, err := zapcore.ParseLevel(cfg.Level)
+	if err != nil {
+		level = zapcore.InfoLevel // the configuration allows only levels that are known
+	}
+	enc := zap.NewDevelopmentEncoderConfig()
+	enc.EncodeTime = zapcore.TimeEncoderOfLayout(time.TimeOnly)
+	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(enc), zapcore.AddSync(s), level))
+}
