@@ -32,9 +32,8 @@ func benchmark(b *testing.B, f func(record []byte)) {
 func BenchmarkAppend(b *testing.B) {
 	for _, cfg := range configs[:2] {
 		b.Run(fmt.Sprintf("schema=%d", cfg.Schema), func(b *testing.B) {
-			m, err := Compile(cfg)
-			must(err)
-			t := m.NewTransformer()
+			cfg.MaxEventBytes = 0
+			t := newTransformer(cfg)
 			dst, calls := make([]byte, 0, 1<<20), make([]Call, 0, 1000)
 			benchmark(b, func(record []byte) {
 				t.Append(dst, calls, record, 1)

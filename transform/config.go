@@ -134,8 +134,11 @@ func Compile(cfg Config) (*Mapping, error) {
 			m.inherited = append(m.inherited, n)
 		}
 	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
 	root.freeze(0)
-	return m, errors.Join(errs...)
+	return m, nil
 }
 
 // validKind follows LaunchDarkly's rules for context kinds.

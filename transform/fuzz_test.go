@@ -6,58 +6,142 @@ import (
 	"testing"
 )
 
-// configs are the mappings that the comparisons with the reference run under.
+// configs are the mappings that are compared with the reference: both schemas, and one with paths that overlap each other
+// and the fields of the mapping table, and names that differ late or are long.
 var configs = []Config{
-	{
-		Schema:            3,
-		MetricValue:       []string{"properties.value"},
-		IntegrationNames:  []string{"LaunchDarkly Events"},
-		HonorIntegrations: true,
-	},
+	schema3,
+	schema4,
 	{
 		Schema: 4,
 		Contexts: map[string][]string{
-			"user":                {"userId", "anonymousId"},
-			"unauthenticatedUser": {"anonymousId"},
-			"device":              {"context.device.id", "context.device"},
-			"org":                 {"context.groupId", "properties.org.id"},
+			"a.b_c-D": {"properties", "context.device", "context.device.id", "properties.a.b"},
+			"user":    {"context", "batch", "event.a"},
 		},
-		MetricValue:       []string{"properties.revenue", "properties.value", "properties.a.b.c", "context.n", "n"},
-		IntegrationNames:  []string{"LaunchDarkly Events", "LaunchDarkly Extra", "LaunchDarkly EVents", "Kafka", "é"},
+		MetricValue:       []string{"properties.a.b.c", "properties.a.b", "integrations.n", "timestamp", "é.\ufffd", "n"},
+		IntegrationNames:  []string{"LaunchDarkly (Actions) One", "LaunchDarkly (Actions) Two", "LaunchDarkly (Bctions) Two", "é", ""},
 		HonorIntegrations: true,
-		MaxEventBytes:     250,
+		MaxEventBytes:     120,
 	},
-	{Schema: 4, Contexts: map[string][]string{"user": {"properties"}}},
 }
 
-// requireSame maps a record with every config, and fails unless Append does what the reference does.
-func requireSame(t testing.TB, value []byte, timestamp int64) {
-	t.Helper()
+var mappings = func() (mappings []*Mapping) {
 	for _, cfg := range configs {
 		m, err := Compile(cfg)
 		must(err)
-		wantEvents, wantCalls := (&reference{cfg: cfg}).append(value, timestamp)
-		before := bytes.Clone(value)
-		events, calls := m.NewTransformer().Append(nil, nil, value, timestamp)
-		if !bytes.Equal(before, value) {
-			t.Fatalf("value was changed: %q, now %q", before, value)
+		mappings = append(mappings, m)
+	}
+	return mappings
+}()
+
+// requireSame maps a record under each of configs, and fails unless Append does what the reference does.
+func requireSame(t testing.TB, record []byte, timestamp int64) {
+	t.Helper()
+	for i, m := range mappings {
+		want, wantCalls := (&reference{cfg: configs[i]}).append(record, timestamp)
+		before := bytes.Clone(record)
+		got, calls := m.NewTransformer().Append(nil, nil, record, timestamp)
+		if !bytes.Equal(before, record) {
+			t.Fatalf("the record was changed: %q, now %q", before, record)
 		}
 		if len(calls) != len(wantCalls) {
-			t.Fatalf("schema %d, %q: %v, reference: %v", cfg.Schema, value, calls, wantCalls)
+			t.Fatalf("config %d, %.300q: %v, want %v", i, record, calls, wantCalls)
 		}
-		for i, call := range calls {
-			if call.Reason != wantCalls[i].Reason || call.End != wantCalls[i].End {
-				t.Errorf("schema %d, %q, call %d: %v, reference: %v", cfg.Schema, value, i, call, wantCalls[i])
+		for j, call := range calls {
+			if call.Reason != wantCalls[j].Reason || call.End != wantCalls[j].End {
+				t.Fatalf("config %d, %.300q, call %d: %v, want %v", i, record, j, call, wantCalls[j])
 			}
 			if (call.Reason.Outcome() == Rejected) != (call.Detail != "") {
-				t.Errorf("%q: reason %v with detail %q", value, call.Reason, call.Detail)
+				t.Fatalf("config %d, %.300q, call %d: %v with detail %q", i, record, j, call.Reason, call.Detail)
 			}
 		}
-		if !bytes.Equal(events, wantEvents) {
-			t.Fatalf("schema %d, %q: events\n%s, reference:\n%s", cfg.Schema, value, events, wantEvents)
+		if !bytes.Equal(got, want) {
+			t.Fatalf("config %d, %.300q: events\n%.300q, want\n%.300q", i, record, got, want)
 		}
-		if array := "[" + string(bytes.TrimSuffix(events, []byte(","))) + "]"; !json.Valid([]byte(array)) {
-			t.Fatalf("%q: invalid output %q", value, array)
+		start := 0
+		for _, call := range calls {
+			if call.Reason == None {
+				if event := got[start : call.End-1]; !json.Valid(event) || got[call.End-1] != ',' {
+					t.Fatalf("config %d, %.300q: not an event and a comma: %.300q", i, record, got[start:call.End])
+				}
+				start = call.End
+			}
 		}
 	}
+}
+
+// FuzzAppend holds Append equal to the reference, and AppendOnly to Append.
+func FuzzAppend(f *testing.F) {
+	for _, file := range []string{"mapping", "timestamps", "integrations", "records"} {
+		for _, line := range lines("testdata", file+".ndjson") {
+			f.Add(line, int64(recordTimestamp))
+		}
+	}
+	for _, record := range sample(3) {
+		f.Add(record, int64(recordTimestamp))
+	}
+	for _, test := range malformed {
+		if len(test.record) < 1000 { // the fuzzer dwells on long ones
+			f.Add([]byte(test.record), int64(recordTimestamp))
+		}
+	}
+	f.Add([]byte(`{"type":"track","event":"E","userId":"u"}`), int64(0))
+	f.Add([]byte("\x00\x00\x00\x00\x07"+`{"type":"track","event":"E","userId":"u"}`), int64(1))
+	f.Add([]byte(`{"type":"track","event":"E","context":{"device":7},"properties":{"a":{"b":"x"},"a":{"b":{"c":1e2}}},"é":{"\ud800":"5"}}`), int64(1))
+
+	f.Fuzz(func(t *testing.T, record []byte, timestamp int64) {
+		requireSame(t, record, timestamp)
+		for _, m := range mappings {
+			requireOnly(t, m, record, timestamp)
+		}
+	})
+}
+
+// requireOnly fails unless AppendOnly of each single call gives what Append gave for that call.
+func requireOnly(t testing.TB, m *Mapping, record []byte, timestamp int64) {
+	t.Helper()
+	transformer := m.NewTransformer()
+	all, calls := transformer.Append(nil, nil, record, timestamp)
+	if len(calls) > 10 {
+		return // for the fuzzer's speed
+	}
+	start := 0
+	for i, call := range calls {
+		got, gotCalls := transformer.AppendOnly(nil, nil, record, timestamp, []int{i})
+		if len(gotCalls) != 1 || gotCalls[0].Reason != call.Reason || gotCalls[0].Detail != call.Detail {
+			t.Fatalf("%q, only call %d: %v, want %v", record, i, gotCalls, call)
+		}
+		if call.Reason == None {
+			if !bytes.Equal(got, all[start:call.End]) || gotCalls[0].End != len(got) {
+				t.Fatalf("%q, only call %d: event\n%s, want\n%s", record, i, got, all[start:call.End])
+			}
+			start = call.End
+		} else if len(got) > 0 {
+			t.Fatalf("%q, only call %d: %v with event %s", record, i, call.Reason, got)
+		}
+	}
+}
+
+// FuzzTime holds the reading of times equal to the reference; JSON strings and numbers are both tried.
+func FuzzTime(f *testing.F) {
+	for _, line := range lines("testdata", "timestamps.ndjson") {
+		if raw := object(line)["timestamp"]; kind(raw) == '"' {
+			f.Add(text(raw))
+		} else {
+			f.Add(string(raw))
+		}
+	}
+	transformer := newTransformer(schema3)
+	f.Fuzz(func(t *testing.T, s string) {
+		quoted := must1(json.Marshal(s))
+		for _, raw := range [][]byte{quoted, []byte(s)} {
+			if !json.Valid(raw) || len(bytes.TrimSpace(raw)) < len(raw) {
+				continue
+			}
+			got, ok := transformer.time(raw)
+			want := readTime(raw)
+			if ok != (want > 0) || ok && got != want {
+				t.Fatalf("%s: %d, %v, want %d", raw, got, ok, want)
+			}
+		}
+	})
 }

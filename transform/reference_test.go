@@ -235,7 +235,7 @@ func readTime(value json.RawMessage) int64 {
 		n.Mul(n, big.NewRat(1000, 1))
 	}
 	ms := new(big.Int).Quo(n.Num(), n.Denom())
-	if ms.Cmp(big.NewInt(8_640_000_000_000_000)) > 0 {
+	if ms.Sign() <= 0 || ms.Cmp(big.NewInt(8_640_000_000_000_000)) > 0 {
 		return 0
 	}
 	return ms.Int64()

@@ -1,0 +1,102 @@
+package transform
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files under testdata")
+
+// The record's timestamp in the tests that do not look at it: 2020-09-13T12:26:40Z.
+const recordTimestamp = 1_600_000_000_000
+
+var (
+	schema3 = Config{
+		Schema:            3,
+		MetricValue:       []string{"properties.value"},
+		IntegrationNames:  []string{"LaunchDarkly Events"},
+		HonorIntegrations: true,
+	}
+	schema4 = Config{
+		Schema: 4,
+		Contexts: map[string][]string{
+			"user":                {"userId", "anonymousId"},
+			"unauthenticatedUser": {"anonymousId"},
+			"device":              {"context.device.id", "context.ip"},
+		},
+		MetricValue:       []string{"properties.revenue", "properties.value"},
+		IntegrationNames:  []string{"LaunchDarkly Events", "Kafka"},
+		HonorIntegrations: true,
+		MaxEventBytes:     300,
+	}
+	ignoring = Config{Schema: 3}
+)
+
+// TestGoldens maps each line of a file in testdata and compares what becomes of its calls with a golden file. The
+// messageId of a line says what it shows.
+func TestGoldens(t *testing.T) {
+	for _, test := range []struct {
+		records, golden string
+		cfg             Config
+	}{
+		{"segment-example", "segment-example", schema3},
+		{"mapping", "mapping.schema3", schema3},
+		{"mapping", "mapping.schema4", schema4},
+		{"timestamps", "timestamps", schema3},
+		{"integrations", "integrations", schema3},
+		{"integrations", "integrations.two-names", schema4},
+		{"integrations", "integrations.ignored", ignoring},
+		{"records", "records.schema3", schema3},
+		{"records", "records.schema4", schema4},
+	} {
+		t.Run(test.golden, func(t *testing.T) {
+			var got bytes.Buffer
+			transformer := newTransformer(test.cfg)
+			for i, record := range lines("testdata", test.records+".ndjson") {
+				requireSame(t, record, recordTimestamp)
+				events, calls := transformer.Append(nil, nil, record, recordTimestamp)
+				start := 0
+				for _, call := range calls {
+					fmt.Fprintf(&got, "%d %v", i+1, call.Reason.Outcome())
+					if call.Reason == None {
+						fmt.Fprintf(&got, " %s\n", events[start:call.End-1])
+						start = call.End
+					} else {
+						fmt.Fprintf(&got, " %v %s\n", call.Reason, call.Detail)
+					}
+				}
+			}
+			file := filepath.Join("testdata", test.golden+".golden")
+			if *update {
+				must(os.WriteFile(file, got.Bytes(), 0o644))
+			}
+			want, err := os.ReadFile(file)
+			must(err)
+			if !bytes.Equal(got.Bytes(), want) {
+				gotLines, wantLines := bytes.Split(got.Bytes(), []byte("\n")), bytes.Split(want, []byte("\n"))
+				for i := range min(len(gotLines), len(wantLines)) {
+					if !bytes.Equal(gotLines[i], wantLines[i]) {
+						t.Errorf("line %d:\n%s\nwant:\n%s", i+1, gotLines[i], wantLines[i])
+					}
+				}
+				t.Errorf("%d lines, want %d", len(gotLines), len(wantLines))
+			}
+		})
+	}
+}
+
+func newTransformer(cfg Config) *Transformer {
+	m, err := Compile(cfg)
+	must(err)
+	return m.NewTransformer()
+}
+
+func lines(path ...string) [][]byte {
+	content, err := os.ReadFile(filepath.Join(path...))
+	must(err)
+	return bytes.Split(bytes.TrimSuffix(content, []byte("\n")), []byte("\n"))
+}

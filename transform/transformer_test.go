@@ -1,0 +1,223 @@
+package transform
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func ExampleTransformer_Append() {
+	mapping, err := Compile(Config{
+		Schema:            3,
+		MetricValue:       []string{"properties.value"},
+		IntegrationNames:  []string{"LaunchDarkly Events"},
+		HonorIntegrations: true,
+	})
+	if err != nil {
+		panic(err)
+	}
+	transformer := mapping.NewTransformer()
+
+	var events []byte
+	var calls []Call
+	for _, record := range []string{
+		`{"type":"track","event":"Order Completed","userId":"u-1","properties":{"value":99.84},"timestamp":"2020-06-19T17:39:30.692Z"}`,
+		`[{"type":"page","userId":"u-1"},{"type":"track","event":"Signed Up","anonymousId":"a-1"},{"type":"track","userId":"u-1"}]`,
+	} {
+		events, calls = transformer.Append(events, calls, []byte(record), 1600000000000)
+	}
+
+	start := 0
+	for _, call := range calls {
+		if call.Reason == None {
+			fmt.Printf("%s\n", events[start:call.End-1])
+			start = call.End
+		} else {
+			fmt.Println(call.Reason.Outcome(), call.Reason)
+		}
+	}
+	// Output:
+	// {"kind":"custom","key":"Order Completed","userKey":"u-1","creationDate":1592588370692,"metricValue":99.84,"data":{"value":99.84}}
+	// filtered not_track
+	// {"kind":"custom","key":"Signed Up","userKey":"a-1","creationDate":1600000000000,"data":{}}
+	// rejected no_event_name
+}
+
+func TestSegmentsDocumentedExample(t *testing.T) {
+	const (
+		call  = `{"anonymousId":"23adfd82-aa0f-45a7-a756-24f2a7a4c8955","type":"track","properties":{"value":99.84},"userId":"test-user-s6dndc","event":"Order Completed","timestamp":"2020-06-19T17:39:30.692Z"}`
+		event = `{"kind":"custom","key":"Order Completed","userKey":"test-user-s6dndc","creationDate":1592588370692,"metricValue":99.84,"data":{"value":99.84}}`
+	)
+	got, calls := newTransformer(schema3).Append(nil, nil, []byte(call), recordTimestamp)
+	if string(got) != event+"," || len(calls) != 1 || calls[0] != (Call{End: len(event) + 1}) {
+		t.Errorf("%s, %v", got, calls)
+	}
+}
+
+func TestTheRecordsTimestampMustBeAfter1970(t *testing.T) {
+	for timestamp, want := range map[int64]Reason{
+		math.MinInt64: NoTimestamp,
+		-1:            NoTimestamp, // Kafka's "no timestamp"
+		0:             NoTimestamp,
+		1:             None,
+		math.MaxInt64: None,
+	} {
+		requireSame(t, []byte(anEvent), timestamp)
+		_, calls := newTransformer(schema3).Append(nil, nil, []byte(anEvent), timestamp)
+		if calls[0].Reason != want {
+			t.Errorf("timestamp %d: %v", timestamp, calls)
+		}
+	}
+}
+
+func TestAnEventMayBeExactlyAsLongAsTheLimit(t *testing.T) {
+	event, _ := newTransformer(schema3).Append(nil, nil, []byte(anEvent), recordTimestamp)
+	for limit, want := range map[int]Reason{0: None, len(event) - 2: TooLarge, len(event) - 1: None, len(event): None} {
+		cfg := schema3
+		cfg.MaxEventBytes = limit
+		got, calls := newTransformer(cfg).Append([]byte("before,"), nil, []byte(anEvent), recordTimestamp)
+		if calls[0].Reason != want || calls[0].End != len(got) || (want == None) != (len(got) > len("before,")) {
+			t.Errorf("limit %d: %s, %v", limit, got, calls)
+		}
+	}
+}
+
+// record with several calls of each outcome, of which call i is the event named i, if it is one.
+const manyCalls = `[{"type":"track","event":"0","userId":"u"},{"type":"page"},{"type":"track","userId":"u"},null,` +
+	`{"type":"track","event":"4","userId":"u"},{"type":"track","event":"5","userId":"u","integrations":{"All":false}},` +
+	`{"type":"track","event":"6","userId":"u"}]`
+
+func TestAppendOnlySkipsTheOtherCalls(t *testing.T) {
+	transformer := newTransformer(schema3)
+	_, all := transformer.Append(nil, nil, []byte(manyCalls), recordTimestamp)
+	for set := range 1 << len(all) {
+		only := []int{}
+		var want []Reason
+		for i, call := range all {
+			if set>>i&1 == 1 {
+				only = append(only, i)
+				want = append(want, call.Reason)
+			}
+		}
+		events, calls := transformer.AppendOnly(nil, nil, []byte(manyCalls), recordTimestamp, only)
+		var got []Reason
+		for _, call := range calls {
+			got = append(got, call.Reason)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("only %v: %v, want %v", only, got, want)
+		}
+		for _, i := range []int{0, 4, 6} {
+			if bytes.Contains(events, fmt.Appendf(nil, `"key":"%d"`, i)) != slices.Contains(only, i) {
+				t.Errorf("only %v: events %s", only, events)
+			}
+		}
+	}
+	if _, calls := transformer.AppendOnly(nil, nil, []byte(anEvent), recordTimestamp, []int{1}); len(calls) != 0 {
+		t.Errorf("only call 1 of a record with one: %v", calls)
+	}
+	batch := []byte(`{"batch":` + manyCalls + `}`)
+	if _, calls := transformer.AppendOnly(nil, nil, batch, recordTimestamp, []int{4, 9}); len(calls) != 1 || calls[0].Reason != None {
+		t.Errorf("only call 4 of a batch: %v", calls)
+	}
+	for _, whole := range [][]byte{nil, []byte("[]"), []byte("7"), []byte("{")} {
+		if _, calls := transformer.AppendOnly(nil, nil, whole, recordTimestamp, []int{3}); len(calls) != 1 {
+			t.Errorf("only call 3 of %q: %v", whole, calls)
+		}
+	}
+}
+
+// everything is what the tests of this package have to offer in records.
+func everything(t testing.TB) (records [][]byte) {
+	for _, file := range []string{"mapping", "timestamps", "integrations", "records"} {
+		records = append(records, lines("testdata", file+".ndjson")...)
+	}
+	for _, test := range malformed {
+		records = append(records, []byte(test.record))
+	}
+	return append(append(records, sample(50)...), corpus(t)...)
+}
+
+func TestARecordIsMappedAlikeWhateverCameBefore(t *testing.T) {
+	records := everything(t)
+	type result struct {
+		events []byte
+		calls  []Call
+	}
+	want := make([]result, len(records))
+	for i, record := range records {
+		want[i].events, want[i].calls = mappings[1].NewTransformer().Append(nil, nil, record, recordTimestamp)
+	}
+	again, err := Compile(configs[1])
+	must(err)
+	var wg sync.WaitGroup
+	for _, m := range []*Mapping{mappings[1], mappings[1], again} {
+		wg.Go(func() {
+			transformer := m.NewTransformer()
+			for i := range records {
+				for _, i := range []int{i, len(records) - 1 - i} {
+					events, calls := transformer.Append(nil, nil, records[i], recordTimestamp)
+					if !bytes.Equal(events, want[i].events) || !slices.Equal(calls, want[i].calls) {
+						t.Errorf("%.300q: %s, %v, want %s, %v", records[i], events, calls, want[i].events, want[i].calls)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestNothingOfARecordIsRetained(t *testing.T) {
+	transformer := newTransformer(schema3)
+	record := []byte(manyCalls)
+	events, calls := transformer.Append(nil, nil, record, recordTimestamp)
+	before := fmt.Sprintf("%s %v", events, calls)
+	clear(record)
+	if after := fmt.Sprintf("%s %v", events, calls); after != before || transformer.b != nil {
+		t.Error("the record is still in use")
+	}
+}
+
+func TestDetailsHoldNoContent(t *testing.T) {
+	cfg := schema3
+	cfg.MaxEventBytes = 100
+	for _, record := range []string{
+		`{"type":"track","event":{"hunter2":1},"userId":"hunter2"}`,
+		`{"type":"track","event":"hunter2","userId":["hunter2"],"anonymousId":{"hunter2":"hunter2"}}`,
+		`{"type":"track","event":"hunter2","userId":"hunter2","properties":"hunter2"}`,
+		`{"type":"track","event":"hunter2","userId":"hunter2","properties":{"hunter2":"hunter2"}}`,
+		`["hunter2"]`,
+		`"hunter2"`,
+		`{"hunter2":hunter2}`,
+		`{"hunter2":"\hunter2"}`,
+		`hunter2`,
+	} {
+		_, calls := newTransformer(cfg).Append(nil, nil, []byte(record), recordTimestamp)
+		if len(calls) != 1 || calls[0].Detail == "" || strings.Contains(calls[0].Detail, "hunter") {
+			t.Errorf("%s: %+v", record, calls)
+		}
+	}
+}
+
+func TestAppendDoesNotAllocate(t *testing.T) {
+	records := append(sample(50), lines("testdata", "integrations.ndjson")...)
+	records = append(records, lines("testdata", "timestamps.ndjson")...)
+	records = append(records, nil, []byte("[]"), []byte(`{"batch":`+`[`+anEvent+`,`+anEvent+`]}`))
+	for i, m := range mappings[:2] {
+		transformer := m.NewTransformer()
+		dst, calls := make([]byte, 0, 1<<16), make([]Call, 0, 100)
+		for _, record := range records {
+			transformer.Append(dst, calls, record, recordTimestamp) // the scratch space grows once
+			if n := testing.AllocsPerRun(10, func() { transformer.Append(dst, calls, record, recordTimestamp) }); n > 0 {
+				_, calls := transformer.Append(dst, calls, record, recordTimestamp)
+				if calls[0].Reason != TooLarge { // its detail holds figures
+					t.Errorf("config %d, %s: %v allocations", i, record, n)
+				}
+			}
+		}
+	}
+}
