@@ -51,7 +51,7 @@ func TestCommitNeverPassesAnUndeliveredRecord(t *testing.T) {
 		}
 		w.ld.Up()
 		w.settled(2 * time.Minute)
-		m.leave(t)
+		m.finish(t)
 		w.sentOnce()
 	})
 }
@@ -64,7 +64,7 @@ func TestRandomFaultsLoseAndDoubleNothing(t *testing.T) {
 				w.produce(3000, mixed)
 				m := w.join(nil)
 				w.settled(time.Hour)
-				m.leave(t)
+				m.finish(t)
 			})
 		})
 	}
@@ -121,7 +121,7 @@ func TestKilledMemberIsReplacedWithoutLossOrDoubling(t *testing.T) {
 					w.settled(5 * time.Minute)
 					a.stop()
 					<-a.done
-					b.leave(t)
+					b.finish(t)
 				})
 			})
 		}
@@ -143,7 +143,7 @@ func TestZombieDoublesNothing(t *testing.T) {
 		a.stop()
 		<-a.done
 		a.end()
-		b.leave(t)
+		b.finish(t)
 		if w.ld.Report().Duplicates == 0 {
 			t.Error("the zombie sent nothing: the test shows nothing")
 		}
@@ -164,7 +164,7 @@ func TestDrainTimeoutHandsTheCutsOver(t *testing.T) {
 		}
 		w.ld.Up()
 		w.settled(10 * time.Minute)
-		b.leave(t)
+		b.finish(t)
 		if w.ld.Report().Duplicates == 0 {
 			t.Error("nothing was sent again: the test shows nothing")
 		}
@@ -188,7 +188,7 @@ func TestRefusedCredentialsHaltAndLoseNothing(t *testing.T) {
 				}
 				w.ld.Up()
 				w.settled(5 * time.Minute)
-				m.leave(t)
+				m.finish(t)
 			})
 		})
 	}

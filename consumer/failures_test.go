@@ -28,11 +28,13 @@ func TestLatestSkipsNothingBetweenTwoOwners(t *testing.T) {
 		w.produce(100, page) // before the group existed: skipped
 		latest := func(c *Config, _ *sink.Config) { c.Start.Latest = true }
 		a := w.join(latest)
-		time.Sleep(5 * time.Second)
-		a.leave(t)
+		time.Sleep(commitInterval / 2) // before the first commit, but for that at the assignment
+		a.kill()
 		w.produce(100, nil) // between two owners
 		b := w.join(latest)
 		w.settled(time.Minute)
+		a.stop()
+		<-a.done
 		b.leave(t)
 		if n := testutil.ToFloat64(b.metrics.records) + testutil.ToFloat64(a.metrics.records); n != 100 {
 			t.Errorf("%v records taken, want the 100 produced after the first start", n)
@@ -226,7 +228,7 @@ func TestOnePoisonedEventIsTheOneDeadLetter(t *testing.T) {
 		m := w.join(func(c *Config, _ *sink.Config) { c.DeadLetterTopic = letters })
 		w.except(1234)
 		w.settled(10 * time.Minute)
-		m.leave(t)
+		m.finish(t)
 		dead := w.readLetters()
 		if len(dead) != 1 || !bytes.Equal(dead[0].Value, track(1234)) {
 			t.Fatalf("%d dead letters", len(dead))
@@ -313,7 +315,7 @@ func TestMemoryIsBoundedWhileLaunchDarklyIsDown(t *testing.T) {
 		}
 		w.ld.Up()
 		w.settled(time.Hour)
-		m.leave(t)
+		m.finish(t)
 		if used := m.budget.Used(); used != 0 {
 			t.Errorf("%d bytes never given back", used)
 		}

@@ -22,6 +22,7 @@ func TestMemberThrownOutWhileItJoinsStartsOver(t *testing.T) {
 		w.produce(500, nil)
 		time.Sleep(3 * time.Second)
 		before, _ := a.client.GroupMetadata()
+		stale := a.partition(0)
 		w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Err: kerr.UnknownMemberID, TopLevel: true})
 		a.client.ForceRebalance()
 		w.produce(2000, nil)
@@ -29,10 +30,44 @@ func TestMemberThrownOutWhileItJoinsStartsOver(t *testing.T) {
 		if after, _ := a.client.GroupMetadata(); after == before {
 			t.Error("the member is the same: the test shows nothing")
 		}
+		if a.partition(0) == stale {
+			t.Error("the member goes on with what it read as another member")
+		}
 		a.leave(t)
 		if got := w.committed(); got != 2500 {
 			t.Errorf("committed %d offsets of 2500", got)
 		}
+	})
+}
+
+// partition returns the state of a partition.
+func (m *member) partition(number int32) *partition {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.partitions[topicPartition{testTopic, number}]
+}
+
+func TestPartitionsThatWereLostAreForgotten(t *testing.T) {
+	inWorld(t, 4, func(w *world) {
+		slow(w, time.Second)
+		a := w.join(nil)
+		w.produce(500, nil)
+		time.Sleep(3 * time.Second)
+		w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID, TopLevel: true})
+		b := w.join(nil)
+		w.produce(1000, nil)
+		w.settled(5 * time.Minute)
+		time.Sleep(time.Minute)
+		for number := range int32(4) {
+			if (a.partition(number) == nil) == (b.partition(number) == nil) {
+				t.Errorf("partition %d: a has it: %t, b has it: %t", number, a.partition(number) != nil, b.partition(number) != nil)
+			}
+		}
+		if testutil.ToFloat64(a.metrics.rebalances.WithLabelValues(rebalanceLost)) == 0 {
+			t.Error("nothing was lost: the test shows nothing")
+		}
+		a.finish(t)
+		b.finish(t)
 	})
 }
 
@@ -49,7 +84,7 @@ func TestLostPartitionsCommitAndPostNothing(t *testing.T) {
 		}
 		w.ld.Up()
 		w.settled(5 * time.Minute)
-		a.leave(t)
+		a.finish(t)
 	})
 }
 
@@ -72,7 +107,7 @@ func TestPausedPartitionIsReadAfterARebalance(t *testing.T) {
 		b.leave(t)
 		w.produce(1000, nil)
 		w.settled(10 * time.Minute)
-		a.leave(t)
+		a.finish(t)
 	})
 }
 
@@ -95,7 +130,7 @@ func TestRecordedCutsAreCutAgainWhateverTheSettings(t *testing.T) {
 			m.stop()
 			<-m.done
 		}
-		c.leave(t)
+		c.finish(t)
 		if w.ld.Report().Duplicates == 0 {
 			t.Error("nothing was sent again: the test shows nothing")
 		}

@@ -1,0 +1,119 @@
+package consumer
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink"
+	"github.com/segment-to-launchdarkly/forwarder/transform"
+)
+
+// still returns a partition without a goroutine, at offset 0, of a consumer without
+// a client.
+func still(t *testing.T, cuts ...int64) *partition {
+	t.Helper()
+	mapping, err := transform.Compile(transform.Config{Schema: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := New(Config{
+		Topics: []string{testTopic}, Group: testGroup, MaxEvents: 10, MaxBytes: 1 << 20, MaxAge: time.Hour,
+		Mapping: mapping, Sink: &sink.Client{}, Budget: sink.NewBudget(1 << 20), Registry: prometheus.NewRegistry(), Log: zap.NewNop(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.newPartition(fetchedOffset{topicPartition: topicPartition{testTopic, 0}, cuts: cuts}, "member")
+}
+
+// takes has the partition take records of one event each, and returns the ends of
+// the entries in its window.
+func (p *partition) takes(offsets ...int64) (ends []int64) {
+	for _, offset := range offsets {
+		p.take(&kgo.Record{Topic: p.topic, Offset: offset, Value: track(int(offset)), Timestamp: time.UnixMilli(1)})
+	}
+	p.account()
+	p.publish()
+	for _, e := range p.window.entries {
+		ends = append(ends, e.next)
+	}
+	return ends
+}
+
+func span(from, to int64) (all []int64) {
+	for ; from < to; from++ {
+		all = append(all, from)
+	}
+	return all
+}
+
+func TestRangeUpToARecordedCutIsSealedWhole(t *testing.T) {
+	p := still(t, 30, 45)
+	p.logEnd = 100
+	p.takes(span(0, 20)...)
+	p.ripe() // batch.max_age has passed, but more is to come
+	if got := p.takes(span(20, 60)...); !slices.Equal(got, []int64{30, 45, 55}) {
+		t.Errorf("sealed at %v, want at 30 and 45, as recorded, and at 55, as it is full", got)
+	}
+}
+
+func TestCutThatTheLogDoesNotReachIsGivenUp(t *testing.T) {
+	p := still(t, 30)
+	p.takes(span(0, 20)...)
+	p.logEnd = 20 // compaction has removed what was behind
+	p.ripe()
+	if got := p.takes(); !slices.Equal(got, []int64{20}) {
+		t.Errorf("sealed at %v, want at 20", got)
+	}
+}
+
+func TestCutInAGapIsKept(t *testing.T) {
+	p := still(t, 3, 6, 9)
+	if got := p.takes(0, 1, 7, 8, 9); !slices.Equal(got, []int64{3, 9}) {
+		t.Errorf("sealed at %v, want at 3 and 9; the range between holds nothing", got)
+	}
+	if e := p.window.entries[1]; e.first != 6 {
+		t.Errorf("the second range begins at %d, want 6", e.first)
+	}
+}
+
+func TestCommitNamesTheCutsThatAreStillToCome(t *testing.T) {
+	p := still(t, 5, 10, 20)
+	p.takes(span(0, 7)...)
+	if s := p.window.snapshot(); s.offset != 0 || s.metadata != "v1 +5 +5 +10" {
+		t.Errorf("%+v", s)
+	}
+	p.window.entries[0].delivered = true
+	p.window.pop()
+	if s := p.window.snapshot(); s.offset != 5 || s.metadata != "v1 +5 +10" {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestFloorStaysBetweenRecordedCuts(t *testing.T) {
+	p := still(t, 10)
+	page := func(offset int64) { p.take(&kgo.Record{Offset: offset, Value: page(0), Timestamp: time.UnixMilli(1)}) }
+	page(0)
+	page(1)
+	p.publish()
+	p.takes(span(2, 10)...)
+	if e := p.window.entries[0]; e.first != 0 || e.next != 10 {
+		t.Errorf("range %d to %d, want 0 to 10 as recorded", e.first, e.next)
+	}
+}
+
+func TestTruncatedLogIsFollowedDown(t *testing.T) {
+	p := still(t)
+	p.takes(span(0, 5)...)
+	if got := p.takes(span(3, 6)...); !slices.Equal(got, []int64{5}) {
+		t.Errorf("sealed at %v, want at 5, where the old log ended", got)
+	}
+	if p.open == nil || p.open.first != 3 {
+		t.Errorf("open range %+v, want from 3 on", p.open)
+	}
+}
