@@ -1,0 +1,88 @@
+//go:build linux
+
+package chaos
+
+import (
+	"context"
+	"os"
+	"sync"
+	"testing"
+	"time"
+)
+
+// binary builds the program once for all tests.
+var binary = sync.OnceValues(func() (string, error) {
+	return Build(context.Background(), buildDir, nil)
+})
+
+var buildDir string
+
+func TestMain(m *testing.M) {
+	var err error
+	if buildDir, err = os.MkdirTemp("", "chaos"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	os.RemoveAll(buildDir)
+	os.Exit(code)
+}
+
+// embedded runs a plan on an embedded cluster of its own.
+func embedded(t *testing.T, program, protocol string, plan []Step, change func(*Config)) *Report {
+	t.Helper()
+	const session = time.Second
+	cluster, err := NewEmbedded(t.TempDir(), session)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	cfg := Config{
+		Binary: program, Cluster: cluster, Dir: t.TempDir(), Name: "chaos-" + protocol, Protocol: protocol, Session: session,
+		Plan: plan, Seed: 1, Rate: 600, Faults: 0.15, Logf: t.Logf,
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	report, err := Run(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("\n%v", report)
+	return report
+}
+
+func built(t *testing.T) string {
+	t.Helper()
+	program, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return program
+}
+
+func TestNothingBreaksOnTheEmbeddedBroker(t *testing.T) {
+	for _, protocol := range []string{"classic", "consumer"} {
+		t.Run(protocol, func(t *testing.T) {
+			plan := []Step{
+				{Do: Join, For: time.Second}, {Do: Join, For: time.Second},
+				{Do: Kill, Target: 0, For: 3 * time.Second}, {Do: Join, For: time.Second}, {Do: MoveLeader, Target: 1},
+				{Do: Outage, Fault: outages[4], For: time.Second}, {Do: Leave, Target: 0}, {Do: Join, For: time.Second},
+			}
+			for _, broken := range embedded(t, built(t), protocol, plan, nil).Broken {
+				t.Error(broken)
+			}
+		})
+	}
+}
+
+func TestCleanChangesSendNothingTwice(t *testing.T) {
+	for _, protocol := range []string{"classic", "consumer"} {
+		t.Run(protocol, func(t *testing.T) {
+			plan := NewPlan(3, 8*time.Second, Limits{Clean: true})
+			report := embedded(t, built(t), protocol, plan, func(c *Config) { c.Clean, c.Faults = true, 0 })
+			for _, broken := range report.Broken {
+				t.Error(broken)
+			}
+		})
+	}
+}

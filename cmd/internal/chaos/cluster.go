@@ -1,0 +1,161 @@
+//go:build linux
+
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
+)
+
+// Cluster is a Kafka cluster that a run may use.
+type Cluster interface {
+	Brokers() []string
+	MoveLeader(ctx context.Context, topic string, partition int32) (to int, err error)
+	// Commits returns what a group has committed for a topic so far, those of one partition in order.
+	Commits(ctx context.Context, group, topic string) ([]Commit, error)
+}
+
+// breakable is a cluster whose brokers can be killed.
+type breakable interface {
+	Kill(broker int) error
+	Start(broker int) error
+	Ready(ctx context.Context) error
+	Coordinator(ctx context.Context, group string) (broker int, err error)
+}
+
+// Apache is a cluster of Apache Kafka.
+type Apache struct{ *kafkatest.Apache }
+
+// ApacheProperties are the settings that a cluster of [Apache] needs for a session timeout: KIP-848 takes it from the
+// brokers. The log of the commits stays in one segment, because only that is never compacted.
+func ApacheProperties(session time.Duration) map[string]string {
+	ms := strconv.FormatInt(session.Milliseconds(), 10)
+	return map[string]string{
+		"group.consumer.session.timeout.ms":    ms,
+		"group.consumer.heartbeat.interval.ms": strconv.FormatInt(min(session/3, time.Second).Milliseconds(), 10),
+		"offsets.topic.segment.bytes":          "1073741824",
+	}
+}
+
+// Commits reads the log of __consumer_offsets, in which the coordinators write each commit.
+func (a Apache) Commits(ctx context.Context, group, topic string) ([]Commit, error) {
+	records, err := kafkatest.ReadAll(ctx, a.Brokers(), "__consumer_offsets")
+	if err != nil {
+		return nil, err
+	}
+	var all []Commit
+	for _, r := range records {
+		if len(r.Key) < 2 || r.Key[0] != 0 || r.Key[1] > 1 || r.Value == nil { // not an offset, or the end of one
+			continue
+		}
+		key, value := kmsg.NewOffsetCommitKey(), kmsg.NewOffsetCommitValue()
+		if err := key.ReadFrom(r.Key); err != nil {
+			return nil, fmt.Errorf("key of a commit: %w", err)
+		}
+		if key.Group != group || key.Topic != topic {
+			continue
+		}
+		if err := value.ReadFrom(r.Value); err != nil {
+			return nil, fmt.Errorf("commit: %w", err)
+		}
+		c, err := newCommit(r.Timestamp, key.Partition, value.Offset, value.Metadata)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// newCommit reads the cuts in a commit's metadata, "v1 +10 +20", on its own: the checker shares no code with what it
+// checks.
+func newCommit(at time.Time, partition int32, offset int64, metadata string) (Commit, error) {
+	c := Commit{Time: at, Partition: partition, Offset: offset}
+	words := strings.Fields(metadata)
+	if len(words) == 0 || words[0] != "v1" {
+		return c, fmt.Errorf("commit of partition %d, offset %d: metadata %q", partition, offset, metadata)
+	}
+	for _, word := range words[1:] {
+		length, err := strconv.ParseInt(strings.TrimPrefix(word, "+"), 10, 64)
+		if err != nil || length <= 0 {
+			return c, fmt.Errorf("commit of partition %d, offset %d: metadata %q", partition, offset, metadata)
+		}
+		offset += length
+		c.Cuts = append(c.Cuts, offset)
+	}
+	return c, nil
+}
+
+// Embedded is a broker in this process. Its brokers cannot be killed.
+type Embedded struct {
+	cluster *kfake.Cluster
+
+	mu      sync.Mutex
+	commits map[string][]Commit // guards: by group
+	err     error               // guards: the first
+}
+
+// NewEmbedded starts an embedded cluster of three brokers. Close it.
+func NewEmbedded(dir string, session time.Duration) (*Embedded, error) {
+	cluster, err := kafkatest.NewEmbedded(kfake.NumBrokers(3), kfake.DataDir(dir), kfake.GroupMinSessionTimeout(min(session, time.Second)),
+		kfake.BrokerConfigs(map[string]string{
+			"group.initial.rebalance.delay.ms":     "0",
+			"group.consumer.session.timeout.ms":    strconv.FormatInt(session.Milliseconds(), 10),
+			"group.consumer.heartbeat.interval.ms": strconv.FormatInt(min(session/3, time.Second).Milliseconds(), 10),
+		}))
+	if err != nil {
+		return nil, err
+	}
+	e := &Embedded{cluster: cluster, commits: map[string][]Commit{}}
+	cluster.ControlKey(int16(kmsg.OffsetCommit), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		e.note(r.(*kmsg.OffsetCommitRequest))
+		return nil, nil, false
+	})
+	return e, nil
+}
+
+// note keeps the commits of a request. Whether the broker takes them is not known yet.
+func (e *Embedded) note(r *kmsg.OffsetCommitRequest) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, t := range r.Topics {
+		for _, p := range t.Partitions {
+			c, err := newCommit(time.Now(), p.Partition, p.Offset, *p.Metadata)
+			if err != nil && e.err == nil {
+				e.err = err
+			}
+			c.Requested = true
+			e.commits[r.Group] = append(e.commits[r.Group], c)
+		}
+	}
+}
+
+// Close ends the cluster.
+func (e *Embedded) Close() { e.cluster.Close() }
+
+// Brokers are the brokers' addresses.
+func (e *Embedded) Brokers() []string { return e.cluster.ListenAddrs() }
+
+// MoveLeader moves a partition to the next broker.
+func (e *Embedded) MoveLeader(_ context.Context, topic string, partition int32) (int, error) {
+	to := (e.cluster.LeaderFor(topic, partition) + 1) % 3
+	return int(to), e.cluster.MoveTopicPartition(topic, partition, to)
+}
+
+// Commits returns the commits that were requested. A group has one topic.
+func (e *Embedded) Commits(_ context.Context, group, _ string) ([]Commit, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.commits[group]), e.err
+}

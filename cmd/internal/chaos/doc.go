@@ -1,0 +1,39 @@
+// Package chaos runs the built program as processes against a Kafka cluster and a fake LaunchDarkly, kills, stops and
+// starves them by a seeded schedule, and checks afterwards that no invariant broke.
+//
+//	binary, err := chaos.Build(ctx, dir, nil)
+//	plan := chaos.NewPlan(seed, 2*time.Minute, chaos.Limits{Brokers: 3, Session: 3 * time.Second})
+//	report, err := chaos.Run(ctx, chaos.Config{Binary: binary, Cluster: chaos.Apache{Apache: cluster}, Plan: plan, ...})
+//
+// # What happens
+//
+// A producer numbers every record and has each acknowledged. Members join, leave by SIGTERM, are killed by SIGKILL, or are
+// stopped by SIGSTOP for longer than the session timeout and continued. Brokers are killed and restarted, the
+// coordinator's among them; leaders move. LaunchDarkly fails in every way that the fake knows, before and after it took
+// the request; it refuses poisoned events by 400 and bodies above a size by 413.
+//
+// # What is checked
+//
+// [Evidence.Check] reads what was produced, what LaunchDarkly saw, what was committed, and what is in the dead-letter topic.
+// It knows nothing of the members. It asserts, for each record and each request:
+//
+//  1. Nothing is missing, and nothing counts twice after deduplication by payload ID.
+//  2. One payload ID never carries two bodies, requests that were refused or cut off included.
+//  3. No commit passes a record that is neither delivered nor in the dead-letter topic at that time; what is committed
+//     never goes down; in the end it is the end of the log.
+//  4. No request reaches LaunchDarkly before a commit recorded its range: its events lie between two offsets that are
+//     neighbours in one commit.
+//  5. The dead-letter topic holds what can never be delivered, and nothing else.
+//  6. After a member is gone, each partition is delivered from again within the session timeout and two seconds.
+//  7. On a schedule of only clean joins and leaves nothing is sent twice, even before deduplication.
+//
+// [Run] adds what it sees of the processes: exit codes and memory.
+//
+// # Times
+//
+// Commits of Apache Kafka are read from the log of __consumer_offsets, which holds each of them with the time at which
+// the coordinator appended it. So every commit is checked, not a sample. The brokers, the fake and the members have one
+// clock, since all are on one machine; times are compared in whole milliseconds, as the log has them.
+//
+// The package needs Linux: it reads /proc, and its processes die with it.
+package chaos

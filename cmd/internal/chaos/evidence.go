@@ -1,0 +1,103 @@
+//go:build linux
+
+package chaos
+
+import (
+	"time"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+// Evidence is what a run left behind, and all that [Evidence.Check] reads.
+type Evidence struct {
+	Produced []Record  // each acknowledged
+	Requests []Request // in the order in which they took effect
+	Commits  []Commit  // all that were made, those of one partition in order
+	Samples  []Commit  // what a member that joined would have read at that time, likewise
+	Letters  []Letter
+	Gone     []Absence // members that went without leaving, while nothing else was wrong
+	Ends     []int64   // by partition: the end of the log, after all members left
+	Final    []int64   // by partition: what is committed then
+	Clean    bool      // members only joined and left, and nothing failed
+}
+
+// Record is one record produced.
+type Record struct {
+	Number    int
+	Partition int32
+	Offset    int64
+	Acked     time.Time
+}
+
+// Request is one request that reached LaunchDarkly, whatever came of it.
+type Request struct {
+	Arrived   time.Time
+	Done      time.Time // when it took effect, if it was taken; before the answer
+	ID        string
+	Hash      ldtest.Hash // zero if the body was not read
+	Numbers   []int       // of the records that its events came from; none if the body was not read
+	Taken     bool
+	Duplicate bool     // taken before, under the same payload ID
+	Faults    []string // violations of LaunchDarkly's rules, and events that it dropped
+}
+
+// Commit is one commit of one partition.
+type Commit struct {
+	Time      time.Time // it was there by then
+	Partition int32
+	Offset    int64
+	Cuts      []int64 // beyond the offset, ascending
+	// Requested tells that it was seen on its way to the broker, which may have refused it.
+	Requested bool
+}
+
+// Letter is one record of the dead-letter topic.
+type Letter struct {
+	Time      time.Time // when it was appended
+	Partition int32     // of the record that it tells of
+	Offset    int64     // of that record
+	Reason    string
+}
+
+// Absence is a member that was killed or stopped.
+type Absence struct {
+	From     time.Time
+	Deadline time.Time // by which its partitions are delivered from again
+}
+
+// Kind is what must become of a record.
+type Kind int
+
+// The kinds of records, which follow from a record's number.
+const (
+	Delivered Kind = iota
+	Filtered
+	Rejected // by us
+	Poisoned // LaunchDarkly refuses it
+)
+
+// KindOf says what must become of the record of that number.
+func KindOf(number int) Kind {
+	switch {
+	case number%50 == 1:
+		return Filtered
+	case number%400 == 2:
+		return Rejected
+	case number%400 == 202:
+		return Poisoned
+	default:
+		return Delivered
+	}
+}
+
+// reason is what the dead letter of such a record says; empty: it has none.
+func (k Kind) reason() string {
+	switch k {
+	case Rejected:
+		return "no_event_name"
+	case Poisoned:
+		return "refused"
+	default:
+		return ""
+	}
+}

@@ -1,0 +1,98 @@
+//go:build linux
+
+package chaos
+
+import (
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+const (
+	poison    = `"poison":true`
+	bodyLimit = 16 << 10 // LaunchDarkly refuses larger bodies; full batches exceed it, single events do not
+)
+
+// weather is what LaunchDarkly does to one request in some: for the time being and for good, before and after it took
+// the request.
+var weather = []ldtest.Fault{
+	{Status: 429}, {Status: 429, RetryAfter: "1"}, {Status: 429, Taken: true},
+	{Status: 500}, {Status: 500, Taken: true}, {Status: 503}, {Status: 503, RetryIn: time.Second}, {Status: 503, Taken: true},
+	{Status: 302}, {Status: 401},
+	{Kind: ldtest.Hang, For: 3 * time.Second}, {Kind: ldtest.Hang, For: 3 * time.Second, Taken: true},
+	{Kind: ldtest.Reset}, {Kind: ldtest.Reset, Taken: true}, {Kind: ldtest.ResetUnread},
+	{Kind: ldtest.CutOff}, {Kind: ldtest.CutOff, Taken: true}, {Kind: ldtest.Truncated, Taken: true}, {Kind: ldtest.Garbage},
+	{Kind: ldtest.Slow, For: 400 * time.Millisecond}, {Kind: ldtest.Slow, For: 900 * time.Millisecond, Taken: true},
+}
+
+// slow is LaunchDarkly at its best: it only takes a while, so that requests are under way when something happens.
+var slow = []ldtest.Fault{{Kind: ldtest.Slow, For: 150 * time.Millisecond, Taken: true}}
+
+// launchDarkly is the fake as a server of this process, and what it saw.
+type launchDarkly struct {
+	*ldtest.Server
+	url    string
+	server *http.Server
+
+	mu       sync.Mutex
+	requests []Request     // guards
+	counted  map[int]bool  // guards: numbers of the events that counted
+	more     chan struct{} // guards: closed, and replaced, when counted grows
+}
+
+func newLaunchDarkly(journal io.Writer) (*launchDarkly, error) {
+	d := &launchDarkly{counted: map[int]bool{}, more: make(chan struct{})}
+	d.Server = ldtest.New(ldtest.Config{Identity: ldtest.DataField("n"), OnRequest: d.note, Journal: journal})
+	d.Poison(ldtest.Containing(poison))
+	d.Limit(bodyLimit)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("fake LaunchDarkly: %w", err)
+	}
+	d.url = "http://" + listener.Addr().String()
+	d.server = &http.Server{Handler: d.Server, ErrorLog: log.New(io.Discard, "", 0)}
+	go d.server.Serve(listener) //nolint:errcheck // it ends by Close
+	return d, nil
+}
+
+// note keeps what the checker needs of a request.
+func (d *launchDarkly) note(r ldtest.Request) {
+	kept := Request{Arrived: r.Time, Done: time.Now(), ID: r.PayloadID, Hash: r.Hash, Taken: r.Taken, Duplicate: r.Duplicate}
+	for _, id := range r.Identities {
+		n, err := strconv.Atoi(id)
+		if err != nil {
+			n = -1 // which was never produced
+		}
+		kept.Numbers = append(kept.Numbers, n)
+	}
+	for _, v := range r.Violations {
+		kept.Faults = append(kept.Faults, v.Rule+" "+v.Detail)
+	}
+	for _, x := range r.Drops {
+		kept.Faults = append(kept.Faults, fmt.Sprintf("event %d of it: %s", x.Index, x.Reason))
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.requests = append(d.requests, kept)
+	if kept.Taken {
+		for _, n := range kept.Numbers {
+			d.counted[n] = true
+		}
+		close(d.more)
+		d.more = make(chan struct{})
+	}
+}
+
+// progress returns how many events counted, and a channel that is closed when there are more.
+func (d *launchDarkly) progress() (int, <-chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.counted), d.more
+}

@@ -1,0 +1,120 @@
+//go:build linux
+
+package chaos
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+// Action is what a step of a plan does.
+type Action string
+
+// The actions. A member's number is its place among those that run, the oldest first.
+const (
+	Join            Action = "join"
+	Leave           Action = "leave"            // SIGTERM
+	Kill            Action = "kill"             // SIGKILL
+	Freeze          Action = "freeze"           // SIGSTOP, for longer than the session timeout, then SIGCONT
+	KillBroker      Action = "kill broker"      // SIGKILL
+	KillCoordinator Action = "kill coordinator" // the group's, by SIGKILL
+	RestartBrokers  Action = "restart brokers"  // those that were killed
+	MoveLeader      Action = "move leader"
+	Outage          Action = "outage" // LaunchDarkly answers everything with the fault
+	Rest            Action = "rest"
+)
+
+// Step is one step of a plan.
+type Step struct {
+	Do     Action
+	Target int           // member, broker or partition
+	Fault  ldtest.Fault  // of an outage
+	For    time.Duration // how long it lasts, or how long to wait after it
+}
+
+func (s Step) String() string {
+	switch s.Do {
+	case Leave, Kill, Freeze, KillBroker, MoveLeader:
+		return fmt.Sprintf("%s %d, %v", s.Do, s.Target, s.For)
+	case Outage:
+		return fmt.Sprintf("%s %v, %v", s.Do, s.Fault, s.For)
+	default:
+		return fmt.Sprintf("%s, %v", s.Do, s.For)
+	}
+}
+
+// Limits bound a plan.
+type Limits struct {
+	Clean   bool          // members join and leave, and nothing else
+	Brokers int           // that may be killed, one at a time; 0: none
+	Session time.Duration // of the group
+}
+
+const (
+	maxMembers = 4
+	partitions = 6
+)
+
+// outages are the faults of outages: for the time being, and for good.
+var outages = []ldtest.Fault{
+	{Status: 429}, {Status: 429, RetryAfter: "1"}, {Status: 503}, {Status: 503, RetryIn: time.Second}, {Status: 500},
+	{Status: 302}, {Status: 401}, {Kind: ldtest.Hang, For: 3 * time.Second}, {Kind: ldtest.Reset, Taken: true},
+	{Kind: ldtest.ResetUnread}, {Kind: ldtest.CutOff, Taken: true},
+}
+
+// NewPlan draws a schedule of about that duration. The same seed and limits give the same plan. It begins with two
+// members joining, and never leaves less than one.
+func NewPlan(seed uint64, duration time.Duration, limits Limits) []Step {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	plan := []Step{{Do: Join, For: time.Second}, {Do: Join, For: 2 * time.Second}}
+	joins := 25 // of a hundred
+	if limits.Clean {
+		joins = 50
+	}
+	members, down := 2, 0 // down: steps since a broker was killed
+	for spent := 3 * time.Second; spent < duration; {
+		s := Step{For: time.Duration(500+rng.IntN(2000)) * time.Millisecond}
+		switch draw := rng.IntN(100); {
+		case down > 2 || down > 0 && draw < 30:
+			s.Do = RestartBrokers
+		case draw < joins && members < maxMembers || members == 1:
+			s.Do = Join
+			members++
+		case draw < 45 || limits.Clean:
+			s.Do, s.Target = Leave, rng.IntN(members)
+			members--
+		case draw < 60:
+			s.Do, s.Target, s.For = Kill, rng.IntN(members), limits.Session+takeover
+			members--
+		case draw < 68:
+			s.Do, s.Target, s.For = Freeze, rng.IntN(members), limits.Session+takeover
+		case draw < 78:
+			s.Do, s.Fault = Outage, outages[rng.IntN(len(outages))]
+		case draw < 85:
+			s.Do, s.Target = MoveLeader, rng.IntN(partitions)
+		case limits.Brokers == 0 || down > 0:
+			s.Do = Rest
+		case draw < 93:
+			s.Do, s.Target = KillBroker, rng.IntN(limits.Brokers)
+		default:
+			s.Do = KillCoordinator
+		}
+		switch {
+		case s.Do == KillBroker || s.Do == KillCoordinator:
+			down = 1
+		case s.Do == RestartBrokers:
+			down = 0
+		case down > 0:
+			down++
+		}
+		plan = append(plan, s)
+		spent += s.For
+	}
+	return plan
+}
+
+// takeover is how long, beyond the session timeout, the partitions of a member that is gone may be left alone.
+const takeover = 2 * time.Second
