@@ -12,9 +12,9 @@ type verdict uint8
 
 const (
 	accepted verdict = iota // delivered
-	later                   // for the time being: the same request again, after a backoff
-	refused                 // something in the body: split, or set a single event aside
+	refused                 // something in the body: once more, then split, or set a single event aside
 	tooLarge                // as refused, but the same body again would be a waste
+	later                   // for the time being: the same request again, after a backoff
 	denied                  // we are refused, not the body: halt
 )
 
@@ -30,7 +30,7 @@ func judge(status int) verdict {
 	case status == http.StatusUnauthorized, status == http.StatusForbidden,
 		status == http.StatusNotFound, status == http.StatusNotAcceptable:
 		return denied
-	case status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= 500, status < 200:
+	case status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= 500:
 		return later
 	case status == http.StatusRequestEntityTooLarge:
 		return tooLarge
@@ -45,6 +45,14 @@ type answer struct {
 	status     int           // 0 if there was none
 	excerpt    string        // start of the answer's body, or what went wrong
 	retryAfter time.Duration // 0 if LaunchDarkly did not say
+}
+
+// failed says whether the answer leaves everything as it was before the request.
+func (a answer) failed() bool { return a.verdict == later || a.verdict == denied }
+
+// asksForLess says whether LaunchDarkly wants fewer requests.
+func (a answer) asksForLess() bool {
+	return a.status == http.StatusTooManyRequests || a.status == http.StatusServiceUnavailable
 }
 
 func (a answer) String() string {
@@ -70,8 +78,8 @@ const longestRetryAfter = time.Hour
 // (RFC 9110, section 10.2.3). It returns 0 if there is none that can be read.
 func retryAfter(header http.Header, now time.Time) time.Duration {
 	value := header.Get("Retry-After")
-	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
-		return min(time.Duration(seconds)*time.Second, longestRetryAfter)
+	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil {
+		return time.Duration(min(seconds, uint64(longestRetryAfter/time.Second))) * time.Second
 	}
 	if date, err := http.ParseTime(value); err == nil {
 		return min(max(date.Sub(now), 0), longestRetryAfter)

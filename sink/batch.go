@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// Source is the part of a payload ID that is common to one partition's batches.
+// Source is what the payload IDs of one partition's batches have in common.
 type Source struct {
 	Group     string   // consumer group: a new group is a deliberate replay, with new IDs
 	Topic     string   // topic
@@ -18,17 +18,17 @@ type Source struct {
 }
 
 // Batch is a contiguous range of one partition's log, [First, Next), rendered as
-// one request body. It never changes.
+// one request body. Once sealed it never changes.
 type Batch struct {
 	Source      Source
-	LeaderEpoch int32 // of the first record; -1 if unknown
-	First, Next int64 // offsets: the first one covered, and the first one not covered
-	Events      int   // events in the body
-	Records     int   // records that those events came from
-	Oldest      time.Time
+	LeaderEpoch int32     // of the first record; -1 if unknown
+	First, Next int64     // offsets: the first one covered, and the first one not covered
+	Events      int       // in the body, at least 1
+	Records     int       // that those events came from
+	Oldest      time.Time // timestamp among those records
 
 	offsets []int64 // per event, the offset of its record
-	whole   part
+	whole   part    // without its body once it is delivered in parts
 }
 
 // Offset returns the offset of the record that an event came from.
@@ -43,7 +43,8 @@ func (b *Batch) EventInRecord(event int) int {
 	return n
 }
 
-// Bytes returns what the batch takes of a [Budget] when it is sealed.
+// Bytes returns what the batch takes of a [Budget]. To be called before it is
+// delivered.
 func (b *Batch) Bytes() int { return len(b.whole.body) + 8*len(b.offsets) }
 
 // part is a range of a batch's events as it is posted: all of them, or one half
@@ -65,28 +66,28 @@ func newPart(low, high int, raw []byte, compress bool) part {
 	return p
 }
 
-// raw returns the body before compression.
-func (p *part) raw() ([]byte, error) {
+// events returns the number of events.
+func (p *part) events() int { return p.high - p.low }
+
+// raw returns the body before compression. It is not to be changed.
+func (p *part) raw() []byte {
 	if !p.compressed {
-		return p.body, nil
+		return p.body
 	}
 	return inflate(p.body, p.size)
 }
 
 // split halves a part by event index, so that the same part always splits in the
 // same way. The part must hold more than one event.
-func (p *part) split() (left, right part, err error) {
-	raw, err := p.raw()
-	if err != nil {
-		return part{}, part{}, err
-	}
+func (p *part) split() (left, right part) {
+	raw := p.raw()
 	middle := (p.low + p.high) / 2
-	at := eventEnd(raw, middle-p.low) // the comma between the halves
-	l := bytes.Clone(raw[:at+1])
-	l[at] = ']'
-	r := bytes.Clone(raw[at:])
+	comma := eventEnd(raw, middle-p.low) // between the halves
+	l := bytes.Clone(raw[:comma+1])
+	l[comma] = ']'
+	r := bytes.Clone(raw[comma:])
 	r[0] = '['
-	return newPart(p.low, middle, l, p.compressed), newPart(middle, p.high, r, p.compressed), nil
+	return newPart(p.low, middle, l, p.compressed), newPart(middle, p.high, r, p.compressed)
 }
 
 // eventEnd returns the index just past the n-th event (from 1 on) of a JSON array

@@ -1,7 +1,9 @@
 package sink
 
 import (
-	"sync"
+	"bytes"
+	"math/bits"
+	"slices"
 	"time"
 )
 
@@ -10,18 +12,21 @@ import (
 //
 // Rendering in place goes like this:
 //
-//	body := render(buffer.Bytes(), record)      // appends events, each followed by a comma
-//	if events > 0 && !buffer.Fits(len(body), events) {
-//		// seal what was there before, carry body[len(buffer.Bytes()):] over
+//	before := buffer.Bytes()
+//	body := render(before, record) // appends events, each followed by a comma
+//	if events > 0 && buffer.Events() > 0 && !buffer.Fits(len(body), events) {
+//		tail := bytes.Clone(body[len(before):])
+//		batch := buffer.Seal(...)
+//		body = append(buffer.Bytes(), tail...)
 //	}
-//	buffer.Extend(body, events, record.Offset)
+//	buffer.Extend(body, events, record.Offset, record.Timestamp)
 type Buffer struct {
 	maxEvents, maxBytes int
 
-	body    []byte // '[', then events, each followed by a comma
-	offsets []int64
-	records int
-	oldest  time.Time
+	body    []byte    // '[', then events, each followed by a comma
+	offsets []int64   // per event
+	records int       // that brought events
+	oldest  time.Time // of their timestamps
 }
 
 // NewBuffer returns a buffer whose batches hold at most maxEvents events and
@@ -30,21 +35,27 @@ func NewBuffer(maxEvents, maxBytes int) *Buffer {
 	return &Buffer{maxEvents: maxEvents, maxBytes: maxBytes}
 }
 
-// bodies are raw bodies for reuse, so that a partition without events holds none.
-var bodies = sync.Pool{New: func() any { b := make([]byte, 0, 64<<10); return &b }}
-
-// keepBody is the capacity beyond which a raw body is not kept for reuse.
-const keepBody = 4 << 20
-
-// Bytes returns what the next events are to be appended to.
+// Bytes returns what the next events are to be appended to. The result is the
+// buffer's again with the next Extend, Seal or Reset.
 func (b *Buffer) Bytes() []byte {
-	if b.body == nil {
-		b.body = append((*bodies.Get().(*[]byte))[:0], '[')
+	if cap(b.body)-len(b.body) < headroom {
+		b.grow()
 	}
 	return b.body
 }
 
-// Len returns the bytes held.
+// grow gives the body more room, the next power of two.
+func (b *Buffer) grow() {
+	body := takeBody(max(smallestBody, 1<<bits.Len(uint(cap(b.body)))))
+	if len(b.body) == 0 {
+		body = append(body, '[')
+	}
+	body = append(body, b.body...)
+	giveBody(b.body)
+	b.body = body
+}
+
+// Len returns the bytes held, which is what the buffer takes of a [Budget].
 func (b *Buffer) Len() int { return len(b.body) }
 
 // Events returns the events held.
@@ -85,12 +96,12 @@ func (b *Buffer) Seal(source Source, leaderEpoch int32, first, next int64, compr
 	raw := b.body
 	raw[len(raw)-1] = ']'
 	if !compress {
-		raw = append([]byte(nil), raw...)
+		raw = bytes.Clone(raw)
 	}
 	batch := &Batch{
 		Source: source, LeaderEpoch: leaderEpoch, First: first, Next: next,
 		Events: len(b.offsets), Records: b.records, Oldest: b.oldest,
-		offsets: append([]int64(nil), b.offsets...),
+		offsets: slices.Clone(b.offsets),
 		whole:   newPart(0, len(b.offsets), raw, compress),
 	}
 	b.Reset()
@@ -99,8 +110,6 @@ func (b *Buffer) Seal(source Source, leaderEpoch int32, first, next int64, compr
 
 // Reset empties the buffer.
 func (b *Buffer) Reset() {
-	if body := b.body; body != nil && cap(body) <= keepBody {
-		bodies.Put(&body)
-	}
+	giveBody(b.body)
 	*b = Buffer{maxEvents: b.maxEvents, maxBytes: b.maxBytes, offsets: b.offsets[:0]}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -30,7 +31,7 @@ type Config struct {
 
 	ProjectKey     string                 // metric_import
 	EnvironmentKey string                 // metric_import
-	AccessToken    func() (string, error) // metric_import; asked for each request, so that it may rotate
+	AccessToken    func() (string, error) // metric_import; asked for each request, so that it may rotate; called concurrently
 
 	Schema  int    // event schema, 3 or 4; metric_import takes only 4
 	Version string // of this program, for User-Agent
@@ -41,21 +42,33 @@ type Config struct {
 	BackoffMin  time.Duration // upper bound of the first wait
 	BackoffMax  time.Duration // upper bound of every wait
 
-	Transport http.RoundTripper // nil: a transport made for this job
+	Transport http.RoundTripper // nil: one made for this job; its redirects are never followed
 	Metrics   *Metrics          // nil: metrics that nobody reads
 	Log       *zap.Logger       // nil: silent
+}
+
+// check returns what is wrong with the fields that do not make the address.
+func (c *Config) check() error {
+	switch {
+	case c.Schema != 3 && c.Schema != 4:
+		return fmt.Errorf("event schema %d: must be 3 or 4", c.Schema)
+	case c.Version == "" || strings.ContainsAny(c.Version, " \t\r\n"):
+		return fmt.Errorf("version %q: must be one word", c.Version)
+	case c.MaxBytes < 1 || c.MaxInFlight < 1:
+		return fmt.Errorf("at most %d bytes, %d requests in flight: must be at least 1", c.MaxBytes, c.MaxInFlight)
+	case c.Timeout <= 0 || c.BackoffMin <= 0 || c.BackoffMax < c.BackoffMin:
+		return fmt.Errorf("timeout %v, backoff %v to %v: must be above 0 and in this order", c.Timeout, c.BackoffMin, c.BackoffMax)
+	}
+	return nil
 }
 
 // url returns the address that requests are posted to, which is also the
 // destination that goes into payload IDs.
 func (c *Config) url() (string, error) {
 	u, err := url.Parse(c.EventsURL)
-	if err != nil {
-		return "", fmt.Errorf("events URL: %w", err)
-	}
 	switch {
-	case u.Scheme != "http" && u.Scheme != "https", u.Host == "", u.Path != "":
-		return "", fmt.Errorf("events URL %q: must be a scheme and a host, such as https://events.launchdarkly.com", c.EventsURL)
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Scheme+"://"+u.Host != c.EventsURL:
+		return "", errors.New("events URL: must be a scheme and a host and nothing else, such as https://events.launchdarkly.com")
 	case c.Endpoint == ClientSide && c.ClientSideID == "":
 		return "", errors.New("endpoint client_side needs a client-side ID")
 	case c.Endpoint == ClientSide:

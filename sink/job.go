@@ -1,80 +1,129 @@
 package sink
 
 import (
+	"container/list"
 	"context"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
 )
 
-// delivery counts the parts of a batch that are not finished.
+// delivery is a batch on its way, in one or several parts.
 type delivery struct {
 	Delivery
+	ctx context.Context
 
-	mu    sync.Mutex
-	parts int   // guards
-	err   error // guards: the first
+	// Guarded by the client's mutex.
+	parts int   // not finished
+	err   error // the first
 }
 
-// add notes that there are n parts more.
-func (d *delivery) add(n int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.parts += n
-}
-
-// finish notes that a part is finished.
-func (d *delivery) finish(err error) {
-	d.mu.Lock()
-	d.parts--
-	if d.err == nil {
-		d.err = err
-	}
-	done, err := d.parts == 0, d.err
-	d.mu.Unlock()
-	if done {
-		d.Done(err)
-	}
-}
-
-// job is a part on its way. Its fields belong to the goroutine of its attempt, and
-// while there is none to the client's mutex.
+// job is a part on its way. What is not guarded belongs to the goroutine of its
+// attempt.
 type job struct {
-	ctx      context.Context
 	delivery *delivery
 	part     part
 	id       string      // payload ID
 	attempts int         // that failed
 	refusals int         // answers that refused the body
-	waiting  bool        // in the client's queue, or for the timer
-	timer    *time.Timer // runs while the job backs off
-	unwatch  func() bool // ends the watch over ctx
+	unwatch  func() bool // ends the watch over the delivery's context
+
+	// Guarded by the client's mutex.
+	seen    seen
+	waiting bool          // not in flight: in the queue, or until the timer fires
+	place   *list.Element // in the queue; nil if it is not there
+	timer   *time.Timer   // of the last backoff
 }
 
-// newJob returns a job for a part. If ctx is done while the job waits, it is
-// finished at once; an attempt under way sees ctx itself.
-func (c *Client) newJob(ctx context.Context, d *delivery, p part) *job {
-	j := &job{ctx: ctx, delivery: d, part: p, id: d.Batch.payloadID(&p, c.address)}
-	j.unwatch = context.AfterFunc(ctx, func() {
-		c.mu.Lock()
-		waiting := j.waiting
-		j.waiting = false // the queue skips it
-		if j.timer != nil {
-			j.timer.Stop()
-		}
-		c.mu.Unlock()
-		if waiting {
-			d.finish(context.Cause(ctx))
-		}
-	})
-	return j
+// add lets a part wait for a place in flight. A part that is too long, though it
+// comes from one record only, is posted in halves.
+func (c *Client) add(d *delivery, p part) {
+	if d.Batch.Records == 1 && p.events() > 1 && p.size > c.cfg.MaxBytes {
+		c.split(d, p)
+		return
+	}
+	j := &job{delivery: d, part: p, id: d.Batch.payloadID(&p, c.address), waiting: true}
+	j.unwatch = context.AfterFunc(d.ctx, func() { c.leave(j) })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.enqueue(j)
 }
 
-// finish ends a job that does not wait.
-func (j *job) finish(err error) {
+// split replaces a part by its halves.
+func (c *Client) split(d *delivery, p part) {
+	left, right := p.split()
+	c.metrics.splits.Inc()
+	c.mu.Lock()
+	d.parts++
+	c.mu.Unlock()
+	if p.events() == d.Batch.Events {
+		d.Batch.whole.body = nil // the halves take its place in memory
+	}
+	c.add(d, left)
+	c.add(d, right)
+}
+
+// again lets a job wait once more, after an attempt that failed. Without a wait of
+// its own the pace alone decides when its turn comes.
+func (c *Client) again(j *job, wait time.Duration) {
+	c.mu.Lock()
+	gone := j.delivery.ctx.Err() != nil // perhaps leave came while the job was in flight
+	if !gone {
+		j.attempts++
+		j.waiting = true
+		if wait == 0 {
+			c.enqueue(j)
+		} else {
+			j.timer = time.AfterFunc(wait, func() {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				c.enqueue(j)
+			})
+		}
+	}
+	c.mu.Unlock()
+	if gone {
+		c.finish(j, context.Cause(j.delivery.ctx))
+	}
+}
+
+// leave ends a job that waits, because its delivery's context is done. An attempt
+// under way sees the context itself.
+func (c *Client) leave(j *job) {
+	c.mu.Lock()
+	waiting := j.waiting
+	j.waiting = false
+	if j.place != nil {
+		c.ready.Remove(j.place)
+	}
+	if j.timer != nil {
+		j.timer.Stop()
+	}
+	c.mu.Unlock()
+	if waiting {
+		c.end(j.delivery, context.Cause(j.delivery.ctx))
+	}
+}
+
+// finish ends a job that was in flight.
+func (c *Client) finish(j *job, err error) {
 	j.unwatch()
-	j.delivery.finish(err)
+	c.end(j.delivery, err)
+}
+
+// end notes that a part is finished, and with the last one the delivery.
+func (c *Client) end(d *delivery, err error) {
+	c.mu.Lock()
+	d.parts--
+	if d.err == nil {
+		d.err = err
+	}
+	last, err := d.parts == 0, d.err
+	c.mu.Unlock()
+	if last {
+		d.Done(err)
+		c.running.Done()
+	}
 }
 
 // fields name the job in logs.
@@ -83,7 +132,7 @@ func (j *job) fields(a answer) []zap.Field {
 	return []zap.Field{
 		zap.String("topic", b.Source.Topic), zap.Int32("partition", b.Source.Partition),
 		zap.Int64("offset", b.First), zap.Int64("next_offset", b.Next),
-		zap.Int("events", j.part.high-j.part.low), zap.Int("bytes", j.part.size),
+		zap.Int("events", j.part.events()), zap.Int("bytes", j.part.size),
 		zap.Int("attempt", j.attempts+1), zap.Int("status", a.status), zap.String("answer", a.excerpt),
 	}
 }

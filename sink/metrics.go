@@ -3,8 +3,8 @@ package sink
 import "github.com/prometheus/client_golang/prometheus"
 
 const (
-	namespaceLabel = "segment_launchdarkly"
-	subsystem      = "sink"
+	metricNamespace = "segment_launchdarkly"
+	metricSubsystem = "sink"
 
 	labelCode = "code"
 	codeError = "error" // no readable answer
@@ -29,16 +29,16 @@ type Metrics struct {
 // NewMetrics registers the package's metrics. budget is what buffered_bytes shows.
 func NewMetrics(r prometheus.Registerer, budget *Budget) *Metrics {
 	counter := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespaceLabel, Subsystem: subsystem, Name: name, Help: help})
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: metricNamespace, Subsystem: metricSubsystem, Name: name, Help: help})
 	}
 	gauge := func(name, help string) prometheus.Gauge {
-		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespaceLabel, Subsystem: subsystem, Name: name, Help: help})
+		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: metricNamespace, Subsystem: metricSubsystem, Name: name, Help: help})
 	}
 	histogram := func(name, help string, buckets []float64) prometheus.Histogram {
-		return prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespaceLabel, Subsystem: subsystem, Name: name, Help: help, Buckets: buckets})
+		return prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: metricNamespace, Subsystem: metricSubsystem, Name: name, Help: help, Buckets: buckets})
 	}
 	m := &Metrics{
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespaceLabel, Subsystem: subsystem,
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: metricNamespace, Subsystem: metricSubsystem,
 			Name: "requests_total", Help: "Requests to LaunchDarkly by status code, or error where there was no readable answer."}, []string{labelCode}),
 		duration:      histogram("request_duration_seconds", "Duration of requests to LaunchDarkly.", []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}),
 		requestEvents: histogram("request_events", "Events per request.", []float64{1, 10, 50, 100, 250, 500, 1000, 2500, 5000, 10000}),
@@ -57,9 +57,9 @@ func NewMetrics(r prometheus.Registerer, budget *Budget) *Metrics {
 	}
 	r.MustRegister(m.requests, m.duration, m.requestEvents, m.requestBytes, m.delivered, m.refused, m.retries, m.splits,
 		m.halts, m.halted, m.inFlight, m.lastDelivery,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespaceLabel, Subsystem: subsystem, Name: "buffered_bytes",
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: metricNamespace, Subsystem: metricSubsystem, Name: "buffered_bytes",
 			Help: "Bytes of all bodies that wait, open and sealed."}, func() float64 { return float64(budget.Used()) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespaceLabel, Subsystem: subsystem, Name: "buffered_limit_bytes",
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: metricNamespace, Subsystem: metricSubsystem, Name: "buffered_limit_bytes",
 			Help: "Bound of buffered_bytes (delivery.max_buffered)."}, func() float64 { return float64(budget.limit) }))
 	return m
 }

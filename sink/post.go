@@ -21,36 +21,43 @@ const (
 
 // post makes one attempt and returns what came of it.
 func (c *Client) post(j *job) answer {
-	ctx, cancel := context.WithTimeout(j.ctx, c.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(j.delivery.ctx, c.cfg.Timeout)
 	defer cancel()
 	request, err := c.request(ctx, j)
 	if err != nil {
-		return answer{verdict: later, excerpt: err.Error()}
+		return answer{verdict: denied, excerpt: err.Error()}
 	}
 	started := time.Now()
 	a := c.exchange(request)
 	c.metrics.duration.Observe(time.Since(started).Seconds())
-	c.metrics.requestEvents.Observe(float64(j.part.high - j.part.low))
+	c.metrics.requestEvents.Observe(float64(j.part.events()))
 	c.metrics.requestBytes.Observe(float64(len(j.part.body)))
 	c.metrics.requests.WithLabelValues(a.code()).Inc()
 	return a
 }
 
-// exchange sends a request and reads the answer to its end.
+// exchange sends a request and reads the answer to its end. It asks the transport
+// itself, because that never follows a redirect.
 func (c *Client) exchange(request *http.Request) answer {
-	response, err := c.http.Do(request)
+	response, err := c.cfg.Transport.RoundTrip(request)
 	if err != nil {
-		return answer{verdict: later, excerpt: err.Error()}
+		return answer{verdict: later, excerpt: excerpt([]byte(err.Error()))}
 	}
 	defer response.Body.Close()
+	if response.StatusCode < 200 { // 101: the transport hands over the connection, where nothing may come
+		return answer{verdict: later, excerpt: "the answer is " + response.Status}
+	}
 	text, err := io.ReadAll(io.LimitReader(response.Body, answerBytes))
+	if token := request.Header.Get("Authorization"); token != "" { // some proxies send headers back
+		text = bytes.ReplaceAll(text, []byte(token), []byte("[redacted]"))
+	}
 	a := answer{verdict: judge(response.StatusCode), status: response.StatusCode, excerpt: excerpt(text)}
-	if err != nil && a.verdict != denied {
-		// Cut off: whether it was taken is not known, and the payload ID makes
+	if err != nil && !a.failed() {
+		// Cut off: what became of the request is not known, and the payload ID makes
 		// asking again harmless.
 		return answer{verdict: later, excerpt: fmt.Sprintf("the answer, status %d, cannot be read: %v", a.status, err)}
 	}
-	if a.status == http.StatusTooManyRequests || a.status == http.StatusServiceUnavailable {
+	if a.asksForLess() {
 		a.retryAfter = retryAfter(response.Header, time.Now())
 	}
 	return a

@@ -1,0 +1,106 @@
+package sink
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// attempt posts a job once and decides what becomes of it.
+func (c *Client) attempt(j *job) {
+	if j.attempts > 0 {
+		c.metrics.retries.Inc()
+	}
+	a := c.post(j)
+	ctx := j.delivery.ctx
+	gone := a.verdict == later && ctx.Err() != nil // our own doing: says nothing of LaunchDarkly
+
+	c.mu.Lock()
+	c.active--
+	c.metrics.inFlight.Set(float64(c.active))
+	if !gone {
+		c.learn(a, j)
+	}
+	c.pump()
+	c.mu.Unlock()
+
+	switch {
+	case gone:
+		c.finish(j, context.Cause(ctx))
+	case a.verdict == accepted:
+		c.metrics.delivered.Add(float64(j.part.events()))
+		c.metrics.lastDelivery.SetToCurrentTime()
+		c.finish(j, nil)
+	case a.verdict == denied:
+		c.again(j, 0)
+	case a.verdict == later:
+		c.retry(j, a)
+	case a.verdict == refused && j.refusals == 0: // LaunchDarkly's own SDKs try a 400 twice
+		j.refusals++
+		c.retry(j, a)
+	case j.part.events() > 1:
+		j.unwatch()
+		c.split(j.delivery, j.part)
+	default:
+		c.setAside(j, a)
+	}
+}
+
+// retry lets a job back off.
+func (c *Client) retry(j *job, a answer) {
+	wait := a.retryAfter
+	if wait == 0 {
+		wait = backoff(j.attempts+1, c.cfg.BackoffMin, c.cfg.BackoffMax)
+	}
+	c.log.Debug("request will be retried", append(j.fields(a), zap.Duration("backoff", wait))...)
+	c.again(j, wait)
+}
+
+// setAside hands a refused event to the caller.
+func (c *Client) setAside(j *job, a answer) {
+	c.metrics.refused.Inc()
+	raw := j.part.raw()
+	c.finish(j, j.delivery.Refused(j.delivery.ctx, Refusal{
+		Batch: j.delivery.Batch, Event: j.part.low, Body: raw[1 : len(raw)-1], Status: a.status, Excerpt: a.excerpt,
+	}))
+}
+
+// learn adapts the pace to an answer, and logs the first failure of a run and its
+// end. The caller holds the mutex.
+func (c *Client) learn(a answer, j *job) {
+	failing := c.pace.failed > 0
+	c.pace.learn(a, &j.seen, time.Now())
+	if a.verdict == later {
+		c.failures[j.delivery.Batch.Source]++
+	} else {
+		delete(c.failures, j.delivery.Batch.Source)
+	}
+	switch a.verdict {
+	case later:
+		if !failing {
+			c.log.Warn("LaunchDarkly does not take requests for the time being, retrying", j.fields(a)...)
+		}
+		return
+	case denied:
+		if c.halt.Since.IsZero() {
+			c.halt.Since = time.Now()
+			c.metrics.halts.Inc()
+			c.metrics.halted.Set(1)
+			c.log.Error("LaunchDarkly refuses us, halted: nothing is lost and nothing is delivered until address and credentials are right", j.fields(a)...)
+		}
+		c.halt.Answer = a.String()
+		return
+	case refused, tooLarge:
+		if j.part.events() == j.delivery.Batch.Events && j.refusals == 0 {
+			c.log.Warn("LaunchDarkly refuses a batch, which is split until the event is found", j.fields(a)...)
+		}
+	}
+	if failing {
+		c.log.Info("LaunchDarkly takes requests again", j.fields(a)...)
+	}
+	if !c.halt.Since.IsZero() {
+		c.halt = Halt{}
+		c.metrics.halted.Set(0)
+	}
+}
