@@ -64,7 +64,7 @@ func (n *node) format(ctx context.Context, clusterID string, properties map[stri
 	if err != nil {
 		return err
 	}
-	out, err := n.java(ctx, "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", n.configPath()).CombinedOutput()
+	out, err := n.java(ctx, "kafka.tools.StorageTool", "format", "--cluster-id="+clusterID, "-c", n.configPath()).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("format node %d: %w\n%s", n.id, err, out)
 	}
