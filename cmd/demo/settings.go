@@ -18,6 +18,7 @@ import (
 func settings(user []string, o options, brokers []string, ld string) (*config.Config, error) {
 	values := map[string]string{
 		"S2LD_BATCH_MAX_AGE":                "1s",    // so that something is to be seen soon
+		"S2LD_DELIVERY_BACKOFF_MAX":         "5s",    // so that the end of an outage is
 		"S2LD_LOG_LEVEL":                    "error", // it warns of rejected calls and of faults, and both are wanted here
 		"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID":  ldtest.Sample.ClientSideID,
 		"S2LD_LAUNCHDARKLY_PROJECT_KEY":     ldtest.Sample.Project,

@@ -37,7 +37,7 @@ func (d *demo) judge(stdout io.Writer, seconds float64, interrupted bool) error 
 		s.Requests += int64(n)
 	}
 	fmt.Fprintf(d.screen, `%s records in %.1f s
-delivered   %s events in %s requests, %s sent again, %s known to LaunchDarkly
+delivered   %s events in %s requests (%s repeats, %s of them ignored)
 missing     %s
 duplicates  %s
 filtered    %s calls: %s
