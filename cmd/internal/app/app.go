@@ -45,7 +45,9 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
 // a port that is taken is an error here, and starts nothing.
 func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 	a := &App{cfg: cfg, log: log, registry: prometheus.NewRegistry(), budget: sink.NewBudget(int64(cfg.Delivery.MaxBuffered))}
-	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
+	// Every series carries the group, by which an operator tells one forwarder from another.
+	registerer := prometheus.WrapRegistererWith(prometheus.Labels{"group": cfg.Kafka.Group}, a.registry)
+	registerer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
 	var err error
 	if a.sink, err = sink.New(sink.Config{
 		EventsURL: cfg.LaunchDarkly.EventsURL, Endpoint: sink.Endpoint(cfg.LaunchDarkly.Endpoint),
@@ -54,7 +56,7 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 		Schema: cfg.LaunchDarkly.EventSchema, Version: Version(),
 		MaxBytes: int(cfg.Batch.MaxBytes), MaxInFlight: cfg.Delivery.MaxInFlight, Timeout: cfg.Delivery.Timeout,
 		BackoffMin: cfg.Delivery.BackoffMin, BackoffMax: cfg.Delivery.BackoffMax,
-		Metrics: sink.NewMetrics(a.registry, a.budget), Log: log.Named("sink"),
+		Metrics: sink.NewMetrics(registerer, a.budget), Log: log.Named("sink"),
 	}); err != nil {
 		return nil, err
 	}
@@ -68,14 +70,14 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 	}
 	if a.consumer, err = consumer.New(consumer.Config{
 		Client: kafka,
-		Hooks:  []kgo.Opt{kgo.WithHooks(a.kafkaMetrics()), kgo.WithLogger(kzap.New(log.Named("kafka").WithOptions(zap.IncreaseLevel(max(zap.WarnLevel, log.Level())))))},
+		Hooks:  []kgo.Opt{kgo.WithHooks(a.kafkaMetrics(registerer)), kgo.WithLogger(kzap.New(log.Named("kafka").WithOptions(zap.IncreaseLevel(max(zap.WarnLevel, log.Level())))))},
 		Topics: cfg.Kafka.Topics, Group: cfg.Kafka.Group,
 		Start:      consumer.Start{Latest: cfg.Kafka.StartAt == "latest", Time: cfg.Kafka.StartTime()},
 		InstanceID: cfg.Kafka.InstanceID, ConsumerProtocol: cfg.Kafka.RebalanceProtocol == "consumer",
 		SessionTimeout: cfg.Kafka.SessionTimeout,
 		MaxEvents:      cfg.Batch.MaxEvents, MaxBytes: int(cfg.Batch.MaxBytes), MaxAge: cfg.Batch.MaxAge, Gzip: cfg.Batch.Gzip,
 		DrainTimeout: cfg.Delivery.DrainTimeout, DeadLetterTopic: cfg.DeadLetters.Topic,
-		Mapping: mapping, Sink: a.sink, Budget: a.budget, Registry: a.registry, Log: log.Named("consumer"),
+		Mapping: mapping, Sink: a.sink, Budget: a.budget, Registry: registerer, Log: log.Named("consumer"),
 	}); err != nil {
 		return nil, err
 	}
@@ -86,8 +88,8 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 }
 
 // kafkaMetrics returns the metrics of the Kafka client.
-func (a *App) kafkaMetrics() *kprom.Metrics {
-	return kprom.NewMetrics("segment_launchdarkly_kafka", kprom.Registerer(a.registry), kprom.Gatherer(a.registry))
+func (a *App) kafkaMetrics(r prometheus.Registerer) *kprom.Metrics {
+	return kprom.NewMetrics("segment_launchdarkly_kafka", kprom.Registerer(r), kprom.Gatherer(a.registry))
 }
 
 // AdminAddress returns where /metrics, /healthz and /readyz are served.
