@@ -123,13 +123,17 @@ func (c *Consumer) store(ctx context.Context, snapshots map[*partition]snapshot)
 	c.metrics.commitDuration.Observe(time.Since(started).Seconds())
 
 	var recorded []*posting
+	var expelled []*partition
 	c.mu.Lock()
 	for p, s := range snapshots {
-		name := topicPartition{p.topic, p.number}
-		if err == nil && failed[name] == nil {
+		switch e := failed[topicPartition{p.topic, p.number}]; {
+		case e == errExpelled: // a drain would wait in vain: nothing of it can be recorded, and so posted
+			c.fence(p)
+			expelled = append(expelled, p)
+		case err == nil && e == nil:
 			p.committed, p.lastCommit = s, started
 			recorded = append(recorded, c.record(p, s)...)
-		} else {
+		default:
 			c.mark(p)
 		}
 	}
@@ -138,15 +142,16 @@ func (c *Consumer) store(ctx context.Context, snapshots map[*partition]snapshot)
 		c.cfg.Sink.Deliver(r.p.ctx, sink.Delivery{Batch: r.e.batch, Refused: c.refused, Done: func(err error) { c.posted(r.p, r.e, err) }})
 	}
 
-	expelled := false
 	for name, e := range failed {
 		if err == nil {
 			err = fmt.Errorf("topic %s, partition %d: %w", name.topic, name.partition, e)
 		}
-		expelled = expelled || e == errExpelled
 	}
-	if expelled {
-		go c.startOver(c.cfg.Topics...) // not from here: it ends in a callback that waits for this commit
+	if len(expelled) > 0 {
+		go func() { // not from here: it ends in a callback that waits for this commit
+			c.abandon(expelled)
+			c.startOver(c.cfg.Topics...)
+		}()
 	}
 	switch {
 	case err == nil:
