@@ -37,7 +37,7 @@ func appendFields(all []field, prefix string, v reflect.Value) []field {
 		if enum := tag.Get("enum"); enum != "" {
 			f.enum = strings.Split(enum, "|")
 		}
-		secret, isSecret := f.v.Addr().Interface().(*Secret)
+		secret, isSecret := reflect.TypeAssert[*Secret](f.v.Addr())
 		switch {
 		case isSecret:
 			f.secret, f.v = true, reflect.ValueOf(&secret.Value).Elem()

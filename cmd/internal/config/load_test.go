@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -184,7 +185,7 @@ func TestDryRunNeedsNothingAndOfflineOpensNoFile(t *testing.T) {
 	if _, err := LoadFor(DryRun, "", nil); err != nil {
 		t.Errorf("dry run: %v", err)
 	}
-	away := append(enough, "S2LD_KAFKA_TLS_ENABLED=true", "S2LD_KAFKA_TLS_CA_FILE=/nowhere/ca.pem",
+	away := append(slices.Clone(enough), "S2LD_KAFKA_TLS_ENABLED=true", "S2LD_KAFKA_TLS_CA_FILE=/nowhere/ca.pem",
 		"S2LD_KAFKA_SASL_MECHANISM=PLAIN", "S2LD_KAFKA_SASL_USERNAME=u", "S2LD_KAFKA_SASL_PASSWORD_FILE=/nowhere/password")
 	if _, err := LoadFor(Offline, "", away); err != nil {
 		t.Errorf("offline: %v", err)

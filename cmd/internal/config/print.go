@@ -110,7 +110,7 @@ func fileValue(v reflect.Value) any {
 // wrap breaks s between words into lines of at most width characters.
 func wrap(s string, width int) (lines []string) {
 	line := ""
-	for _, word := range strings.Fields(s) {
+	for word := range strings.FieldsSeq(s) {
 		if line != "" && len(line)+1+len(word) > width {
 			lines, line = append(lines, line), ""
 		}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,7 +21,7 @@ import (
 const sentinel = "hunter2hunter2"
 
 func TestSecretsAreInNoOutput(t *testing.T) {
-	env := append(enough, "S2LD_KAFKA_SASL_MECHANISM=PLAIN", "S2LD_KAFKA_SASL_USERNAME=u")
+	env := append(slices.Clone(enough), "S2LD_KAFKA_SASL_MECHANISM=PLAIN", "S2LD_KAFKA_SASL_USERNAME=u")
 	secrets := 0
 	for _, f := range fields(defaults()) {
 		if f.secret {

@@ -178,8 +178,7 @@ func (l *loader) fileRules() {
 
 // reason returns an error of the file system without the file's name.
 func reason(err error) string {
-	var e *fs.PathError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Err.Error()
 	}
 	return err.Error()

@@ -22,7 +22,7 @@ var (
 // setText sets v from s, which is written as in the environment: a list with commas, contexts as
 // "user=userId,anonymousId;account=groupId". Both may also be written as in JSON.
 func setText(v reflect.Value, s string) error {
-	if p, ok := v.Addr().Interface().(*string); ok {
+	if p, ok := reflect.TypeAssert[*string](v.Addr()); ok {
 		*p = s
 		return nil
 	}
@@ -54,7 +54,7 @@ func setText(v reflect.Value, s string) error {
 			return setFlow(v, s, errContexts)
 		}
 		*p = map[string][]string{}
-		for _, part := range strings.Split(s, ";") {
+		for part := range strings.SplitSeq(s, ";") {
 			if part = strings.TrimSpace(part); part == "" {
 				continue
 			}
