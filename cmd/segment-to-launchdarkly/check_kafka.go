@@ -70,8 +70,7 @@ func (c *checks) kafka(cfg *config.Config) {
 
 // brokerFailed is fail without the Kafka client's own advice.
 func (c *checks) brokerFailed(subject string, err error, advice string) {
-	var eof *kgo.ErrFirstReadEOF
-	if errors.As(err, &eof) {
+	if _, ok := errors.AsType[*kgo.ErrFirstReadEOF](err); ok {
 		err = errors.New("the broker closed the connection at once")
 	}
 	c.fail(subject, err, advice)

@@ -63,8 +63,7 @@ func status(client *http.Client, method, address string) (int, error) {
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		var wrapped *url.Error
-		if errors.As(err, &wrapped) {
+		if wrapped, ok := errors.AsType[*url.Error](err); ok {
 			err = wrapped.Err // the check's line names the address already
 		}
 		return 0, err

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -31,14 +32,15 @@ func newVersion(sys system) *cobra.Command {
 			if settings["vcs.modified"] == "true" {
 				commit += ", modified"
 			}
-			out := fmt.Sprintf("%s %s\ncommit %s\n%s %s/%s\n", name, app.Version(), commit, info.GoVersion, settings["GOOS"], settings["GOARCH"])
+			var out strings.Builder
+			fmt.Fprintf(&out, "%s %s\ncommit %s\n%s %s/%s\n", name, app.Version(), commit, info.GoVersion, settings["GOOS"], settings["GOARCH"])
 			for _, m := range info.Deps {
 				if m.Replace != nil {
 					m = m.Replace
 				}
-				out += fmt.Sprintf("%s %s\n", m.Path, m.Version)
+				fmt.Fprintf(&out, "%s %s\n", m.Path, m.Version)
 			}
-			_, err := fmt.Fprint(sys.stdout, out)
+			_, err := fmt.Fprint(sys.stdout, out.String())
 			return written(err)
 		},
 	}
