@@ -192,7 +192,7 @@ func TestFollowingARedirectIsAViolation(t *testing.T) {
 
 func TestABodyWhoseClientGoesAwayIsNotTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ld, client := bubble(t, ldtest.Config{})
+		ld, client := bubble(t)
 		r := bulk(t, "http://ld", id1, "")
 		r.Body, r.ContentLength = io.NopCloser(io.MultiReader(strings.NewReader("["), iotest.ErrReader(errors.New("gone")))), 1000
 		if got := view(client, r); !strings.HasSuffix(got, "gone") {

@@ -108,7 +108,7 @@ func agree(t *testing.T, kind, key string) error {
 	got := verdict(t, "4", fmt.Sprintf(`{"kind":"custom","key":"k","contextKeys":%s,"creationDate":1}`, keys))
 	theirs := ldcontext.NewWithKind(ldcontext.Kind(kind), key).Err()
 	if kind != "" && (got == "") != (theirs == nil) || kind == "" && got == "" {
-		return fmt.Errorf("kind %q, key %q: the fake says %q, LaunchDarkly says %v", kind, key, got, theirs)
+		return fmt.Errorf("kind %q, key %q: the fake says %q, LaunchDarkly says %w", kind, key, got, theirs)
 	}
 	return nil
 }

@@ -20,9 +20,9 @@ import (
 
 // bubble returns a fake that keeps everything, and a client whose connections to
 // it exist in memory and are not reused. Call it inside synctest.Test.
-func bubble(t *testing.T, cfg ldtest.Config) (*ldtest.Server, *http.Client) {
-	cfg.Retain = true
-	ld := ldtest.New(cfg)
+func bubble(t *testing.T) (*ldtest.Server, *http.Client) {
+	t.Helper()
+	ld := ldtest.New(ldtest.Config{Retain: true})
 	pipe := ldtest.NewPipe()
 	srv := &http.Server{Handler: ld}
 	done := make(chan struct{})
@@ -31,7 +31,7 @@ func bubble(t *testing.T, cfg ldtest.Config) (*ldtest.Server, *http.Client) {
 		srv.Serve(pipe) //nolint:errcheck // always ErrServerClosed
 	}()
 	t.Cleanup(func() {
-		srv.Close() //nolint:errcheck // nothing to do about it
+		srv.Close()
 		<-done
 	})
 	return ld, &http.Client{Transport: &http.Transport{DialContext: pipe.DialContext, DisableKeepAlives: true}}
@@ -91,14 +91,14 @@ func TestEachFaultHappensWithoutEffectAndAfterIt(t *testing.T) {
 		t.Run(v.fault, func(t *testing.T) {
 			if v.before != "" {
 				synctest.Test(t, func(t *testing.T) {
-					ld, client := bubble(t, ldtest.Config{})
+					ld, client := bubble(t)
 					takes := strings.HasPrefix(v.fault, "slow") && v.before == "202"
 					checkFault(t, ld, client, "http://ld", v.fault, v.before, takes, synctest.Wait)
 				})
 			}
 			if v.after != "" {
 				synctest.Test(t, func(t *testing.T) {
-					ld, client := bubble(t, ldtest.Config{})
+					ld, client := bubble(t)
 					checkFault(t, ld, client, "http://ld", v.fault+",taken", v.after, true, synctest.Wait)
 				})
 			}

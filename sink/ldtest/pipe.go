@@ -40,8 +40,8 @@ func (p *Pipe) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
 	}
 }
 
-// Accept, Close and Addr make a Pipe a net.Listener. Close leaves connections
-// alone.
+// Accept makes a Pipe a net.Listener, with Close and Addr. Close leaves
+// connections alone.
 func (p *Pipe) Accept() (net.Conn, error) {
 	select {
 	case conn := <-p.conns:

@@ -49,7 +49,7 @@ func TestScriptedFaultsAreUsedUpInOrder(t *testing.T) {
 
 func TestRetryAfterIsSecondsOrADate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ld, client := bubble(t, ldtest.Config{})
+		ld, client := bubble(t)
 		ld.Script(ldtest.Fault{Status: 429}, ldtest.Fault{Status: 429, RetryAfter: "7"}, ldtest.Fault{Status: 503, RetryIn: 90 * time.Second})
 		date := time.Now().Add(90 * time.Second).UTC().Format(http.TimeFormat)
 		for _, want := range []string{"", "7", date} {
@@ -93,7 +93,7 @@ func TestRandomFaultsFollowTheirSeedAndRate(t *testing.T) {
 
 func TestPassingFaultsEndWellForAClientThatSendsTheSameAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ld, client := bubble(t, ldtest.Config{})
+		ld, client := bubble(t)
 		ld.Random(3, 0.6)
 		const batches = 300
 		for i := range batches {

@@ -207,7 +207,7 @@ func TestWithoutRetainNothingOfARequestIsKept(t *testing.T) {
 		t.Error(got)
 	}
 	srv.Close()
-	<-done
+	_ = <-done // http.ErrServerClosed
 	if ld.Report().Processed != 1 || len(ld.Requests()) != 0 || len(ld.Events()) != 0 {
 		t.Errorf("kept %d requests, %d events", len(ld.Requests()), len(ld.Events()))
 	}
@@ -227,7 +227,7 @@ func TestReportsListAtMostAHundredAndCountAll(t *testing.T) {
 
 func TestWaitReturnsWhenEnoughEventsCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ld, client := bubble(t, ldtest.Config{})
+		ld, client := bubble(t)
 		go func() {
 			for range 3 {
 				time.Sleep(time.Hour)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -66,7 +67,7 @@ func ReadJournal(r io.Reader) iter.Seq2[Request, error] {
 		lines := bufio.NewReaderSize(r, 1<<20)
 		for n := 1; ; n++ {
 			line, err := lines.ReadBytes('\n')
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				return
 			}
 			var req Request

@@ -145,15 +145,17 @@ func (s *Server) deliver(r *http.Request, a *arrival, to door, names []string) {
 		return
 	}
 
-	if status, reason := s.refusal(r, to, names); status != 0 {
+	status, reason := s.refusal(r, to, names)
+	switch {
+	case status != 0:
 		a.refuse(status, reason)
-	} else if errors.Is(unreadable, errTooLarge) || len(a.Body) >= a.limit {
+	case errors.Is(unreadable, errTooLarge) || len(a.Body) >= a.limit:
 		a.refuse(http.StatusRequestEntityTooLarge, "the body is too large")
-	} else if unreadable != nil {
+	case unreadable != nil:
 		a.refuse(http.StatusBadRequest, unreadable.Error())
-	} else if a.poison != nil && slices.ContainsFunc(a.events, a.poison) {
+	case a.poison != nil && slices.ContainsFunc(a.events, a.poison):
 		a.refuse(http.StatusBadRequest, "an event is malformed")
-	} else {
+	default:
 		a.Status = http.StatusAccepted
 		a.Taken = a.Fault.Taken || a.Fault.passes()
 	}

@@ -69,7 +69,7 @@ func zip(body string) string {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	z.Write([]byte(body)) //nolint:errcheck // a buffer
-	z.Close()             //nolint:errcheck // a buffer
+	z.Close()
 	return b.String()
 }
 
