@@ -301,13 +301,14 @@ func TestMemoryIsBoundedWhileLaunchDarklyIsDown(t *testing.T) {
 		w.ld.Down(ldtest.Fault{Status: 503})
 		w.produce(20000, nil)
 		m := w.join(func(c *Config, s *sink.Config) {
-			c.Budget = sink.NewBudget(limit)
+			c.Budget, c.Gzip = sink.NewBudget(limit), false // all of it would be 3 MB
 			s.Metrics = nil
 		})
 		for range 60 {
 			time.Sleep(10 * time.Second)
-			if used := m.budget.Used(); used > limit+pollRecords*300 {
-				t.Fatalf("%d bytes held, limit %d", used, limit)
+			if used := m.budget.Used(); used > limit+1<<20 { // and what a few polls bring
+				t.Errorf("%d bytes held, limit %d", used, limit)
+				break
 			}
 		}
 		if m.budget.Used() == 0 {

@@ -117,3 +117,16 @@ func TestTruncatedLogIsFollowedDown(t *testing.T) {
 		t.Errorf("open range %+v, want from 3 on", p.open)
 	}
 }
+
+func TestPieceOfARecordedRangeIsLeftToTheNextOwner(t *testing.T) {
+	p := still(t, 30)
+	p.takes(span(0, 20)...)
+	close(p.stop)
+	p.run()
+	if n := len(p.window.entries); n > 0 {
+		t.Errorf("%d entries sealed", n)
+	}
+	if s := p.window.snapshot(); s.offset != 0 || s.metadata != "v1 +30" {
+		t.Errorf("%+v", s)
+	}
+}
