@@ -142,25 +142,24 @@ func (c *Consumer) pollLoop(ctx context.Context) {
 	}
 }
 
-// mayPoll waits while there is enough to do already. It returns false when ctx is
-// done or the consumer has failed.
+// mayPoll waits while there is enough to do already: records that were polled and not
+// taken, or bodies that use up the budget, of which those records will be more. It
+// returns false when ctx is done or the consumer has failed.
 //
-// It waits for the budget only while something is sealed, since otherwise nothing
-// would set bytes free: what is open then waits for records up to a recorded cut.
+// It waits for the budget only while something is sealed or queued, since otherwise
+// nothing would set bytes free: what is open then waits for records up to a recorded
+// cut.
 func (c *Consumer) mayPoll(ctx context.Context) bool {
 	for {
 		c.touch(func(s *state) { s.lastPoll = time.Now() })
-		room := c.budget.Room()
-		full := false
-		select {
-		case <-room:
-		default:
-			full = c.sealed()
-		}
+		room, queued := c.budget.Room(), c.queued.Load()
 		wait := 10 * time.Millisecond
 		switch {
-		case c.queued.Load() >= maxQueued:
-		case full:
+		case queued >= maxQueued:
+			room = nil
+		case queued > 0 && c.budget.Used()+queued >= c.budget.Limit():
+			room = nil
+		case c.budget.Used() >= c.budget.Limit() && c.sealed():
 			wait = time.Second
 		default:
 			return !c.over(ctx)
