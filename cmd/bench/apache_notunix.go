@@ -1,0 +1,12 @@
+//go:build !unix
+
+package main
+
+import (
+	"context"
+	"errors"
+)
+
+func (b *bench) startApache(context.Context, string) ([]string, error) {
+	return nil, errors.New("-apache works on Unix only; use -brokers")
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestMain makes this binary a role where a test starts it as one.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "-role" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+func TestMeasuresAndLosesNothing(t *testing.T) {
+	t.Setenv("S2LD_BATCH_MAX_EVENTS", "100") // so that batches are full
+	var stdout, stderr bytes.Buffer
+	code := execute(t.Context(), []string{"-json", "-records", "4000", "-partitions", "3", "-idle-partitions", "2", "-replicas", "2",
+		"-rounds", "2", "-idle", "10ms", "-pprof", t.TempDir()}, nil, &stdout, &stderr)
+	if code != 0 {
+		t.Fatalf("exit code %d\n%s", code, &stderr)
+	}
+	var r results
+	decoder := json.NewDecoder(&stdout)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&r); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Rounds) != 2 || r.Work.Events < 2000 || r.Work.Records != 4000 {
+		t.Errorf("%d rounds, %+v", len(r.Rounds), r.Work)
+	}
+	for _, round := range r.Rounds {
+		f := round.Forwarder
+		if f.Lost != 0 {
+			t.Errorf("%v lost", f.Lost)
+		}
+		if least := float64(r.Work.Events) / 100; f.Requests < least || f.Requests > least+2*3+10 {
+			t.Errorf("%v requests for %d events, 100 in each", f.Requests, r.Work.Events)
+		}
+		if f.SentMB <= 0 || f.Allocs <= 0 || f.Delivered <= 0 {
+			t.Errorf("a figure is missing: %+v", f)
+		}
+	}
+	var table bytes.Buffer
+	if err := r.table(&table); err != nil || strings.Count(table.String(), roleForwarder) != 2+2 { // the rounds, the median, what is taken off
+		t.Errorf("%v\n%s", err, &table)
+	}
+}
+
+func TestWrongFlagIsUsage(t *testing.T) {
+	for _, args := range [][]string{{"-records", "0"}, {"-codec", "rar"}, {"-brokers", "a:1", "-apache"}, {"fast"}, {"-fast"}} {
+		var stderr bytes.Buffer
+		if code := execute(t.Context(), args, nil, nil, &stderr); code != 2 || stderr.Len() == 0 {
+			t.Errorf("%q: exit code %d, %q", args, code, &stderr)
+		}
+	}
+}
+
+// events makes a body of events that carry these numbers.
+func events(numbers ...string) []byte {
+	var all []string
+	for _, n := range numbers {
+		all = append(all, `{"kind":"custom","key":"seq","data":{"seq":`+n+`,"a":1}}`)
+	}
+	return []byte("[" + strings.Join(all, ",") + "]")
+}
+
+func TestReceiverCountsEachPayloadOnce(t *testing.T) {
+	start := time.Now()
+	requests := []request{
+		{start, "a", false, events("8", "16")},
+		{start.Add(time.Second), "b", false, events("24", "32", "40")},
+		{start.Add(time.Second), "a", false, events("8", "16")},
+		{start.Add(2 * time.Second), "c", false, events("48")},
+		{start.Add(9 * time.Second), "d", false, events("56")},
+	}
+	got, err := report(slices.Clone(requests), 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (tally{7, 8 + 16 + 24 + 32 + 40 + 48 + 56}); got.tally != want || got.Requests != 5 {
+		t.Errorf("%+v, want %+v of 5 requests", got, want)
+	}
+	if got.PerSecond != 2 {
+		t.Errorf("%v events a second, want 2: those of b and c, in the two seconds after a", got.PerSecond)
+	}
+	if _, err := report([]request{{start, "a", true, events("8")}}, 1); err == nil {
+		t.Error("a body that is not gzip counts")
+	}
+}
+
+func TestMissing(t *testing.T) {
+	want := tally{10, 100}
+	for _, x := range []struct {
+		got  tally
+		lost int64
+	}{
+		{want, 0}, {tally{8, 90}, 2}, {tally{11, 110}, 1}, {tally{10, 99}, 1},
+	} {
+		if lost := want.missing(x.got); lost != x.lost {
+			t.Errorf("got %+v: %d lost, want %d", x.got, lost, x.lost)
+		}
+	}
+}
+
+func TestResultsTakeOffTheIdleRunAndTellOfLoss(t *testing.T) {
+	r := newResults(&options{records: 1000, replicas: 1}, tally{600, 0}, 900_000)
+	idle := usage{CPU: time.Millisecond, Allocs: 50, GCs: 1}
+	r.idle(result{usage: idle}, result{usage: idle})
+	for i := range 3 {
+		floor := result{usage: usage{CPU: 3 * time.Millisecond}}
+		forwarder := result{usage: usage{CPU: time.Duration(5+i*i) * time.Millisecond, Peak: 5e6, Allocs: 1050, GCs: 4}, perSecond: 1000}
+		r.add(floor, forwarder)
+	}
+	got := r.Median.Forwarder
+	want := figures{CPU: 5, Ratio: 2.5, Records: 1000, MB: 0.9, PeakMB: 5, Allocs: 1000, GCs: 3}
+	if got != want {
+		t.Errorf("%+v\nwant %+v", got, want)
+	}
+	if err := r.lost(); err != nil {
+		t.Error(err)
+	}
+	r.add(result{}, result{lost: 2})
+	if err := r.lost(); err == nil || !strings.Contains(err.Error(), "2") {
+		t.Errorf("%v: two were lost", err)
+	}
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"time"
+)
+
+// child is a role in a process of its own: this program again. The parent writes a word a line to its standard input and
+// reads a line of JSON for each; the child ends when the input does, and so with its parent at the latest.
+type child struct {
+	role   string
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	out    *json.Decoder
+	stderr bytes.Buffer
+}
+
+// reply is a child's line.
+type reply struct {
+	Answer json.RawMessage `json:"answer,omitempty"`
+	Error  string          `json:"error,omitempty"`
+}
+
+// start starts a child. more are flags over those of the parent.
+func start(ctx context.Context, o *options, role string, environ []string, more ...string) (*child, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	c := &child{role: role}
+	args := append([]string{"-role", role}, o.args...)
+	c.cmd = exec.CommandContext(ctx, self, append(args, more...)...)
+	c.cmd.Env, c.cmd.Stderr = environ, &c.stderr
+	if c.in, err = c.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := c.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	c.out = json.NewDecoder(out)
+	return c, c.cmd.Start()
+}
+
+// patience is how long a child may take for an answer.
+const patience = 10 * time.Minute
+
+// ask says a word to the child, waits for its answer, and stores that in answer unless it is nil.
+func (c *child) ask(word string, answer any) error {
+	timer := time.AfterFunc(patience, func() { _ = c.cmd.Process.Kill() })
+	defer timer.Stop()
+	var r reply
+	_, err := fmt.Fprintln(c.in, word)
+	if err == nil {
+		err = c.out.Decode(&r)
+	}
+	switch {
+	case err != nil:
+		_ = c.cmd.Process.Kill()
+		_ = c.cmd.Wait() // it has written its last words then
+		return fmt.Errorf("%s: %s: %w\n%s", c.role, word, err, c.stderr.Bytes()[max(0, c.stderr.Len()-4096):])
+	case r.Error != "":
+		return fmt.Errorf("%s: %s: %s", c.role, word, r.Error)
+	case answer == nil:
+		return nil
+	}
+	return json.Unmarshal(r.Answer, answer)
+}
+
+// stop ends the child and returns the CPU that it has used in its life. It may be called more than once.
+func (c *child) stop() time.Duration {
+	_ = c.in.Close()
+	_ = c.cmd.Wait()
+	if c.cmd.ProcessState == nil {
+		return 0
+	}
+	return c.cmd.ProcessState.UserTime() + c.cmd.ProcessState.SystemTime()
+}
+
+// obey is the child's side: it answers each word from in until there are no more.
+func obey(in io.Reader, out io.Writer, words map[string]func() (any, error)) error {
+	lines := bufio.NewScanner(in)
+	for lines.Scan() {
+		word := words[lines.Text()]
+		if word == nil {
+			return fmt.Errorf("%q is not a word", lines.Text())
+		}
+		answer, err := word()
+		var r reply
+		if err != nil {
+			r.Error = err.Error()
+		} else if r.Answer, err = json.Marshal(answer); err != nil {
+			return err
+		}
+		if err := json.NewEncoder(out).Encode(r); err != nil {
+			return errors.Join(err, lines.Err())
+		}
+	}
+	return lines.Err()
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
+)
+
+// floored is what the floor tells when it has ended.
+type floored struct {
+	usage
+	Records   int     // taken
+	PerSecond float64 // records after the first poll
+}
+
+// runFloor is a group that fetches and discards, with what package consumer says of fetching.
+func runFloor(o *options, stdin io.Reader, stdout io.Writer) error {
+	cfg, err := config.Load("", os.Environ())
+	if err != nil {
+		return err
+	}
+	kafka, err := cfg.KafkaOptions()
+	if err != nil {
+		return err
+	}
+	joined := make(chan struct{})
+	join := sync.OnceFunc(func() { close(joined) })
+	client, err := kgo.NewClient(append(kafka,
+		kgo.ConsumeTopics(cfg.Kafka.Topics...), kgo.ConsumerGroup(cfg.Kafka.Group), kgo.DisableAutoCommit(),
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.FetchMaxBytes(4<<20), kgo.FetchMaxPartitionBytes(1<<20),
+		kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) { join() }),
+	)...)
+	if err != nil {
+		return err
+	}
+	stopProfile, err := profile(profilePath(o, cfg))
+	if err != nil {
+		return err
+	}
+
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var f floored
+	all, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		var first time.Time
+		before := 0 // first
+		for ctx.Err() == nil {
+			fetches := client.PollFetches(ctx)
+			n := fetches.NumRecords()
+			if n == 0 {
+				continue
+			}
+			now := time.Now()
+			if f.Records == 0 {
+				first, before = now, n
+			}
+			if f.Records += n; f.Records > before {
+				f.PerSecond = float64(f.Records-before) / now.Sub(first).Seconds()
+			}
+			if f.Records == o.records {
+				close(all)
+			}
+		}
+	}()
+	return obey(stdin, stdout, map[string]func() (any, error){
+		"joined": func() (any, error) { <-joined; return nil, nil },
+		"all":    func() (any, error) { <-all; return nil, nil },
+		"end": func() (any, error) {
+			cancel()
+			<-ended
+			client.CloseAllowingRebalance()
+			stopProfile()
+			f.usage = used()
+			return f, heap(profilePath(o, cfg))
+		},
+	})
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/segmentgen"
+)
+
+// receiver takes the place of LaunchDarkly. It accepts everything, and keeps the requests until it is asked what was in
+// them.
+type receiver struct {
+	latency time.Duration
+
+	mu       sync.Mutex
+	requests []request // guards: in the order in which they arrived
+}
+
+type request struct {
+	arrived   time.Time // when its last byte had been read
+	payloadID string
+	gzip      bool
+	body      []byte // as sent
+}
+
+// received is what a receiver tells of the requests since it was asked last.
+type received struct {
+	tally           // after deduplication by payload ID
+	Requests  int   // with duplicates
+	SentBytes int64 // of their bodies, as sent
+	PerSecond float64
+}
+
+func runReceiver(o *options, stdin io.Reader, stdout io.Writer) error {
+	rc := &receiver{latency: o.latency}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: rc}
+	defer server.Close()
+	go server.Serve(listener) //nolint:errcheck // it ends by Close
+	steady := 0
+	return obey(stdin, stdout, map[string]func() (any, error){
+		"address": func() (any, error) { return "http://" + listener.Addr().String(), nil },
+		"requests": func() (any, error) {
+			rc.mu.Lock()
+			defer rc.mu.Unlock()
+			steady = len(rc.requests)
+			return steady, nil
+		},
+		"report": func() (any, error) {
+			rc.mu.Lock()
+			requests := rc.requests
+			rc.requests = nil
+			rc.mu.Unlock()
+			return report(requests, steady)
+		},
+	})
+}
+
+func (rc *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body := make([]byte, max(r.ContentLength, 0))
+	if _, err := io.ReadFull(r.Body, body); err != nil {
+		return
+	}
+	rc.mu.Lock()
+	rc.requests = append(rc.requests, request{time.Now(), r.Header.Get("X-LaunchDarkly-Payload-ID"), r.Header.Get("Content-Encoding") == "gzip", body})
+	rc.mu.Unlock()
+	time.Sleep(rc.latency)
+	w.WriteHeader(http.StatusAccepted)
+}
+
+// report unpacks and counts. The first requests, so many as steady says, came at full speed; those after them are what
+// was left over in the end.
+func report(requests []request, steady int) (r received, err error) {
+	seen := make(map[string]bool, len(requests))
+	inBetween := int64(0) // events after the first request, up to the last at full speed
+	for i, request := range requests {
+		r.Requests++
+		r.SentBytes += int64(len(request.body))
+		if seen[request.payloadID] {
+			continue
+		}
+		seen[request.payloadID] = true
+		t, err := count(request)
+		if err != nil {
+			return r, fmt.Errorf("request %s: %w", request.payloadID, err)
+		}
+		r.Events += t.Events
+		r.Sum += t.Sum
+		if i > 0 && i < steady {
+			inBetween += t.Events
+		}
+	}
+	if inBetween > 0 {
+		r.PerSecond = float64(inBetween) / requests[steady-1].arrived.Sub(requests[0].arrived).Seconds()
+	}
+	return r, nil
+}
+
+// number precedes the number of each event, which the generator writes first in its properties.
+const number = `"data":{"` + segmentgen.NumberField + `":`
+
+// count counts the events in a body.
+func count(r request) (t tally, err error) {
+	body := r.body
+	if r.gzip {
+		unpacked, err := gzip.NewReader(bytes.NewReader(body))
+		if err != nil {
+			return t, err
+		}
+		if body, err = io.ReadAll(unpacked); err != nil {
+			return t, err
+		}
+	}
+	for {
+		_, rest, found := bytes.Cut(body, []byte(number))
+		if !found {
+			return t, nil
+		}
+		n := int64(0)
+		for len(rest) > 0 && '0' <= rest[0] && rest[0] <= '9' {
+			n = 10*n + int64(rest[0]-'0')
+			rest = rest[1:]
+		}
+		t.Events++
+		t.Sum += n
+		body = rest
+	}
+}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"text/tabwriter"
+)
+
+// results are what was measured, as -json writes it.
+type results struct {
+	Machine struct {
+		CPUs int    `json:"cpus"`
+		Go   string `json:"go"`
+	} `json:"machine"`
+	Work struct {
+		Records        int     `json:"records"`
+		Events         int64   `json:"events"` // that must be delivered
+		RecordBytes    float64 `json:"record_bytes"`
+		Partitions     int     `json:"partitions"`
+		IdlePartitions int     `json:"idle_partitions"`
+		Codec          string  `json:"codec"`
+		Gzip           bool    `json:"gzip"`
+		LatencySeconds float64 `json:"latency_seconds"`
+		Replicas       int     `json:"replicas"`
+		Broker         string  `json:"broker"`
+	} `json:"work"`
+	Idle   pair   `json:"idle_cpu_seconds"`
+	Rounds []both `json:"rounds"`
+	Median both   `json:"median"`
+
+	idleFloor, idleForwarder usage
+}
+
+// pair is one number for each of the two.
+type pair struct {
+	Floor     float64 `json:"floor"`
+	Forwarder float64 `json:"forwarder"`
+}
+
+// both are the figures of a round.
+type both struct {
+	Floor     figures `json:"floor"`
+	Forwarder figures `json:"forwarder"`
+}
+
+// figures are those of one run. The idle run's are taken off, save of the peak.
+type figures struct {
+	CPU       float64 `json:"cpu_microseconds_per_record"`
+	Ratio     float64 `json:"ratio_to_floor"`
+	Records   float64 `json:"records_per_second"`
+	MB        float64 `json:"megabytes_per_second"`
+	Requests  float64 `json:"requests"`
+	SentMB    float64 `json:"sent_megabytes"`
+	PeakMB    float64 `json:"peak_megabytes"`
+	Allocs    float64 `json:"allocations_per_thousand_records"`
+	AllocKB   float64 `json:"allocated_kilobytes_per_thousand_records"`
+	GCs       float64 `json:"collections_per_thousand_records"`
+	Lost      float64 `json:"lost"`
+	Delivered float64 `json:"events_per_second"`
+}
+
+// columns are the figures as the table shows them.
+var columns = []struct {
+	name   string
+	format string
+	of     func(*figures) *float64
+}{
+	{"CPU µs/record", "%.2f", func(f *figures) *float64 { return &f.CPU }},
+	{"to floor", "%.2f", func(f *figures) *float64 { return &f.Ratio }},
+	{"records/s", "%.0f", func(f *figures) *float64 { return &f.Records }},
+	{"events/s", "%.0f", func(f *figures) *float64 { return &f.Delivered }},
+	{"MB/s", "%.1f", func(f *figures) *float64 { return &f.MB }},
+	{"requests", "%.0f", func(f *figures) *float64 { return &f.Requests }},
+	{"sent MB", "%.1f", func(f *figures) *float64 { return &f.SentMB }},
+	{"peak MB", "%.1f", func(f *figures) *float64 { return &f.PeakMB }},
+	{"allocs/1000", "%.0f", func(f *figures) *float64 { return &f.Allocs }},
+	{"alloc KB/1000", "%.0f", func(f *figures) *float64 { return &f.AllocKB }},
+	{"GCs/1000", "%.3f", func(f *figures) *float64 { return &f.GCs }},
+	{"lost", "%.0f", func(f *figures) *float64 { return &f.Lost }},
+}
+
+func newResults(o *options, expected tally, valueBytes int64) *results {
+	r := &results{}
+	r.Machine.CPUs, r.Machine.Go = runtime.NumCPU(), runtime.Version()
+	w := &r.Work
+	w.Records, w.Events, w.RecordBytes = o.records, expected.Events, float64(valueBytes)/float64(o.records)
+	w.Partitions, w.IdlePartitions, w.Codec, w.Replicas = o.partitions, o.idle, o.codec, o.replicas
+	w.Gzip, w.LatencySeconds = o.gzip, o.latency.Seconds()
+	switch w.Broker = "embedded"; {
+	case o.apache:
+		w.Broker = "apache"
+	case o.brokers != "":
+		w.Broker = o.brokers
+	}
+	return r
+}
+
+// idle takes in the idle runs.
+func (r *results) idle(floor, forwarder result) {
+	r.idleFloor, r.idleForwarder = floor.usage, forwarder.usage
+	r.Idle = pair{floor.CPU.Seconds(), forwarder.CPU.Seconds()}
+}
+
+// add takes in a round, and makes the medians again.
+func (r *results) add(floor, forwarder result) {
+	b := both{r.figures(floor, r.idleFloor), r.figures(forwarder, r.idleForwarder)}
+	b.Floor.Ratio, b.Forwarder.Ratio = 1, b.Forwarder.CPU/b.Floor.CPU
+	r.Rounds = append(r.Rounds, b)
+	for _, c := range columns {
+		*c.of(&r.Median.Floor) = median(r.Rounds, func(b *both) float64 { return *c.of(&b.Floor) })
+		*c.of(&r.Median.Forwarder) = median(r.Rounds, func(b *both) float64 { return *c.of(&b.Forwarder) })
+	}
+}
+
+func (r *results) figures(x result, idle usage) figures {
+	n := float64(r.Work.Records)
+	less := func(a, b uint64) float64 { return float64(a) - float64(b) }
+	return figures{
+		CPU:       (x.CPU - idle.CPU).Seconds() * 1e6 / n,
+		Records:   x.perSecond,
+		Delivered: x.received.PerSecond,
+		MB:        x.perSecond * r.Work.RecordBytes / 1e6,
+		Requests:  float64(x.Requests),
+		SentMB:    float64(x.SentBytes) / 1e6,
+		PeakMB:    float64(x.Peak) / 1e6,
+		Allocs:    less(x.Allocs, idle.Allocs) / n * 1000,
+		AllocKB:   less(x.AllocBytes, idle.AllocBytes) / n,
+		GCs:       less(x.GCs, idle.GCs) / n * 1000,
+		Lost:      float64(x.lost),
+	}
+}
+
+func median(rounds []both, of func(*both) float64) float64 {
+	var all []float64
+	for i := range rounds {
+		all = append(all, of(&rounds[i]))
+	}
+	slices.Sort(all)
+	return (all[(len(all)-1)/2] + all[len(all)/2]) / 2
+}
+
+// table writes the results for people.
+func (r *results) table(w io.Writer) error {
+	sent := "gzip"
+	if !r.Work.Gzip {
+		sent = "no gzip"
+	}
+	fmt.Fprintf(w, "%d records of %.0f bytes (%s), %d events (%s), %d partitions and %d idle ones, %d replicas, receiver %.0f ms, broker %s, %d CPUs, %s\n",
+		r.Work.Records, r.Work.RecordBytes, r.Work.Codec, r.Work.Events, sent, r.Work.Partitions, r.Work.IdlePartitions, r.Work.Replicas,
+		r.Work.LatencySeconds*1e3, r.Work.Broker, r.Machine.CPUs, r.Machine.Go)
+	fmt.Fprintf(w, "taken off: CPU of an idle run, floor %.0f ms, forwarder %.0f ms\n\n", r.Idle.Floor*1e3, r.Idle.Forwarder*1e3)
+
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(t, "round\trole\t")
+	for _, c := range columns {
+		fmt.Fprint(t, c.name+"\t")
+	}
+	row := func(round, role string, f *figures) {
+		fmt.Fprintf(t, "\n%s\t%s\t", round, role)
+		for _, c := range columns {
+			fmt.Fprintf(t, c.format+"\t", *c.of(f))
+		}
+	}
+	for i := range r.Rounds {
+		row(fmt.Sprint(i+1), roleFloor, &r.Rounds[i].Floor)
+		row(fmt.Sprint(i+1), roleForwarder, &r.Rounds[i].Forwarder)
+	}
+	row("median", roleFloor, &r.Median.Floor)
+	row("median", roleForwarder, &r.Median.Forwarder)
+	fmt.Fprintln(t)
+	return t.Flush()
+}
+
+// lost returns an error if any round has lost anything.
+func (r *results) lost() error {
+	worst := slices.MaxFunc(r.Rounds, func(a, b both) int { return cmp.Compare(a.Forwarder.Lost, b.Forwarder.Lost) })
+	if worst.Forwarder.Lost > 0 {
+		return fmt.Errorf("LOST: %.0f events or records in a round", worst.Forwarder.Lost)
+	}
+	return nil
+}
