@@ -1,0 +1,204 @@
+package sink
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+// The table of answers, once more and independently: what is not named here is an
+// unknown refusal.
+var (
+	takenStatuses  = []int{200, 201, 202, 204, 299}
+	refusalsOfUs   = []int{300, 301, 302, 303, 304, 307, 308, 399, 401, 403, 404, 406}
+	forTheTime     = []int{408, 429, 500, 501, 502, 503, 504, 511, 599, 999}
+	refusalsOfBody = []int{400, 402, 405, 407, 409, 410, 411, 412, 413, 414, 415, 418, 422, 428, 431, 451, 499}
+)
+
+// A single event is what is left of every body that was split, so it shows all
+// that an answer can lead to.
+func TestAnswersMeanWhatTheTableSays(t *testing.T) {
+	onEachEndpoint(t, func(b *bubble) {
+		for _, status := range takenStatuses {
+			since := len(b.requests(0))
+			b.ld.Script(ldtest.Fault{Status: status, Taken: true})
+			b.deliver(b.batch(1))
+			if b.unfinished() != 0 || len(b.requests(since)) != 1 {
+				b.t.Errorf("%d: not delivered by one request", status)
+			}
+		}
+		for _, status := range refusalsOfUs {
+			since := len(b.requests(0))
+			b.ld.Script(ldtest.Fault{Status: status})
+			started := time.Now()
+			b.deliver(b.batch(1))
+			if b.unfinished() != 1 || b.client.Halted().Since != started {
+				b.t.Errorf("%d: no halt: %v", status, b.client.Halted())
+			}
+			if took := b.settle(b.cfg.BackoffMax); took < b.cfg.BackoffMax/2 || len(b.requests(since)) != 2 {
+				b.t.Errorf("%d: delivered after %v, want one slow attempt more", status, took)
+			}
+			if !b.client.Halted().Since.IsZero() {
+				b.t.Errorf("%d: still halted after a success", status)
+			}
+		}
+		for _, status := range forTheTime {
+			since := len(b.requests(0))
+			b.ld.Script(ldtest.Fault{Status: status})
+			b.deliver(b.batch(1))
+			if took := b.settle(b.cfg.BackoffMax); took > b.cfg.BackoffMin {
+				b.t.Errorf("%d: tried again after %v, want at most %v", status, took, b.cfg.BackoffMin)
+			}
+			if r := b.requests(since); len(r) != 2 || r[0].PayloadID != r[1].PayloadID {
+				b.t.Errorf("%d: %v, want the same request again", status, r)
+			}
+		}
+		if n := len(b.refused()); n > 0 {
+			b.t.Errorf("%d events were set aside that were not refused", n)
+		}
+		for i, status := range refusalsOfBody {
+			since := len(b.requests(0))
+			b.ld.Down(ldtest.Fault{Status: status})
+			batch := b.batch(1)
+			b.deliver(batch)
+			b.settle(b.cfg.BackoffMin)
+			b.ld.Up()
+			attempts := 2
+			if status == 413 {
+				attempts = 1
+			}
+			if r := b.requests(since); len(r) != attempts {
+				b.t.Errorf("%d: %d attempts, want %d", status, len(r), attempts)
+			}
+			if len(b.refused()) != i+1 {
+				b.t.Fatalf("%d: the event was not set aside", status)
+			}
+			r := b.refusals[i]
+			if want := event(b.cfg.Schema, b.numbers(batch)[0], 0); r.Batch != batch || r.Event != 0 || r.Status != status || string(r.Body) != string(want) || r.Excerpt == "" {
+				b.t.Errorf("%d: told %+v", status, r)
+			}
+			if !b.client.Halted().Since.IsZero() {
+				b.t.Errorf("%d: halted", status)
+			}
+		}
+		if err := b.gaveUp(); err != nil {
+			b.t.Error(err)
+		}
+	})
+}
+
+func TestEveryStatusHasAVerdict(t *testing.T) {
+	for status := 200; status < 1000; status++ {
+		want := refused
+		switch {
+		case status < 300:
+			want = accepted
+		case status < 400 || slices.Contains(refusalsOfUs, status):
+			want = denied
+		case status == 413:
+			want = tooLarge
+		case status >= 500 || slices.Contains(forTheTime, status):
+			want = later
+		}
+		if got := judge(status); got != want {
+			t.Errorf("%d: verdict %v, want %v", status, got, want)
+		}
+	}
+}
+
+func TestRetryAfterIsReadInBothForms(t *testing.T) {
+	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	for value, want := range map[string]time.Duration{
+		"":     0,
+		"0":    0,
+		"1":    time.Second,
+		"120":  2 * time.Minute,
+		"3600": time.Hour,
+		"3601": time.Hour,
+		// Beyond 32 bits, and beyond what a Duration holds in seconds.
+		"4294967297":                        time.Hour,
+		"18446744073709551615":              time.Hour,
+		"-1":                                0,
+		"1.5":                               0,
+		"soon":                              0,
+		"Wed, 01 Jul 2026 12:00:30 GMT":     30 * time.Second,
+		"Wednesday, 01-Jul-26 12:01:00 GMT": time.Minute,     // RFC 850
+		"Wed Jul  1 12:02:00 2026":          2 * time.Minute, // asctime
+		"Wed, 01 Jul 2026 11:59:30 GMT":     0,
+		"Thu, 01 Jul 2027 12:00:00 GMT":     time.Hour,
+	} {
+		header := http.Header{"Retry-After": {value}}
+		if got := retryAfter(header, now); got != want {
+			t.Errorf("Retry-After: %s: %v, want %v", value, got, want)
+		}
+	}
+	if got := retryAfter(http.Header{}, now); got != 0 {
+		t.Errorf("no header: %v", got)
+	}
+}
+
+func TestRetryAfterIsHonoured(t *testing.T) {
+	for _, status := range []int{429, 503} {
+		for header, least := range map[ldtest.Fault]time.Duration{
+			{Status: status, RetryAfter: "120"}:             2 * time.Minute,
+			{Status: status, RetryIn: 5 * time.Minute}:      5*time.Minute - time.Second, // dates have whole seconds
+			{Status: status, RetryAfter: "86400"}:           time.Hour,
+			{Status: status, RetryIn: 24 * 365 * time.Hour}: time.Hour,
+		} {
+			t.Run(header.String(), func(t *testing.T) {
+				inBubble(t, nil, func(b *bubble) {
+					b.ld.Script(header)
+					first := b.batch(10)
+					b.deliver(first)
+					b.requests(0)
+					others := []*Batch{b.batch(1), b.batch(1), b.batch(1)} // it is LaunchDarkly that asks, so it is for all
+					b.deliver(others...)
+					took := b.settle(2 * time.Hour)
+					if took < least || took > least+time.Second {
+						t.Errorf("delivered after %v, want %v", took, least)
+					}
+					requests := b.requests(0)
+					for i, r := range requests {
+						if since := r.Time.Sub(requests[0].Time); i > 0 && since < least {
+							t.Errorf("request %d came after %v, want %v at least", i, since, least)
+						}
+					}
+					if len(requests) != 5 {
+						t.Errorf("%d requests, want 5", len(requests))
+					}
+				})
+			})
+		}
+	}
+}
+
+// A success that was under way does not end what LaunchDarkly has asked for.
+func TestRetryAfterOutlastsASuccess(t *testing.T) {
+	inBubble(t, nil, func(b *bubble) {
+		b.ld.Script(ldtest.Fault{Kind: ldtest.Slow, For: time.Second}, ldtest.Fault{Status: 429, RetryAfter: "60"})
+		b.deliver(b.batch(1))
+		b.requests(0)
+		b.deliver(b.batch(1))
+		time.Sleep(2 * time.Second)
+		b.deliver(b.batch(1))
+		if took := b.settle(time.Hour); took < 58*time.Second {
+			t.Errorf("delivered after %v, want 58 s at least", took)
+		}
+	})
+}
+
+func TestOtherAnswersHaveNoRetryAfter(t *testing.T) {
+	for _, status := range []int{401, 408, 500, 502, 504} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			inBubble(t, nil, func(b *bubble) {
+				b.ld.Script(ldtest.Fault{Status: status, RetryAfter: "3000"})
+				b.deliver(b.batch(1))
+				b.settle(b.cfg.BackoffMax)
+			})
+		})
+	}
+}

@@ -1,0 +1,377 @@
+package sink
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+// bubble is a client and a fake LaunchDarkly on an in-memory network, where
+// minutes take milliseconds. When a test ends it checks what must hold in all of
+// them; see check.
+type bubble struct {
+	t       *testing.T
+	cfg     Config
+	ld      *ldtest.Server
+	client  *Client
+	metrics *prometheus.Registry
+	log     *bytes.Buffer // everything logged, as JSON lines, debug included
+	ctx     context.Context
+	cancel  context.CancelFunc
+
+	mu        sync.Mutex
+	batches   int               // guards: rendered so far
+	events    int               // guards: rendered so far, and so the number of the next one
+	done      map[*Batch]int    // guards: calls of Done
+	open      int               // guards: deliveries without a call of Done
+	idle      chan struct{}     // guards: closed when open becomes 0
+	failures  []error           // guards: what Done was called with, but nil
+	delivered map[int]bool      // guards: numbers of the events of batches that ended well
+	refusals  []Refusal         // guards
+	refusing  error             // guards: what Refused returns
+	inFlight  int               // guards
+	most      int               // guards: highest inFlight so far
+	bodies    map[string]string // guards: as sent, by payload ID
+	instead   answerer          // guards: answers in LaunchDarkly's place; nil: none
+}
+
+// endpoint is one way to address LaunchDarkly.
+type endpoint struct {
+	name   string
+	change func(*Config)
+}
+
+var endpoints = []endpoint{
+	{"client_side, schema 3", func(c *Config) {}},
+	{"client_side, schema 4", func(c *Config) { c.Schema = 4 }},
+	{"metric_import", func(c *Config) {
+		c.Endpoint, c.Schema = MetricImport, 4
+		c.ProjectKey, c.EnvironmentKey = ldtest.Sample.Project, ldtest.Sample.Key
+		c.AccessToken = func() (string, error) { return ldtest.Sample.Token, nil }
+	}},
+}
+
+// onEachEndpoint runs a test in a bubble for each way to address LaunchDarkly.
+func onEachEndpoint(t *testing.T, test func(b *bubble)) {
+	for _, e := range endpoints {
+		t.Run(e.name, func(t *testing.T) { inBubble(t, e.change, test) })
+	}
+}
+
+// inBubble runs a test in a bubble of its own. change may adapt the client's
+// configuration.
+func inBubble(t *testing.T, change func(*Config), test func(b *bubble)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		b := &bubble{
+			t: t, ld: ldtest.New(ldtest.Config{Retain: true, Identity: ldtest.DataField("n")}),
+			metrics: prometheus.NewRegistry(), log: new(bytes.Buffer),
+			done: map[*Batch]int{}, delivered: map[int]bool{}, bodies: map[string]string{},
+		}
+		b.ctx, b.cancel = context.WithCancel(t.Context())
+		pipe := ldtest.NewPipe()
+		server := &http.Server{Handler: b.ld}
+		served := make(chan struct{})
+		go func() {
+			defer close(served)
+			server.Serve(pipe) //nolint:errcheck // always ErrServerClosed
+		}()
+		encoder := zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig())
+		b.cfg = Config{
+			EventsURL: "http://events.test", Endpoint: ClientSide, ClientSideID: ldtest.Sample.ClientSideID, Schema: 3, Version: "1.2.3",
+			MaxBytes: 1 << 20, MaxInFlight: 16, Timeout: 10 * time.Second, BackoffMin: 500 * time.Millisecond, BackoffMax: time.Minute,
+			Transport: &http.Transport{DialContext: pipe.DialContext, MaxIdleConnsPerHost: 100},
+			Metrics:   NewMetrics(b.metrics, NewBudget(1)),
+			Log:       zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(b.log)), zap.DebugLevel)),
+		}
+		if change != nil {
+			change(&b.cfg)
+		}
+		b.cfg.Transport = wire{b.cfg.Transport, b}
+		var err error
+		if b.client, err = New(b.cfg); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			b.cancel()
+			b.client.Close()
+			server.Close() //nolint:errcheck // nothing to do about it
+			<-served
+			b.check()
+		}()
+		test(b)
+	})
+}
+
+// answerer answers a request, or returns nil to let LaunchDarkly answer it.
+type answerer func(*http.Request) *http.Response
+
+func (b *bubble) answerWith(instead answerer) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.instead = instead
+}
+
+// withStatus returns an answer to a request.
+func withStatus(status int, r *http.Request) *http.Response {
+	return &http.Response{StatusCode: status, Status: strconv.Itoa(status), Header: http.Header{}, Body: http.NoBody, Request: r}
+}
+
+// wire watches what goes out.
+type wire struct {
+	http.RoundTripper
+	b *bubble
+}
+
+func (w wire) RoundTrip(r *http.Request) (*http.Response, error) {
+	reader, err := r.GetBody()
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(reader)
+	if err != nil {
+		return nil, err
+	}
+	b, id := w.b, r.Header.Get(headerPayloadID)
+	b.mu.Lock()
+	if first, ok := b.bodies[id]; ok && first != string(body) {
+		b.t.Errorf("payload ID %s came with other bytes on a later attempt", id)
+	}
+	b.bodies[id] = string(body)
+	b.inFlight++
+	b.most = max(b.most, b.inFlight)
+	instead := b.instead
+	b.mu.Unlock()
+	defer b.left()
+	if r.ContentLength != int64(len(body)) {
+		b.t.Errorf("Content-Length %d for a body of %d bytes", r.ContentLength, len(body))
+	}
+	if instead != nil {
+		if response := instead(r); response != nil {
+			return response, nil
+		}
+	}
+	return w.RoundTripper.RoundTrip(r)
+}
+
+func (w wire) CloseIdleConnections() { w.RoundTripper.(*http.Transport).CloseIdleConnections() }
+
+func (b *bubble) left() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.inFlight--
+}
+
+// check checks what holds in every test: LaunchDarkly has nothing to complain of;
+// Done was called once per delivery; no event counts twice; the events of a batch
+// that ended well count or were refused, each of them; nothing secret was logged.
+func (b *bubble) check() {
+	b.t.Helper()
+	report := b.ld.Report()
+	if report.ViolationCount > 0 || report.Dropped > 0 {
+		b.t.Errorf("violations: %v, drops: %v", report.Violations, report.Drops)
+	}
+	if b.open != 0 {
+		b.t.Errorf("Done was not called for %d deliveries", b.open)
+	}
+	for batch, calls := range b.done {
+		if calls != 1 {
+			b.t.Errorf("Done was called %d times for partition %d", calls, batch.Source.Partition)
+		}
+	}
+	settled := map[int]int{} // by event, how often it counted or was refused
+	for _, n := range b.counted() {
+		settled[n]++
+	}
+	for _, n := range b.refused() {
+		settled[n]++
+	}
+	for n, times := range settled {
+		if times != 1 {
+			b.t.Errorf("event %d counted or was refused %d times", n, times)
+		}
+	}
+	for n := range b.delivered {
+		if settled[n] == 0 {
+			b.t.Errorf("event %d is delivered, as Done said, but neither counted nor refused", n)
+		}
+	}
+	if most, allowed := b.most, b.cfg.MaxInFlight; most > allowed {
+		b.t.Errorf("%d requests in flight, %d allowed", most, allowed)
+	}
+	for _, secret := range []string{ldtest.Sample.Token, "user-of-"} {
+		if log := b.log.String(); strings.Contains(log, secret) {
+			b.t.Errorf("the log tells %q: %s", secret, log)
+		}
+	}
+}
+
+// counted returns the numbers of the events that count, in order.
+func (b *bubble) counted() (numbers []int) {
+	for _, event := range b.ld.Events() {
+		numbers = append(numbers, number(b.t, event))
+	}
+	return numbers
+}
+
+// refused returns the numbers of the events that were refused, in order.
+func (b *bubble) refused() (numbers []int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range b.refusals {
+		numbers = append(numbers, number(b.t, r.Body))
+	}
+	slices.Sort(numbers)
+	return numbers
+}
+
+func number(t *testing.T, event []byte) int {
+	t.Helper()
+	n, err := strconv.Atoi(ldtest.DataField("n")(event))
+	if err != nil {
+		t.Fatalf("event %s: %v", event, err)
+	}
+	return n
+}
+
+// event renders the n-th event, with padding.
+func event(schema, n, padding int) []byte {
+	who := `"userKey":"user-of-%[1]d"`
+	if schema == 4 {
+		who = `"contextKeys":{"user":"user-of-%[1]d"}`
+	}
+	return fmt.Appendf(nil, `{"kind":"custom","key":"e",`+who+`,"creationDate":1592588370692,"data":{"n":%[1]d,"pad":"%[2]s"}}`,
+		n, strings.Repeat("x", padding))
+}
+
+// batch seals a batch of so many events, each of a record of its own, of a
+// partition of its own.
+func (b *bubble) batch(events int) *Batch { return b.batchOf(events, events, 0, true) }
+
+// batchOf seals a batch of so many events from so many records.
+func (b *bubble) batchOf(events, records, padding int, compress bool) *Batch {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.batches++
+	return b.render(int32(b.batches), b.events, events, records, padding, compress)
+}
+
+// render seals a batch of the events from number on. The caller holds the mutex.
+func (b *bubble) render(partition int32, from, events, records, padding int, compress bool) *Batch {
+	buffer := NewBuffer(1<<30, 1<<30)
+	for r := range records {
+		body, n := buffer.Bytes(), events/records
+		for i := range n {
+			body = append(append(body, event(b.cfg.Schema, from+r*n+i, padding)...), ',')
+		}
+		buffer.Extend(body, n, int64(r), time.Now())
+	}
+	b.events = max(b.events, from+events)
+	return buffer.Seal(Source{Group: "g", Topic: "t", Partition: partition}, 0, 0, int64(records), compress)
+}
+
+// deliver delivers batches in the bubble's context.
+func (b *bubble) deliver(batches ...*Batch) {
+	for _, batch := range batches {
+		b.deliverIn(b.ctx, batch)
+	}
+}
+
+// deliverIn delivers a batch in ctx.
+func (b *bubble) deliverIn(ctx context.Context, batch *Batch) {
+	numbers := b.numbers(batch)
+	b.mu.Lock()
+	if b.open == 0 {
+		b.idle = make(chan struct{})
+	}
+	b.open++
+	b.mu.Unlock()
+	b.client.Deliver(ctx, Delivery{
+		Batch: batch,
+		Refused: func(_ context.Context, r Refusal) error {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			if b.refusing == nil {
+				b.refusals = append(b.refusals, r)
+			}
+			return b.refusing
+		},
+		Done: func(err error) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.done[batch]++
+			if b.done[batch] > 1 {
+				return
+			}
+			if err != nil {
+				b.failures = append(b.failures, err)
+			} else {
+				for _, n := range numbers {
+					b.delivered[n] = true
+				}
+			}
+			if b.open--; b.open == 0 {
+				close(b.idle)
+			}
+		},
+	})
+}
+
+// numbers returns the numbers of a batch's events.
+func (b *bubble) numbers(batch *Batch) (numbers []int) {
+	for e := range ldtest.Events(batch.whole.raw()) {
+		numbers = append(numbers, number(b.t, e))
+	}
+	return numbers
+}
+
+// settle waits until all deliveries have ended, and returns how long that took.
+func (b *bubble) settle(within time.Duration) time.Duration {
+	b.t.Helper()
+	started := time.Now()
+	select {
+	case <-b.idle:
+	case <-time.After(within):
+		b.t.Fatalf("%d deliveries have not ended within %v: %+v", b.unfinished(), within, b.ld.Report())
+	}
+	return time.Since(started)
+}
+
+// unfinished returns how many deliveries have not ended, after everything that can
+// happen now has happened.
+func (b *bubble) unfinished() int {
+	synctest.Wait()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.open
+}
+
+// requests returns the requests but the first few, after everything that can happen
+// now has happened.
+func (b *bubble) requests(since int) []ldtest.Request {
+	synctest.Wait()
+	return b.ld.Requests()[since:]
+}
+
+// gaveUp returns what deliveries ended with, but nil.
+func (b *bubble) gaveUp() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return errors.Join(b.failures...)
+}

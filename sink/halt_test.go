@@ -1,0 +1,137 @@
+package sink
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+func TestRefusalOfUsHaltsAndDropsNothing(t *testing.T) {
+	for _, status := range []int{401, 403, 404, 406, 301, 302, 307, 308} {
+		for _, taken := range []bool{false, true} {
+			t.Run(fmt.Sprint(status, taken), func(t *testing.T) {
+				onEachEndpoint(t, func(b *bubble) {
+					started := time.Now()
+					b.ld.Down(ldtest.Fault{Status: status, Taken: taken})
+					const batches = 50
+					b.many(batches)
+					time.Sleep(time.Hour)
+					if n := b.unfinished(); n != batches {
+						b.t.Errorf("%d of %d deliveries ended while halted: %v", batches-n, batches, b.gaveUp())
+					}
+					if h := b.client.Halted(); !h.Since.Equal(started) || !strings.HasPrefix(h.Answer, fmt.Sprint(status)) {
+						b.t.Errorf("halted %+v, want since %v", h, started)
+					}
+					if b.gauge("halted") != 1 || b.gauge("halts_total") != 1 || b.gauge("events_delivered_total") != 0 {
+						b.t.Error("the metrics do not tell of one halt")
+					}
+					requests := b.requests(0)
+					for i, r := range requests[16:] { // those in flight at once were the first
+						if wait := r.Time.Sub(requests[15+i].Time); wait < b.cfg.BackoffMax/2 || wait > b.cfg.BackoffMax {
+							b.t.Errorf("tried again after %v", wait)
+						}
+					}
+					if n := len(requests); n < 70 {
+						b.t.Errorf("%d attempts in an hour: it would not notice that it may go on", n)
+					}
+					b.ld.Up()
+					b.settle(b.cfg.BackoffMax)
+					if h := b.client.Halted(); !h.Since.IsZero() || b.gauge("halted") != 0 {
+						b.t.Errorf("still halted: %+v", h)
+					}
+					if n := len(b.counted()); n != batches || b.gaveUp() != nil {
+						b.t.Errorf("%d events of %d count: %v", n, batches, b.gaveUp())
+					}
+				})
+			})
+		}
+	}
+}
+
+// gauge returns the value of a metric without labels.
+func (b *bubble) gauge(name string) float64 {
+	b.t.Helper()
+	families, err := b.metrics.Gather()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "segment_launchdarkly_sink_"+name {
+			return f.Metric[0].GetGauge().GetValue() + f.Metric[0].GetCounter().GetValue()
+		}
+	}
+	b.t.Fatalf("no metric %s", name)
+	return 0
+}
+
+// What a redirect points at, even a place that cannot be told, makes no difference.
+func TestRedirectWithoutAPlaceHalts(t *testing.T) {
+	for _, location := range []string{"", "http://[::1", "http://%zz/"} {
+		inBubble(t, nil, func(b *bubble) {
+			b.answerWith(func(r *http.Request) *http.Response {
+				response := withStatus(302, r)
+				response.Header.Set("Location", location)
+				return response
+			})
+			b.many(1)
+			if b.requests(0); b.client.Halted().Since.IsZero() {
+				t.Errorf("Location %q: not halted", location)
+			}
+		})
+	}
+}
+
+// The log tells a halt once, loudly, and its end; an outage likewise.
+func TestLogTellsTheStartAndTheEndOfARun(t *testing.T) {
+	for _, c := range []struct {
+		fault             ldtest.Fault
+		level, start, end string
+	}{
+		{ldtest.Fault{Status: 401}, "error", "refuses us", "takes requests again"},
+		{ldtest.Fault{Status: 503}, "warn", "for the time being", "takes requests again"},
+		{ldtest.Fault{Kind: ldtest.Reset}, "warn", "for the time being", "takes requests again"},
+	} {
+		inBubble(t, nil, func(b *bubble) {
+			b.ld.Down(c.fault)
+			b.many(100)
+			time.Sleep(time.Hour)
+			b.requests(0)
+			b.ld.Up()
+			b.settle(2 * b.cfg.BackoffMax)
+			var told []string
+			for line := range strings.Lines(b.log.String()) {
+				if !strings.Contains(line, `"level":"debug"`) {
+					told = append(told, line)
+				}
+			}
+			if len(told) != 2 || !strings.Contains(told[0], c.start) || !strings.Contains(told[0], `"level":"`+c.level+`"`) || !strings.Contains(told[1], c.end) {
+				t.Errorf("%v: %s", c.fault, strings.Join(told, ""))
+			}
+			for _, field := range []string{"topic", "partition", "offset", "next_offset", "events", "bytes", "attempt", "status", "answer"} {
+				if !strings.Contains(told[0], `"`+field+`":`) {
+					t.Errorf("no %s in %s", field, told[0])
+				}
+			}
+		})
+	}
+}
+
+func TestLastDeliveryIsTold(t *testing.T) {
+	inBubble(t, nil, func(b *bubble) {
+		if got := b.gauge("last_delivery_timestamp_seconds"); got != 0 {
+			t.Errorf("%v before the first", got)
+		}
+		time.Sleep(time.Minute)
+		b.many(1)
+		b.requests(0)
+		if got := testutil.ToFloat64(b.cfg.Metrics.lastDelivery); got != float64(time.Now().Unix()) {
+			t.Errorf("%v, want %v", got, time.Now().Unix())
+		}
+	})
+}

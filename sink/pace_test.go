@@ -1,0 +1,235 @@
+package sink
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+func (b *bubble) highest() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.most
+}
+
+// many seals and delivers batches of one event. They are not compressed, which is
+// slow under the race detector.
+func (b *bubble) many(n int) {
+	for range n {
+		b.deliver(b.batchOf(1, 1, 0, false))
+	}
+}
+
+// slow lets every request take that long.
+func (b *bubble) slow(latency time.Duration) {
+	b.ld.Random(1, 1, ldtest.Fault{Kind: ldtest.Slow, For: latency})
+}
+
+func TestRequestsInFlightReachTheirBoundAndStayWithin(t *testing.T) {
+	for _, most := range []int{1, 2, 16} {
+		inBubble(t, func(c *Config) { c.MaxInFlight = most }, func(b *bubble) {
+			b.slow(time.Second)
+			b.many(5 * most)
+			if b.requests(0); b.highest() != most || testutil.ToFloat64(b.cfg.Metrics.inFlight) != float64(most) {
+				t.Errorf("%d requests in flight, gauge %v, want %d", b.highest(), testutil.ToFloat64(b.cfg.Metrics.inFlight), most)
+			}
+			if took := b.settle(time.Minute); took != 5*time.Second {
+				t.Errorf("5 rounds of a second took %v", took)
+			}
+			if in := testutil.ToFloat64(b.cfg.Metrics.inFlight); in != 0 {
+				t.Errorf("gauge: %v in flight at the end", in)
+			}
+		})
+	}
+}
+
+func TestConcurrencyIsLoweredByOverloadAndRecovers(t *testing.T) {
+	for _, status := range []int{429, 503} {
+		for _, taken := range []bool{false, true} {
+			inBubble(t, nil, func(b *bubble) {
+				overload := ldtest.Fault{Status: status, Taken: taken}
+				b.ld.Script(overload)
+				b.many(1)
+				b.requests(0)
+				b.slow(time.Second)
+				b.many(100)
+				b.requests(0)
+				if n := b.highest(); n != 8 {
+					t.Errorf("%d after one, %d in flight, want 8", status, n)
+				}
+				time.Sleep(1500 * time.Millisecond) // one success each
+				b.requests(0)
+				if n := b.highest(); n != 16 {
+					t.Errorf("%d in flight after 8 successes, want 16", n)
+				}
+				b.settle(time.Minute)
+			})
+		}
+	}
+}
+
+// 16 requests on one connection that breaks are one failure, not sixteen.
+func TestRequestsThatFailTogetherLowerConcurrencyOnce(t *testing.T) {
+	for _, fault := range []ldtest.Fault{{Status: 503}, {Kind: ldtest.Reset}, {Kind: ldtest.Reset, Taken: true}} {
+		t.Run(fault.String(), func(t *testing.T) {
+			inBubble(t, nil, func(b *bubble) {
+				for range 16 {
+					b.ld.Script(fault)
+				}
+				b.answerWith(func(*http.Request) *http.Response {
+					time.Sleep(time.Second) // so that the 16 are in flight together
+					return nil
+				})
+				b.many(80)
+				time.Sleep(2 * time.Second)
+				if n := b.ld.Report().Requests; n[503]+n[0] != 16 {
+					t.Fatalf("%v: not all failed", n)
+				}
+				if took := b.settle(time.Minute); took > 7*time.Second { // 5 or 6 at full speed
+					t.Errorf("the rest took %v after one stumble of all requests in flight", took)
+				}
+			})
+		})
+	}
+}
+
+func TestBatchThatBacksOffHoldsNoPlaceInFlight(t *testing.T) {
+	for _, status := range []int{400, 408, 500} {
+		for _, taken := range []bool{false, true} {
+			inBubble(t, func(c *Config) { c.MaxInFlight = 1 }, func(b *bubble) {
+				b.ld.Script(ldtest.Fault{Status: status, Taken: taken})
+				b.deliver(b.batch(1))
+				b.many(100)
+				if n := b.unfinished(); n > 1 {
+					t.Errorf("%d batches wait for one that backs off after %d", n-1, status)
+				}
+				b.settle(time.Minute)
+			})
+		}
+	}
+}
+
+// stick answers 500 to these batches, whatever else is answered.
+func (b *bubble) stick(batches ...*Batch) {
+	ids := map[string]bool{}
+	for _, batch := range batches {
+		ids[batch.payloadID(&batch.whole, b.client.Address())] = true
+	}
+	b.answerWith(func(r *http.Request) *http.Response {
+		if ids[r.Header.Get(headerPayloadID)] {
+			return withStatus(500, r)
+		}
+		return nil
+	})
+}
+
+// With traffic that is too thin to drown the failures of the one that is stuck.
+func TestStuckBatchDelaysNoOther(t *testing.T) {
+	for _, inFlight := range []int{1, 16} {
+		inBubble(t, func(c *Config) { c.MaxInFlight = inFlight }, func(b *bubble) {
+			stuck := b.batch(1)
+			b.stick(stuck)
+			b.deliver(stuck)
+			for range 100 {
+				time.Sleep(7 * time.Minute)
+				sent := time.Now()
+				b.deliver(b.batch(10))
+				if n := b.unfinished(); n != 1 {
+					t.Fatalf("%d batches unfinished at %v, want the stuck one", n, time.Since(sent))
+				}
+			}
+			if n := len(b.counted()); n != 1000 {
+				t.Errorf("%d events of 1000 count", n)
+			}
+			b.answerWith(nil)
+			b.settle(b.cfg.BackoffMax)
+		})
+	}
+}
+
+// A partition's whole window is stuck: those of the others pass with the next probe.
+func TestStuckPartitionLetsOthersPass(t *testing.T) {
+	inBubble(t, nil, func(b *bubble) {
+		var stuck []*Batch
+		b.mu.Lock()
+		for i := range 64 {
+			stuck = append(stuck, b.render(1000, i, 1, 1, 0, false))
+		}
+		b.mu.Unlock()
+		b.stick(stuck...)
+		b.deliver(stuck...)
+		time.Sleep(time.Hour)
+		b.many(200)
+		time.Sleep(2 * b.cfg.BackoffMax)
+		if n := b.unfinished(); n != 64 {
+			t.Errorf("%d batches unfinished, want the 64 stuck ones", n)
+		}
+	})
+}
+
+// down lets the destination fail for an hour with so many batches waiting, and
+// returns how many requests that took.
+func (b *bubble) down(fault ldtest.Fault, batches int) int {
+	b.ld.Down(fault)
+	b.many(batches)
+	time.Sleep(time.Hour)
+	n := len(b.requests(0))
+	if len(b.counted()) > 0 && !fault.Taken {
+		b.t.Error("delivered while down")
+	}
+	if b.unfinished() != batches {
+		b.t.Errorf("%d of %d deliveries ended while down: %v", batches-b.unfinished(), batches, b.gaveUp())
+	}
+	b.ld.Up()
+	b.settle(2 * b.cfg.BackoffMax) // up to one until the probe, up to one that a batch backs off by itself
+	if count := len(b.counted()); count != batches {
+		b.t.Errorf("%d events count after recovery, want %d", count, batches)
+	}
+	return n
+}
+
+func TestDestinationThatIsDownIsProbedSeldom(t *testing.T) {
+	for _, fault := range []ldtest.Fault{
+		{Status: 500}, {Status: 503}, {Status: 429}, {Status: 429, RetryAfter: "30"}, {Status: 503, Taken: true},
+		{Kind: ldtest.Reset}, {Kind: ldtest.Reset, Taken: true}, {Kind: ldtest.CutOff, Taken: true}, {Kind: ldtest.Hang}, {Kind: ldtest.Hang, Taken: true},
+	} {
+		t.Run(fault.String(), func(t *testing.T) {
+			inBubble(t, nil, func(b *bubble) {
+				// Every half minute on average, after a start of at most 16+8+4+2 and some more.
+				if n := b.down(fault, 500); n < 60 || n > 220 {
+					t.Errorf("%d probes in an hour", n)
+				}
+			})
+		})
+	}
+}
+
+func TestRequestsWhileDownDoNotGrowWithWhatWaits(t *testing.T) {
+	requests := func(batches int) (n int) {
+		inBubble(t, nil, func(b *bubble) { n = b.down(ldtest.Fault{Status: 500}, batches) })
+		return n
+	}
+	if few, many := requests(50), requests(2000); many > 2*few {
+		t.Errorf("%d probes with 50 batches waiting, %d with 2000", few, many)
+	}
+}
+
+// A success ends what the client has only guessed.
+func TestStrayRefusalHoldsUpNothing(t *testing.T) {
+	inBubble(t, nil, func(b *bubble) {
+		b.ld.Script(ldtest.Fault{Kind: ldtest.Slow, For: time.Second}, ldtest.Fault{Status: 404})
+		b.many(2)
+		time.Sleep(2 * time.Second)
+		b.many(50)
+		if n := b.unfinished(); n != 0 {
+			t.Errorf("%d batches wait after one stray 404", n)
+		}
+		if h := b.client.Halted(); !h.Since.IsZero() {
+			t.Errorf("halted: %+v", h)
+		}
+	})
+}

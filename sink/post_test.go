@@ -1,0 +1,234 @@
+package sink
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+func TestRequestsHaveTheirDoorsHeaders(t *testing.T) {
+	bulk := "/events/bulk/" + ldtest.Sample.ClientSideID
+	for i, want := range []struct{ path, schema, agent, token string }{
+		{bulk, "3", "segment-to-launchdarkly/1.2.3", ""},
+		{bulk, "4", "segment-to-launchdarkly/1.2.3", ""},
+		{"/v2/event-data-import/sample-project/test", "4", "MetricImport-SegmentToLaunchDarkly-int/1.2.3", ldtest.Sample.Token},
+	} {
+		for _, compress := range []bool{true, false} {
+			inBubble(t, endpoints[i].change, func(b *bubble) {
+				b.deliver(b.batchOf(7, 7, 100, compress))
+				requests := b.requests(0)
+				if len(requests) != 1 {
+					t.Fatalf("%d requests", len(requests))
+				}
+				r := requests[0]
+				encoding := ""
+				if compress {
+					encoding = "gzip"
+				}
+				for name, value := range map[string]string{
+					"Content-Type": "application/json", "Content-Encoding": encoding, "Authorization": want.token,
+					headerSchema: want.schema, "User-Agent": want.agent,
+				} {
+					if got := r.Header.Get(name); got != value {
+						t.Errorf("%s: %q, want %q", name, got, value)
+					}
+				}
+				if id, err := uuid.Parse(r.Header.Get(headerPayloadID)); err != nil || id.Version() != 5 {
+					t.Errorf("payload ID %q: %v", r.Header.Get(headerPayloadID), err)
+				}
+				if r.Method != http.MethodPost || r.Path != want.path || r.Events != 7 || r.Status != 202 {
+					t.Errorf("%s %s, %d events: %d", r.Method, r.Path, r.Events, r.Status)
+				}
+			})
+		}
+	}
+}
+
+func TestAddressIsEscapedAndExact(t *testing.T) {
+	token := func() (string, error) { return "", nil }
+	for _, c := range []struct {
+		cfg  Config
+		want string // "": refused
+	}{
+		{Config{EventsURL: "https://events.launchdarkly.com", Endpoint: ClientSide, ClientSideID: "abc"}, "https://events.launchdarkly.com/events/bulk/abc"},
+		{Config{EventsURL: "http://[::1]:8080", Endpoint: ClientSide, ClientSideID: "a/b?c#d e"}, "http://[::1]:8080/events/bulk/a%2Fb%3Fc%23d%20e"},
+		{Config{EventsURL: "https://h", Endpoint: MetricImport, ProjectKey: "p/q", EnvironmentKey: "e", AccessToken: token, Schema: 4}, "https://h/v2/event-data-import/p%2Fq/e"},
+		{Config{EventsURL: "https://h", Endpoint: MetricImport, ProjectKey: "p", EnvironmentKey: "e", AccessToken: token, Schema: 3}, ""},
+		{Config{EventsURL: "https://h", Endpoint: MetricImport, ProjectKey: "p", EnvironmentKey: "e", Schema: 4}, ""},
+		{Config{EventsURL: "https://h", Endpoint: MetricImport, ProjectKey: "p", AccessToken: token, Schema: 4}, ""},
+		{Config{EventsURL: "https://h", Endpoint: MetricImport, EnvironmentKey: "e", AccessToken: token, Schema: 4}, ""},
+		{Config{EventsURL: "https://h", Endpoint: ClientSide}, ""},
+		{Config{EventsURL: "https://h", Endpoint: "server_side", ClientSideID: "abc"}, ""},
+		{Config{EventsURL: "", Endpoint: ClientSide, ClientSideID: "abc"}, ""},
+		{Config{EventsURL: "h", Endpoint: ClientSide, ClientSideID: "abc"}, ""},
+		{Config{EventsURL: "ftp://h", Endpoint: ClientSide, ClientSideID: "abc"}, ""},
+		{Config{EventsURL: "https://", Endpoint: ClientSide, ClientSideID: "abc"}, ""},
+		{Config{EventsURL: "https://h/", Endpoint: ClientSide, ClientSideID: "abc"}, ""},
+		{Config{EventsURL: "https://h/path", Endpoint: ClientSide, ClientSideID: "abc"}, ""},
+		{Config{EventsURL: "https://h?q", Endpoint: ClientSide, ClientSideID: "abc"}, ""},
+		{Config{EventsURL: "https://h#f", Endpoint: ClientSide, ClientSideID: "abc"}, ""},
+		{Config{EventsURL: "https://h:port", Endpoint: ClientSide, ClientSideID: "abc"}, ""},
+		{Config{EventsURL: "https://user:hidden@h", Endpoint: ClientSide, ClientSideID: "abc"}, ""},
+	} {
+		got, err := c.cfg.url()
+		if got != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("%+v: %q, %v, want %q", c.cfg, got, err, c.want)
+		}
+		if err != nil && strings.Contains(err.Error(), "hidden") {
+			t.Errorf("the error tells the password: %v", err)
+		}
+	}
+}
+
+func TestNewRefusesWhatCannotWork(t *testing.T) {
+	good := Config{
+		EventsURL: "https://h", Endpoint: ClientSide, ClientSideID: "abc", Schema: 3, Version: "1", MaxBytes: 1, MaxInFlight: 1,
+		Timeout: time.Second, BackoffMin: time.Second, BackoffMax: time.Second,
+	}
+	c, err := New(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Address(); got != "https://h/events/bulk/abc" {
+		t.Errorf("address %q", got)
+	}
+	c.Close()
+	for name, spoil := range map[string]func(*Config){
+		"address":      func(c *Config) { c.EventsURL = "" },
+		"schema":       func(c *Config) { c.Schema = 2 },
+		"no version":   func(c *Config) { c.Version = "" },
+		"two words":    func(c *Config) { c.Version = "1.0 (devel)" },
+		"bytes":        func(c *Config) { c.MaxBytes = 0 },
+		"in flight":    func(c *Config) { c.MaxInFlight = 0 },
+		"timeout":      func(c *Config) { c.Timeout = 0 },
+		"backoff":      func(c *Config) { c.BackoffMin = 0 },
+		"backoff most": func(c *Config) { c.BackoffMax = c.BackoffMin - 1 },
+	} {
+		bad := good
+		spoil(&bad)
+		if _, err := New(bad); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+}
+
+func TestRotatedTokenIsUsedFromTheNextAttemptOn(t *testing.T) {
+	var token atomic.Value
+	token.Store("api-revoked")
+	inBubble(t, func(c *Config) {
+		endpoints[2].change(c)
+		c.AccessToken = func() (string, error) { return token.Load().(string), nil }
+	}, func(b *bubble) {
+		b.deliver(b.batch(3))
+		if r := b.requests(0); r[0].Status != 401 || b.client.Halted().Since.IsZero() {
+			t.Errorf("a revoked token: %d, halted %v", r[0].Status, b.client.Halted())
+		}
+		token.Store(ldtest.Sample.Token)
+		b.settle(b.cfg.BackoffMax)
+		if log := b.log.String(); strings.Contains(log, "api-") {
+			t.Errorf("the log tells a token: %s", log)
+		}
+	})
+}
+
+func TestUnreadableTokenHalts(t *testing.T) {
+	var readable atomic.Bool
+	inBubble(t, func(c *Config) {
+		endpoints[2].change(c)
+		c.AccessToken = func() (string, error) {
+			if !readable.Load() {
+				return "", errors.New("open token: no such file")
+			}
+			return ldtest.Sample.Token, nil
+		}
+	}, func(b *bubble) {
+		b.deliver(b.batch(3))
+		if len(b.requests(0)) != 0 {
+			t.Error("posted without a token")
+		}
+		if h := b.client.Halted(); h.Since.IsZero() || !strings.Contains(h.Answer, "no such file") {
+			t.Errorf("halted: %+v", h)
+		}
+		readable.Store(true)
+		b.settle(b.cfg.BackoffMax)
+	})
+}
+
+// Some proxies answer with what they were sent.
+func TestTokenThatComesBackIsNotTold(t *testing.T) {
+	inBubble(t, endpoints[2].change, func(b *bubble) {
+		b.answerWith(func(r *http.Request) *http.Response {
+			response := withStatus(401, r)
+			response.Body = io.NopCloser(strings.NewReader(strings.Repeat("x", excerptBytes-10) + r.Header.Get("Authorization") + " has no access"))
+			return response
+		})
+		b.deliver(b.batch(1))
+		b.requests(0)
+		for _, told := range []string{b.client.Halted().Answer, b.log.String()} {
+			if !strings.Contains(told, "401") || strings.Contains(told, "api-") {
+				t.Errorf("told: %s", told)
+			}
+		}
+	})
+}
+
+// The connection is the caller's after 101, and nothing may ever come on it.
+func TestSwitchedProtocolsDoNotHang(t *testing.T) {
+	inBubble(t, nil, func(b *bubble) {
+		switched := false
+		b.answerWith(func(r *http.Request) *http.Response {
+			if switched {
+				return nil
+			}
+			switched = true
+			response := withStatus(101, r)
+			response.Body, _ = io.Pipe()
+			return response
+		})
+		b.deliver(b.batch(1))
+		b.settle(time.Minute)
+	})
+}
+
+func TestExcerptIsOneShortLineOfText(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                             "",
+		"{\n  \"code\": \"x\"\r\n}\t":  `{ "code": "x" }`,
+		"\xff\xfe":                     "?",
+		strings.Repeat("é", 1000):      strings.Repeat("é", excerptBytes/2),
+		"a" + strings.Repeat("é", 500): "a" + strings.Repeat("é", excerptBytes/2-1) + "?",
+	} {
+		if got := excerpt([]byte(text)); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestLongAnswerIsNotReadToItsEnd(t *testing.T) {
+	inBubble(t, nil, func(b *bubble) {
+		b.answerWith(func(r *http.Request) *http.Response {
+			response := withStatus(429, r)
+			response.Body = io.NopCloser(endless{})
+			b.answerWith(nil)
+			return response
+		})
+		b.deliver(b.batch(1))
+		b.settle(time.Minute)
+	})
+}
+
+// endless is an answer without an end.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}

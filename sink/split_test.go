@@ -1,0 +1,177 @@
+package sink
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+// poisonedRun delivers 5,000 events in batches of 1,000, one of which LaunchDarkly
+// refuses, and returns the payload IDs of all requests, sorted.
+func poisonedRun(t *testing.T, compress bool, poison int) (ids []string) {
+	inBubble(t, nil, func(b *bubble) {
+		b.ld.Poison(ldtest.Containing(fmt.Sprintf(`"n":%d,`, poison)))
+		var batches []*Batch
+		for range 5 {
+			batches = append(batches, b.batchOf(1000, 1000, 0, compress))
+		}
+		b.deliver(batches...)
+		took := b.settle(time.Minute)
+		if took > 11*b.cfg.BackoffMin { // every part is tried twice, a thousand halve ten times
+			t.Errorf("took %v", took)
+		}
+		if got := b.refused(); !slices.Equal(got, []int{poison}) || b.gaveUp() != nil {
+			t.Fatalf("refused %v: %v, want %d only", got, b.gaveUp(), poison)
+		}
+		r := b.refusals[0]
+		if batch := batches[poison/1000]; r.Batch != batch || r.Event != poison%1000 || r.Status != 400 || string(r.Body) != string(event(3, poison, 0)) {
+			t.Errorf("told %+v", r)
+		}
+		if n := len(b.counted()); n != 4999 {
+			t.Errorf("%d events count, want 4999", n)
+		}
+		for _, r := range b.requests(0) {
+			ids = append(ids, r.PayloadID)
+		}
+		if b.gauge("events_refused_total") != 1 || b.gauge("events_delivered_total") != 4999 || b.gauge("splits_total") < 9 {
+			t.Error("the metrics tell otherwise")
+		}
+	})
+	slices.Sort(ids)
+	return ids
+}
+
+func TestPoisonedEventIsSetAsideAloneAndInTheSameWayEachTime(t *testing.T) {
+	for _, poison := range []int{0, 499, 500, 2500, 2711, 4999} {
+		for _, compress := range []bool{true, false} {
+			first := poisonedRun(t, compress, poison)
+			if again := poisonedRun(t, compress, poison); !slices.Equal(first, again) {
+				t.Errorf("event %d: other payload IDs the second time", poison)
+			}
+			if compact := slices.Compact(slices.Clone(first)); len(first) > 40 || len(compact) < 20 {
+				t.Errorf("event %d: %d requests, %d bodies", poison, len(first), len(compact))
+			}
+		}
+	}
+}
+
+func TestAllEventsPoisonedAreAllSetAside(t *testing.T) {
+	onEachEndpoint(t, func(b *bubble) {
+		b.ld.Poison(func([]byte) bool { return true })
+		b.deliver(b.batch(37), b.batch(1))
+		b.settle(time.Minute)
+		if n := len(b.refused()); n != 38 {
+			b.t.Errorf("%d events were refused, want 38", n)
+		}
+	})
+}
+
+func TestBodyThatIsTooLargeIsSplitWithoutASecondTry(t *testing.T) {
+	onEachEndpoint(t, func(b *bubble) {
+		b.ld.Limit(3000)
+		started := time.Now()
+		b.deliver(b.batch(200))
+		if n := b.unfinished(); n != 0 || time.Since(started) != 0 {
+			b.t.Errorf("%d batches unfinished", n)
+		}
+		seen := map[string]bool{}
+		for _, r := range b.requests(0) {
+			if seen[r.PayloadID] {
+				b.t.Error("a body was tried twice")
+			}
+			seen[r.PayloadID] = true
+		}
+		if len(b.refused()) != 0 || len(b.counted()) != 200 {
+			b.t.Errorf("%d events refused, %d count of 200", len(b.refused()), len(b.counted()))
+		}
+	})
+}
+
+func TestEventThatIsTooLargeIsSetAside(t *testing.T) {
+	onEachEndpoint(t, func(b *bubble) {
+		b.ld.Limit(1000)
+		b.deliver(b.batchOf(2, 2, 1000, true), b.batch(1))
+		b.settle(time.Minute)
+		if len(b.refused()) != 2 || b.refusals[0].Status != 413 || len(b.counted()) != 1 {
+			b.t.Errorf("refused %v, count %v", b.refused(), b.counted())
+		}
+	})
+}
+
+func TestRecordBeyondMaxBytesIsPostedInPartsWithinIt(t *testing.T) {
+	for _, compress := range []bool{true, false} {
+		inBubble(t, func(c *Config) { c.MaxBytes = 5000 }, func(b *bubble) {
+			b.deliver(b.batchOf(1000, 1, 10, compress))
+			b.settle(time.Minute)
+			for _, r := range b.requests(0) {
+				if r.Bytes > 5000 {
+					t.Errorf("a body of %d bytes, 5000 allowed", r.Bytes)
+				}
+			}
+			if n := len(b.counted()); n != 1000 {
+				t.Errorf("%d events of 1000 count", n)
+			}
+		})
+	}
+}
+
+// What is not from one record was within the bounds of whoever cut it, and has
+// been posted whole under its payload ID.
+func TestOtherBatchesAreNotSplitBeforehand(t *testing.T) {
+	inBubble(t, func(c *Config) { c.MaxBytes = 500 }, func(b *bubble) {
+		b.deliver(b.batchOf(100, 50, 0, true), b.batchOf(1, 1, 1000, true))
+		if n := len(b.requests(0)); n != 2 {
+			t.Errorf("%d requests, want 2", n)
+		}
+	})
+}
+
+// LaunchDarkly answers 400 for a while and then no more: two refusals in a row are
+// needed for a split.
+func TestRefusalThatIsNotRepeatedSplitsNothing(t *testing.T) {
+	for _, taken := range []bool{false, true} {
+		inBubble(t, nil, func(b *bubble) {
+			b.ld.Script(ldtest.Fault{Status: 400, Taken: taken})
+			b.deliver(b.batch(100))
+			b.settle(time.Minute)
+			if n := len(b.requests(0)); n != 2 || b.gauge("splits_total") != 0 {
+				t.Errorf("%d requests, %v splits", n, b.gauge("splits_total"))
+			}
+		})
+	}
+}
+
+func TestRefusedThatFailsGivesTheDeliveryUp(t *testing.T) {
+	inBubble(t, nil, func(b *bubble) {
+		full := errors.New("the dead-letter topic is full")
+		b.refusing = full
+		b.ld.Poison(ldtest.Containing(`"n":7,`))
+		b.deliver(b.batch(10), b.batch(10))
+		b.settle(time.Minute)
+		if err := b.gaveUp(); !errors.Is(err, full) {
+			t.Errorf("ended with %v", err)
+		}
+		if n := len(b.counted()); n != 19 {
+			t.Errorf("%d events count, want the 19 others", n)
+		}
+	})
+}
+
+func TestPartsOutlastFaultsToo(t *testing.T) {
+	inBubble(t, nil, func(b *bubble) {
+		b.ld.Random(1, 0.3)
+		b.ld.Limit(20_000)
+		b.ld.Poison(ldtest.Containing(`"n":777,`))
+		for range 3 {
+			b.deliver(b.batch(500))
+		}
+		b.settle(time.Hour)
+		if got := b.refused(); !slices.Equal(got, []int{777}) || len(b.counted()) != 1499 {
+			t.Errorf("refused %v, %d count", got, len(b.counted()))
+		}
+	})
+}
