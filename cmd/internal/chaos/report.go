@@ -29,6 +29,7 @@ type Report struct {
 	Repeats      int            // thereof, of a record that had one
 	Commits      int            // of single partitions
 	LongestStall time.Duration  // longest time from an event's acknowledgement to its delivery
+	StallEnd     time.Time      // when that event was delivered
 	LongestLeave time.Duration  // from SIGTERM to the exit
 	PeakBytes    int            // highest resident memory of a member
 }
@@ -51,7 +52,7 @@ func (r *Report) add(e *Evidence, ld ldtest.Report) {
 			r.Events++
 		}
 		if len(by) > 0 {
-			r.LongestStall = max(r.LongestStall, by[0].Done.Sub(p.Acked))
+			r.stall(by[0].Done.Sub(p.Acked), by[0].Done)
 		}
 		if len(by) > 1 {
 			r.Doubled++
@@ -67,6 +68,12 @@ func (r *Report) add(e *Evidence, ld ldtest.Report) {
 	}
 	maps.Copy(r.Faults, ld.Faults)
 	r.Broken = append(r.Broken, e.Check()...)
+}
+
+func (r *Report) stall(d time.Duration, end time.Time) {
+	if d > r.LongestStall {
+		r.LongestStall, r.StallEnd = d, end
+	}
 }
 
 // Add adds another run's report.
@@ -88,7 +95,7 @@ func (r *Report) Add(o *Report) {
 	r.Letters += o.Letters
 	r.Repeats += o.Repeats
 	r.Commits += o.Commits
-	r.LongestStall = max(r.LongestStall, o.LongestStall)
+	r.stall(o.LongestStall, o.StallEnd)
 	r.LongestLeave = max(r.LongestLeave, o.LongestLeave)
 	r.PeakBytes = max(r.PeakBytes, o.PeakBytes)
 }
@@ -112,7 +119,7 @@ func (r *Report) String() string {
 	line("events taken twice, same payload ID", "%d", r.Duplicates)
 	line("events counted twice", "%d", r.Doubled)
 	line("dead letters", "%d, repeated %d", r.Letters, r.Repeats)
-	line("longest stall", "%v", r.LongestStall.Round(time.Millisecond))
+	line("longest stall", "%v, to %s", r.LongestStall.Round(time.Millisecond), clock(r.StallEnd))
 	line("longest leave", "%v", r.LongestLeave.Round(time.Millisecond))
 	line("highest memory of a member", "%.1f MiB", float64(r.PeakBytes)/(1<<20))
 	line("broken invariants", "%d", len(r.Broken))

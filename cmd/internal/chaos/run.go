@@ -30,19 +30,20 @@ type Config struct {
 	Protocol string  // classic or consumer
 	Session  time.Duration
 	Plan     []Step
-	Clean    bool     // the plan has only clean changes, and LaunchDarkly does not fail
-	Seed     uint64   // of LaunchDarkly's faults
-	Rate     int      // records a second
-	Faults   float64  // share of requests that LaunchDarkly fails; 0 if Clean
-	Settings []string // more environment for the members, such as S2LD_DELIVERY_DRAIN_TIMEOUT=1s
+	Clean    bool          // the plan has only clean changes, and LaunchDarkly does not fail
+	Seed     uint64        // of LaunchDarkly's faults
+	Rate     int           // records a second
+	Faults   float64       // share of requests that LaunchDarkly fails; 0 if Clean
+	Settings []string      // more environment for the members, such as S2LD_DELIVERY_DRAIN_TIMEOUT=1s
+	Settle   time.Duration // how long to wait for the last deliveries; 0: two minutes
 
 	Logf func(format string, args ...any) // what happens, as it happens
 }
 
 const (
-	buffered   = 8 << 20  // delivery.max_buffered of the members
-	peakLimit  = 96 << 20 // bound of a member's resident memory: buffered, what is polled (16 MiB) and fetched, and the program itself
-	settleTime = 2 * time.Minute
+	leaveLimit = 35 * time.Second // delivery.drain_timeout (20s), the last commit (10s), and some time
+	buffered   = 8 << 20          // delivery.max_buffered of the members
+	peakLimit  = 96 << 20         // bound of a member's resident memory: buffered, what is polled (16 MiB) and fetched, and the program itself
 )
 
 // run is a run under way. Its fields belong to the goroutine of Run, unless they guard themselves.
@@ -62,6 +63,9 @@ type run struct {
 // Run does what the plan says, waits until everything produced is delivered, has all members leave, and checks. The
 // report's Broken says what is wrong with the program; an error, what kept the run from being one.
 func Run(ctx context.Context, cfg Config) (*Report, error) {
+	if cfg.Settle == 0 {
+		cfg.Settle = 2 * time.Minute
+	}
 	r := &run{cfg: cfg, letters: cfg.Name + "-dead", report: NewReport()}
 	journal, err := os.Create(filepath.Join(cfg.Dir, cfg.Name+"-journal.jsonl"))
 	if err != nil {
@@ -224,14 +228,15 @@ func (r *run) join() error {
 	return err
 }
 
-// leave ends a member by SIGTERM; it must exit with 0.
+// leave ends a member by SIGTERM. It must exit with 0; or with 1 while a broker is down, because it may then be unable to
+// commit, or have lost its partitions.
 func (r *run) leave(i int) {
 	m := r.members[i]
 	r.remove(i)
 	started := time.Now()
-	if err := m.end(syscall.SIGTERM, time.Minute); err != nil {
+	if err := m.end(syscall.SIGTERM, leaveLimit); err != nil {
 		r.report.tell("does not leave: %v\n%s", err, m.tail())
-	} else if m.code != 0 {
+	} else if m.code != 0 && (m.code != 1 || len(r.down) == 0) {
 		r.report.tell("exit code %d of %s after SIGTERM\n%s", m.code, m.name, m.tail())
 	}
 	r.report.LongestLeave = max(r.report.LongestLeave, time.Since(started))
@@ -293,7 +298,7 @@ func (r *run) restartBrokers(ctx context.Context) error {
 // settle waits until everything produced is delivered, or until waiting is in vain.
 func (r *run) settle(ctx context.Context) {
 	_, events, _ := r.producer.result()
-	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Settle)
 	defer cancel()
 	for {
 		counted, more := r.ld.progress()
@@ -303,7 +308,7 @@ func (r *run) settle(ctx context.Context) {
 		select {
 		case <-more:
 		case <-ctx.Done():
-			r.report.tell("%d of %d events delivered %v after the last was produced", counted, events, settleTime)
+			r.report.tell("%d of %d events delivered %v after the last was produced", counted, events, r.cfg.Settle)
 			return
 		}
 	}

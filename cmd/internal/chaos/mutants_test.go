@@ -1,0 +1,152 @@
+//go:build linux
+
+package chaos
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+// mutant is the program with one guard removed, and a schedule that exposes it.
+type mutant struct {
+	name    string
+	edits   []edit
+	broken  []string // invariants, of which the checker must find one broken
+	plan    []Step
+	setting string
+}
+
+// edit replaces text of a file that stands there once.
+type edit struct{ file, old, new string }
+
+// The schedules: each kills members with requests under way.
+var (
+	killing = []Step{
+		{Do: Join, For: time.Second}, {Do: Join, For: 1500 * time.Millisecond}, {Do: Kill, For: 4 * time.Second},
+		{Do: Join, For: time.Second}, {Do: Kill, For: 4 * time.Second}, {Do: Join, For: time.Second},
+	}
+	refusing = []Step{{Do: Join, For: 2 * time.Second}, {Do: Outage, Fault: ldtest.Fault{Status: 302}, For: time.Second}, {Do: Outage, Fault: ldtest.Fault{Status: 401}, For: time.Second}}
+	// A member gives partitions up while its requests hang; when they have timed out it sends them again.
+	handing = []Step{
+		{Do: Join, For: 2 * time.Second}, {Do: Outage, Fault: ldtest.Fault{Kind: ldtest.Hang, For: 3 * time.Second}, For: 600 * time.Millisecond},
+		{Do: Join, For: 5 * time.Second},
+	}
+)
+
+var mutants = []mutant{
+	{
+		name:   "commit early",
+		edits:  []edit{{"consumer/window.go", "return e.sealed && e.delivered && e.letters == 0", "return e.sealed && e.recorded && e.letters == 0"}},
+		broken: []string{"committed before it was delivered", "sampled: committed before it was delivered"},
+		plan:   refusing,
+	},
+	{
+		name:   "forget the cut",
+		edits:  []edit{{"consumer/start.go", "if f.cuts, err = parseCuts(p.Offset, *p.Metadata); err != nil {", "if _, err = parseCuts(p.Offset, *p.Metadata); err != nil {"}},
+		broken: []string{"counted twice"},
+		plan:   killing,
+	},
+	{
+		name: "post before the cut is committed",
+		edits: []edit{{"consumer/commit.go", "	failed, err := c.send(ctx, snapshots)\n", `	var early []*posting
+	c.mu.Lock()
+	for p, s := range snapshots {
+		early = append(early, c.record(p, s)...)
+	}
+	c.mu.Unlock()
+	for _, r := range early {
+		c.cfg.Sink.Deliver(r.p.ctx, sink.Delivery{Batch: r.e.batch, Refused: c.refused, Done: func(err error) { c.posted(r.p, r.e, err) }})
+	}
+	time.Sleep(20 * time.Millisecond)
+	failed, err := c.send(ctx, snapshots)
+`}},
+		broken: []string{"posted before its cut was committed"},
+		plan:   killing,
+	},
+	{
+		name:   "payload ID from a random source",
+		edits:  []edit{{"sink/batch.go", "return uuid.NewSHA1(namespace, name).String()", "_ = name\n	return uuid.NewString()"}},
+		broken: []string{"counted twice"},
+		plan:   killing,
+	},
+	{
+		name: "mark after revoke",
+		edits: []edit{
+			{"consumer/group.go", "	for _, p := range partitions {\n		p.cancel()\n	}\n	c.abandon(partitions)\n", ""},
+			{"consumer/group.go", "	p.fenced = true\n	p.cancel()\n	delete(c.dirty, p)\n", ""},
+		},
+		broken:  []string{"commit goes down", "sampled: commit goes down"},
+		plan:    handing,
+		setting: "S2LD_DELIVERY_DRAIN_TIMEOUT=100ms",
+	},
+	{
+		name:   "count 302 as delivered",
+		edits:  []edit{{"sink/answer.go", "case status >= 200 && status < 300:", "case status >= 200 && status < 400:"}},
+		broken: []string{"missing"},
+		plan:   refusing,
+	},
+	{
+		name:   "drop on 401",
+		edits:  []edit{{"sink/answer.go", "case status >= 200 && status < 300:", "case status >= 200 && status < 300, status == 401:"}},
+		broken: []string{"missing"},
+		plan:   refusing,
+	},
+}
+
+// files applies the edits. It fails if one does not apply, because the mutant would then be the program itself.
+func (m *mutant) files(t *testing.T) map[string][]byte {
+	t.Helper()
+	root, err := ModuleRoot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := map[string][]byte{}
+	for _, e := range m.edits {
+		text := changed[e.file]
+		if text == nil {
+			if text, err = os.ReadFile(filepath.Join(root, e.file)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := strings.Count(string(text), e.old); n != 1 {
+			t.Fatalf("%s: the text to replace stands there %d times, not once:\n%s", e.file, n, e.old)
+		}
+		changed[e.file] = []byte(strings.Replace(string(text), e.old, e.new, 1))
+	}
+	return changed
+}
+
+// The programs are built and run only with KAFKA_TEST set, as it takes two minutes; the edits must apply always.
+func TestCheckerCatchesEachMutant(t *testing.T) {
+	for _, m := range mutants {
+		t.Run(m.name, func(t *testing.T) {
+			files := m.files(t)
+			if os.Getenv("KAFKA_TEST") == "" {
+				return
+			}
+			program, err := Build(context.Background(), t.TempDir(), files)
+			if err != nil {
+				t.Fatal(err)
+			}
+			report := embedded(t, program, "classic", m.plan, func(c *Config) {
+				c.Faults = 0
+				c.Settle = 10 * time.Second
+				if m.setting != "" {
+					c.Settings = []string{m.setting}
+				}
+			})
+			if !slices.ContainsFunc(report.Broken, func(told string) bool {
+				return slices.ContainsFunc(m.broken, func(invariant string) bool { return strings.HasPrefix(told, invariant+": ") })
+			}) {
+				t.Errorf("none of %q was told", m.broken)
+			}
+		})
+	}
+}
