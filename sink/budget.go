@@ -16,7 +16,7 @@ type Budget struct {
 	room chan struct{} // guards: closed while used < limit
 }
 
-// NewBudget returns a budget of limit bytes.
+// NewBudget returns a budget of limit bytes, more than 0.
 func NewBudget(limit int64) *Budget {
 	b := &Budget{limit: limit, full: make(chan struct{}), room: make(chan struct{})}
 	close(b.room)

@@ -46,15 +46,13 @@ func poisonedRun(t *testing.T, compress bool, poison int) (ids []string) {
 }
 
 func TestPoisonedEventIsSetAsideAloneAndInTheSameWayEachTime(t *testing.T) {
-	for _, poison := range []int{0, 499, 500, 2500, 2711, 4999} {
-		for _, compress := range []bool{true, false} {
-			first := poisonedRun(t, compress, poison)
-			if again := poisonedRun(t, compress, poison); !slices.Equal(first, again) {
-				t.Errorf("event %d: other payload IDs the second time", poison)
-			}
-			if compact := slices.Compact(slices.Clone(first)); len(first) > 40 || len(compact) < 20 {
-				t.Errorf("event %d: %d requests, %d bodies", poison, len(first), len(compact))
-			}
+	for i, poison := range []int{0, 499, 500, 2500, 2711, 4999} {
+		first := poisonedRun(t, i%2 == 0, poison)
+		if again := poisonedRun(t, i%2 == 0, poison); !slices.Equal(first, again) {
+			t.Errorf("event %d: other payload IDs the second time", poison)
+		}
+		if bodies := slices.Compact(slices.Clone(first)); len(first) > 40 || len(bodies) < 20 {
+			t.Errorf("event %d: %d requests, %d bodies", poison, len(first), len(bodies))
 		}
 	}
 }

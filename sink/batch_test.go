@@ -1,0 +1,116 @@
+package sink
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// sample returns the batch and the destination that the golden IDs are of.
+func sample() (*Batch, string) {
+	buffer := NewBuffer(10, 1000)
+	buffer.Extend(append(buffer.Bytes(), `{"a":1},{"a":2},`...), 2, 41, time.UnixMilli(0))
+	buffer.Extend(append(buffer.Bytes(), `{"a":3},`...), 1, 42, time.UnixMilli(0))
+	b := buffer.Seal(Source{Group: "segment-to-launchdarkly", Topic: "segment", TopicID: [16]byte{1, 2, 3, 15: 16}, Partition: 7}, 5, 40, 43, true)
+	return b, "https://events.launchdarkly.com/events/bulk/5f0c1d2e3b4a59687766554f"
+}
+
+// Computed by another program (SHA-256, SHA-1 and RFC 9562 in Python). If they
+// change, a replay over an upgrade counts events twice: they are not to be adapted
+// to the code.
+func TestPayloadIDsAreFrozen(t *testing.T) {
+	b, destination := sample()
+	left, right := b.whole.split()
+	unknown := *b
+	unknown.Source.TopicID, unknown.LeaderEpoch = [16]byte{}, -1
+	for want, got := range map[string]string{
+		"13687d53-5a32-525c-874f-b9a5fd586cd1": b.payloadID(&b.whole, destination),
+		"50a5dfe5-7c72-53ee-8cbe-49b3a82b1d7c": b.payloadID(&left, destination),
+		"8d14c394-52c3-59ea-bac8-6d212d12e7e3": b.payloadID(&right, destination),
+		"44e04496-03ac-567e-82f5-2107fd41731a": unknown.payloadID(&unknown.whole, destination),
+	} {
+		if got != want {
+			t.Errorf("payload ID %s, want %s", got, want)
+		}
+	}
+	if body := string(b.whole.raw()); body != `[{"a":1},{"a":2},{"a":3}]` {
+		t.Errorf("the IDs are of another body: %s", body)
+	}
+}
+
+// The ID is of what is posted, not of how: compressed or not, in whichever process.
+func TestPayloadIDIsOfTheContentOnly(t *testing.T) {
+	b, destination := sample()
+	again, _ := sample()
+	again.Oldest, again.offsets = time.Now(), nil
+	again.whole = newPart(0, 3, []byte(`[{"a":1},{"a":2},{"a":3}]`), false)
+	if one, two := b.payloadID(&b.whole, destination), again.payloadID(&again.whole, destination); one != two {
+		t.Errorf("%s and %s for the same range and body", one, two)
+	}
+}
+
+// input is all that a payload ID depends on.
+type input struct {
+	group, topic, destination, body string
+	topicID                         [16]byte
+	partition, epoch                int32
+	first, next                     int64
+	low, high                       int
+}
+
+func (in input) id() string {
+	b := &Batch{
+		Source:      Source{Group: in.group, Topic: in.topic, TopicID: in.topicID, Partition: in.partition},
+		LeaderEpoch: in.epoch, First: in.first, Next: in.next,
+	}
+	p := newPart(in.low, in.high, []byte(in.body), false)
+	return b.payloadID(&p, in.destination)
+}
+
+var inputs = rapid.Custom(func(t *rapid.T) (in input) {
+	text := rapid.StringMatching(`[a-c\x00\x01]{0,4}`) // short, so that two of them run into each other
+	in.group, in.topic, in.destination, in.body = text.Draw(t, "group"), text.Draw(t, "topic"), text.Draw(t, "destination"), text.Draw(t, "body")
+	in.topicID[rapid.IntRange(0, 15).Draw(t, "byte")] = rapid.Byte().Draw(t, "value")
+	in.partition, in.epoch = rapid.Int32().Draw(t, "partition"), rapid.Int32Min(-1).Draw(t, "epoch")
+	in.first, in.next = rapid.Int64().Draw(t, "first"), rapid.Int64().Draw(t, "next")
+	in.low, in.high = rapid.Int().Draw(t, "low"), rapid.Int().Draw(t, "high")
+	return in
+})
+
+func TestPayloadIDChangesWithEachInputAndWithNothingElse(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		one, two := inputs.Draw(t, "one"), inputs.Draw(t, "two")
+		if (one == two) != (one.id() == two.id()) {
+			t.Fatalf("%+v and %+v: %s and %s", one, two, one.id(), two.id())
+		}
+		if one.id() != one.id() {
+			t.Fatalf("%+v has two IDs", one)
+		}
+		changes := map[string]func(*input){
+			"group":       func(in *input) { in.group = two.group },
+			"topic":       func(in *input) { in.topic = two.topic },
+			"destination": func(in *input) { in.destination = two.destination },
+			"body":        func(in *input) { in.body = two.body },
+			"topic ID":    func(in *input) { in.topicID = two.topicID },
+			"partition":   func(in *input) { in.partition = two.partition },
+			"epoch":       func(in *input) { in.epoch = two.epoch },
+			"first":       func(in *input) { in.first = two.first },
+			"next":        func(in *input) { in.next = two.next },
+			"low":         func(in *input) { in.low = two.low },
+			"high":        func(in *input) { in.high = two.high },
+			"one byte":    func(in *input) { in.topicID[15]++ },
+			"border":      func(in *input) { in.group, in.topic = in.group+in.topic, "" },
+			"other order": func(in *input) { in.group, in.topic = in.topic, in.group },
+			"long":        func(in *input) { in.group = strings.Repeat("g", 300) },
+		}
+		for name, change := range changes {
+			changed := one
+			change(&changed)
+			if (changed == one) != (changed.id() == one.id()) {
+				t.Fatalf("%s: %+v and %+v: %s and %s", name, one, changed, one.id(), changed.id())
+			}
+		}
+	})
+}
