@@ -62,7 +62,8 @@ type keyRule struct {
 	fields []*node
 }
 
-// Compile checks cfg and makes a Mapping of it. The error names everything that is wrong, as "field: value: rule".
+// Compile checks cfg and makes a Mapping of it. The error names everything that is wrong, a line for each, as
+// "field: value: rule"; fields have the names that they have in the configuration file.
 func Compile(cfg Config) (*Mapping, error) {
 	var errs []error
 	root := &node{}
@@ -79,12 +80,14 @@ func Compile(cfg Config) (*Mapping, error) {
 	}
 
 	m := &Mapping{
-		root:          root,
-		typ:           root.path("type"),
-		batch:         root.path("batch"),
-		honor:         cfg.HonorIntegrations,
-		event:         root.path("event"),
-		times:         []*node{root.path("timestamp"), root.path("receivedAt"), root.path("originalTimestamp"), root.path("sentAt")},
+		root:  root,
+		typ:   root.path("type"),
+		batch: root.path("batch"),
+		honor: cfg.HonorIntegrations,
+		event: root.path("event"),
+		times: []*node{ // the first that is readable counts
+			root.path("timestamp"), root.path("receivedAt"), root.path("originalTimestamp"), root.path("sentAt"),
+		},
 		metricValue:   paths("metric_value", cfg.MetricValue),
 		properties:    root.path("properties"),
 		maxEventBytes: cfg.MaxEventBytes,
@@ -108,12 +111,12 @@ func Compile(cfg Config) (*Mapping, error) {
 			m.keys = append(m.keys, keyRule{`"` + kind + `":`, paths("contexts: "+kind, cfg.Contexts[kind])})
 		}
 	default:
-		errs = append(errs, fmt.Errorf("schema: %d: 3 or 4", cfg.Schema))
+		errs = append(errs, fmt.Errorf("event_schema: %d: 3 or 4", cfg.Schema))
 	}
 
 	if cfg.HonorIntegrations {
 		integrations := root.path("integrations")
-		m.integrationsAll = integrations.path("All")
+		m.integrationsAll = integrations.path("All") // all its spellings are one name, so that the last of them counts
 		for _, name := range [...]string{"ALL", "ALl", "AlL", "aLL", "aLl", "alL", "all"} {
 			integrations.children[name] = m.integrationsAll
 		}

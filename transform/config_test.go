@@ -17,8 +17,8 @@ func TestCompileNamesEverythingThatIsWrong(t *testing.T) {
 		cfg  Config
 		want string
 	}{
-		{Config{}, "schema: 0: 3 or 4"},
-		{Config{Schema: 5}, "schema: 5: 3 or 4"},
+		{Config{}, "event_schema: 0: 3 or 4"},
+		{Config{Schema: 5}, "event_schema: 5: 3 or 4"},
 		{Config{Schema: 4}, "contexts: none: at least one kind with schema 4"},
 		{contexts("", "userId"), `contexts: ""` + kindRule},
 		{contexts("kind", "userId"), `contexts: "kind"` + kindRule},
@@ -33,7 +33,7 @@ func TestCompileNamesEverythingThatIsWrong(t *testing.T) {
 		{Config{Schema: 3, HonorIntegrations: true, IntegrationNames: []string{"aLL"}}, `integration_names: "aLL": All stands for every integration`},
 		{
 			Config{Schema: 2, MetricValue: []string{"a.", "b"}, MaxEventBytes: -7},
-			"metric_value: \"a.\": names separated by single dots\nschema: 2: 3 or 4\nmax_event_bytes: -7: at least 0",
+			"metric_value: \"a.\": names separated by single dots\nevent_schema: 2: 3 or 4\nmax_event_bytes: -7: at least 0",
 		},
 	} {
 		if m, err := Compile(test.cfg); m != nil || err == nil || err.Error() != test.want {

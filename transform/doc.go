@@ -11,7 +11,8 @@
 //  3. Every event is valid JSON and valid UTF-8, whatever the record holds.
 //  4. A call that is rejected does not touch its neighbours in the same record. Only a document that is not JSON
 //     rejects the record as a whole.
-//  5. Append allocates nothing for events and filtered calls, as long as dst and calls have room.
+//  5. Append allocates nothing for events and filtered calls, as long as dst and calls have room and the scratch space
+//     has grown to the length of the records.
 //  6. Strings and numbers are copied, never read and written again: escapes, large integers, the digits of a number
 //     and the order of keys in properties survive.
 //
@@ -36,9 +37,20 @@
 // # Speed
 //
 // One scan validates a record and finds every field that the mapping needs; the rules then look only at the bytes found.
-// The scan takes strings eight bytes at a time. BenchmarkAppend measures it beside two validating parsers:
+// BenchmarkAppend measures all of it beside parsers that only validate:
 //
 //	go test ./transform -run '^$' -bench .
+//
+// On 2,670 sample calls of 633 bytes on average (amd64, CPU time, nanoseconds for one): Append 295, jsontext 585; gjson
+// 425, which leaves UTF-8 unchecked, and 3,300 with the fields looked up. Without the assembly, as on other processors,
+// Append takes 410. What the figure is made of, and what was learned on the way:
+//
+//   - A call is some forty short strings. A loop over the bytes of each, even by eights, mispredicts its exit every time.
+//     A bitmap of the bytes that matter is cheaper to make (mark.go) than these are, and finds most ends in one step.
+//   - The inner loops call no function on the usual path: Go keeps no registers across a call. The small ones that are
+//     inlined return a bool or a byte, which costs no branch; returning two values cost a tenth of the whole.
+//   - Slicing with three indexes of a constant distance (window) spares the compiler's guard for empty slices: a tenth.
+//   - Not worth their lines: taking a name and its value from one window of marks; GOAMD64=v3.
 //
 // The tests hold the scan equal, byte for byte, to a plain implementation of the same rules on encoding/json.
 package transform

@@ -55,7 +55,7 @@ func (t *Transformer) render(dst []byte, timestamp int64) (_ []byte, reason Reas
 	}
 	dst = append(dst, m.keyClose...)
 
-	ms := timestamp
+	ms := timestamp // never the clock: a replay must give the same event
 	for _, field := range m.times {
 		if at, ok := t.time(t.raw(field)); ok {
 			ms = at
@@ -155,7 +155,7 @@ func (t *Transformer) number(raw []byte) []byte {
 	return raw
 }
 
-// isFinite says whether a JSON number is within the range of a float64, as LaunchDarkly reads it.
+// isFinite says whether a JSON number is within the range of a float64, beyond which readers differ (RFC 8259, section 6).
 func isFinite(number []byte) bool {
 	if len(number) < 300 && !bytes.ContainsAny(number, "eE") {
 		return true

@@ -1,16 +1,13 @@
 package transform
 
-// The times that a call can hold, as they are met in practice:
+// time returns the Unix milliseconds that a field of a call stands for; fractions of one are cut off. It is false for a
+// field that is absent or unreadable. It reads what is met in practice:
 //
-//   - RFC 3339, with T or a space, seconds with any number of fraction digits or none at all, or without seconds; the
-//     offset as Z, +07:00, +0700, or none, which is UTC
-//   - a date alone: midnight UTC
+//   - RFC 3339: a date, T or a space, a time of day with any number of fraction digits, and the offset, as Z or +07:00
+//   - the same with an offset like +0700, or without one, which means UTC; without seconds; a date alone, at midnight
 //   - a JSON number, or a string of digits: see epochMs
 //
-// Everything else is unreadable. So is what lies before 1970, as do the zero times of Go and .NET.
-
-// time returns the Unix milliseconds that a field of a call stands for; fractions of one are cut off. It is false for a
-// field that is absent or unreadable.
+// Times up to the start of 1970 are unreadable: they are the zero times of programming languages.
 func (t *Transformer) time(raw []byte) (ms int64, ok bool) {
 	switch {
 	case len(raw) == 0:

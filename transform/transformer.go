@@ -2,8 +2,8 @@ package transform
 
 import "slices"
 
-// Transformer maps records. It holds scratch space, so that it is for one goroutine at a time; the space grows with the
-// longest record, by about an eighth of its length.
+// Transformer maps records. It holds scratch space, so that it is for one goroutine at a time; the space grows to about
+// a quarter of the longest record.
 type Transformer struct {
 	m *Mapping
 
