@@ -101,7 +101,7 @@ func (c *Consumer) commitFinally(ctx context.Context, partitions []*partition) e
 		}
 		c.mu.Unlock()
 		err := c.store(ctx, snapshots)
-		if err == nil || ctx.Err() != nil || !kerr.IsRetriable(err) {
+		if err == nil || ctx.Err() != nil || !kerr.IsRetriable(err) && !errors.Is(err, kerr.RebalanceInProgress) && !errors.Is(err, kerr.StaleMemberEpoch) {
 			return err
 		}
 		select {
@@ -131,7 +131,7 @@ func (c *Consumer) store(ctx context.Context, snapshots map[*partition]snapshot)
 			c.fence(p)
 			expelled = append(expelled, p)
 		case err == nil && e == nil:
-			p.committed, p.lastCommit = s, started
+			p.anchored, p.committed, p.lastCommit = true, s, started
 			recorded = append(recorded, c.record(p, s)...)
 		default:
 			c.mark(p)
@@ -153,16 +153,40 @@ func (c *Consumer) store(ctx context.Context, snapshots map[*partition]snapshot)
 			c.startOver(c.cfg.Topics...)
 		}()
 	}
+	c.told(ctx, err)
+	return err
+}
+
+// told tells of a commit's result. What passes by itself, as it does while the group
+// rebalances, is a problem only when it stays.
+func (c *Consumer) told(ctx context.Context, err error) {
 	switch {
 	case err == nil:
 		c.metrics.commits.WithLabelValues(resultOK).Inc()
-		c.touch(func(s *state) { s.lastCommit = time.Now() })
+		c.touch(func(s *state) { s.lastCommit, s.failingSince = time.Now(), time.Time{} })
 		c.solved("commit")
 	case ctx.Err() == nil:
 		c.metrics.commits.WithLabelValues(resultError).Inc()
-		c.problem("commit", fmt.Sprintf("cannot commit, and posting waits for it: %s", advise(err)))
+		var failing time.Duration
+		c.touch(func(s *state) {
+			if s.failingSince.IsZero() {
+				s.failingSince = time.Now()
+			}
+			failing = time.Since(s.failingSince)
+		})
+		if !passing(err) || failing > commitPatience {
+			c.problem("commit", fmt.Sprintf("cannot commit, and posting waits for it: %s", advise(err)))
+		}
 	}
-	return err
+}
+
+// commitPatience is how long commits may fail for reasons that pass by themselves.
+const commitPatience = 15 * time.Second
+
+// passing says whether an error of a commit passes by itself.
+func passing(err error) bool {
+	return kerr.IsRetriable(err) || errors.Is(err, kerr.RebalanceInProgress) || errors.Is(err, kerr.IllegalGeneration) ||
+		errors.Is(err, kerr.StaleMemberEpoch) || errors.Is(err, kerr.UnknownMemberID) || errors.Is(err, errExpelled)
 }
 
 // posting is a batch whose cut has just been recorded.

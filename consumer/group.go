@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -44,11 +45,18 @@ func (c *Consumer) onOffsetsFetched(ctx context.Context, _ *kgo.Client, response
 		go p.run()                                                              // waited for in abandon
 		c.client.ResumeFetchPartitions(map[string][]int32{p.topic: {p.number}}) // a pause survives a rebalance
 	}
-	if err := c.commit(ctx); err != nil {
-		return err
+	if err := c.commit(ctx); err != nil && !c.anchored(started) {
+		return fmt.Errorf("commit where the assigned partitions start: %w", err)
 	}
 	c.solved("assignment")
 	return nil
+}
+
+// anchored says whether all partitions have a committed offset.
+func (c *Consumer) anchored(partitions []*partition) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !slices.ContainsFunc(partitions, func(p *partition) bool { return !p.anchored })
 }
 
 // start makes the state of partitions. What it replaces had its offsets fetched
@@ -101,7 +109,8 @@ func (c *Consumer) newPartition(f fetchedOffset, member string) *partition {
 		stop:   make(chan struct{}), stopped: make(chan struct{}), space: make(chan struct{}, 1), changed: make(chan struct{}),
 
 		transformer: c.cfg.Mapping.NewTransformer(), buffer: sink.NewBuffer(c.cfg.MaxEvents, c.cfg.MaxBytes),
-		next: f.offset, epoch: f.epoch, floor: f.offset, floorEpoch: f.epoch, cuts: f.cuts,
+		anchored: f.committed,
+		next:     f.offset, epoch: f.epoch, floor: f.offset, floorEpoch: f.epoch, cuts: f.cuts,
 		age: time.NewTimer(time.Hour),
 
 		window: window{floor: f.offset, epoch: f.epoch, cuts: f.cuts},

@@ -47,6 +47,7 @@ type partition struct {
 
 	// Guarded by Consumer.mu.
 	window     window
+	anchored   bool          // the group has an offset of it
 	committed  snapshot      // last successful commit
 	isDirty    bool          // in Consumer.dirty
 	fenced     bool          // given up: nothing is marked, committed or newly posted

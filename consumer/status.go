@@ -12,11 +12,12 @@ import (
 // state is what the consumer knows of itself beside its partitions. It is guarded
 // by Consumer.mu.
 type state struct {
-	joined     bool // the group has let us in
-	leaving    bool // Run is about to return
-	lastPoll   time.Time
-	lastCommit time.Time
-	problems   map[string]string // by what is wrong, until it is solved
+	joined       bool // the group has let us in
+	leaving      bool // Run is about to return
+	lastPoll     time.Time
+	lastCommit   time.Time         // successful
+	failingSince time.Time         // the first failed commit since; zero if there is none
+	problems     map[string]string // by what is wrong, until it is solved
 }
 
 // Status is a snapshot of a consumer.
