@@ -146,7 +146,7 @@ func adviseLetter(err error) string {
 func (c *Consumer) refused(ctx context.Context, r sink.Refusal) error {
 	source, offset := r.Batch.Source, r.Batch.Offset(r.Event)
 	c.log.Warn("event refused by LaunchDarkly", zap.String("topic", source.Topic), zap.Int32("partition", source.Partition),
-		zap.Int64("offset", offset), zap.Int("status", r.Status), zap.String("answer", r.Excerpt))
+		zap.Int64("offset", offset), zap.String("reason", reasonRefused), zap.Int("status", r.Status), zap.String("answer", r.Excerpt))
 	if c.cfg.DeadLetterTopic == "" {
 		return nil
 	}
