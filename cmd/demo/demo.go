@@ -52,7 +52,7 @@ func parseOptions(args []string, sys system) (o options, err error) {
 	f.IntVar(&o.port, "port", 0, "the fake LaunchDarkly's port; under "+controlPath+" it is steered. 0: any that is free")
 	f.IntVar(&o.kafkaPort, "kafka-port", 0, "the broker's port, for other clients. 0: any that is free")
 	f.IntVar(&o.metricsPort, "metrics-port", 0, "the port of the program's metrics. 0: any that is free")
-	if err := parse(f, args); err != nil {
+	if err := errors.Join(parse(f, args, 0), o.faults.check()); err != nil {
 		return o, err
 	}
 	if o.events < 0 || o.rate < 0 {

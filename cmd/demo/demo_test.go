@@ -161,6 +161,7 @@ func TestInterruptedBeforeAllEventsIsAFailure(t *testing.T) {
 	if got := c.summary(t, exitFailure); got.Missing != 0 || got.Produced >= 100000 {
 		t.Errorf("got %+v", got)
 	}
+	c.stderr.await(t, "WRONG: [0-9,]+ records were not produced")
 }
 
 func TestSecondInterruptEndsAtOnce(t *testing.T) {
@@ -214,8 +215,9 @@ func TestWrongUseIsTold(t *testing.T) {
 	}{
 		{nil, []string{"-events", "many"}, "invalid value"},
 		{nil, []string{"-events", "-1"}, "must not be negative"},
+		{nil, []string{"-faults", "-fault-rate", "1"}, "from 0 to below 1"},
 		{nil, []string{"generator"}, `"generator": neither a flag nor a command`},
-		{nil, []string{"probe"}, "want one URL"},
+		{nil, []string{"probe"}, "an argument is missing"},
 		{[]string{"S2LD_BATCH_MAX_EVENT=1"}, nil, "S2LD_BATCH_MAX_EVENTS"},
 	} {
 		run := start(c.environ, c.args...)
@@ -224,8 +226,10 @@ func TestWrongUseIsTold(t *testing.T) {
 		}
 		run.stderr.await(t, regexp.QuoteMeta(c.want))
 	}
-	if help := start(nil, "-help"); <-help.exit != exitOK {
-		t.Error("-help fails")
+	for _, command := range []string{"", "launchdarkly", "generate", "probe"} {
+		if help := start(nil, append(strings.Fields(command), "-help")...); <-help.exit != exitOK {
+			t.Errorf("%s -help fails", command)
+		}
 	}
 }
 

@@ -109,7 +109,7 @@ Writes {"produced":N} at the end.`, sys)
 	f.Int64Var(&g.events, "events", 0, "`records` to produce; 0: until told to stop")
 	f.Float64Var(&g.rate, "rate", 1000, "`records` a second; 0: as fast as the broker takes them")
 	listen := f.String("listen", "", "`address` on which to tell by HTTP that records are produced; empty: none")
-	if err := parse(f, args); err != nil {
+	if err := parse(f, args, 0); err != nil {
 		return err
 	}
 	g.brokers = strings.Split(*brokers, ",")

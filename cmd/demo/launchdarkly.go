@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -25,6 +26,13 @@ type faults struct {
 func (x *faults) flags(f *flag.FlagSet) {
 	f.BoolVar(&x.on, "faults", false, "let LaunchDarkly fail at random: 429, 5xx, hangs, resets, cut-off answers, before and after it took the request")
 	f.Float64Var(&x.rate, "fault-rate", 0.2, "with -faults: the `share` of requests that fail")
+}
+
+func (x *faults) check() error {
+	if x.rate < 0 || x.rate >= 1 {
+		return usageError{errors.New("-fault-rate: must be from 0 to below 1")}
+	}
+	return nil
 }
 
 func (x *faults) apply(ld *ldtest.Server, seed uint64) {
@@ -50,8 +58,8 @@ func face(ld *ldtest.Server) http.Handler {
 }
 
 // serve serves until the server is closed.
-func serve(listener net.Listener, handler http.Handler, errors io.Writer) *http.Server {
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ErrorLog: log.New(errors, "", 0)}
+func serve(listener net.Listener, handler http.Handler, errorLog io.Writer) *http.Server {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ErrorLog: log.New(errorLog, "", 0)}
 	go server.Serve(listener) //nolint:errcheck // it ends by Close
 	return server
 }
@@ -65,7 +73,7 @@ limit?bytes=N. Writes its report as one line of JSON at the end.`, sys)
 	var x faults
 	x.flags(f)
 	seed := f.Uint64("seed", 1, "what the faults derive from")
-	if err := parse(f, args); err != nil {
+	if err := errors.Join(parse(f, args, 0), x.check()); err != nil {
 		return err
 	}
 	cfg := ldtest.Config{}

@@ -88,16 +88,17 @@ func newFlags(name, text string, sys system) *flag.FlagSet {
 	return f
 }
 
-// parse reads a command line that has flags only.
-func parse(f *flag.FlagSet, args []string) error {
-	// What is wrong with a flag, and how to use them, f has told.
-	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
+// parse reads a command line with so many arguments beside the flags.
+func parse(f *flag.FlagSet, args []string, arguments int) error {
+	switch err := f.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
 		return err
-	} else if err != nil {
-		return usageError{errors.New("see -help")}
-	}
-	if f.NArg() > 0 {
-		return usageError{fmt.Errorf("%s: %q: neither a flag nor a command; see demo -help", f.Name(), f.Arg(0))}
+	case err != nil: // f has told what is wrong
+		return usageError{fmt.Errorf("see %s -help", f.Name())}
+	case f.NArg() > arguments:
+		return usageError{fmt.Errorf("%s: %q: neither a flag nor a command; see %[1]s -help", f.Name(), f.Arg(arguments))}
+	case f.NArg() < arguments:
+		return usageError{fmt.Errorf("%s: an argument is missing; see %[1]s -help", f.Name())}
 	}
 	return nil
 }

@@ -9,9 +9,9 @@ import (
 
 // runProbe is for images that hold no shell and no curl.
 func runProbe(args []string, sys system) error {
-	f := newFlags("demo probe", "demo probe URL: succeeds if a GET of URL is answered by 200 within two seconds.", sys)
-	if err := f.Parse(args); err != nil || f.NArg() != 1 {
-		return usageError{fmt.Errorf("demo probe: want one URL")}
+	f := newFlags("demo probe", "demo probe URL: succeeds if URL answers 200 within two seconds.", sys)
+	if err := parse(f, args, 1); err != nil {
+		return err
 	}
 	client := http.Client{Timeout: 2 * time.Second}
 	answer, err := client.Get(f.Arg(0))

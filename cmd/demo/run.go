@@ -28,8 +28,8 @@ type demo struct {
 
 	started time.Time
 	drawn   time.Time // when the counts were last shown
-	moved   time.Time // when anything was last seen to go on
 	last    progress
+	moved   time.Time // when last was first seen
 }
 
 // progress is how far everything has come, as Kafka and LaunchDarkly know it.
@@ -45,7 +45,7 @@ const stuck = time.Minute
 // run produces, shows what happens, and judges it.
 func (d *demo) run(sys system) error {
 	d.started = time.Now()
-	d.moved = d.started
+	defer d.screen.show() // leave no half line
 	background := context.Background()
 	programCtx, stopProgram := context.WithCancel(background)
 	defer stopProgram()
@@ -63,16 +63,13 @@ func (d *demo) run(sys system) error {
 		select {
 		case <-sys.signals:
 			if stopping {
-				d.screen.show()
 				return errInterrupted
 			}
 			stopping = true
 			stopGenerator()
-			d.screen.show()
 			fmt.Fprintln(d.screen, "stopping when everything is delivered; Ctrl-C again to stop at once")
 		case err := <-ended:
-			d.screen.show()
-			return fmt.Errorf("the program ended early: %w", err)
+			return fmt.Errorf("the program ended early: %v", err)
 		case err := <-produced:
 			if err != nil {
 				return err
@@ -86,13 +83,18 @@ func (d *demo) run(sys system) error {
 				return err
 			}
 			d.draw(p)
-			if all && p.committed == p.end || d.isStuck(p) {
-				seconds := time.Since(d.started).Seconds()
-				stopProgram()
-				err := <-ended
-				d.screen.show()
-				return errors.Join(err, d.judge(sys.stdout, seconds, stopping))
+			stands := d.stands(p)
+			if !all || p.committed < p.end && stands < stuck {
+				continue
 			}
+			if p.committed < p.end {
+				fmt.Fprintf(d.screen, "giving up: nothing has moved for %v\n", stuck)
+			}
+			seconds := time.Since(d.started).Seconds()
+			stopProgram()
+			err = <-ended
+			d.screen.show()
+			return errors.Join(err, d.judge(sys.stdout, seconds))
 		}
 	}
 }
@@ -100,12 +102,12 @@ func (d *demo) run(sys system) error {
 // look is how often the demo looks how far it is.
 const look = 200 * time.Millisecond
 
-// isStuck says whether nothing has moved for long.
-func (d *demo) isStuck(p progress) bool {
+// stands returns for how long nothing has moved.
+func (d *demo) stands(p progress) time.Duration {
 	if p != d.last {
 		d.last, d.moved = p, time.Now()
 	}
-	return time.Since(d.moved) > stuck
+	return time.Since(d.moved)
 }
 
 // progress asks the broker and LaunchDarkly how far everything has come.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -38,34 +39,36 @@ func sideBySide(call, event []byte, width int) string {
 	return b.String()
 }
 
-// outline writes a JSON object as lines of at most so many columns. Of the objects and lists in it, only what becomes the
-// event's data is shown whole.
+// outline writes a JSON object as lines of at most so many columns. Of what is nested in it, only that is shown which
+// makes an event or is made of it.
 func outline(object []byte, columns int) (lines []string) {
 	var b bytes.Buffer
 	if err := json.Indent(&b, object, "", "  "); err != nil {
 		return []string{cut(string(object), columns)}
 	}
-	closing := "" // of what is left out
+	end := "" // how the line begins that ends what is left out
 	for line := range strings.Lines(b.String()) {
 		line = strings.TrimRight(line, "\n")
-		switch name := strings.TrimSpace(line); {
-		case closing != "":
-			if strings.HasPrefix(line, closing) {
-				lines[len(lines)-1] += " … " + name
-				closing = ""
+		if end != "" {
+			if strings.HasPrefix(line, end) {
+				lines[len(lines)-1] += " … " + strings.TrimSpace(line)
+				end = ""
 			}
 			continue
-		case strings.HasPrefix(line, `  "`) && strings.HasSuffix(line, "{") && !strings.HasPrefix(name, `"properties"`) && !strings.HasPrefix(name, `"data"`):
-			closing = "  }"
-		case strings.HasPrefix(line, `    "`) && strings.HasSuffix(line, "{"):
-			closing = "    }"
-		case strings.HasPrefix(line, `    "`) && strings.HasSuffix(line, "["):
-			closing = "    ]"
 		}
 		lines = append(lines, cut(line, columns))
+		if m := opens.FindStringSubmatch(line); m != nil && (m[1] != "  " || !shown[m[2]]) {
+			end = m[1] + map[string]string{"{": "}", "[": "]"}[m[3]]
+		}
 	}
 	return lines
 }
+
+// opens matches a line that opens an object or a list: its indentation, its name, its bracket.
+var opens = regexp.MustCompile(`^( +)"([^"]*)": ([{\[])$`)
+
+// shown are the objects in a call and in an event that are shown whole.
+var shown = map[string]bool{"properties": true, "data": true, "contextKeys": true}
 
 // sample is a call and the event made of it.
 type sample struct{ call, event []byte }

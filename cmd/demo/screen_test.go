@@ -58,7 +58,7 @@ func TestScreenWithoutATerminalWritesLinesOnly(t *testing.T) {
 }
 
 func TestOutlineShowsWhatBecomesData(t *testing.T) {
-	got := strings.Join(outline([]byte(`{"type":"track","context":{"page":{"url":"x"}},"properties":{"n":1,"list":[{"a":1}],"o":{"b":2}},"integrations":{}}`), 30), "\n")
+	got := strings.Join(outline([]byte(`{"type":"track","context":{"page":{"url":"x"}},"properties":{"n":1,"list":[{"a":1}],"o":{"b":2}},"contextKeys":{"user":"u"},"integrations":{}}`), 30), "\n")
 	const want = `{
   "type": "track",
   "context": { … },
@@ -66,6 +66,9 @@ func TestOutlineShowsWhatBecomesData(t *testing.T) {
     "n": 1,
     "list": [ … ],
     "o": { … }
+  },
+  "contextKeys": {
+    "user": "u"
   },
   "integrations": {}
 }`

@@ -23,7 +23,7 @@ type summary struct {
 }
 
 // judge writes the summary, and returns as an error everything that is wrong.
-func (d *demo) judge(stdout io.Writer, seconds float64, interrupted bool) error {
+func (d *demo) judge(stdout io.Writer, seconds float64) error {
 	c, err := readCounts(d.program.Gatherer())
 	if err != nil {
 		return err
@@ -67,8 +67,8 @@ rejected    %s calls: %s
 			check(c.calls[reason]-a.truth[reason], "calls more or less than produced have the outcome %s %s", reason.Outcome(), reason)
 		}
 	}
-	if d.events > 0 && interrupted {
-		wrong = append(wrong, errors.New("interrupted before all records were produced"))
+	if d.events > 0 {
+		check(d.events-s.Produced, "records were not produced")
 	}
 	return errors.Join(wrong...)
 }
