@@ -1,0 +1,83 @@
+# The tasks of this project; `make` lists them.
+.DEFAULT_GOAL := help
+
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty)
+TARGETS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64
+GOVULNDB ?= https://vuln.go.dev
+
+# Tools run from the Go module proxy, so that they add nothing to go.mod.
+golangci-lint := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+actionlint := $(GO) run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+govulncheck := $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+.PHONY: help
+help: ## list the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' Makefile
+
+.PHONY: build
+build: ## the program, in bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/segment-to-launchdarkly
+
+.PHONY: demo
+demo: ## embedded Kafka, fake LaunchDarkly, and the program between them; ARGS="-events 50000 -faults"
+	$(GO) run ./cmd/demo $(ARGS)
+
+.PHONY: test
+test: ## all tests that need only Go
+	@echo "Left out: the tests on real Apache Kafka. To run them: make kafka test-kafka"
+	$(GO) test ./...
+
+.PHONY: test-race
+test-race: ## the same in random order, under the race detector
+	$(GO) test -race -shuffle=on ./...
+
+.PHONY: kafka
+kafka: ## fetch Apache Kafka from Maven Central, into a cache outside the tree
+	@./consumer/kafkatest/fetch.sh
+
+# One package at a time: each starts clusters of its own.
+.PHONY: test-kafka
+test-kafka: ## the packages with tests on real Apache Kafka
+	KAFKA_TEST=1 $(GO) test -race -shuffle=on -count=1 -p 1 -timeout 30m $$(grep -rlF 'kafkatest.NewApache(' --include='*_test.go' . | xargs -n 1 dirname | sort -u) ./consumer/kafkatest
+
+.PHONY: soak
+soak: ## processes killed at random on real Kafka, and a checker: DURATION=10m SEED=1
+	$(GO) run ./cmd/internal/chaos/soak -duration $(or $(DURATION),10m) $(if $(SEED),-seed $(SEED))
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME=1m
+	@grep -roE --include='*_test.go' 'func Fuzz[A-Za-z]+' . | sed 's|/[^/]*:func | |' | while read -r package target; do \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(FUZZTIME),1m) "$$package" || exit 1; done
+
+.PHONY: bench
+bench: ## the cost per record, beside that of fetching alone; ARGS="-rounds 3"
+	$(GO) run ./cmd/bench $(ARGS)
+
+.PHONY: lint
+lint: ## all linters: .golangci.yml has the reasons
+	$(golangci-lint) run
+	$(actionlint)
+
+.PHONY: vuln
+vuln: ## known vulnerabilities in what the program calls; GOVULNDB names another database than Go's
+	$(govulncheck) -db $(GOVULNDB) ./...
+
+.PHONY: release
+release: ## archives for all systems, their bills of materials and checksums, in dist/
+	$(GO) run ./cmd/internal/release -version $(VERSION) -targets $(TARGETS) -out dist
+
+.PHONY: sbom
+sbom: release ## the bills of materials of a release: dist/*.cdx.json
+
+.PHONY: release-check
+release-check: ## build the last commit in two directories, one without a cache: all must be equal to the byte
+	@set -e; dir=$$(mktemp -d); trap 'chmod -R u+w "$$dir"; rm -rf "$$dir"' EXIT; \
+	git clone -q . "$$dir/one"; git clone -q . "$$dir/another"; \
+	$(MAKE) -s -C "$$dir/one" release; \
+	GOCACHE="$$dir/cache" $(MAKE) -s -C "$$dir/another" release; \
+	diff -r "$$dir/one/dist" "$$dir/another/dist"; cat "$$dir/one/dist/SHA256SUMS"
+
+.PHONY: ci
+ci: ## everything that must hold before a change lands
+	./.ci/run
