@@ -207,7 +207,9 @@ func TestWithoutRetainNothingOfARequestIsKept(t *testing.T) {
 		t.Error(got)
 	}
 	srv.Close()
-	_ = <-done // http.ErrServerClosed
+	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+		t.Error(err)
+	}
 	if ld.Report().Processed != 1 || len(ld.Requests()) != 0 || len(ld.Events()) != 0 {
 		t.Errorf("kept %d requests, %d events", len(ld.Requests()), len(ld.Events()))
 	}
