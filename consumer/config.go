@@ -53,6 +53,7 @@ const RebalanceTimeout = time.Minute
 const (
 	commitInterval = time.Second      // between commits when no batch waits for one
 	refresh        = time.Minute      // unchanged offsets are committed again: some brokers forget idle ones
+	metadataAge    = 30 * time.Second // until partitions that were added are noticed; the client's default is five minutes
 	watchInterval  = 15 * time.Second // between looks at the topics and the ends of their logs
 
 	pollRecords = 2000     // of one poll
@@ -94,6 +95,7 @@ func (c *Consumer) options() []kgo.Opt {
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), // onOffsetsFetched knows better; never the end by accident
 		kgo.RequireStableFetchOffsets(),
 		kgo.RebalanceTimeout(RebalanceTimeout),
+		kgo.MetadataMaxAge(metadataAge),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // so that the watermark passes them and lag comes down to 0
 		kgo.FetchMaxBytes(fetchBytes),

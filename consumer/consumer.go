@@ -226,6 +226,10 @@ func (c *Consumer) pollError(topic string, partition int32, err error) {
 			zap.String("topic", topic), zap.Int32("partition", partition), zap.Int64("offset", loss.ConsumedTo), zap.Int64("next_offset", loss.ResetTo))
 		return
 	}
+	if topic == "" { // of the group, not of a partition
+		c.problem("group", "cannot take part in the group: "+advise(err))
+		return
+	}
 	c.problem("poll "+topic, fmt.Sprintf("cannot read topic %s, partition %d: %s", topic, partition, advise(err)))
 }
 

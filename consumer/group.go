@@ -25,6 +25,8 @@ func (c *Consumer) onAssigned(_ context.Context, _ *kgo.Client, assigned map[str
 	c.metrics.rebalances.WithLabelValues(rebalanceAssigned).Inc()
 	if n := countPartitions(assigned); n > 0 {
 		c.log.Info("partitions assigned", zap.Int("partitions", n), zap.Any("assigned", assigned))
+	} else {
+		c.solved("group") // with partitions, their offsets are still to be fetched
 	}
 }
 
@@ -49,6 +51,7 @@ func (c *Consumer) onOffsetsFetched(ctx context.Context, _ *kgo.Client, response
 		return fmt.Errorf("commit where the assigned partitions start: %w", err)
 	}
 	c.solved("assignment")
+	c.solved("group")
 	return nil
 }
 
