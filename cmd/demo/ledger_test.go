@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -44,8 +45,8 @@ func (a account) want(t *testing.T, missing, duplicates, unexpected int) {
 func TestLedgerIsEvenWhenEachEventCameOnce(t *testing.T) {
 	l, events, _ := produced(1000)
 	l.account().want(t, len(events), 0, 0)
-	for i := len(events) - 1; i >= 0; i-- { // in any order
-		l.received(taken(events[i]))
+	for _, event := range slices.Backward(events) { // in any order
+		l.received(taken(event))
 	}
 	l.account().want(t, 0, 0, 0)
 	if len(l.awaited) != 0 || l.base != 1000 {

@@ -33,6 +33,24 @@ func freePorts(t *testing.T, n int) (ports []string) {
 
 func probe(url string) int { return <-start(nil, "probe", url).exit }
 
+// post posts one event and returns the status of the answer.
+func post(t *testing.T, url string) int {
+	t.Helper()
+	r, err := http.NewRequest(http.MethodPost, url, strings.NewReader(`[{"kind":"custom","key":"k","userKey":"u","creationDate":1}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("X-LaunchDarkly-Event-Schema", "3")
+	r.Header.Set("X-LaunchDarkly-Payload-ID", "7d1f3b52-6f0c-5a55-9d0e-3c1b6a0f2e84")
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	return answer.StatusCode
+}
+
 func TestLaunchDarklyAlone(t *testing.T) {
 	journal := filepath.Join(t.TempDir(), "journal")
 	c := start(nil, "launchdarkly", "-listen", "127.0.0.1:0", "-journal", journal)
@@ -43,18 +61,12 @@ func TestLaunchDarklyAlone(t *testing.T) {
 	if got := probe(address + "/nothing"); got != exitFailure {
 		t.Errorf("probe of nothing: exit code %d", got)
 	}
-	// The fake's own paths come to it as they are.
-	if answer, err := http.Post(address+"//events/bulk/"+ldtest.Sample.ClientSideID, "application/json", strings.NewReader("[]")); err != nil || answer.StatusCode != http.StatusNotFound {
-		t.Errorf("double slash: %v, %v", answer, err)
+	path := "/events/bulk/" + ldtest.Sample.ClientSideID
+	if got := post(t, address+path); got != http.StatusAccepted {
+		t.Errorf("an event: answer %d", got)
 	}
-	request, _ := http.NewRequest("POST", address+"/events/bulk/"+ldtest.Sample.ClientSideID,
-		strings.NewReader(`[{"kind":"custom","key":"k","userKey":"u","creationDate":1}]`))
-	for name, value := range map[string]string{"Content-Type": "application/json", "X-LaunchDarkly-Event-Schema": "3",
-		"X-LaunchDarkly-Payload-ID": "7d1f3b52-6f0c-5a55-9d0e-3c1b6a0f2e84"} {
-		request.Header.Set(name, value)
-	}
-	if answer, err := http.DefaultClient.Do(request); err != nil || answer.StatusCode != http.StatusAccepted {
-		t.Errorf("an event: %v, %v", answer, err)
+	if got := post(t, address+"/"+path); got != http.StatusNotFound {
+		t.Errorf("a double slash, which must come to the fake as it is: answer %d", got)
 	}
 
 	c.signals <- os.Interrupt

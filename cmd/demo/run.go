@@ -69,7 +69,7 @@ func (d *demo) run(sys system) error {
 			stopGenerator()
 			fmt.Fprintln(d.screen, "stopping when everything is delivered; Ctrl-C again to stop at once")
 		case err := <-ended:
-			return fmt.Errorf("the program ended early: %v", err)
+			return errors.Join(errors.New("the program ended early"), err)
 		case err := <-produced:
 			if err != nil {
 				return err

@@ -61,14 +61,14 @@ func (s *screen) Write(lines []byte) (int, error) {
 func (s *screen) show(lines ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	clear, width := s.clear(), s.width()
+	cleared, width := s.clear(), s.width()
 	s.live = nil
 	for _, line := range lines {
 		s.live = append(s.live, cut(line, width-1))
 	}
 	switch {
 	case s.terminal:
-		fmt.Fprint(s.w, clear, strings.Join(s.live, "\n"))
+		fmt.Fprint(s.w, cleared, strings.Join(s.live, "\n"))
 	case len(lines) > 0 && time.Since(s.written) >= rare:
 		s.written = time.Now()
 		fmt.Fprintln(s.w, strings.Join(lines, "  "))

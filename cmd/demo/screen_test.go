@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -35,7 +36,7 @@ func TestScreenOnATerminal(t *testing.T) {
 	s := newScreen(&out)
 	s.terminal = true
 	s.show("one", "two")
-	s.Write([]byte("log\n"))
+	fmt.Fprintln(s, "log")
 	s.show("three")
 	s.show()
 	const want = "\r\x1b[J" + "one\ntwo" + "\r\x1b[1A\x1b[J" + "log\none\ntwo" + "\r\x1b[1A\x1b[J" + "three" + "\r\x1b[J"
@@ -51,7 +52,7 @@ func TestScreenWithoutATerminalWritesLinesOnly(t *testing.T) {
 	s.written = s.written.Add(-rare)
 	s.show("later", "and more")
 	s.show()
-	s.Write([]byte("log\n"))
+	fmt.Fprintln(s, "log")
 	if got, want := out.String(), "later  and more\nlog\n"; got != want {
 		t.Errorf("wrote %q, want %q", got, want)
 	}

@@ -139,8 +139,12 @@ func TestRecordsCompressLikeSamples(t *testing.T) {
 	}
 	var packed bytes.Buffer
 	z := zlib.NewWriter(&packed)
-	z.Write(raw.Bytes())
-	z.Close()
+	if _, err := z.Write(raw.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
 	within(t, "compression", float64(raw.Len())/float64(packed.Len()), 4.5, 8)
 }
 
