@@ -58,8 +58,8 @@ const (
 
 	pollRecords = 2000     // of one poll
 	maxQueued   = 16 << 20 // bytes of records polled and not taken, over all partitions
-	fetchBytes  = 4 << 20  // of one fetch from one broker, compressed
-	fetchPart   = 1 << 20  // thereof of one partition
+	fetchBytes  = 2 << 20  // of one fetch from one broker, compressed
+	fetchPart   = 512 << 10  // thereof of one partition
 )
 
 func (c *Config) validate() error {
