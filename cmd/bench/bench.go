@@ -34,6 +34,7 @@ type bench struct {
 	idleTopic string // of as many partitions, without records
 	receiver  *child
 	expected  tally
+	self      string // the path of this program
 }
 
 // result is what one run of a role has used and done.
@@ -56,6 +57,9 @@ func run(ctx context.Context, o *options, progress io.Writer) (r *results, err e
 	name := "bench-" + strconv.FormatInt(time.Now().UnixMilli(), 36)
 	b := &bench{options: o, ctx: ctx, progress: progress, topic: name, idleTopic: name + "-idle"}
 	defer b.end()
+	if b.self, err = os.Executable(); err != nil {
+		return nil, err
+	}
 
 	b.say("starting")
 	if err := b.startAround(filepath.Join(dir, "kafka")); err != nil {
@@ -66,30 +70,42 @@ func run(ctx context.Context, o *options, progress io.Writer) (r *results, err e
 	if b.expected, valueBytes, err = b.load(ctx); err != nil {
 		return nil, err
 	}
-	r = newResults(o, b.expected, valueBytes)
+	contenders := b.contenders()
+	r = newResults(o, contenders, b.expected, valueBytes)
 	b.say("idle runs")
-	idleFloor, err := b.floor(b.idleTopic, "idle-floor")
-	if err != nil {
-		return nil, err
+	for _, c := range contenders {
+		x, err := c.run(c, b.idleTopic, "idle")
+		if err != nil {
+			return nil, err
+		}
+		r.addIdle(c, x)
 	}
-	idleForwarder, err := b.forwarder(b.idleTopic, "idle-forwarder")
-	if err != nil {
-		return nil, err
-	}
-	r.idle(idleFloor, idleForwarder)
 	for round := range b.rounds {
 		b.say("round %d of %d", round+1, b.rounds)
-		floor, err := b.floor(b.topic, fmt.Sprintf("floor-%d", round+1))
-		if err != nil {
-			return nil, err
+		results := map[string]result{}
+		for _, c := range contenders {
+			if results[c.name], err = c.run(c, b.topic, strconv.Itoa(round+1)); err != nil {
+				return nil, err
+			}
 		}
-		forwarder, err := b.forwarder(b.topic, fmt.Sprintf("forwarder-%d", round+1))
-		if err != nil {
-			return nil, err
-		}
-		r.add(floor, forwarder)
+		r.add(results)
 	}
 	return r, nil
+}
+
+// contender is what takes its turn in each round.
+type contender struct {
+	name   string
+	binary string // of bench
+	run    func(c contender, topic, run string) (result, error)
+}
+
+func (b *bench) contenders() []contender {
+	all := []contender{{roleFloor, b.self, b.floor}, {roleForwarder, b.self, b.forwarder}}
+	if b.against != "" {
+		all = append(all, contender{"against", b.against, b.forwarder})
+	}
+	return all
 }
 
 func (b *bench) say(format string, a ...any) { fmt.Fprintf(b.progress, "bench: "+format+"\n", a...) }
@@ -104,7 +120,7 @@ func (b *bench) startAround(dir string) (err error) {
 			return err
 		}
 	}
-	if b.receiver, err = b.start(roleReceiver, nil); err != nil {
+	if b.receiver, err = b.start(b.self, roleReceiver, nil, ""); err != nil {
 		return err
 	}
 	var address string
@@ -150,9 +166,11 @@ func (b *bench) deleteTopics() {
 	}
 }
 
-// start starts a role that ends with the measurement at the latest. over are its variables over the user's.
-func (b *bench) start(role string, over map[string]string, flags ...string) (*child, error) {
-	c, err := start(b.ctx, b.options, role, environ(over), flags...)
+// start starts a role that ends with the measurement at the latest. over are its variables over the user's, profiles is the
+// directory for its profiles, if any.
+func (b *bench) start(binary, role string, over map[string]string, profiles string) (*child, error) {
+	c, err := start(b.ctx, binary, role, environ(over),
+		"-records", strconv.Itoa(b.records), "-latency", b.latency.String(), "-pprof", profiles)
 	if err != nil {
 		return nil, err
 	}
@@ -181,17 +199,20 @@ func environ(over map[string]string) (all []string) {
 }
 
 // startMember starts a role that joins a group. Idle runs are not profiled.
-func (b *bench) startMember(role, topic, group string) (*child, error) {
+func (b *bench) startMember(binary, role, topic, group string) (*child, error) {
 	b.settings["S2LD_KAFKA_TOPICS"], b.settings["S2LD_KAFKA_GROUP"] = topic, group
 	if topic == b.idleTopic {
-		return b.start(role, b.settings, "-pprof=")
+		return b.start(binary, role, b.settings, "")
 	}
-	return b.start(role, b.settings)
+	return b.start(binary, role, b.settings, b.pprof)
 }
 
+// group names the group of a run.
+func (b *bench) group(x contender, run string) string { return b.topic + "-" + x.name + "-" + run }
+
 // floor runs the floor once.
-func (b *bench) floor(topic, name string) (r result, err error) {
-	c, err := b.startMember(roleFloor, topic, b.topic+"-"+name)
+func (b *bench) floor(x contender, topic, run string) (r result, err error) {
+	c, err := b.startMember(x.binary, roleFloor, topic, b.group(x, run))
 	if err != nil {
 		return r, err
 	}
@@ -213,11 +234,11 @@ func (b *bench) floor(topic, name string) (r result, err error) {
 }
 
 // forwarder runs the forwarder once, in all of its replicas.
-func (b *bench) forwarder(topic, name string) (r result, err error) {
-	group := b.topic + "-" + name
+func (b *bench) forwarder(x contender, topic, run string) (r result, err error) {
+	group := b.group(x, run)
 	replicas := make([]*child, b.replicas)
 	for i := range replicas {
-		if replicas[i], err = b.startMember(roleForwarder, topic, group); err != nil {
+		if replicas[i], err = b.startMember(x.binary, roleForwarder, topic, group); err != nil {
 			return r, err
 		}
 	}

@@ -36,7 +36,7 @@ func TestMeasuresAndLosesNothing(t *testing.T) {
 		t.Errorf("%d rounds, %+v", len(r.Rounds), r.Work)
 	}
 	for _, round := range r.Rounds {
-		f := round.Forwarder
+		f := round[roleForwarder]
 		if f.Lost != 0 {
 			t.Errorf("%v lost", f.Lost)
 		}
@@ -46,10 +46,6 @@ func TestMeasuresAndLosesNothing(t *testing.T) {
 		if f.SentMB <= 0 || f.Allocs <= 0 || f.Delivered <= 0 {
 			t.Errorf("a figure is missing: %+v", f)
 		}
-	}
-	var table bytes.Buffer
-	if err := r.table(&table); err != nil || strings.Count(table.String(), roleForwarder) != 2+2 { // the rounds, the median, what is taken off
-		t.Errorf("%v\n%s", err, &table)
 	}
 }
 
@@ -110,23 +106,29 @@ func TestMissing(t *testing.T) {
 }
 
 func TestResultsTakeOffTheIdleRunAndTellOfLoss(t *testing.T) {
-	r := newResults(&options{records: 1000, replicas: 1}, tally{600, 0}, 900_000)
-	idle := usage{CPU: time.Millisecond, Allocs: 50, GCs: 1}
-	r.idle(result{usage: idle}, result{usage: idle})
+	floor, forwarder := contender{name: roleFloor}, contender{name: roleForwarder}
+	r := newResults(&options{records: 1000, replicas: 1}, []contender{floor, forwarder}, tally{600, 0}, 900_000)
+	idle := result{usage: usage{CPU: time.Millisecond, Allocs: 50, GCs: 1}}
+	r.addIdle(floor, idle)
+	r.addIdle(forwarder, idle)
 	for i := range 3 {
-		floor := result{usage: usage{CPU: 3 * time.Millisecond}}
-		forwarder := result{usage: usage{CPU: time.Duration(5+i*i) * time.Millisecond, Peak: 5e6, Allocs: 1050, GCs: 4}, perSecond: 1000}
-		r.add(floor, forwarder)
+		r.add(map[string]result{
+			roleFloor:     {usage: usage{CPU: 3 * time.Millisecond}},
+			roleForwarder: {usage: usage{CPU: time.Duration(5+i*i) * time.Millisecond, Peak: 5e6, Allocs: 1050, GCs: 4}, perSecond: 1000},
+		})
 	}
-	got := r.Median.Forwarder
 	want := figures{CPU: 5, Ratio: 2.5, Records: 1000, MB: 0.9, PeakMB: 5, Allocs: 1000, GCs: 3}
-	if got != want {
+	if got := *r.Median[roleForwarder]; got != want {
 		t.Errorf("%+v\nwant %+v", got, want)
+	}
+	var table bytes.Buffer
+	if err := r.table(&table); err != nil || strings.Count(table.String(), roleForwarder) != 1+3+1 { // what is taken off, the rounds, the median
+		t.Errorf("%v\n%s", err, &table)
 	}
 	if err := r.lost(); err != nil {
 		t.Error(err)
 	}
-	r.add(result{}, result{lost: 2})
+	r.add(map[string]result{roleForwarder: {lost: 2}})
 	if err := r.lost(); err == nil || !strings.Contains(err.Error(), "2") {
 		t.Errorf("%v: two were lost", err)
 	}

@@ -14,7 +14,7 @@ func (b *bench) startBrokers(dir string) (addresses []string, err error) {
 	if b.apache {
 		return b.startApache(b.ctx, dir)
 	}
-	broker, err := b.start(roleBroker, map[string]string{dataDir: dir})
+	broker, err := b.start(b.self, roleBroker, map[string]string{dataDir: dir}, "")
 	if err != nil {
 		return nil, err
 	}

@@ -8,12 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"time"
 )
 
-// child is a role in a process of its own: this program again. The parent writes a word a line to its standard input and
+// child is a role in a process of its own: this program again, or another build of it. The parent writes a word a line to its standard input and
 // reads a line of JSON for each; the child ends when the input does, and so with its parent at the latest.
 type child struct {
 	role   string
@@ -29,15 +28,9 @@ type reply struct {
 	Error  string          `json:"error,omitempty"`
 }
 
-// start starts a child. more are flags over those of the parent.
-func start(ctx context.Context, o *options, role string, environ []string, more ...string) (*child, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	c := &child{role: role}
-	args := append([]string{"-role", role}, o.args...)
-	c.cmd = exec.CommandContext(ctx, self, append(args, more...)...)
+// start starts a child. binary is a build of this program.
+func start(ctx context.Context, binary, role string, environ []string, flags ...string) (c *child, err error) {
+	c = &child{role: role, cmd: exec.CommandContext(ctx, binary, append([]string{"-role", role}, flags...)...)}
 	c.cmd.Env, c.cmd.Stderr = environ, &c.stderr
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err

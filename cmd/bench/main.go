@@ -5,6 +5,11 @@
 //	go run ./cmd/bench -json                 the same for machines
 //	go run ./cmd/bench -pprof /tmp/profiles  and where the CPU and the memory went
 //
+// What a change is worth shows when both builds take turns, however busy the machine is:
+//
+//	go build -o /tmp/before ./cmd/bench      and now the change
+//	go run ./cmd/bench -against /tmp/before
+//
 // Each role is a process of its own: a broker, embedded or real; a receiver in the place of LaunchDarkly that takes
 // everything and counts; and in turns, over several rounds, the floor and the forwarder, which is the program with its
 // production configuration. Any setting of it can be tried by its variable: S2LD_BATCH_MAX_EVENTS=500 go run ./cmd/bench.
@@ -42,7 +47,7 @@ import (
 	"time"
 )
 
-// options are the flags. A role is started with those of its parent.
+// options are the flags. A role is started with those that concern it.
 type options struct {
 	role string
 
@@ -58,16 +63,15 @@ type options struct {
 	rounds   int
 	rest     time.Duration
 
+	against string // path of a bench
 	brokers string
 	apache  bool
 	json    bool
 	pprof   string
-
-	args []string // the command line, for the roles
 }
 
 func parse(args []string, stderr io.Writer) (*options, error) {
-	o := &options{args: args}
+	o := &options{}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.StringVar(&o.role, "role", "", "used by bench itself: what this `process` is")
@@ -81,6 +85,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.IntVar(&o.replicas, "replicas", 1, "processes that the forwarder's group consists of; their costs are added up, of their peaks the highest counts")
 	f.IntVar(&o.rounds, "rounds", 5, "rounds, of the floor and the forwarder each")
 	f.DurationVar(&o.rest, "idle", time.Second, "how long an idle run lasts, once its group has been joined")
+	f.StringVar(&o.against, "against", "", "`path` of another build of bench, whose forwarder takes its turn in each round too")
 	f.StringVar(&o.brokers, "brokers", "", "`addresses` of a real Kafka, separated by commas; S2LD_KAFKA_... variables say how to reach it. A topic is created in it and deleted. Empty: the embedded broker")
 	f.BoolVar(&o.apache, "apache", false, "start one node of Apache Kafka from its jars (make kafka) instead of the embedded broker")
 	f.BoolVar(&o.json, "json", false, "write JSON")

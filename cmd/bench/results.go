@@ -1,7 +1,7 @@
 package main
 
 import (
-	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -27,24 +27,16 @@ type results struct {
 		Replicas       int     `json:"replicas"`
 		Broker         string  `json:"broker"`
 	} `json:"work"`
-	Idle   pair   `json:"idle_cpu_seconds"`
-	Rounds []both `json:"rounds"`
-	Median both   `json:"median"`
+	Idle   map[string]float64 `json:"idle_cpu_seconds"` // by contender
+	Rounds []round            `json:"rounds"`
+	Median round              `json:"median"`
 
-	idleFloor, idleForwarder usage
+	contenders []contender
+	idle       map[string]usage
 }
 
-// pair is one number for each of the two.
-type pair struct {
-	Floor     float64 `json:"floor"`
-	Forwarder float64 `json:"forwarder"`
-}
-
-// both are the figures of a round.
-type both struct {
-	Floor     figures `json:"floor"`
-	Forwarder figures `json:"forwarder"`
-}
+// round is the figures by contender.
+type round map[string]*figures
 
 // figures are those of one run. The idle run's are taken off, save of the peak.
 type figures struct {
@@ -82,8 +74,8 @@ var columns = []struct {
 	{"lost", "%.0f", func(f *figures) *float64 { return &f.Lost }},
 }
 
-func newResults(o *options, expected tally, valueBytes int64) *results {
-	r := &results{}
+func newResults(o *options, contenders []contender, expected tally, valueBytes int64) *results {
+	r := &results{contenders: contenders, idle: map[string]usage{}, Idle: map[string]float64{}, Median: round{}}
 	r.Machine.CPUs, r.Machine.Go = runtime.NumCPU(), runtime.Version()
 	w := &r.Work
 	w.Records, w.Events, w.RecordBytes = o.records, expected.Events, float64(valueBytes)/float64(o.records)
@@ -98,27 +90,35 @@ func newResults(o *options, expected tally, valueBytes int64) *results {
 	return r
 }
 
-// idle takes in the idle runs.
-func (r *results) idle(floor, forwarder result) {
-	r.idleFloor, r.idleForwarder = floor.usage, forwarder.usage
-	r.Idle = pair{floor.CPU.Seconds(), forwarder.CPU.Seconds()}
+// addIdle takes in a contender's idle run.
+func (r *results) addIdle(c contender, x result) {
+	r.idle[c.name], r.Idle[c.name] = x.usage, x.CPU.Seconds()
 }
 
-// add takes in a round, and makes the medians again.
-func (r *results) add(floor, forwarder result) {
-	b := both{r.figures(floor, r.idleFloor), r.figures(forwarder, r.idleForwarder)}
-	b.Floor.Ratio, b.Forwarder.Ratio = 1, b.Forwarder.CPU/b.Floor.CPU
-	r.Rounds = append(r.Rounds, b)
-	for _, c := range columns {
-		*c.of(&r.Median.Floor) = median(r.Rounds, func(b *both) float64 { return *c.of(&b.Floor) })
-		*c.of(&r.Median.Forwarder) = median(r.Rounds, func(b *both) float64 { return *c.of(&b.Forwarder) })
+// add takes in a round, by contender, and makes the medians again.
+func (r *results) add(results map[string]result) {
+	now := round{}
+	for _, c := range r.contenders {
+		now[c.name] = r.figures(results[c.name], r.idle[c.name])
+		now[c.name].Ratio = now[c.name].CPU / now[roleFloor].CPU
+	}
+	r.Rounds = append(r.Rounds, now)
+	for _, c := range r.contenders {
+		r.Median[c.name] = &figures{}
+		for _, column := range columns {
+			var all []float64
+			for _, round := range r.Rounds {
+				all = append(all, *column.of(round[c.name]))
+			}
+			*column.of(r.Median[c.name]) = median(all)
+		}
 	}
 }
 
-func (r *results) figures(x result, idle usage) figures {
+func (r *results) figures(x result, idle usage) *figures {
 	n := float64(r.Work.Records)
 	less := func(a, b uint64) float64 { return float64(a) - float64(b) }
-	return figures{
+	return &figures{
 		CPU:       (x.CPU - idle.CPU).Seconds() * 1e6 / n,
 		Records:   x.perSecond,
 		Delivered: x.received.PerSecond,
@@ -133,11 +133,7 @@ func (r *results) figures(x result, idle usage) figures {
 	}
 }
 
-func median(rounds []both, of func(*both) float64) float64 {
-	var all []float64
-	for i := range rounds {
-		all = append(all, of(&rounds[i]))
-	}
+func median(all []float64) float64 {
 	slices.Sort(all)
 	return (all[(len(all)-1)/2] + all[len(all)/2]) / 2
 }
@@ -151,34 +147,41 @@ func (r *results) table(w io.Writer) error {
 	fmt.Fprintf(w, "%d records of %.0f bytes (%s), %d events (%s), %d partitions and %d idle ones, %d replicas, receiver %.0f ms, broker %s, %d CPUs, %s\n",
 		r.Work.Records, r.Work.RecordBytes, r.Work.Codec, r.Work.Events, sent, r.Work.Partitions, r.Work.IdlePartitions, r.Work.Replicas,
 		r.Work.LatencySeconds*1e3, r.Work.Broker, r.Machine.CPUs, r.Machine.Go)
-	fmt.Fprintf(w, "taken off: CPU of an idle run, floor %.0f ms, forwarder %.0f ms\n\n", r.Idle.Floor*1e3, r.Idle.Forwarder*1e3)
+	fmt.Fprint(w, "taken off: the CPU of an idle run")
+	for _, c := range r.contenders {
+		fmt.Fprintf(w, ", %s %.0f ms", c.name, r.Idle[c.name]*1e3)
+	}
+	fmt.Fprint(w, "\n\n")
 
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(t, "round\trole\t")
 	for _, c := range columns {
 		fmt.Fprint(t, c.name+"\t")
 	}
-	row := func(round, role string, f *figures) {
-		fmt.Fprintf(t, "\n%s\t%s\t", round, role)
-		for _, c := range columns {
-			fmt.Fprintf(t, c.format+"\t", *c.of(f))
+	rows := func(name string, figures round) {
+		for _, c := range r.contenders {
+			fmt.Fprintf(t, "\n%s\t%s\t", name, c.name)
+			for _, column := range columns {
+				fmt.Fprintf(t, column.format+"\t", *column.of(figures[c.name]))
+			}
 		}
 	}
-	for i := range r.Rounds {
-		row(fmt.Sprint(i+1), roleFloor, &r.Rounds[i].Floor)
-		row(fmt.Sprint(i+1), roleForwarder, &r.Rounds[i].Forwarder)
+	for i, figures := range r.Rounds {
+		rows(fmt.Sprint(i+1), figures)
 	}
-	row("median", roleFloor, &r.Median.Floor)
-	row("median", roleForwarder, &r.Median.Forwarder)
+	rows("median", r.Median)
 	fmt.Fprintln(t)
 	return t.Flush()
 }
 
 // lost returns an error if any round has lost anything.
-func (r *results) lost() error {
-	worst := slices.MaxFunc(r.Rounds, func(a, b both) int { return cmp.Compare(a.Forwarder.Lost, b.Forwarder.Lost) })
-	if worst.Forwarder.Lost > 0 {
-		return fmt.Errorf("LOST: %.0f events or records in a round", worst.Forwarder.Lost)
+func (r *results) lost() (err error) {
+	for i, round := range r.Rounds {
+		for name, figures := range round {
+			if figures.Lost > 0 {
+				err = errors.Join(err, fmt.Errorf("LOST: %.0f events or records by the %s in round %d", figures.Lost, name, i+1))
+			}
+		}
 	}
-	return nil
+	return err
 }
