@@ -14,7 +14,7 @@
 //
 // # The mix
 //
-// Of the calls, three in five are track; the others are page, identify, screen and group. About one record in a hundred is
+// Of the calls, three in five are track; the others are page, identify, screen and group. About one record in seventy is
 // something else than one call: a tombstone, an array, a batch body, a Confluent prefix, a document that is no JSON. Of the
 // track calls, about one in thirty is not for LaunchDarkly or is unusable: integrations off, no event name, no ids,
 // properties that are a list. Ids, times and values take the forms that are met in practice: integers, null, empty
