@@ -34,7 +34,7 @@ func runFloor(o *options, stdin io.Reader, stdout io.Writer) error {
 	client, err := kgo.NewClient(append(kafka,
 		kgo.ConsumeTopics(cfg.Kafka.Topics...), kgo.ConsumerGroup(cfg.Kafka.Group), kgo.DisableAutoCommit(),
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.FetchMaxBytes(4<<20), kgo.FetchMaxPartitionBytes(1<<20),
+		kgo.FetchMaxBytes(2<<20), kgo.FetchMaxPartitionBytes(512<<10),
 		kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) { join() }),
 	)...)
 	if err != nil {
