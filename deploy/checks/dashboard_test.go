@@ -1,0 +1,144 @@
+package checks
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// panel is what the checks read of a panel, rows included.
+type panel struct {
+	ID          int      `json:"id"`
+	Type        string   `json:"type"`
+	Title       string   `json:"title"`
+	Description string   `json:"description"`
+	GridPos     grid     `json:"gridPos"`
+	Datasource  *source  `json:"datasource"`
+	FieldConfig *fields  `json:"fieldConfig"`
+	Targets     []target `json:"targets"`
+}
+
+type (
+	grid   struct{ H, W, X, Y int }
+	source struct{ Type, UID string }
+	fields struct {
+		Defaults struct{ Unit string }
+	}
+	target struct {
+		RefID        string  `json:"refId"`
+		Expr         string  `json:"expr"`
+		LegendFormat string  `json:"legendFormat"`
+		Datasource   *source `json:"datasource"`
+	}
+)
+
+// dashboard is what the checks read of it.
+type dashboard struct {
+	UID         string
+	Title       string
+	Templating  struct{ List []variable }
+	Annotations struct {
+		List []struct{ Expr string }
+	}
+	Panels []panel
+}
+
+type variable struct {
+	Name, Type, AllValue string
+	Query                any
+}
+
+func readDashboard(t *testing.T) (d dashboard) {
+	t.Helper()
+	if err := json.Unmarshal(readFile(t, dashboardFile), &d); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// panels returns the panels without the rows.
+func panels(t *testing.T) []panel {
+	t.Helper()
+	return slices.DeleteFunc(readDashboard(t).Panels, func(p panel) bool { return p.Type == "row" })
+}
+
+func TestTheDashboardHasARowForEachStage(t *testing.T) {
+	var rows []string
+	for _, p := range readDashboard(t).Panels {
+		if p.Type == "row" {
+			rows = append(rows, strings.TrimLeft(strings.SplitN(p.Title, ":", 2)[0], "0123456789. "))
+		}
+	}
+	want := []string{"Is it well?", "Poll", "Transform", "Batch", "Cut recorded", "POST", "Delivered, or a dead letter", "Watermark", "Kafka client", "Go runtime"}
+	if !slices.Equal(rows, want) {
+		t.Errorf("rows %q, want %q", rows, want)
+	}
+}
+
+func TestEachPanelIsComplete(t *testing.T) {
+	ids := map[int]bool{}
+	titles := map[string]bool{}
+	for _, p := range readDashboard(t).Panels {
+		if ids[p.ID] || p.ID == 0 || titles[p.Title] || p.Title == "" {
+			t.Errorf("%s: its ID, %d, or its title is another's too, or missing", p.Title, p.ID)
+		}
+		ids[p.ID], titles[p.Title] = true, true
+		if p.Type == "row" {
+			continue
+		}
+		if p.Description == "" || len(p.Targets) == 0 || p.FieldConfig == nil || p.FieldConfig.Defaults.Unit == "" && p.Type != "heatmap" {
+			t.Errorf("%s: no description, query or unit", p.Title)
+		}
+		refs := map[string]bool{}
+		for _, target := range p.Targets {
+			if target.Datasource == nil || *target.Datasource != (source{"prometheus", "${datasource}"}) || refs[target.RefID] {
+				t.Errorf("%s, query %s: not the chosen data source, or there twice", p.Title, target.RefID)
+			}
+			refs[target.RefID] = true
+			if !strings.Contains(target.Expr, `namespace=~"$namespace", group=~"$group"`) {
+				t.Errorf("%s: %s does not heed the variables", p.Title, target.Expr)
+			}
+		}
+	}
+}
+
+func TestPanelsDoNotOverlap(t *testing.T) {
+	taken := map[[2]int]string{}
+	for _, p := range readDashboard(t).Panels {
+		if p.GridPos.W < 1 || p.GridPos.H < 1 || p.GridPos.X+p.GridPos.W > 24 {
+			t.Errorf("%s lies outside: %+v", p.Title, p.GridPos)
+		}
+		for x := range p.GridPos.W {
+			for y := range p.GridPos.H {
+				at := [2]int{p.GridPos.X + x, p.GridPos.Y + y}
+				if other := taken[at]; other != "" {
+					t.Fatalf("%s lies upon %s", p.Title, other)
+				}
+				taken[at] = p.Title
+			}
+		}
+	}
+}
+
+func TestTheDashboardHasItsVariables(t *testing.T) {
+	d := readDashboard(t)
+	var names []string
+	for _, v := range d.Templating.List {
+		names = append(names, v.Name)
+		// Without Kubernetes there is no namespace; .* matches that too.
+		if v.Type == "query" && v.AllValue != ".*" {
+			t.Errorf("%s: all is %q", v.Name, v.AllValue)
+		}
+	}
+	if !slices.Equal(names, []string{"datasource", "namespace", "group", "topic"}) {
+		t.Errorf("variables: %v", names)
+	}
+	if len(d.Annotations.List) != 1 || !strings.Contains(d.Annotations.List[0].Expr, `ALERTS{alertname=~"SegmentToLaunchDarkly.*"`) {
+		t.Errorf("annotations: %v", d.Annotations.List)
+	}
+	if d.UID == "" || bytes.Contains(readFile(t, dashboardFile), []byte("__inputs")) {
+		t.Error("it cannot be provisioned")
+	}
+}
