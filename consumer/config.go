@@ -56,10 +56,11 @@ const (
 	metadataAge    = 30 * time.Second // until partitions that were added are noticed; the client's default is five minutes
 	watchInterval  = 15 * time.Second // between looks at the topics and the ends of their logs
 
-	pollRecords = 2000     // of one poll
-	maxQueued   = 16 << 20 // bytes of records polled and not taken, over all partitions
-	fetchBytes  = 2 << 20  // of one fetch from one broker, compressed
-	fetchPart   = 512 << 10  // thereof of one partition
+	pollRecords = 2000                   // of one poll
+	maxQueued   = 16 << 20               // bytes of records polled and not taken, over all partitions
+	fetchWait   = 500 * time.Millisecond // of a fetch that finds nothing: a partition that is resumed waits as long
+	fetchBytes  = 2 << 20                // of one fetch from one broker, compressed
+	fetchPart   = 512 << 10              // thereof of one partition
 )
 
 func (c *Config) validate() error {
@@ -98,6 +99,7 @@ func (c *Consumer) options() []kgo.Opt {
 		kgo.MetadataMaxAge(metadataAge),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // so that the watermark passes them and lag comes down to 0
+		kgo.FetchMaxWait(fetchWait),
 		kgo.FetchMaxBytes(fetchBytes),
 		kgo.FetchMaxPartitionBytes(fetchPart),
 	)

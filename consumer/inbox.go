@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -15,24 +16,28 @@ type chunk struct {
 }
 
 // inbox holds the polled records that a partition has not taken yet. Pushing never
-// blocks; a partition that cannot take records is paused instead, late, because
-// pausing throws away what the client has fetched.
+// blocks; a partition that cannot take records is paused instead. That is done late,
+// because pausing throws away what the client has fetched, and a partition that is
+// resumed waits for the fetch that is under way without it.
 type inbox struct {
 	ready  chan struct{} // capacity 1: there may be chunks
 	pause  func()        // stop fetching the partition
 	resume func()        // fetch it again
 
 	mu     sync.Mutex
-	chunks []chunk // guards
-	stuck  bool    // guards: the partition waits for its window
-	paused bool    // guards
+	chunks []chunk   // guards
+	stuck  time.Time // guards: since when the partition waits for its window; zero if it does not
+	paused bool      // guards
 }
+
+// pauseAfter is how long a partition must wait for its window to be paused.
+const pauseAfter = 200 * time.Millisecond
 
 // push adds a chunk.
 func (b *inbox) push(c chunk) {
 	b.mu.Lock()
 	b.chunks = append(b.chunks, c)
-	if b.stuck && !b.paused {
+	if !b.stuck.IsZero() && !b.paused && time.Since(b.stuck) > pauseAfter {
 		b.paused = true
 		b.pause()
 	}
@@ -62,11 +67,11 @@ func (b *inbox) take() (chunk, bool) {
 	return c, true
 }
 
-// setStuck notes whether the partition waits for its window.
-func (b *inbox) setStuck(stuck bool) {
+// setStuck notes since when the partition waits for its window; zero: it does not.
+func (b *inbox) setStuck(since time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.stuck = stuck
+	b.stuck = since
 }
 
 // drop empties the inbox and returns the bytes that it held.

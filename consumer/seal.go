@@ -108,8 +108,8 @@ func (p *partition) await() {
 	if p.c.hasRoom(p) {
 		return
 	}
-	p.inbox.setStuck(true)
-	defer p.inbox.setStuck(false)
+	p.inbox.setStuck(time.Now())
+	defer p.inbox.setStuck(time.Time{})
 	for !p.c.hasRoom(p) {
 		select {
 		case <-p.space:
