@@ -35,16 +35,16 @@ func (b *bubble) ends(after time.Duration, batches ...*Batch) {
 	if err := b.gaveUp(); !errors.Is(err, errRevoked) {
 		b.t.Errorf("ended with %v", err)
 	}
+	b.client.mu.Lock()
+	if n := b.client.ready.Len(); n != 0 {
+		b.t.Errorf("%d jobs, with their bodies, are still in the queue", n)
+	}
+	b.client.mu.Unlock()
 	before := len(b.requests(0))
 	b.ld.Up()
 	time.Sleep(2 * time.Hour)
 	if after := len(b.requests(0)); after != before {
 		b.t.Errorf("%d requests after the context was done", after-before)
-	}
-	b.client.mu.Lock()
-	defer b.client.mu.Unlock()
-	if n := b.client.ready.Len(); n != 0 {
-		b.t.Errorf("%d jobs, with their bodies, are still in the queue", n)
 	}
 }
 

@@ -89,6 +89,19 @@ func TestBodyThatIsTooLargeIsSplitWithoutASecondTry(t *testing.T) {
 	})
 }
 
+// Or LaunchDarkly could double what is held by answering 413 to everything.
+func TestWholeBodyIsLetGoOfWhenItIsSplit(t *testing.T) {
+	inBubble(t, nil, func(b *bubble) {
+		b.ld.Script(ldtest.Fault{Status: 413})
+		batch := b.batch(10)
+		b.deliver(batch)
+		b.settle(time.Minute)
+		if batch.whole.body != nil {
+			t.Error("the whole body is still held")
+		}
+	})
+}
+
 func TestEventThatIsTooLargeIsSetAside(t *testing.T) {
 	onEachEndpoint(t, func(b *bubble) {
 		b.ld.Limit(1000)
