@@ -94,7 +94,6 @@ func (c *Consumer) options() []kgo.Opt {
 		kgo.OnOffsetsFetched(c.onOffsetsFetched),
 		kgo.AdjustFetchOffsetsFn(c.adjustOffsets),
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), // onOffsetsFetched knows better; never the end by accident
-		kgo.RequireStableFetchOffsets(),
 		kgo.RebalanceTimeout(RebalanceTimeout),
 		kgo.MetadataMaxAge(metadataAge),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),

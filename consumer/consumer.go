@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -196,7 +197,7 @@ func (c *Consumer) distribute(topic string, f kgo.FetchPartition) {
 	p := c.partitions[topicPartition{topic, f.Partition}]
 	if p != nil && len(f.Records) > 0 {
 		p.end = f.LastStableOffset
-		delete(c.state.problems, "poll "+topic)
+		delete(c.state.problems, pollProblem(topic, f.Partition))
 	}
 	c.mu.Unlock()
 	if p == nil || len(f.Records) == 0 {
@@ -210,6 +211,10 @@ func (c *Consumer) distribute(topic string, f kgo.FetchPartition) {
 	p.inbox.push(ch)
 }
 
+func pollProblem(topic string, partition int32) string {
+	return "poll " + topic + "/" + strconv.Itoa(int(partition))
+}
+
 // recordOverhead is about what a record takes beside its key and value.
 const recordOverhead = 256
 
@@ -220,8 +225,7 @@ func (c *Consumer) pollError(topic string, partition int32, err error) {
 		return
 	}
 	c.metrics.pollErrors.Inc()
-	var loss *kgo.ErrDataLoss
-	if errors.As(err, &loss) {
+	if loss, ok := errors.AsType[*kgo.ErrDataLoss](err); ok {
 		c.log.Error("the broker lost records that were read, or were about to be",
 			zap.String("topic", topic), zap.Int32("partition", partition), zap.Int64("offset", loss.ConsumedTo), zap.Int64("next_offset", loss.ResetTo))
 		return
@@ -230,7 +234,7 @@ func (c *Consumer) pollError(topic string, partition int32, err error) {
 		c.problem("group", "cannot take part in the group: "+advise(err))
 		return
 	}
-	c.problem("poll "+topic, fmt.Sprintf("cannot read topic %s, partition %d: %s", topic, partition, advise(err)))
+	c.problem(pollProblem(topic, partition), fmt.Sprintf("cannot read topic %s, partition %d: %s", topic, partition, advise(err)))
 }
 
 // advise adds to an error of the broker what it asks of the operator.

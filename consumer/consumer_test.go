@@ -119,8 +119,7 @@ func TestKilledMemberIsReplacedWithoutLossOrDoubling(t *testing.T) {
 						c.MaxEvents = 70 // other settings than the dead member's
 					})
 					w.settled(5 * time.Minute)
-					a.stop()
-					<-a.done
+					a.abort()
 					b.finish(t)
 				})
 			})
@@ -140,8 +139,7 @@ func TestZombieDoublesNothing(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		w.ld.Up()
 		w.settled(5 * time.Minute)
-		a.stop()
-		<-a.done
+		a.abort()
 		a.end()
 		b.finish(t)
 		if w.ld.Report().Duplicates == 0 {

@@ -33,8 +33,7 @@ func TestLatestSkipsNothingBetweenTwoOwners(t *testing.T) {
 		w.produce(100, nil) // between two owners
 		b := w.join(latest)
 		w.settled(time.Minute)
-		a.stop()
-		<-a.done
+		a.abort()
 		b.leave(t)
 		if n := testutil.ToFloat64(b.metrics.records) + testutil.ToFloat64(a.metrics.records); n != 100 {
 			t.Errorf("%v records taken, want the 100 produced after the first start", n)

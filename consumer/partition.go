@@ -49,7 +49,6 @@ type partition struct {
 	window     window
 	anchored   bool          // the group has an offset of it
 	committed  snapshot      // last successful commit
-	isDirty    bool          // in Consumer.dirty
 	fenced     bool          // given up: nothing is marked, committed or newly posted
 	end        int64         // last stable offset, for the lag; -1 if unknown
 	posting    int           // deliveries under way

@@ -119,7 +119,7 @@ func TestRecordedCutsAreCutAgainWhateverTheSettings(t *testing.T) {
 		a := w.join(nil)
 		time.Sleep(time.Minute)
 		a.kill()
-		b := w.join(func(c *Config, s *sink.Config) { c.MaxEvents = 37 })
+		b := w.join(func(c *Config, _ *sink.Config) { c.MaxEvents = 37 })
 		time.Sleep(30 * time.Second)
 		b.kill()
 		c := w.join(func(c *Config, s *sink.Config) { c.MaxEvents, c.MaxBytes, s.MaxBytes = 1000, 3000, 3000 })
@@ -127,8 +127,7 @@ func TestRecordedCutsAreCutAgainWhateverTheSettings(t *testing.T) {
 		w.ld.Up()
 		w.settled(10 * time.Minute)
 		for _, m := range []*member{a, b} {
-			m.stop()
-			<-m.done
+			m.abort()
 		}
 		c.finish(t)
 		if w.ld.Report().Duplicates == 0 {

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -86,15 +87,15 @@ func newWorld(t *testing.T, partitions int32) *world {
 	w.cluster, w.brokers = cluster, cluster.ListenAddrs()
 	w.ld = ldtest.New(ldtest.Config{Identity: ldtest.DataField("n"), Retain: true, OnRequest: w.watchRequest})
 	server := &http.Server{Handler: w.ld}
-	go server.Serve(w.pipe)
+	go func() { _ = server.Serve(w.pipe) }()
 	w.closers = append(w.closers, w.cluster.Close, func() { server.Close() }, func() { w.pipe.Close() })
 	w.watchCommits()
 	return w
 }
 
 func (w *world) close() {
-	for i := len(w.closers) - 1; i >= 0; i-- {
-		w.closers[i]()
+	for _, c := range slices.Backward(w.closers) {
+		c()
 	}
 }
 
@@ -178,8 +179,8 @@ func (w *world) checkRequest(r ldtest.Request, cuts map[topicPartition]map[int64
 		low, high = min(low, place.offset), max(high, place.offset)
 	}
 	end := high + 1
-	for last := w.end(in) + 20; !cuts[in][end] && end < last; end++ {
-		// filtered records, or ends of transactions, may follow up to the cut
+	for last := w.end(in) + 20; !cuts[in][end] && end < last; { // behind filtered records, or ends of transactions
+		end++
 	}
 	if !cuts[in][end] {
 		w.t.Errorf("offsets %d to %d of %v posted before a cut behind them was committed", low, high, in)
@@ -389,6 +390,14 @@ func (m *member) leave(t *testing.T) {
 		t.Errorf("member left: %v", err)
 	}
 	m.end()
+}
+
+// abort stops a member that cannot leave in peace.
+func (m *member) abort() {
+	m.stop()
+	if err := <-m.done; err != nil {
+		return // as it should be, if it had anything in flight
+	}
 }
 
 // end ends the goroutines of a member's network.
