@@ -107,14 +107,14 @@ func TestWatermarkIsTheOldestUnfinishedEntry(t *testing.T) {
 // one, at lower offsets. Those are recorded when the others are gone.
 func TestEntriesBehindATruncationWait(t *testing.T) {
 	var w window
-	old, new := &entry{first: 100, next: 200, batch: &sink.Batch{}}, &entry{first: 150, next: 180, batch: &sink.Batch{}}
-	w.push(old)
+	before, after := &entry{first: 100, next: 200, batch: &sink.Batch{}}, &entry{first: 150, next: 180, batch: &sink.Batch{}}
+	w.push(before)
 	w.floor = 150
-	w.push(new)
+	w.push(after)
 	if s := w.snapshot(); s.metadata != "v1 +100" || len(s.recorded) != 1 {
 		t.Errorf("%+v", s)
 	}
-	old.delivered = true
+	before.delivered = true
 	w.pop()
 	if s := w.snapshot(); s.offset != 150 || s.metadata != "v1 +30" || len(s.recorded) != 1 {
 		t.Errorf("%+v", s)
