@@ -47,7 +47,8 @@ type answer struct {
 	retryAfter time.Duration // 0 if LaunchDarkly did not say
 }
 
-// failed says whether the answer leaves everything as it was before the request.
+// failed says whether the request failed for a reason that is not in its body, so
+// that the same request is to be made again.
 func (a answer) failed() bool { return a.verdict == later || a.verdict == denied }
 
 // asksForLess says whether LaunchDarkly wants fewer requests.

@@ -85,7 +85,7 @@ func TestPayloadIDChangesWithEachInputAndWithNothingElse(t *testing.T) {
 		if (one == two) != (one.id() == two.id()) {
 			t.Fatalf("%+v and %+v: %s and %s", one, two, one.id(), two.id())
 		}
-		if one.id() != one.id() {
+		if same := one; same.id() != one.id() {
 			t.Fatalf("%+v has two IDs", one)
 		}
 		changes := map[string]func(*input){

@@ -14,7 +14,8 @@ import (
 type Delivery struct {
 	Batch *Batch
 	// Refused takes over an event that can never be delivered. It may block until
-	// ctx, the delivery's, is done; an error gives the delivery up.
+	// ctx, the delivery's, is done, and may be called for several events at a time.
+	// An error is what Done gets, once the batch's other events have ended.
 	Refused func(ctx context.Context, r Refusal) error
 	// Done is called once, from a goroutine of the client: with nil when every
 	// event was accepted or taken over, else with why not.

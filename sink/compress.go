@@ -29,7 +29,7 @@ func deflate(raw []byte) []byte {
 	defer gzipWriters.Put(d)
 	d.out.Reset()
 	d.Reset(&d.out)
-	d.Write(raw) // a bytes.Buffer never fails
+	d.Write(raw) //nolint:errcheck // a bytes.Buffer never fails
 	d.Close()
 	return bytes.Clone(d.out.Bytes())
 }

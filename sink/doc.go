@@ -15,18 +15,23 @@
 //     to the end, for every event of it, or after the refusal of a single event
 //     was taken over by the caller (see [Client.Deliver]). No redirect is followed
 //     and none counts as delivered.
-//  5. Nothing is dropped: what may succeed later is retried for ever, with capped
-//     exponential backoff and full jitter, or when Retry-After says so.
-//  6. A batch that is being retried holds no place among the requests in flight,
-//     so it delays no other. When the destination as a whole fails, requests are
-//     lowered to single probes until one succeeds.
-//  7. All bodies together stay within a [Budget].
+//  5. Nothing is dropped: what may succeed later is retried until its context is
+//     done, with capped exponential backoff and full jitter, or when Retry-After says
+//     so. Where LaunchDarkly refuses us and not an event (401, 403, 404, 406, 3xx),
+//     the same requests are made again, slowly, one at a time ([Client.Halted]).
+//  6. A batch that backs off holds no place among the requests in flight, so it
+//     delays no other. When the destination as a whole fails, requests are lowered to
+//     single probes until one succeeds, however many batches wait.
+//  7. When a delivery's context is done, [Delivery.Done] is called at once, or after
+//     the attempt under way, which is cancelled; nothing is posted afterwards.
+//  8. What a [Buffer] holds in memory follows what is in it. Whoever fills buffers
+//     accounts for them and for what waits in a [Budget].
 //
 // What it does not guarantee: the order of delivery, and that LaunchDarkly's
 // window of deduplication (not published) is longer than an outage of ours.
 // Should LaunchDarkly refuse a whole batch, take its parts, and after a crash in
 // between take the whole, the events of the parts count twice.
 //
-// Goroutines: a [Client] runs one goroutine per request in flight and owns a few
-// timers; [Client.Close] ends them all.
+// Goroutines: a [Client] runs one per request in flight, and one for a moment to end
+// a delivery whose context is done. [Client.Close] returns when they have ended.
 package sink
