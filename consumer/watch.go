@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -32,20 +31,18 @@ func (c *Consumer) watchLoop(ctx context.Context) {
 }
 
 func (c *Consumer) look(ctx context.Context) {
-	topics, err := c.admin.ListTopics(ctx, append(slices.Clone(c.cfg.Topics), c.letterTopics()...)...)
-	if err != nil {
-		if !errors.Is(err, context.Canceled) {
-			c.problem("brokers", "cannot reach the brokers: "+advise(err))
-		}
-		return
-	}
-	c.solved("brokers")
-	for _, topic := range c.letterTopics() {
-		c.exists("dead-letter topic", topics[topic])
-	}
 	for _, topic := range c.cfg.Topics {
-		if c.exists("topic", topics[topic]) {
-			c.same(topics[topic])
+		t, ok := c.detail(ctx, topic)
+		if !ok {
+			return
+		}
+		if c.exists("topic", t, advise) {
+			c.same(t)
+		}
+	}
+	if topic := c.cfg.DeadLetterTopic; topic != "" {
+		if t, ok := c.detail(ctx, topic); ok {
+			c.exists("dead-letter topic", t, adviseLetter)
 		}
 	}
 	ends, err := c.admin.ListCommittedOffsets(ctx, c.cfg.Topics...) // the last stable offsets
@@ -61,15 +58,28 @@ func (c *Consumer) look(ctx context.Context) {
 	}
 }
 
-func (c *Consumer) letterTopics() []string {
-	if c.cfg.DeadLetterTopic == "" {
-		return nil
+// detail asks for one topic. It notes whether the brokers answer. Each topic is asked for by itself, because one that
+// may not be seen fails the whole question.
+func (c *Consumer) detail(ctx context.Context, topic string) (t kadm.TopicDetail, ok bool) {
+	topics, err := c.admin.ListTopics(ctx, topic)
+	var denied *kadm.AuthError
+	switch {
+	case errors.As(err, &denied):
+		t = kadm.TopicDetail{Topic: topic, Err: denied.Err}
+	case err == nil:
+		t = topics[topic]
+	case errors.Is(err, context.Canceled):
+		return t, false
+	default:
+		c.problem("brokers", "cannot reach the brokers: "+err.Error())
+		return t, false
 	}
-	return []string{c.cfg.DeadLetterTopic}
+	c.solved("brokers")
+	return t, true
 }
 
-// exists notes whether a topic is there.
-func (c *Consumer) exists(what string, t kadm.TopicDetail) bool {
+// exists notes whether a topic is there and may be seen.
+func (c *Consumer) exists(what string, t kadm.TopicDetail, advise func(error) string) bool {
 	switch err := t.Err; {
 	case err == nil:
 		c.solved(what + " " + t.Topic)
