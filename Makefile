@@ -32,6 +32,10 @@ test: ## all tests that need only Go
 test-race: ## the same in random order, under the race detector
 	$(GO) test -race -shuffle=on ./...
 
+.PHONY: test-deploy
+test-deploy: ## the chart, alerts, dashboard and compose file, by the code of the tools that read them
+	$(GO) -C deploy/checks test ./...
+
 .PHONY: kafka
 kafka: ## fetch Apache Kafka from Maven Central, into a cache outside the tree
 	@./consumer/kafkatest/fetch.sh
