@@ -326,6 +326,12 @@ func (c *Consumer) posted(p *partition, e *entry, err error) {
 	case err == nil:
 		e.delivered = true
 		c.metrics.delay.Observe(time.Since(e.batch.Oldest).Seconds())
+		e.batch = nil // behind one that is stuck, an entry may stay for long
+		if !p.released {
+			c.budget.Add(-e.bytes)
+			p.window.bytes -= e.bytes
+		}
+		e.bytes = 0
 		if !p.fenced {
 			c.settle(p)
 		}
