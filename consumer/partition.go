@@ -89,15 +89,14 @@ func (p *partition) run() {
 	}
 }
 
-// halting says whether run is to return.
+// halting says whether run is to return. It is asked for each record: a select over
+// both channels would lock them.
 func (p *partition) halting() bool {
 	select {
 	case <-p.stop:
 		return true
-	case <-p.ctx.Done():
-		return true
 	default:
-		return false
+		return p.ctx.Err() != nil
 	}
 }
 
