@@ -8,15 +8,63 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+
+	"github.com/segment-to-launchdarkly/forwarder/consumer"
+	"github.com/segment-to-launchdarkly/forwarder/sink"
 )
 
-// admin returns the handler of the operator's HTTP server. ctx is the program's.
+// server returns the operator's HTTP server. ctx is the program's. A client that is
+// slow, or sends more than a scraper or a browser does, is cut off.
+func (a *App) server(ctx context.Context) *http.Server {
+	return &http.Server{
+		Handler:           a.admin(ctx),
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute,
+		MaxHeaderBytes:               16 << 10,
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     zap.NewStdLog(a.log.Named("admin")),
+	}
+}
+
+// admin returns the handler. There is nothing to change here: GET and HEAD only.
 func (a *App) admin(ctx context.Context) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{ErrorLog: nil, MaxRequestsInFlight: 4}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, a.unhealthy()) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, a.unready(ctx)) })
-	return mux
+	mux.Handle("GET /{$}", atMost(4, a.statusPage(ctx)))
+	mux.Handle("GET /metrics", atMost(4, promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{})))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, unhealthy(a.consumer.Status())) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, unready(ctx.Err() != nil, a.consumer.Status(), a.sink.Halted()))
+	})
+	return secured(mux)
+}
+
+// secured adds the headers that keep a browser from doing with a page what it is not
+// meant for. The policy allows the status page's own style and script, and nothing else.
+func secured(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header.Set("Content-Security-Policy", contentPolicy)
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("Referrer-Policy", "no-referrer")
+		header.Set("Cross-Origin-Resource-Policy", "same-origin")
+		header.Set("Cache-Control", "no-store")
+		h.ServeHTTP(w, r)
+	})
+}
+
+// atMost answers 503 while n requests are being answered, so that what takes time
+// cannot be piled up. Probes are not limited: they must get through.
+func atMost(n int, h http.Handler) http.Handler {
+	places := make(chan struct{}, n)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case places <- struct{}{}:
+			defer func() { <-places }()
+			h.ServeHTTP(w, r)
+		default:
+			answer(w, []string{fmt.Sprintf("%d requests are being answered already", n)})
+		}
+	})
 }
 
 // answer writes 200 ok, or 503 with a reason a line.
@@ -36,23 +84,22 @@ const pollStalled = 2 * time.Minute
 
 // unhealthy returns why only a restart would help. What waits for LaunchDarkly or
 // for brokers is healthy: a restart mends neither.
-func (a *App) unhealthy() (reasons []string) {
-	if s := a.consumer.Status(); !s.Leaving && !s.LastPoll.IsZero() && time.Since(s.LastPoll) > pollStalled {
+func unhealthy(s consumer.Status) (reasons []string) {
+	if !s.Leaving && !s.LastPoll.IsZero() && time.Since(s.LastPoll) > pollStalled {
 		reasons = append(reasons, fmt.Sprintf("no poll for %v", time.Since(s.LastPoll).Round(time.Second)))
 	}
 	return reasons
 }
 
 // unready returns why nothing is delivered, or soon will not be.
-func (a *App) unready(ctx context.Context) (reasons []string) {
-	s := a.consumer.Status()
+func unready(stopping bool, s consumer.Status, h sink.Halt) (reasons []string) {
 	switch {
-	case ctx.Err() != nil:
+	case stopping:
 		reasons = append(reasons, "shutting down")
 	case !s.Joined:
 		reasons = append(reasons, "the consumer group has not let this member in yet")
 	}
-	if h := a.sink.Halted(); !h.Since.IsZero() {
+	if !h.Since.IsZero() {
 		reasons = append(reasons, fmt.Sprintf("halted: LaunchDarkly refuses us since %s: %s", h.Since.UTC().Format(time.RFC3339), h.Answer))
 	}
 	return append(reasons, s.Problems...)

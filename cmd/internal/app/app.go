@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/plugin/kprom"
 	"github.com/twmb/franz-go/plugin/kzap"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 	"github.com/segment-to-launchdarkly/forwarder/consumer"
@@ -30,6 +32,11 @@ type App struct {
 	sink     *sink.Client
 	consumer *consumer.Consumer
 	listener net.Listener
+
+	// For the status page.
+	started time.Time
+	minute  minute
+	recent  *recent
 }
 
 // Run puts the program together and runs it until ctx is done.
@@ -44,7 +51,9 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
 // New puts the program together. It listens on the admin address already, so that
 // a port that is taken is an error here, and starts nothing.
 func New(cfg *config.Config, log *zap.Logger) (*App, error) {
-	a := &App{cfg: cfg, log: log, registry: prometheus.NewRegistry(), budget: sink.NewBudget(int64(cfg.Delivery.MaxBuffered))}
+	a := &App{cfg: cfg, registry: prometheus.NewRegistry(), budget: sink.NewBudget(int64(cfg.Delivery.MaxBuffered)), started: time.Now(), recent: newRecent()}
+	log = log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core { return zapcore.NewTee(core, a.recent) }))
+	a.log = log
 	// Every series carries the group, by which an operator tells one forwarder from another.
 	registerer := prometheus.WrapRegistererWith(prometheus.Labels{"group": cfg.Kafka.Group}, a.registry)
 	registerer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
@@ -101,19 +110,19 @@ func (a *App) Gatherer() prometheus.Gatherer { return a.registry }
 // Run runs the program until ctx is done and everything sealed is delivered. When
 // it returns, nothing of it is running.
 func (a *App) Run(ctx context.Context) error {
-	server := &http.Server{
-		Handler:           a.admin(ctx),
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute,
-		MaxHeaderBytes: 16 << 10,
-		ErrorLog:       zap.NewStdLog(a.log.Named("admin")),
-	}
+	server := a.server(ctx)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(a.listener) }()
+	sampleCtx, stopSampling := context.WithCancel(context.WithoutCancel(ctx))
+	var sampling sync.WaitGroup
+	sampling.Go(func() { a.minute.sample(sampleCtx, a.registry) })
 	a.log.Info("started", zap.String("version", Version()), zap.String("group", a.cfg.Kafka.Group), zap.Strings("topics", a.cfg.Kafka.Topics),
 		zap.String("address", a.sink.Address()), zap.String("admin", a.AdminAddress()))
 
 	err := a.consumer.Run(ctx)
 	a.sink.Close()
+	stopSampling()
+	sampling.Wait()
 
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()

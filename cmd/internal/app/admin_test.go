@@ -1,0 +1,178 @@
+package app
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/segment-to-launchdarkly/forwarder/consumer"
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+func TestReadinessTellsTheStateAndWhy(t *testing.T) {
+	s := newStage(t, 1)
+	admit := make(chan struct{})
+	s.cluster.ControlKey(int16(kmsg.JoinGroup), func(kmsg.Request) (kmsg.Response, error, bool) {
+		s.cluster.SleepControl(func() { <-admit })
+		return nil, nil, false
+	})
+	expect := func(when, readyz, page string) {
+		t.Helper()
+		if got := s.get("/readyz"); !strings.HasPrefix(got, readyz) {
+			t.Errorf("%s: /readyz: %q, want %q", when, got, readyz)
+		}
+		if got := s.get("/"); !strings.Contains(got, "<h1>"+page+"</h1>") {
+			t.Errorf("%s: the page does not say %q:\n%s", when, page, got)
+		}
+		if got := s.get("/healthz"); got != "200 ok\n" {
+			t.Errorf("%s: /healthz: %q", when, got)
+		}
+	}
+	s.run()
+	expect("before the group lets us in", "503 the consumer group has not let this member in yet\n", "joining")
+
+	close(admit)
+	s.produce(track("u"))
+	s.delivered(1)
+	expect("delivering", "200 ok\n", "running")
+
+	s.ld.Down(ldtest.Fault{Status: http.StatusUnauthorized})
+	s.produce(track("u"))
+	s.log.await(s.ctx, t, "LaunchDarkly refuses us, halted")
+	expect("refused", "503 halted: LaunchDarkly refuses us since "+time.Now().UTC().Format(time.DateOnly), "halted")
+	if got := s.get("/readyz"); !strings.Contains(got, "401 Unauthorized") {
+		t.Errorf("/readyz does not give the answer: %q", got)
+	}
+
+	s.ld.Up()
+	s.log.await(s.ctx, t, "LaunchDarkly takes requests again")
+	expect("recovered", "200 ok\n", "running")
+	s.delivered(2)
+
+	for len(s.arrived) > 0 {
+		<-s.arrived
+	}
+	s.ld.Down(ldtest.Fault{Kind: ldtest.Hang})
+	s.produce(track("u"))
+	<-s.arrived
+	s.stop()
+	expect("shutting down", "503 shutting down\n", "draining")
+	s.ld.Up()
+	if err := <-s.done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOnlyAPollLoopThatStandsStillIsUnhealthy(t *testing.T) {
+	long := time.Now().Add(-pollStalled - time.Second)
+	for name, c := range map[string]struct {
+		status  consumer.Status
+		healthy bool
+	}{
+		"not started":                    {consumer.Status{}, true},
+		"polling":                        {consumer.Status{Joined: true, LastPoll: time.Now()}, true},
+		"polling, with problems":         {consumer.Status{LastPoll: time.Now(), Problems: []string{"cannot reach the brokers"}}, true},
+		"not committed for long":         {consumer.Status{Joined: true, LastPoll: time.Now(), LastCommit: long}, true},
+		"polling no more, shutting down": {consumer.Status{LastPoll: long, Leaving: true}, true},
+		"standing still":                 {consumer.Status{LastPoll: long}, false},
+	} {
+		if reasons := unhealthy(c.status); (len(reasons) == 0) != c.healthy {
+			t.Errorf("%s: %v", name, reasons)
+		}
+	}
+}
+
+func TestAdminServerAnswersNothingElse(t *testing.T) {
+	s := newStage(t, 1)
+	s.run()
+	for request, want := range map[string]int{
+		"GET /": 200, "HEAD /": 200, "GET /metrics": 200, "HEAD /metrics": 200, "GET /healthz": 200, "HEAD /readyz": 0,
+		"POST /": 405, "PUT /metrics": 405, "DELETE /healthz": 405, "OPTIONS /": 405, "TRACE /readyz": 405,
+		"GET /status.css": 404, "GET /debug/pprof/": 404, "GET /metrics/": 404, "GET /favicon.ico": 404, "POST /x": 404,
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		response, body := s.ask(method, path)
+		if want != 0 && response.StatusCode != want {
+			t.Errorf("%s: %d, want %d", request, response.StatusCode, want)
+		}
+		if method == http.MethodHead && body != "" {
+			t.Errorf("%s: has a body", request)
+		}
+		for header, want := range map[string]string{
+			"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store", "Cross-Origin-Resource-Policy": "same-origin",
+		} {
+			if got := response.Header.Get(header); got != want {
+				t.Errorf("%s: %s: %q, want %q", request, header, got, want)
+			}
+		}
+		policy := strings.Split(response.Header.Get("Content-Security-Policy"), "; ")
+		for _, rule := range []string{"default-src 'none'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"} {
+			if !slices.Contains(policy, rule) {
+				t.Errorf("%s: policy %q lacks %s", request, policy, rule)
+			}
+		}
+		if strings.Contains(strings.Join(policy, " "), "unsafe") {
+			t.Errorf("%s: policy %q", request, policy)
+		}
+	}
+}
+
+func TestAdminServerBoundsItsClients(t *testing.T) {
+	s := newStage(t, 1)
+	s.run()
+	request, err := http.NewRequestWithContext(s.ctx, http.MethodGet, "http://"+s.AdminAddress()+"/", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Cookie", strings.Repeat("x", 32<<10))
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("32 KiB of headers: %s", response.Status)
+	}
+	server := s.server(s.ctx)
+	if server.ReadHeaderTimeout == 0 || server.ReadTimeout == 0 || server.WriteTimeout == 0 || server.IdleTimeout == 0 {
+		t.Errorf("a client may take as long as it likes: %+v", server)
+	}
+}
+
+func TestMoreThanSoManyAtOnceAreTurnedAway(t *testing.T) {
+	begun, end := make(chan struct{}), make(chan struct{})
+	h := atMost(2, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		begun <- struct{}{}
+		<-end
+	}))
+	codes := make(chan int, 3)
+	ask := func() {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, nil)
+		codes <- w.Code
+	}
+	for range 2 {
+		go ask()
+		<-begun
+	}
+	ask()
+	if code := <-codes; code != http.StatusServiceUnavailable {
+		t.Errorf("the third at once: %d", code)
+	}
+	close(end)
+	for range 2 {
+		if code := <-codes; code != http.StatusOK {
+			t.Errorf("one of the first two: %d", code)
+		}
+	}
+	go func() { <-begun }()
+	ask()
+	if code := <-codes; code != http.StatusOK {
+		t.Errorf("after they ended: %d", code)
+	}
+}

@@ -1,0 +1,211 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
+	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+// stage is an embedded Kafka, a fake LaunchDarkly, and the program between them, all
+// in this process.
+type stage struct {
+	t       *testing.T
+	ctx     context.Context
+	cluster *kfake.Cluster
+	client  []kgo.Opt // of the cluster
+	ld      *ldtest.Server
+	arrived chan struct{} // gets an element for each request to ld that finds it empty
+	front   atomic.Value  // http.HandlerFunc: what is asked, ld unless a test wants it otherwise
+	log     *watchedLog
+	environ []string
+
+	*App
+	stop func() // SIGTERM
+	done chan error
+}
+
+const stageTopic = "segment"
+
+// newStage returns a stage on which the program does not run yet. environ are the
+// program's variables.
+func newStage(t *testing.T, partitions int32, environ ...string) *stage {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	s := &stage{t: t, ctx: ctx, arrived: make(chan struct{}, 1), log: newWatchedLog()}
+	s.ld = ldtest.New(ldtest.Config{Retain: true, OnRequest: func(ldtest.Request) {
+		select {
+		case s.arrived <- struct{}{}:
+		default:
+		}
+	}})
+	s.front.Store(http.HandlerFunc(s.ld.ServeHTTP))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.front.Load().(http.HandlerFunc)(w, r) }))
+	t.Cleanup(server.Close)
+	s.environ = append([]string{
+		"S2LD_KAFKA_TOPICS=" + stageTopic, "S2LD_KAFKA_GROUP=forwarder", "S2LD_LAUNCHDARKLY_EVENTS_URL=" + server.URL,
+		"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=" + ldtest.Sample.ClientSideID, "S2LD_BATCH_MAX_AGE=20ms", "S2LD_ADMIN_LISTEN=127.0.0.1:0",
+		"S2LD_DELIVERY_TIMEOUT=500ms", "S2LD_DELIVERY_BACKOFF_MIN=1ms", "S2LD_DELIVERY_BACKOFF_MAX=100ms",
+	}, environ...)
+	s.kafka(partitions)
+	return s
+}
+
+// kafka starts the cluster anew, with more options.
+func (s *stage) kafka(partitions int32, opts ...kfake.Opt) {
+	s.t.Helper()
+	if s.cluster != nil {
+		s.cluster.Close()
+	}
+	var err error
+	if s.cluster, err = kafkatest.NewEmbedded(append(opts, kfake.SeedTopics(partitions, stageTopic), kfake.SeedTopics(1, "segment.dead"),
+		kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))...); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(s.cluster.Close)
+}
+
+// run starts the program.
+func (s *stage) run() {
+	s.t.Helper()
+	cfg, err := config.Load("", append(s.environ, "S2LD_KAFKA_BROKERS="+s.cluster.ListenAddrs()[0]))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if s.App, err = New(cfg, zap.New(s.log.core())); err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	s.stop, s.done = stop, done
+	go func() {
+		done <- s.Run(ctx)
+		close(done)
+	}()
+	s.t.Cleanup(s.leave)
+}
+
+// leave ends the program, if it has not ended.
+func (s *stage) leave() {
+	s.stop()
+	if err := <-s.done; err != nil {
+		s.t.Errorf("the program ended: %v\n%s", err, s.log.text())
+	}
+}
+
+// produce writes records.
+func (s *stage) produce(values ...string) {
+	s.t.Helper()
+	client, err := kgo.NewClient(append(s.client, kgo.SeedBrokers(s.cluster.ListenAddrs()...), kgo.DefaultProduceTopic(stageTopic))...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer client.Close()
+	for i, value := range values {
+		if err := client.ProduceSync(s.ctx, &kgo.Record{Key: fmt.Append(nil, i), Value: []byte(value)}).FirstErr(); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// track returns a call that becomes an event.
+func track(user string) string {
+	return fmt.Sprintf(`{"type":"track","event":"e","userId":%q,"timestamp":"2026-01-02T03:04:05Z"}`, user)
+}
+
+// delivered waits until LaunchDarkly counts so many events.
+func (s *stage) delivered(n int) {
+	s.t.Helper()
+	if err := s.ld.Wait(s.ctx, n); err != nil {
+		s.t.Fatalf("%d of %d events: %v\n%s", s.ld.Report().Processed, n, err, s.log.text())
+	}
+}
+
+// ask sends a request to the admin server.
+func (s *stage) ask(method, path string) (*http.Response, string) {
+	s.t.Helper()
+	request, err := http.NewRequestWithContext(s.ctx, method, "http://"+s.AdminAddress()+path, http.NoBody)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return response, string(body)
+}
+
+// get returns the status and the body of a page.
+func (s *stage) get(path string) string {
+	s.t.Helper()
+	response, body := s.ask(http.MethodGet, path)
+	return fmt.Sprintf("%d %s", response.StatusCode, body)
+}
+
+// watchedLog is everything that is logged, from debug on, as the program writes it. A
+// test can wait for an entry.
+type watchedLog struct {
+	mu    sync.Mutex
+	wrote sync.Cond
+	b     bytes.Buffer // guards
+}
+
+func newWatchedLog() *watchedLog {
+	l := &watchedLog{}
+	l.wrote.L = &l.mu
+	return l
+}
+
+func (l *watchedLog) core() zapcore.Core {
+	return zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(l), zap.DebugLevel)
+}
+
+func (l *watchedLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.wrote.Broadcast()
+	return l.b.Write(p)
+}
+
+func (l *watchedLog) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// await waits for an entry whose message begins so.
+func (l *watchedLog) await(ctx context.Context, t *testing.T, message string) {
+	t.Helper()
+	stop := context.AfterFunc(ctx, l.wrote.Broadcast)
+	defer stop()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for !strings.Contains(l.b.String(), `"msg":"`+message) {
+		if ctx.Err() != nil {
+			t.Fatalf("not logged: %q\n%s", message, l.b.String())
+		}
+		l.wrote.Wait()
+	}
+}

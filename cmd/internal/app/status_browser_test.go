@@ -1,0 +1,148 @@
+package app
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+// inEachLook calls test with the page opened on a desk and on a phone, in light and
+// in dark, and checks what must hold of every look.
+func inEachLook(b *chromium, name, address string, test func()) {
+	b.t.Helper()
+	for _, scheme := range []string{"light", "dark"} {
+		for screen, size := range map[string][2]int{"desk": {1280, 900}, "phone": {390, 844}} {
+			look := fmt.Sprintf("%s-%s-%s", name, screen, scheme)
+			b.console = nil
+			b.open(address, size[0], size[1], scheme)
+			b.shoot(look)
+			test()
+			var faults []string
+			b.eval(faultsOfLook, &faults)
+			for _, fault := range append(faults, b.console...) {
+				b.t.Errorf("%s: %s", look, fault)
+			}
+			var dark bool
+			if b.eval(`luminance(backgroundOf(document.body)) < .2`, &dark); dark != (scheme == "dark") {
+				b.t.Errorf("%s: the background is not %s", look, scheme)
+			}
+		}
+	}
+}
+
+// faultsOfLook lists what is hard to read: text whose contrast is below 4.5 (WCAG 2.2,
+// 1.4.3), what is wider than the screen, cells without headers, skipped heading levels.
+const faultsOfLook = `
+function luminance(color) {
+	const [r, g, b] = color.match(/[\d.]+/g).map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+	return .2126 * r + .7152 * g + .0722 * b
+}
+function backgroundOf(element) {
+	for (; element; element = element.parentElement) {
+		const color = getComputedStyle(element).backgroundColor
+		if (color !== 'rgba(0, 0, 0, 0)') return color
+	}
+	return 'rgb(255, 255, 255)'
+}
+(() => {
+	const faults = []
+	for (const element of document.querySelectorAll('body *')) {
+		if (![...element.childNodes].some(n => n.nodeType === 3 && n.data.trim()) || !element.offsetParent) continue
+		const [low, high] = [luminance(getComputedStyle(element).color), luminance(backgroundOf(element))].sort((a, b) => a - b)
+		const contrast = (high + .05) / (low + .05)
+		if (contrast < 4.5) faults.push('contrast ' + contrast.toFixed(2) + ': ' + element.outerHTML.slice(0, 200))
+	}
+	if (document.documentElement.scrollWidth > screen.width) faults.push('wider than the screen: ' + document.documentElement.scrollWidth)
+	for (const cell of document.querySelectorAll('thead > tr > *')) if (cell.scope !== 'col') faults.push('a column without a header')
+	const levels = [...document.querySelectorAll('h1, h2, h3')].map(h => +h.tagName[1])
+	if (levels[0] !== 1 || levels.filter(l => l === 1).length !== 1 || levels.some((l, i) => i && l > levels[i - 1] + 1)) faults.push('headings ' + levels)
+	return faults
+})()`
+
+func TestStatusPageInABrowser(t *testing.T) {
+	b := newChromium(t)
+	s := newStage(t, 6, "S2LD_DEAD_LETTERS_TOPIC=segment.dead")
+	values := make([]string, 0, 500)
+	for i := range 490 {
+		values = append(values, track(fmt.Sprint("user-", i)))
+	}
+	for range 5 {
+		values = append(values, `{"type":"track","event":"e"}`, `{"type":"identify","userId":"u"}`)
+	}
+	s.produce(values...)
+	s.run()
+	s.delivered(490)
+	address := "http://" + s.AdminAddress() + "/"
+
+	inEachLook(b, "running", address, func() {
+		if got := b.text("h1"); got != "running" {
+			t.Errorf("state %q", got)
+		}
+		if rows := strings.Count(b.text("#partitions tbody tr"), "\n") + 1; rows != 6 {
+			t.Errorf("%d rows of partitions", rows)
+		}
+		for _, want := range []string{"no_user_key", "202 Accepted", "replica: 6", "490"} {
+			if !strings.Contains(b.text("main"), want) {
+				t.Errorf("the page does not say %q", want)
+			}
+		}
+	})
+
+	s.ld.Down(ldtest.Fault{Status: http.StatusUnauthorized})
+	s.produce(track("u"))
+	s.log.await(s.ctx, t, "LaunchDarkly refuses us, halted")
+	inEachLook(b, "halted", address, func() {
+		if got := b.text("header"); !strings.HasPrefix(got, "halted\nhalted: LaunchDarkly refuses us since ") || !strings.Contains(got, "401 Unauthorized") {
+			t.Errorf("%q", got)
+		}
+	})
+
+	// It refreshes itself, and keeps its place.
+	s.ld.Up()
+	var y int
+	b.eval(`scrollTo(0, 200); new Promise(done => {
+		const look = () => document.querySelector('h1').innerText === 'running' && done(scrollY)
+		new MutationObserver(look).observe(document.body, {childList: true})
+		look()
+	})`, &y)
+	if y != 200 {
+		t.Errorf("a refresh moves the page to %d", y)
+	}
+
+	// Without a newer state it says so, and again when there is one.
+	s.leave()
+	b.eval("refresh()", nil)
+	if got := b.text("#note"); !strings.HasPrefix(got, "No answer") {
+		t.Errorf("the program has ended, the page says %q", got)
+	}
+	b.shoot("gone")
+}
+
+// Nothing is too long for it: names, errors, numbers.
+func TestStatusPageAtItsWorstInABrowser(t *testing.T) {
+	b := newChromium(t)
+	p := worstPage(200)
+	server := httptest.NewServer(secured(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if err := statusTemplate.Execute(w, p); err != nil {
+			t.Error(err)
+		}
+	})))
+	defer server.Close()
+	inEachLook(b, "worst", server.URL, func() {})
+}
+
+func TestStatusPageOf200PartitionsInABrowser(t *testing.T) {
+	b := newChromium(t)
+	s := newStage(t, 200)
+	s.run()
+	s.log.await(s.ctx, t, "partitions assigned")
+	inEachLook(b, "many", "http://"+s.AdminAddress()+"/", func() {
+		if !strings.Contains(b.text("h2"), "replica: 200") {
+			t.Errorf("headings %q", b.text("h2"))
+		}
+	})
+}
