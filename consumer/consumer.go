@@ -234,6 +234,10 @@ func (c *Consumer) pollError(topic string, partition int32, err error) {
 		c.problem("group", "cannot take part in the group: "+advise(err))
 		return
 	}
+	if partition < 0 { // of the topic: watchLoop looks at it too, and sees when it is solved
+		c.exists("topic", kadm.TopicDetail{Topic: topic, Err: err}, advise)
+		return
+	}
 	c.problem(pollProblem(topic, partition), fmt.Sprintf("cannot read topic %s, partition %d: %s", topic, partition, advise(err)))
 }
 
