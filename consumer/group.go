@@ -205,6 +205,9 @@ func (c *Consumer) giveUp(ctx context.Context, partitions []*partition) error {
 		left += len(p.window.entries)
 		c.fence(p)
 	}
+	if left > 0 && drainCtx.Err() == nil {
+		return fmt.Errorf("%d batches were not delivered: the group has given their partitions away", left)
+	}
 	if left > 0 {
 		return fmt.Errorf("%d batches were not delivered within the drain timeout of %v", left, c.cfg.DrainTimeout)
 	}
