@@ -69,6 +69,7 @@ type member struct {
 	process *os.Process
 	exited  chan struct{} // closed when the process has ended
 	code    int           // valid then; -1: by a signal
+	thawed  time.Time     // when it was continued after a freeze
 
 	mu   sync.Mutex
 	peak int // guards: highest resident memory seen, in bytes

@@ -28,6 +28,7 @@ type Report struct {
 	Letters      int            // dead letters
 	Repeats      int            // thereof, of a record that had one
 	Commits      int            // of single partitions
+	Judged       int            // members that were killed or stopped, and whose partitions had to be taken over in time
 	LongestStall time.Duration  // longest time from an event's acknowledgement to its delivery
 	StallEnd     time.Time      // when that event was delivered
 	LongestLeave time.Duration  // from SIGTERM to the exit
@@ -45,7 +46,7 @@ func (r *Report) tell(format string, args ...any) {
 // add counts and checks the evidence.
 func (r *Report) add(e *Evidence, ld ldtest.Report) {
 	c := newChecker(e)
-	r.Records, r.Requests, r.Letters, r.Repeats, r.Commits = len(e.Produced), len(e.Requests), len(e.Letters), c.repeats, len(e.Commits)
+	r.Records, r.Requests, r.Letters, r.Repeats, r.Commits, r.Judged = len(e.Produced), len(e.Requests), len(e.Letters), c.repeats, len(e.Commits), len(e.Gone)
 	for _, p := range e.Produced {
 		by := c.taken[p.Number]
 		if KindOf(p.Number) == Delivered {
@@ -95,6 +96,7 @@ func (r *Report) Add(o *Report) {
 	r.Letters += o.Letters
 	r.Repeats += o.Repeats
 	r.Commits += o.Commits
+	r.Judged += o.Judged
 	r.stall(o.LongestStall, o.StallEnd)
 	r.LongestLeave = max(r.LongestLeave, o.LongestLeave)
 	r.PeakBytes = max(r.PeakBytes, o.PeakBytes)
@@ -119,6 +121,7 @@ func (r *Report) String() string {
 	line("events taken twice, same payload ID", "%d", r.Duplicates)
 	line("events counted twice", "%d", r.Doubled)
 	line("dead letters", "%d, repeated %d", r.Letters, r.Repeats)
+	line("takeovers judged", "%d", r.Judged)
 	line("longest stall", "%v, to %s", r.LongestStall.Round(time.Millisecond), clock(r.StallEnd))
 	line("longest leave", "%v", r.LongestLeave.Round(time.Millisecond))
 	line("highest memory of a member", "%.1f MiB", float64(r.PeakBytes)/(1<<20))

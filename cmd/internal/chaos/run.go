@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
@@ -163,6 +164,7 @@ func (r *run) step(ctx context.Context, s Step) error {
 		m := r.members[s.Target]
 		r.absent(ctx, s, func(*member) { m.signal(syscall.SIGSTOP) })
 		m.signal(syscall.SIGCONT)
+		m.thawed = time.Now()
 		return nil
 	case Outage:
 		r.ld.Down(s.Fault)
@@ -184,17 +186,41 @@ func (r *run) step(ctx context.Context, s Step) error {
 	return nil
 }
 
-// absent takes a member away and looks on. If nothing else is wrong meanwhile, the others must take over in time.
+// absent takes a member away and looks on. If nothing else is wrong meanwhile, the others must take over in time: all
+// brokers are up, the group was not rebalancing already, and the machine gives processes their time.
 func (r *run) absent(ctx context.Context, s Step, do func(*member)) {
 	r.calm()
 	pause(ctx, time.Second) // what waits after a fault is over
-	from := time.Now()
+	judge := len(r.down) == 0 && r.stable(ctx)
+	from, beat := time.Now(), watchPulse()
 	do(r.members[s.Target])
-	if len(r.down) == 0 && len(r.members) > 0 {
+	pause(ctx, s.For+100*time.Millisecond)
+	if latest := beat.stop(); judge && len(r.members) > 0 && latest < pulseLimit {
 		r.gone = append(r.gone, Absence{From: from, Deadline: from.Add(r.cfg.Session + takeover)})
 	}
-	pause(ctx, s.For+100*time.Millisecond)
 	r.faults()
+}
+
+// stable waits until the group is. It gives up after a while.
+func (r *run) stable(ctx context.Context) bool {
+	client, err := kgo.NewClient(kgo.SeedBrokers(r.cfg.Cluster.Brokers()...))
+	if err != nil {
+		return false
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for seen := 0; seen < 3; pause(ctx, 100*time.Millisecond) {
+		if groups, err := kadm.NewClient(client).ListGroups(ctx); err == nil && groups[r.cfg.Name].State == "Stable" {
+			seen++
+		} else {
+			seen = 0
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // faults has LaunchDarkly fail now and then.
@@ -228,15 +254,15 @@ func (r *run) join() error {
 	return err
 }
 
-// leave ends a member by SIGTERM. It must exit with 0; or with 1 while a broker is down, because it may then be unable to
-// commit, or have lost its partitions.
+// leave ends a member by SIGTERM. It must exit with 0; or with 1 while a broker is down or when it has just been frozen,
+// because it may then be unable to commit, or have lost its partitions.
 func (r *run) leave(i int) {
 	m := r.members[i]
 	r.remove(i)
 	started := time.Now()
 	if err := m.end(syscall.SIGTERM, leaveLimit); err != nil {
 		r.report.tell("does not leave: %v\n%s", err, m.tail())
-	} else if m.code != 0 && (m.code != 1 || len(r.down) == 0) {
+	} else if m.code != 0 && (m.code != 1 || len(r.down) == 0 && time.Since(m.thawed) > leaveLimit) {
 		r.report.tell("exit code %d of %s after SIGTERM\n%s", m.code, m.name, m.tail())
 	}
 	r.report.LongestLeave = max(r.report.LongestLeave, time.Since(started))

@@ -1,0 +1,217 @@
+//go:build linux
+
+package app_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
+
+	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/app"
+	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
+	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+// apache is a secured cluster of one node that the tests of this package share; each has topics and groups of its own.
+type apache struct {
+	*kafkatest.Apache
+	admin *kadm.Client // of a user that may do everything
+}
+
+const password = "secret"
+
+func newApache(t *testing.T) apache {
+	t.Helper()
+	cluster := kafkatest.NewApache(t, kafkatest.ApacheConfig{Nodes: 1, Users: map[string]string{"alice": password, "bob": password}})
+	client, err := kgo.NewClient(kgo.SeedBrokers(cluster.Brokers()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return apache{cluster, kadm.NewClient(client)}
+}
+
+// scene is one topic of an apache, a fake LaunchDarkly, and the program between them.
+type scene struct {
+	t        *testing.T
+	ctx      context.Context
+	kafka    apache
+	topic    string // and group
+	ld       *ldtest.Server
+	environ  []string
+	produced int // events
+}
+
+func newScene(t *testing.T, kafka apache, topic string, partitions int32, configs map[string]string) *scene {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	s := &scene{t: t, ctx: ctx, kafka: kafka, topic: topic, ld: ldtest.New(ldtest.Config{Identity: ldtest.DataField("n")})}
+	server := httptest.NewServer(s.ld)
+	t.Cleanup(server.Close)
+	s.environ = []string{
+		"S2LD_KAFKA_BROKERS=" + kafka.Brokers()[0], "S2LD_KAFKA_TOPICS=" + topic, "S2LD_KAFKA_GROUP=" + topic,
+		"S2LD_LAUNCHDARKLY_EVENTS_URL=" + server.URL, "S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=" + ldtest.Sample.ClientSideID,
+		"S2LD_BATCH_MAX_AGE=100ms", "S2LD_ADMIN_LISTEN=127.0.0.1:0",
+	}
+	s.must(kafkatest.CreateTopic(ctx, kafka.Brokers(), topic, partitions, configs))
+	return s
+}
+
+func (s *scene) must(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// set changes the program's environment.
+func (s *scene) set(environ ...string) *scene {
+	for _, e := range environ {
+		name, _, _ := strings.Cut(e, "=")
+		s.environ = slices.DeleteFunc(s.environ, func(old string) bool { return strings.HasPrefix(old, name+"=") })
+		s.environ = append(s.environ, e)
+	}
+	return s
+}
+
+// event is the record of the n-th event of a scene.
+func event(n int) []byte {
+	return fmt.Appendf(nil, `{"type":"track","event":"e","userId":"u","timestamp":"2026-01-02T03:04:05Z","properties":{"n":%d}}`, n)
+}
+
+// produce produces n events more.
+func (s *scene) produce(n int) {
+	s.t.Helper()
+	s.must(kafkatest.Produce(s.ctx, s.kafka.Brokers(), s.topic, s.produced, s.produced+n, event))
+	s.produced += n
+}
+
+// delivered waits until n events count, and fails if others do or if LaunchDarkly objects to any.
+func (s *scene) delivered(n int) {
+	s.t.Helper()
+	if err := s.ld.Wait(s.ctx, n); err != nil {
+		s.t.Fatalf("%d of %d events delivered", s.ld.Report().Processed, n)
+	}
+	if r := s.ld.Report(); r.Processed != n || r.Dropped > 0 || r.ViolationCount > 0 {
+		s.t.Errorf("%d events count, want %d; %d dropped; violations: %v", r.Processed, n, r.Dropped, r.Violations)
+	}
+}
+
+// committed fails unless the group has committed up to the end of the topic.
+func (s *scene) committed() {
+	s.t.Helper()
+	ends, err := kafkatest.EndOffsets(s.ctx, s.kafka.Brokers(), s.topic)
+	s.must(err)
+	offsets, err := kafkatest.Committed(s.ctx, s.kafka.Brokers(), s.topic)
+	s.must(err)
+	for partition, end := range ends {
+		if o, _ := offsets.Lookup(s.topic, partition); o.At != end {
+			s.t.Errorf("partition %d: committed %d of %d", partition, o.At, end)
+		}
+	}
+}
+
+// program is the program, in this process.
+type program struct {
+	*app.App
+	s    *scene
+	stop context.CancelFunc
+	done chan error
+}
+
+func (s *scene) start() *program {
+	s.t.Helper()
+	cfg, err := config.Load("", s.environ)
+	s.must(err)
+	a, err := app.New(cfg, zaptest.NewLogger(s.t, zaptest.Level(zap.InfoLevel)))
+	s.must(err)
+	ctx, stop := context.WithCancel(context.Background())
+	p := &program{a, s, stop, make(chan error, 1)}
+	go func() { p.done <- a.Run(ctx) }()
+	s.t.Cleanup(func() {
+		stop()
+		<-p.done
+	})
+	return p
+}
+
+// leave stops the program, which must have delivered and committed everything.
+func (p *program) leave() {
+	p.s.t.Helper()
+	p.stop()
+	err := <-p.done
+	p.done <- nil // for the cleanup
+	if err != nil {
+		p.s.t.Errorf("left: %v", err)
+	}
+}
+
+// ready waits until what /readyz says is as it should be.
+func (p *program) ready(is func(text string) bool) {
+	p.s.t.Helper()
+	text := ""
+	for !is(text) {
+		select {
+		case <-p.s.ctx.Done():
+			p.s.t.Fatalf("/readyz says: %q", text)
+		case err := <-p.done:
+			p.done <- nil
+			p.s.t.Fatalf("the program ended: %v", err)
+		case <-time.After(50 * time.Millisecond):
+		}
+		text = p.readyz()
+	}
+}
+
+func (p *program) readyz() string {
+	response, err := http.Get("http://" + p.AdminAddress() + "/readyz")
+	if err != nil {
+		return err.Error()
+	}
+	defer response.Body.Close()
+	text, _ := io.ReadAll(response.Body)
+	return strings.TrimSpace(string(text))
+}
+
+// says is for ready: a text that holds all of these.
+func says(words ...string) func(string) bool {
+	return func(text string) bool {
+		for _, w := range words {
+			if !strings.Contains(text, w) {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+// isReady is for ready: the text of a program that is.
+func isReady(text string) bool { return text == "ok" }
+
+// metric returns the sum of a counter's or gauge's series.
+func (p *program) metric(name string) (sum float64) {
+	p.s.t.Helper()
+	families, err := p.Gatherer().Gather()
+	p.s.must(err)
+	for _, f := range families {
+		if f.GetName() == "segment_launchdarkly_consumer_"+name {
+			for _, m := range f.GetMetric() {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	return sum
+}
