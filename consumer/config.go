@@ -98,6 +98,7 @@ func (c *Consumer) options() []kgo.Opt {
 		kgo.MetadataMaxAge(metadataAge),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // so that the watermark passes them and lag comes down to 0
+		kgo.WithPools(&pool{}),
 		kgo.FetchMaxWait(fetchWait),
 		kgo.FetchMaxBytes(fetchBytes),
 		kgo.FetchMaxPartitionBytes(fetchPart),

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -83,10 +84,11 @@ func (c *Consumer) acknowledged(p *partition, e *entry) {
 
 // letter returns the dead letter of one call of a record.
 func (c *Consumer) letter(r *kgo.Record, reason, detail string, call, status int) *kgo.Record {
-	l := &kgo.Record{Topic: c.cfg.DeadLetterTopic, Key: r.Key, Value: r.Value, Timestamp: r.Timestamp}
+	// The record's memory is lent (see pool), so everything is copied.
+	l := &kgo.Record{Topic: c.cfg.DeadLetterTopic, Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value), Timestamp: r.Timestamp}
 	for _, h := range r.Headers {
 		if !strings.HasPrefix(h.Key, headerPrefix) { // of an earlier life as a dead letter
-			l.Headers = append(l.Headers, h)
+			l.Headers = append(l.Headers, kgo.RecordHeader{Key: strings.Clone(h.Key), Value: bytes.Clone(h.Value)})
 		}
 	}
 	add := func(key, value string) {

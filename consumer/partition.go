@@ -33,6 +33,8 @@ type partition struct {
 	// Owned by run.
 	transformer *transform.Transformer
 	calls       []transform.Call
+	taken       int                    // records that the metrics do not know of
+	tally       [transform.Reasons]int // calls that the metrics do not know of
 	buffer      *sink.Buffer
 	open        *entry      // the range that the buffer belongs to; nil while it is empty
 	held        int         // bytes of the buffer that the budget knows of
@@ -103,6 +105,7 @@ func (p *partition) halting() bool {
 // consume takes the records of a chunk.
 func (p *partition) consume(c chunk) {
 	defer p.c.queued.Add(-int64(c.bytes))
+	defer p.tell()
 	p.logEnd = c.logEnd
 	if c.logStart > p.next {
 		p.c.metrics.lost.Add(float64(c.logStart - p.next))
@@ -114,7 +117,8 @@ func (p *partition) consume(c chunk) {
 			return
 		}
 		p.take(r)
-		c.records[i] = nil // its memory is its whole fetch's
+		r.Recycle()
+		c.records[i] = nil
 	}
 	p.account()
 	p.publish()
@@ -133,7 +137,7 @@ func (p *partition) take(r *kgo.Record) {
 		p.passed(r)
 		return
 	}
-	p.c.metrics.records.Inc()
+	p.taken++
 	only := redriven(r)
 	before := p.buffer.Bytes()
 	var body []byte
@@ -160,11 +164,23 @@ func (p *partition) take(r *kgo.Record) {
 	}
 }
 
+// tell adds what was counted to the metrics, which would cost too much for each record.
+func (p *partition) tell() {
+	p.c.metrics.records.Add(float64(p.taken))
+	p.taken = 0
+	for reason, n := range p.tally {
+		if n > 0 {
+			p.c.metrics.calls[reason].Add(float64(n))
+		}
+	}
+	p.tally = [transform.Reasons]int{}
+}
+
 // count counts the calls of a record by outcome.
 func (p *partition) count() (events, rejected int) {
 	for i := range p.calls {
 		reason := p.calls[i].Reason
-		p.c.metrics.calls[reason].Inc()
+		p.tally[reason]++
 		switch reason.Outcome() {
 		case transform.Event:
 			events++
