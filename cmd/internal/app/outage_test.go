@@ -37,7 +37,7 @@ const (
 // 400,000 records: its memory stays flat, the committed offset stays where it is, and
 // everything arrives afterwards.
 func TestOutageWithABacklogCostsNoMemoryAndLosesNothing(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	defer cancel()
 	cluster, err := kafkatest.NewEmbedded(kfake.DataDir(t.TempDir()), kfake.SeedTopics(6, "segment"))
 	if err != nil {
