@@ -17,7 +17,7 @@ func good() *Evidence {
 	numbers := []int{0, 1, 3, 202, 4} // by offset
 	e := &Evidence{Clean: true, Ends: []int64{5}, Final: []int64{5}}
 	for offset, n := range numbers {
-		e.Produced = append(e.Produced, Record{Number: n, Offset: int64(offset), Acked: at(0)})
+		e.Produced = append(e.Produced, Record{Number: n, Offset: int64(offset), Sent: at(0), Acked: at(0)})
 	}
 	e.Commits = []Commit{
 		{Time: at(0), Offset: 0}, {Time: at(5), Offset: 0, Cuts: []int64{3, 5}}, {Time: at(20), Offset: 3, Cuts: []int64{5}}, {Time: at(40), Offset: 5},
@@ -65,6 +65,16 @@ func TestCheckerFindsEachBrokenInvariant(t *testing.T) {
 		if told := strings.Join(e.Check(), "\n"); !strings.Contains("\n"+told, "\n"+want) {
 			t.Errorf("want %q, told:\n%s", want, told)
 		}
+	}
+}
+
+func TestTakeoverIsNotJudgedWhileTheBrokersAreSlow(t *testing.T) {
+	e := good()
+	e.Gone[0].Deadline = e.Requests[2].Done.Add(-time.Millisecond)
+	e.Produced[0].Sent = e.Gone[0].From
+	e.Produced[0].Acked = e.Gone[0].From.Add(2 * slowAck)
+	if broken := e.Check(); len(broken) > 0 {
+		t.Errorf("told %q", broken)
 	}
 }
 

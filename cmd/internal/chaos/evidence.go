@@ -26,6 +26,7 @@ type Record struct {
 	Number    int
 	Partition int32
 	Offset    int64
+	Sent      time.Time
 	Acked     time.Time
 }
 

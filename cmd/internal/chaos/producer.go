@@ -35,7 +35,6 @@ func value(number int) []byte {
 type producer struct {
 	client *kgo.Client
 	topic  string
-	first  int // number
 
 	mu       sync.Mutex
 	produced []Record // guards
@@ -89,7 +88,7 @@ func (p *producer) produce(number int) {
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.produced = append(p.produced, Record{Number: number, Partition: r.Partition, Offset: r.Offset, Acked: time.Now()})
+		p.produced = append(p.produced, Record{Number: number, Partition: r.Partition, Offset: r.Offset, Sent: r.Timestamp, Acked: time.Now()})
 	})
 }
 

@@ -46,7 +46,8 @@ func (r *Report) tell(format string, args ...any) {
 // add counts and checks the evidence.
 func (r *Report) add(e *Evidence, ld ldtest.Report) {
 	c := newChecker(e)
-	r.Records, r.Requests, r.Letters, r.Repeats, r.Commits, r.Judged = len(e.Produced), len(e.Requests), len(e.Letters), c.repeats, len(e.Commits), len(e.Gone)
+	c.check()
+	r.Records, r.Requests, r.Letters, r.Repeats, r.Commits, r.Judged = len(e.Produced), len(e.Requests), len(e.Letters), c.repeats, len(e.Commits), c.judged
 	for _, p := range e.Produced {
 		by := c.taken[p.Number]
 		if KindOf(p.Number) == Delivered {
@@ -68,7 +69,7 @@ func (r *Report) add(e *Evidence, ld ldtest.Report) {
 		}
 	}
 	maps.Copy(r.Faults, ld.Faults)
-	r.Broken = append(r.Broken, e.Check()...)
+	r.Broken = append(r.Broken, c.broken...)
 }
 
 func (r *Report) stall(d time.Duration, end time.Time) {

@@ -187,17 +187,17 @@ func (r *run) step(ctx context.Context, s Step) error {
 }
 
 // absent takes a member away and looks on. If nothing else is wrong meanwhile, the others must take over in time: all
-// brokers are up, the group was not rebalancing already, and the machine gives processes their time.
+// brokers are up, and the group was not rebalancing already.
 func (r *run) absent(ctx context.Context, s Step, do func(*member)) {
 	r.calm()
 	pause(ctx, time.Second) // what waits after a fault is over
 	judge := len(r.down) == 0 && r.stable(ctx)
-	from, beat := time.Now(), watchPulse()
+	from := time.Now()
 	do(r.members[s.Target])
-	pause(ctx, s.For+100*time.Millisecond)
-	if latest := beat.stop(); judge && len(r.members) > 0 && latest < pulseLimit {
+	if judge && len(r.members) > 0 {
 		r.gone = append(r.gone, Absence{From: from, Deadline: from.Add(r.cfg.Session + takeover)})
 	}
+	pause(ctx, s.For+100*time.Millisecond)
 	r.faults()
 }
 
@@ -285,8 +285,8 @@ func (r *run) remember(m *member) {
 
 // dead tells of members that have ended by themselves.
 func (r *run) dead() {
-	for i := len(r.members) - 1; i >= 0; i-- {
-		if m := r.members[i]; m.ended() {
+	for i, m := range slices.Backward(r.members) {
+		if m.ended() {
 			r.report.tell("%s ended by itself with code %d\n%s", m.name, m.code, m.tail())
 			r.remove(i)
 		}
