@@ -10,7 +10,7 @@ import (
 
 // benchmark runs f over the corpus, or over a generated sample where there is none, and reports input bytes a second.
 func benchmark(b *testing.B, f func(record []byte)) {
-	records := corpus(b)
+	records := corpus()
 	if records == nil {
 		records = sample(1000)
 	}

@@ -3,6 +3,7 @@ package transform
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -134,7 +135,7 @@ func TestARecordCutOffAnywhereIsRejected(t *testing.T) {
 		for pad := range 17 {
 			padded := append(bytes.Repeat([]byte(" "), pad), record...)
 			if record[0] == 0 {
-				padded = append(record[:len(record):len(record)], padded[:pad]...)
+				padded = slices.Concat(record, padded[:pad])
 			}
 			requireSame(t, padded, recordTimestamp)
 		}

@@ -47,8 +47,9 @@ func (t *Transformer) text(raw []byte) []byte {
 		}
 		out = append(out, c)
 	}
-	t.scratch = append(out, raw...)
-	return t.scratch
+	out = append(out, raw...)
+	t.scratch = out
+	return out
 }
 
 // hex4 reads four hexadecimal digits.

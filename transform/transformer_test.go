@@ -132,18 +132,18 @@ func TestAppendOnlySkipsTheOtherCalls(t *testing.T) {
 }
 
 // everything is what the tests of this package have to offer in records.
-func everything(t testing.TB) (records [][]byte) {
+func everything() (records [][]byte) {
 	for _, file := range []string{"mapping", "timestamps", "integrations", "records"} {
 		records = append(records, lines("testdata", file+".ndjson")...)
 	}
 	for _, test := range malformed {
 		records = append(records, []byte(test.record))
 	}
-	return append(append(records, sample(50)...), corpus(t)...)
+	return append(append(records, sample(50)...), corpus()...)
 }
 
 func TestARecordIsMappedAlikeWhateverCameBefore(t *testing.T) {
-	records := everything(t)
+	records := everything()
 	type result struct {
 		events []byte
 		calls  []Call
