@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -66,7 +67,7 @@ func run(ctx context.Context, o *options, progress io.Writer) (r *results, err e
 		return nil, err
 	}
 	b.say("producing %d records", b.records)
-	valueBytes := int64(0)
+	var valueBytes int64
 	if b.expected, valueBytes, err = b.load(ctx); err != nil {
 		return nil, err
 	}
@@ -179,8 +180,8 @@ func (b *bench) start(binary, role string, over map[string]string, profiles stri
 }
 
 func (b *bench) end() {
-	for i := len(b.atEnd) - 1; i >= 0; i-- {
-		b.atEnd[i]()
+	for _, end := range slices.Backward(b.atEnd) {
+		end()
 	}
 }
 
