@@ -24,15 +24,19 @@
 //  4. No request reaches LaunchDarkly before a commit recorded its range: its events lie between two offsets that are
 //     neighbours in one commit.
 //  5. The dead-letter topic holds what can never be delivered, and nothing else.
-//  6. After a member is gone, each partition is delivered from again within the session timeout and two seconds.
+//  6. After a member is gone, each partition is delivered from again within the session timeout and two seconds. This is
+//     judged only while the brokers are up and quick, and the group was not rebalancing already.
 //  7. On a schedule of only clean joins and leaves nothing is sent twice, even before deduplication.
 //
-// [Run] adds what it sees of the processes: exit codes and memory.
+// [Run] adds what it sees of the processes: exit codes, memory, and how long they take to leave. A member that is told to
+// leave exits with 0; with 1 if it could not deliver or commit everything, which is right only while a broker is down or
+// after the member stood still.
 //
 // # Times
 //
 // Commits of Apache Kafka are read from the log of __consumer_offsets, which holds each of them with the time at which
-// the coordinator appended it. So every commit is checked, not a sample. The brokers, the fake and the members have one
+// the coordinator appended it. So every commit is checked, beside samples of what a new member would read. The embedded
+// broker has no such log: there each commit is seen on its way to it, and it may have refused some. The brokers, the fake and the members have one
 // clock, since all are on one machine; times are compared in whole milliseconds, as the log has them.
 //
 // The package needs Linux: it reads /proc, and its processes die with it.

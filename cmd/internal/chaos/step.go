@@ -1,0 +1,202 @@
+//go:build linux
+
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+// step does one step of the plan.
+func (r *run) step(ctx context.Context, s Step) error {
+	r.report.Steps[s.Do]++
+	if s.Do == Leave || s.Do == Kill || s.Do == Freeze {
+		if len(r.members) == 0 { // they ended by themselves, which is told
+			return nil
+		}
+		s.Target %= len(r.members)
+	}
+	switch s.Do {
+	case Join:
+		if err := r.join(); err != nil {
+			return err
+		}
+	case Leave:
+		r.leave(s.Target)
+	case Kill:
+		r.absent(ctx, s, func(m *member) {
+			_ = m.end(syscall.SIGKILL, time.Minute)
+			r.remove(s.Target)
+		})
+		return nil
+	case Freeze:
+		m := r.members[s.Target]
+		r.absent(ctx, s, func(*member) { m.signal(syscall.SIGSTOP) })
+		m.signal(syscall.SIGCONT)
+		m.thawed = time.Now()
+		return nil
+	case Outage:
+		r.ld.Down(s.Fault)
+		defer r.ld.Up()
+	case MoveLeader:
+		if _, err := r.cfg.Cluster.MoveLeader(ctx, r.cfg.Name, int32(s.Target)); err != nil && len(r.down) == 0 {
+			return err
+		}
+	case KillBroker, KillCoordinator:
+		if err := r.killBroker(ctx, s); err != nil {
+			return err
+		}
+	case RestartBrokers:
+		if err := r.restartBrokers(ctx); err != nil {
+			return err
+		}
+	}
+	pause(ctx, s.For)
+	return nil
+}
+
+// absent takes a member away and looks on. If nothing else is wrong meanwhile, the others must take over in time: all
+// brokers are up, and the group was not rebalancing already.
+func (r *run) absent(ctx context.Context, s Step, do func(*member)) {
+	r.calm()
+	pause(ctx, time.Second) // what waits after a fault is over
+	judge := len(r.down) == 0 && r.stable(ctx)
+	from := time.Now()
+	do(r.members[s.Target])
+	if judge && len(r.members) > 0 {
+		r.gone = append(r.gone, Absence{From: from, Deadline: from.Add(r.cfg.Session + takeover)})
+	}
+	pause(ctx, s.For+100*time.Millisecond)
+	r.faults()
+}
+
+// stable waits until the group is. It gives up after a while.
+func (r *run) stable(ctx context.Context) bool {
+	client, err := kgo.NewClient(kgo.SeedBrokers(r.cfg.Cluster.Brokers()...))
+	if err != nil {
+		return false
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for seen := 0; seen < 3; pause(ctx, 100*time.Millisecond) {
+		if groups, err := kadm.NewClient(client).ListGroups(ctx); err == nil && groups[r.cfg.Name].State == "Stable" {
+			seen++
+		} else {
+			seen = 0
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// faults has LaunchDarkly fail now and then.
+func (r *run) faults() {
+	if r.cfg.Clean {
+		r.ld.Random(r.cfg.Seed, 1, slow...)
+		return
+	}
+	r.ld.Random(r.cfg.Seed+uint64(r.started), r.cfg.Faults, weather...)
+}
+
+// calm has LaunchDarkly take everything, slowly.
+func (r *run) calm() { r.ld.Random(r.cfg.Seed, 1, slow...) }
+
+// join starts a member. Its batches are of another size than those of the members before and after it.
+func (r *run) join() error {
+	r.started++
+	environ := append([]string{
+		"S2LD_KAFKA_BROKERS=" + strings.Join(r.cfg.Cluster.Brokers(), ","), "S2LD_KAFKA_TOPICS=" + r.cfg.Name, "S2LD_KAFKA_GROUP=" + r.cfg.Name,
+		"S2LD_KAFKA_REBALANCE_PROTOCOL=" + r.cfg.Protocol, "S2LD_KAFKA_SESSION_TIMEOUT=" + r.cfg.Session.String(),
+		"S2LD_LAUNCHDARKLY_EVENTS_URL=" + r.ld.url, "S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=" + ldtest.Sample.ClientSideID,
+		"S2LD_BATCH_MAX_EVENTS=" + strconv.Itoa(30+20*(r.started%3)), "S2LD_BATCH_MAX_AGE=300ms",
+		"S2LD_DELIVERY_TIMEOUT=2s", "S2LD_DELIVERY_BACKOFF_MIN=50ms", "S2LD_DELIVERY_BACKOFF_MAX=1s",
+		"S2LD_DELIVERY_MAX_BUFFERED=" + strconv.Itoa(buffered>>20) + "MiB",
+		"S2LD_DEAD_LETTERS_TOPIC=" + r.letters, "S2LD_ADMIN_LISTEN=127.0.0.1:0",
+	}, r.cfg.Settings...)
+	m, err := startMember(r.cfg.Dir, fmt.Sprintf("%s-member-%d", r.cfg.Name, r.started), r.cfg.Binary, environ)
+	if err == nil {
+		r.members = append(r.members, m)
+	}
+	return err
+}
+
+// leave ends a member by SIGTERM. It must exit with 0; or with 1 while a broker is down or when it has just been frozen,
+// because it may then be unable to commit, or have lost its partitions.
+func (r *run) leave(i int) {
+	m := r.members[i]
+	r.remove(i)
+	started := time.Now()
+	if err := m.end(syscall.SIGTERM, leaveLimit); err != nil {
+		r.report.tell("does not leave: %v\n%s", err, m.tail())
+	} else if m.code != 0 && (m.code != 1 || len(r.down) == 0 && time.Since(m.thawed) > leaveLimit) {
+		r.report.tell("exit code %d of %s after SIGTERM\n%s", m.code, m.name, m.tail())
+	}
+	r.report.LongestLeave = max(r.report.LongestLeave, time.Since(started))
+	r.remember(m)
+}
+
+// remove forgets a member that is about to end, or has ended.
+func (r *run) remove(i int) {
+	r.remember(r.members[i])
+	r.members = slices.Delete(r.members, i, i+1)
+}
+
+// remember notes how much memory a member has used.
+func (r *run) remember(m *member) {
+	r.report.PeakBytes = max(r.report.PeakBytes, m.peakBytes())
+	if m.peakBytes() > peakLimit {
+		r.report.tell("memory: %s used %d MiB, limit %d", m.name, m.peakBytes()>>20, peakLimit>>20)
+	}
+}
+
+// dead tells of members that have ended by themselves.
+func (r *run) dead() {
+	for i, m := range slices.Backward(r.members) {
+		if m.ended() {
+			r.report.tell("%s ended by itself with code %d\n%s", m.name, m.code, m.tail())
+			r.remove(i)
+		}
+	}
+}
+
+func (r *run) killBroker(ctx context.Context, s Step) error {
+	cluster, ok := r.cfg.Cluster.(breakable)
+	if !ok {
+		return errors.New("this cluster's brokers cannot be killed")
+	}
+	broker := s.Target
+	if s.Do == KillCoordinator {
+		var err error
+		if broker, err = cluster.Coordinator(ctx, r.cfg.Name); err != nil {
+			return err
+		}
+	}
+	r.down = append(r.down, broker)
+	return cluster.Kill(broker)
+}
+
+// restartBrokers starts what was killed and waits until all replicas are in sync.
+func (r *run) restartBrokers(ctx context.Context) error {
+	for _, broker := range r.down {
+		cluster := r.cfg.Cluster.(breakable)
+		if err := errors.Join(cluster.Start(broker), cluster.Ready(ctx)); err != nil {
+			return err
+		}
+	}
+	r.down = nil
+	return nil
+}
