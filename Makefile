@@ -43,7 +43,8 @@ kafka: ## fetch Apache Kafka from Maven Central, into a cache outside the tree
 # One package at a time: each starts clusters of its own.
 .PHONY: test-kafka
 test-kafka: ## the packages with tests on real Apache Kafka
-	KAFKA_TEST=1 $(GO) test -race -shuffle=on -count=1 -p 1 -timeout 30m $$(grep -rlF 'kafkatest.NewApache(' --include='*_test.go' . | xargs -n 1 dirname | sort -u) ./consumer/kafkatest
+	KAFKA_TEST=1 $(GO) test -race -shuffle=on -count=1 -p 1 -timeout 30m \
+		$$(grep -rlE 'KAFKA_TEST|NewApache\(' --include='*_test.go' . | xargs -n 1 dirname | sort -u)
 
 .PHONY: soak
 soak: ## processes killed at random on real Kafka, and a checker: DURATION=10m SEED=1
