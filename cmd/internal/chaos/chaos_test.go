@@ -62,8 +62,8 @@ func built(t *testing.T) string {
 	return program
 }
 
+// Clean changes alone are tested on Apache Kafka, and in virtual time by the consumer's tests.
 func TestNothingBreaksOnTheEmbeddedBroker(t *testing.T) {
-	t.Parallel()
 	for _, protocol := range []string{"classic", "consumer"} {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
@@ -73,20 +73,6 @@ func TestNothingBreaksOnTheEmbeddedBroker(t *testing.T) {
 				{Do: Outage, Fault: ldtest.Fault{Kind: ldtest.Reset, Taken: true}, For: 500 * time.Millisecond}, {Do: Leave, Target: 0},
 			}
 			for _, broken := range embedded(t, built(t), protocol, plan, nil).Broken {
-				t.Error(broken)
-			}
-		})
-	}
-}
-
-func TestCleanChangesSendNothingTwice(t *testing.T) {
-	t.Parallel()
-	for _, protocol := range []string{"classic", "consumer"} {
-		t.Run(protocol, func(t *testing.T) {
-			t.Parallel()
-			plan := NewPlan(3, 7*time.Second, Limits{Clean: true})
-			report := embedded(t, built(t), protocol, plan, func(c *Config) { c.Clean, c.Faults = true, 0 })
-			for _, broken := range report.Broken {
 				t.Error(broken)
 			}
 		})
