@@ -101,7 +101,7 @@ func (c *Consumer) commitFinally(ctx context.Context, partitions []*partition) e
 		}
 		c.mu.Unlock()
 		err := c.store(ctx, snapshots)
-		if err == nil || ctx.Err() != nil || !kerr.IsRetriable(err) && !errors.Is(err, kerr.RebalanceInProgress) && !errors.Is(err, kerr.StaleMemberEpoch) {
+		if err == nil || ctx.Err() != nil || !repeatable(err) {
 			return err
 		}
 		select {
@@ -185,8 +185,16 @@ const commitPatience = 15 * time.Second
 
 // passing says whether an error of a commit passes by itself.
 func passing(err error) bool {
-	return kerr.IsRetriable(err) || errors.Is(err, kerr.RebalanceInProgress) || errors.Is(err, kerr.IllegalGeneration) ||
-		errors.Is(err, kerr.StaleMemberEpoch) || errors.Is(err, kerr.UnknownMemberID) || errors.Is(err, errExpelled)
+	return repeatable(err) || errors.Is(err, kerr.IllegalGeneration) || errors.Is(err, kerr.UnknownMemberID) || errors.Is(err, errExpelled)
+}
+
+// repeatable says whether the same commit may succeed soon: no broker has answered,
+// or one that says so.
+func repeatable(err error) bool {
+	if _, answered := errors.AsType[*kerr.Error](err); !answered {
+		return !errors.Is(err, errExpelled)
+	}
+	return kerr.IsRetriable(err) || errors.Is(err, kerr.RebalanceInProgress) || errors.Is(err, kerr.StaleMemberEpoch)
 }
 
 // posting is a batch whose cut has just been recorded.

@@ -48,7 +48,7 @@ type Consumer struct {
 
 	// commitMu makes one thing of [snapshot, commit, apply] and one of [final
 	// commit, fence]. It is taken before mu and held while the broker answers.
-	commitMu sync.Mutex
+	commitMu turn
 
 	mu         sync.Mutex
 	partitions map[topicPartition]*partition // guards: those assigned and not given up
@@ -57,6 +57,13 @@ type Consumer struct {
 	topicIDs   map[string]kadm.TopicID       // guards: of the topics we consume
 	state      state                         // guards
 }
+
+// turn is a mutex for what may last: unlike a sync.Mutex, virtual time goes on while
+// somebody waits for it. Its capacity is 1.
+type turn chan struct{}
+
+func (t turn) Lock()   { t <- struct{}{} }
+func (t turn) Unlock() { <-t }
 
 // rejectionsLogged is how many rejected calls are logged in a second; the metrics
 // count them all.
@@ -70,7 +77,7 @@ func New(cfg Config) (*Consumer, error) {
 	c := &Consumer{
 		cfg: cfg, budget: cfg.Budget, log: cfg.Log,
 		urgent: make(chan struct{}, 1), failed: make(chan struct{}), dialed: make(chan struct{}),
-		partitions: map[topicPartition]*partition{}, dirty: map[*partition]struct{}{}, topicIDs: map[string]kadm.TopicID{},
+		commitMu: make(turn, 1), partitions: map[topicPartition]*partition{}, dirty: map[*partition]struct{}{}, topicIDs: map[string]kadm.TopicID{},
 	}
 	c.state.problems = map[string]string{}
 	c.rejections = cfg.Log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
