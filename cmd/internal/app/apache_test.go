@@ -191,10 +191,10 @@ func testAddedPartitions(t *testing.T, kafka apache) {
 	s.committed()
 }
 
-// as has the program come as a user, by SASL.
-func (s *scene) as(user string) *scene {
+// asBob has the program come as a user, by SASL.
+func (s *scene) asBob() *scene {
 	return s.set("S2LD_KAFKA_BROKERS="+s.kafka.BrokersBy(kafkatest.SASL)[0],
-		"S2LD_KAFKA_SASL_MECHANISM=PLAIN", "S2LD_KAFKA_SASL_USERNAME="+user, "S2LD_KAFKA_SASL_PASSWORD="+password)
+		"S2LD_KAFKA_SASL_MECHANISM=PLAIN", "S2LD_KAFKA_SASL_USERNAME=bob", "S2LD_KAFKA_SASL_PASSWORD="+password)
 }
 
 func (s *scene) allow(acls *kadm.ACLBuilder) {
@@ -203,7 +203,7 @@ func (s *scene) allow(acls *kadm.ACLBuilder) {
 }
 
 func testNoRightToRead(t *testing.T, kafka apache) {
-	s := newScene(t, kafka, "unreadable", 1, nil).as("bob")
+	s := newScene(t, kafka, "unreadable", 1, nil).asBob()
 	s.allow(kadm.NewACLs().Groups(s.topic).Operations(kadm.OpRead))
 	s.allow(kadm.NewACLs().Topics(s.topic).Operations(kadm.OpDescribe))
 	s.produce(100)
@@ -217,7 +217,7 @@ func testNoRightToRead(t *testing.T, kafka apache) {
 }
 
 func testNoRightToSee(t *testing.T, kafka apache) {
-	s := newScene(t, kafka, "unseen", 1, nil).as("bob")
+	s := newScene(t, kafka, "unseen", 1, nil).asBob()
 	s.allow(kadm.NewACLs().Groups(s.topic).Operations(kadm.OpRead))
 	s.produce(100)
 	p := s.start()
@@ -230,7 +230,7 @@ func testNoRightToSee(t *testing.T, kafka apache) {
 }
 
 func testNoRightToGroup(t *testing.T, kafka apache) {
-	s := newScene(t, kafka, "groupless", 1, nil).as("bob")
+	s := newScene(t, kafka, "groupless", 1, nil).asBob()
 	s.allow(kadm.NewACLs().Topics(s.topic).Operations(kadm.OpRead))
 	s.produce(100)
 	p := s.start()
@@ -243,7 +243,7 @@ func testNoRightToGroup(t *testing.T, kafka apache) {
 }
 
 func testNoRightToCommit(t *testing.T, kafka apache) {
-	s := newScene(t, kafka, "uncommitted", 1, nil).as("bob")
+	s := newScene(t, kafka, "uncommitted", 1, nil).asBob()
 	s.allow(kadm.NewACLs().Topics(s.topic).Groups(s.topic).Operations(kadm.OpRead))
 	p := s.start()
 	s.produce(100)
@@ -263,7 +263,7 @@ func testNoRightToCommit(t *testing.T, kafka apache) {
 }
 
 func testNoRightToDeadLetters(t *testing.T, kafka apache) {
-	s := newScene(t, kafka, "letterless", 1, nil).as("bob")
+	s := newScene(t, kafka, "letterless", 1, nil).asBob()
 	letters := s.topic + "-dead"
 	s.must(kafkatest.CreateTopic(s.ctx, kafka.Brokers(), letters, 1, nil))
 	s.set("S2LD_DEAD_LETTERS_TOPIC=" + letters)

@@ -143,7 +143,7 @@ func (s *scene) start() *program {
 	go func() { p.done <- a.Run(ctx) }()
 	s.t.Cleanup(func() {
 		stop()
-		<-p.done
+		<-p.done //nolint:errcheck // leave asks for it
 	})
 	return p
 }
