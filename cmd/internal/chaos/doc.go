@@ -25,7 +25,7 @@
 //     neighbours in one commit.
 //  5. The dead-letter topic holds what can never be delivered, and nothing else.
 //  6. After a member is gone, each partition is delivered from again within the session timeout and two seconds. This is
-//     judged only while the brokers are up and quick, and the group was not rebalancing already.
+//     judged only while the brokers are up and quick, and if the group had kept up and was not rebalancing already.
 //  7. On a schedule of only clean joins and leaves nothing is sent twice, even before deduplication.
 //
 // [Run] adds what it sees of the processes: exit codes, memory, and how long they take to leave. A member that is told to

@@ -67,11 +67,11 @@ func (r *run) step(ctx context.Context, s Step) error {
 }
 
 // absent takes a member away and looks on. If nothing else is wrong meanwhile, the others must take over in time: all
-// brokers are up, and the group was not rebalancing already.
+// brokers are up, the group was not rebalancing already, and had kept up with the producer.
 func (r *run) absent(ctx context.Context, s Step, do func(*member)) {
 	r.calm()
-	pause(ctx, time.Second) // what waits after a fault is over
-	judge := len(r.down) == 0 && r.stable(ctx)
+	pause(ctx, 500*time.Millisecond) // requests are under way again
+	judge := len(r.down) == 0 && r.keptUp(ctx) && r.stable(ctx)
 	from := time.Now()
 	do(r.members[s.Target])
 	if judge && len(r.members) > 0 {
@@ -79,6 +79,18 @@ func (r *run) absent(ctx context.Context, s Step, do func(*member)) {
 	}
 	pause(ctx, s.For+100*time.Millisecond)
 	r.faults()
+}
+
+// keptUp waits until no more is to be delivered than what came in the last second. It gives up after a while.
+func (r *run) keptUp(ctx context.Context) bool {
+	for range 100 {
+		_, events, _ := r.producer.result()
+		if counted, _ := r.ld.progress(); events-counted <= r.cfg.Rate {
+			return true
+		}
+		pause(ctx, 100*time.Millisecond)
+	}
+	return false
 }
 
 // stable waits until the group is. It gives up after a while.
