@@ -2,7 +2,6 @@ package app
 
 import (
 	"bufio"
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -19,7 +18,6 @@ type chromium struct {
 	t        *testing.T
 	commands *os.File
 	messages *bufio.Reader
-	deadline interface{ SetReadDeadline(time.Time) error }
 	session  string
 	id       int
 	loaded   bool
@@ -45,23 +43,25 @@ func newChromium(t *testing.T) *chromium {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
+	cmd := exec.Command(program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
 		"--user-data-dir="+t.TempDir(), "--remote-debugging-pipe")
 	cmd.ExtraFiles = []*os.File{commandsEnd, messagesEnd} // descriptors 3 and 4
-	cmd.WaitDelay = 5 * time.Second
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	commandsEnd.Close()
 	messagesEnd.Close()
-	b := &chromium{t: t, commands: commands, messages: bufio.NewReader(messages), deadline: messages}
+	b := &chromium{t: t, commands: commands, messages: bufio.NewReader(messages)}
+	if err := messages.SetReadDeadline(time.Now().Add(2 * time.Minute)); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
-		b.call("Browser.close", nil, nil)
-		_ = cmd.Wait()
-		cancel()
-		commands.Close()
+		commands.Close() // which ends it
+		defer time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() }).Stop()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("chromium ended: %v", err)
+		}
 		messages.Close()
 	})
 
@@ -82,7 +82,7 @@ func (b *chromium) call(method string, params object, result any) {
 	b.t.Helper()
 	b.id++
 	command := object{"id": b.id, "method": method, "params": params}
-	if b.session != "" && method != "Browser.close" {
+	if b.session != "" {
 		command["sessionId"] = b.session
 	}
 	text, err := json.Marshal(command)
@@ -119,9 +119,6 @@ type message struct {
 // next reads a message and notes what the page reports.
 func (b *chromium) next() (m message) {
 	b.t.Helper()
-	if err := b.deadline.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
-		b.t.Fatal(err)
-	}
 	text, err := b.messages.ReadBytes(0)
 	if err != nil {
 		b.t.Fatalf("chromium: %v", err)
@@ -143,11 +140,17 @@ func (b *chromium) open(address string, width, height int, scheme string) {
 	b.t.Helper()
 	b.call("Emulation.setDeviceMetricsOverride", object{"width": width, "height": height, "screenWidth": width, "screenHeight": height, "deviceScaleFactor": 1, "mobile": width < 500}, nil)
 	b.call("Emulation.setEmulatedMedia", object{"features": []object{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
-	b.loaded = false
 	b.call("Page.navigate", object{"url": address}, nil)
+	b.load()
+}
+
+// load waits until a page is loaded.
+func (b *chromium) load() {
+	b.t.Helper()
 	for !b.loaded {
 		b.next()
 	}
+	b.loaded = false
 }
 
 // eval evaluates an expression, a promise too, and puts its value into result.
@@ -173,6 +176,16 @@ func (b *chromium) text(selector string) (text string) {
 	b.t.Helper()
 	b.eval(fmt.Sprintf(`[...document.querySelectorAll(%q)].map(e => e.innerText).join('\n')`, selector), &text)
 	return text
+}
+
+// await waits until a condition holds, which it looks at whenever the page refreshes.
+func (b *chromium) await(condition string) {
+	b.t.Helper()
+	b.eval(fmt.Sprintf(`new Promise(done => {
+		const look = () => { if (%s) done() }
+		new MutationObserver(look).observe(document.body, {childList: true})
+		look()
+	})`, condition), nil)
 }
 
 // shoot writes the whole page as a picture into the directory that SCREENSHOTS

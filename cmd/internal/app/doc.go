@@ -12,4 +12,9 @@
 //  4. The admin server stops, last, so that the drain can be watched.
 //
 // [App.Run] returns nil only if everything sealed was delivered and committed.
+//
+// The admin server tells an operator what goes on, and changes nothing. /healthz fails
+// only when a restart would help, /readyz while nothing is delivered, with the reason;
+// / is a page for people. Credentials are on none of them, nor is anything of an event
+// but where it is.
 package app

@@ -87,7 +87,7 @@ func TestNothingSecretIsToldAnywhere(t *testing.T) {
 
 	for _, secret := range []string{token, password, user, property, event} {
 		for _, form := range []string{
-			secret, base64.StdEncoding.EncodeToString([]byte(secret)), hex.EncodeToString([]byte(secret)), url.QueryEscape(secret), fmt.Sprint([]byte(secret)),
+			secret, base64.StdEncoding.EncodeToString([]byte(secret)), hex.EncodeToString([]byte(secret)), url.QueryEscape(secret),
 		} {
 			if i := strings.Index(told.String(), form); i >= 0 {
 				t.Errorf("%q is told: …%.300s", secret, told.String()[max(i-200, 0):])

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -138,12 +139,22 @@ func (s *stage) delivered(n int) {
 	}
 }
 
-// ask sends a request to the admin server.
-func (s *stage) ask(method, path string) (*http.Response, string) {
+// reply is what the admin server answered.
+type reply struct {
+	code   int
+	header http.Header
+	body   string
+}
+
+// ask sends a request to the admin server. headers are pairs of name and value.
+func (s *stage) ask(method, path string, headers ...string) reply {
 	s.t.Helper()
 	request, err := http.NewRequestWithContext(s.ctx, method, "http://"+s.AdminAddress()+path, http.NoBody)
 	if err != nil {
 		s.t.Fatal(err)
+	}
+	for pair := range slices.Chunk(headers, 2) {
+		request.Header.Set(pair[0], pair[1])
 	}
 	response, err := http.DefaultTransport.RoundTrip(request)
 	if err != nil {
@@ -154,14 +165,14 @@ func (s *stage) ask(method, path string) (*http.Response, string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return response, string(body)
+	return reply{response.StatusCode, response.Header, string(body)}
 }
 
 // get returns the status and the body of a page.
 func (s *stage) get(path string) string {
 	s.t.Helper()
-	response, body := s.ask(http.MethodGet, path)
-	return fmt.Sprintf("%d %s", response.StatusCode, body)
+	r := s.ask(http.MethodGet, path)
+	return fmt.Sprintf("%d %s", r.code, r.body)
 }
 
 // watchedLog is everything that is logged, from debug on, as the program writes it. A
