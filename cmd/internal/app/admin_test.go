@@ -44,7 +44,7 @@ func TestReadinessTellsTheStateAndWhy(t *testing.T) {
 	s.ld.Down(ldtest.Fault{Status: http.StatusUnauthorized})
 	s.produce(track("u"))
 	s.log.await(s.ctx, t, "LaunchDarkly refuses us, halted")
-	expect("refused", "503 halted: LaunchDarkly refuses us since "+time.Now().UTC().Format(time.DateOnly), "halted")
+	expect("refused", "503 halted: LaunchDarkly refuses us since ", "halted")
 	if got := s.get("/readyz"); !strings.Contains(got, "401 Unauthorized") {
 		t.Errorf("/readyz does not give the answer: %q", got)
 	}
