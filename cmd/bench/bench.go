@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,11 +9,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
@@ -36,14 +33,6 @@ type bench struct {
 	receiver  *child
 	expected  tally
 	self      string // the path of this program
-}
-
-// result is what one run of a role has used and done.
-type result struct {
-	usage
-	received
-	perSecond float64 // records
-	lost      int64
 }
 
 // run measures.
@@ -92,21 +81,6 @@ func run(ctx context.Context, o *options, progress io.Writer) (r *results, err e
 		r.add(results)
 	}
 	return r, nil
-}
-
-// contender is what takes its turn in each round.
-type contender struct {
-	name   string
-	binary string // of bench
-	run    func(c contender, topic, run string) (result, error)
-}
-
-func (b *bench) contenders() []contender {
-	all := []contender{{roleFloor, b.self, b.floor}, {roleForwarder, b.self, b.forwarder}}
-	if b.against != "" {
-		all = append(all, contender{"against", b.against, b.forwarder})
-	}
-	return all
 }
 
 func (b *bench) say(format string, a ...any) { fmt.Fprintf(b.progress, "bench: "+format+"\n", a...) }
@@ -197,161 +171,4 @@ func environ(over map[string]string) (all []string) {
 		all = append(all, name+"="+value)
 	}
 	return all
-}
-
-// startMember starts a role that joins a group. Idle runs are not profiled.
-func (b *bench) startMember(binary, role, topic, group string) (*child, error) {
-	b.settings["S2LD_KAFKA_TOPICS"], b.settings["S2LD_KAFKA_GROUP"] = topic, group
-	if topic == b.idleTopic {
-		return b.start(binary, role, b.settings, "")
-	}
-	return b.start(binary, role, b.settings, b.pprof)
-}
-
-// group names the group of a run.
-func (b *bench) group(x contender, run string) string { return b.topic + "-" + x.name + "-" + run }
-
-// floor runs the floor once.
-func (b *bench) floor(x contender, topic, run string) (r result, err error) {
-	c, err := b.startMember(x.binary, roleFloor, topic, b.group(x, run))
-	if err != nil {
-		return r, err
-	}
-	if topic == b.idleTopic {
-		if err := c.ask("joined", nil); err != nil {
-			return r, err
-		}
-		time.Sleep(b.rest)
-	} else if err := c.ask("all", nil); err != nil {
-		return r, err
-	}
-	var f floored
-	if err := c.ask("end", &f); err != nil {
-		return r, err
-	}
-	r.usage, r.perSecond = f.usage, f.PerSecond
-	r.CPU = c.stop()
-	return r, nil
-}
-
-// forwarder runs the forwarder once, in all of its replicas.
-func (b *bench) forwarder(x contender, topic, run string) (r result, err error) {
-	group := b.group(x, run)
-	replicas := make([]*child, b.replicas)
-	for i := range replicas {
-		if replicas[i], err = b.startMember(x.binary, roleForwarder, topic, group); err != nil {
-			return r, err
-		}
-	}
-	if topic == b.idleTopic {
-		if err := b.joined(group); err != nil {
-			return r, err
-		}
-		time.Sleep(b.rest)
-	} else if err := b.taken(replicas); err != nil {
-		return r, err
-	}
-
-	usages, errs := make([]usage, len(replicas)), make([]error, len(replicas))
-	var ending sync.WaitGroup
-	for i, c := range replicas {
-		ending.Go(func() {
-			errs[i] = c.ask("end", &usages[i])
-			usages[i].CPU = c.stop()
-		})
-	}
-	ending.Wait()
-	for i := range replicas {
-		if errs[i] != nil {
-			return r, errs[i]
-		}
-		r.usage.add(usages[i])
-	}
-	if err := b.receiver.ask("report", &r.received); err != nil {
-		return r, err
-	}
-	if topic == b.idleTopic {
-		return r, nil
-	}
-	r.perSecond = r.received.PerSecond * float64(b.records) / float64(b.expected.Events)
-	uncommitted, err := b.uncommitted(group)
-	r.lost = b.expected.missing(r.tally) + uncommitted
-	return r, err
-}
-
-// joined waits until the group has all partitions of the idle topic: their starts are committed then. It asks the broker,
-// because an answer would cost the forwarder something.
-func (b *bench) joined(group string) error {
-	for since := time.Now(); time.Since(since) < stuck; time.Sleep(look) {
-		committed, err := kafkatest.Committed(b.ctx, b.brokers, group, b.kafka...)
-		switch {
-		case errors.Is(err, kerr.GroupIDNotFound): // nobody has asked to join it yet
-		case err != nil, len(committed[b.idleTopic]) == b.partitions+b.idle:
-			return err
-		}
-	}
-	return fmt.Errorf("group %s has not got its partitions within %v", group, stuck)
-}
-
-const (
-	look  = 50 * time.Millisecond  // how often to look whether requests arrive
-	quiet = 300 * time.Millisecond // without one, beside the latency: it may be the end
-	stuck = 2 * time.Minute        // without one: it will not end
-
-	profileLook = 10 // at which of those with requests to profile the heap: much goes on then
-)
-
-// taken waits until the replicas have taken all records and posted what was full. It asks the replicas themselves only
-// when no more requests arrive.
-func (b *bench) taken(replicas []*child) error {
-	looks := 0 // with requests
-	for last, since := 0, time.Now(); ; {
-		time.Sleep(look)
-		var requests int
-		if err := b.receiver.ask("requests", &requests); err != nil {
-			return err
-		}
-		if requests > 0 {
-			looks++
-		}
-		if b.pprof != "" && looks == profileLook {
-			if err := replicas[0].ask("heap", nil); err != nil {
-				return err
-			}
-		}
-		if requests > last {
-			last, since = requests, time.Now()
-		}
-		switch silence := time.Since(since); {
-		case requests == 0 && silence < stuck, silence < quiet+2*b.latency:
-			continue
-		case silence >= stuck:
-			return fmt.Errorf("no request for %v", stuck)
-		}
-		all := 0.0
-		for _, c := range replicas {
-			var taken float64
-			if err := c.ask("taken", &taken); err != nil {
-				return err
-			}
-			all += taken
-		}
-		if int(all) >= b.records {
-			return nil
-		}
-	}
-}
-
-// uncommitted returns how many records the group has not committed, or has committed without their being there.
-func (b *bench) uncommitted(group string) (n int64, err error) {
-	committed, err := kafkatest.Committed(b.ctx, b.brokers, group, b.kafka...)
-	if err != nil {
-		return 0, err
-	}
-	ends, err := kafkatest.EndOffsets(b.ctx, b.brokers, b.topic, b.kafka...)
-	for partition, end := range ends {
-		o, _ := committed.Lookup(b.topic, partition)
-		n += max(end-o.At, o.At-end)
-	}
-	return n, err
 }
