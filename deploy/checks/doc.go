@@ -15,6 +15,6 @@
 //	cd deploy/checks && go test ./...
 //
 // It needs nothing but Go. The first run builds prometheus and promtool from the Go module proxy, which takes some
-// minutes, and keeps them in the user's cache directory. go test -short leaves the real Prometheus out.
+// minutes, and keeps them in the user's cache directory.
 // go test -run TestValuesSchema -update writes the program's JSON schema into the chart's.
 package checks
