@@ -67,16 +67,17 @@ func TestPodsAreRestricted(t *testing.T) {
 	}
 }
 
-// finalCommit and air are what a replica takes to end beyond delivery.drain_timeout: the consumer's last commit, and
-// leaving the group, idle connections and the admin server.
+// A replica takes so long to end, at most: to deliver what is in flight (the default), for the last commit, and to leave
+// the group, close its connections and stop the admin server.
 const (
-	finalCommit = 10 * time.Second
-	air         = 5 * time.Second
+	drainTimeout = 20 * time.Second
+	finalCommit  = 10 * time.Second
+	air          = 5 * time.Second
 )
 
 func TestTheGracePeriodCoversTheDrain(t *testing.T) {
 	everyRelease(t, func(t *testing.T, o objects) {
-		drain, err := time.ParseDuration(setting(t, o, "delivery", "drain_timeout", "20s"))
+		drain, err := time.ParseDuration(setting(t, o, "delivery", "drain_timeout", drainTimeout.String()))
 		if err != nil {
 			t.Fatal(err)
 		}
