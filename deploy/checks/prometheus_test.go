@@ -145,6 +145,14 @@ scrape_configs:
 	case <-time.After(time.Minute):
 		t.Fatal("Prometheus does not listen")
 	}
+	until(t, "Prometheus to be ready", time.Minute, func() bool {
+		response, err := http.Get(p.url + "/-/ready")
+		if err != nil {
+			return false
+		}
+		defer response.Body.Close()
+		return response.StatusCode == http.StatusOK
+	})
 	return p
 }
 
