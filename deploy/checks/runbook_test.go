@@ -1,0 +1,107 @@
+package checks
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// runbookURL is where the annotations of the alerts lead.
+const runbookURL = "https://github.com/segment-to-launchdarkly/forwarder/blob/main/deploy/README.md"
+
+var (
+	heading = regexp.MustCompile(`(?m)^#+ (.+)$`)
+	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	inSlug  = regexp.MustCompile(`[^a-z0-9 _-]`)
+)
+
+// anchors returns the anchors that GitHub gives to a document's headings.
+func anchors(document string) (found []string) {
+	for _, h := range submatches(heading, document) {
+		found = append(found, strings.ReplaceAll(inSlug.ReplaceAllString(strings.ToLower(h), ""), " ", "-"))
+	}
+	return found
+}
+
+func TestEachAlertHasItsSectionInTheRunbook(t *testing.T) {
+	runbook := string(readFile(t, runbookFile))
+	there := anchors(runbook)
+	var names []string
+	for _, a := range alerts(t) {
+		names = append(names, a.Alert)
+		url, anchor, _ := strings.Cut(a.Annotations["runbook_url"], "#")
+		if url != runbookURL || anchor != strings.ToLower(a.Alert) || !slices.Contains(there, anchor) {
+			t.Errorf("%s: %s leads nowhere", a.Alert, a.Annotations["runbook_url"])
+		}
+		_, section, _ := strings.Cut(runbook, "\n### "+a.Alert+"\n")
+		section, _, _ = strings.Cut(section, "\n##")
+		for _, part := range []string{"**Means**", "**Look at**", "**Do**"} {
+			if strings.Count(section, part) != 1 {
+				t.Errorf("%s: no %s", a.Alert, part)
+			}
+		}
+	}
+	for _, h := range submatches(heading, runbook) {
+		if strings.HasPrefix(h, "SegmentToLaunchDarkly") && !slices.Contains(names, h) {
+			t.Errorf("%s is no alert any more", h)
+		}
+	}
+}
+
+func TestLinksInTheRunbookLeadSomewhere(t *testing.T) {
+	runbook := string(readFile(t, runbookFile))
+	links := submatches(link, runbook)
+	if len(links) < 20 {
+		t.Fatalf("only %d links were found", len(links))
+	}
+	for _, l := range links {
+		path, anchor, _ := strings.Cut(l, "#")
+		switch {
+		case strings.HasPrefix(l, "https://"):
+		case path == "" && !slices.Contains(anchors(runbook), anchor):
+			t.Errorf("no section %s", l)
+		case path != "":
+			if _, err := os.Stat(filepath.Join(deploy, path)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// What the runbook has a reader set is legal.
+func TestConfigurationInTheRunbookIsLegal(t *testing.T) {
+	blocks := regexp.MustCompile("(?s)```yaml\n(config:.*?)```").FindAllStringSubmatch(string(readFile(t, runbookFile)), -1)
+	if len(blocks) < 2 {
+		t.Fatalf("%d blocks", len(blocks))
+	}
+	for _, b := range blocks {
+		values := parseValues(t, b[1])["config"].(map[string]any)
+		for section, keys := range valueFiles(t)["default"]["config"].(map[string]any) {
+			if values[section] == nil {
+				values[section] = map[string]any{}
+			}
+			for key, value := range keys.(map[string]any) {
+				if values[section].(map[string]any)[key] == nil {
+					values[section].(map[string]any)[key] = value
+				}
+			}
+		}
+		o := release(t, map[string]any{"config": values})
+		if out, err := check(t, o.Config.Data["config.yaml"], nil); err != nil {
+			t.Errorf("%s: %s", b[1], out)
+		}
+	}
+}
+
+// The commands in the runbook are for a release as the checks render it.
+func TestTheRunbookNamesTheDeploymentAsTheChartDoes(t *testing.T) {
+	name := release(t, valueFiles(t)["default"]).Deployment.Name
+	for _, named := range submatches(regexp.MustCompile(`deployment/(\S+)`), string(readFile(t, runbookFile))) {
+		if strings.Trim(named, "`") != name {
+			t.Errorf("deployment/%s, the chart calls it %s", named, name)
+		}
+	}
+}
