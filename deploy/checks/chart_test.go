@@ -156,9 +156,10 @@ func TestNotesTellWhatIsMissing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		notes := manifests["NOTES.txt"]
-		if got := strings.Contains(notes, "no dead-letter topic") && strings.Contains(notes, "Nothing alerts"); got != want {
-			t.Errorf("%s: %s", name, notes)
+		for _, missing := range []string{"no dead-letter topic", "Nothing alerts"} {
+			if got := strings.Contains(manifests["NOTES.txt"], missing); got != want {
+				t.Errorf("%s: %s: %v", name, missing, got)
+			}
 		}
 	}
 }

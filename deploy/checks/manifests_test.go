@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	networking "k8s.io/api/networking/v1"
 	pdb "k8s.io/api/policy/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
 
@@ -85,7 +87,12 @@ func decode(manifests map[string]string) (o objects, err error) {
 		if !reflect.ValueOf(into).Elem().IsNil() {
 			return o, fmt.Errorf("%s: a second %s", template, head.Kind)
 		}
-		if err := yaml.UnmarshalStrict([]byte(content), into); err != nil {
+		content, err := yaml.YAMLToJSONStrict([]byte(content))
+		if err != nil {
+			return o, fmt.Errorf("%s: %w", template, err)
+		}
+		strict, err := json.UnmarshalStrict(content, into) // as the API server does: names are case-sensitive
+		if err := errors.Join(append(strict, err)...); err != nil {
 			return o, fmt.Errorf("%s: %w", template, err)
 		}
 	}
@@ -113,6 +120,7 @@ func TestDecodingIsStrict(t *testing.T) {
 	}
 	for name, broken := range map[string]string{
 		"an unknown field": "apiVersion: v1\nkind: Service\nspec: {port: 80}",
+		"a capital letter": "apiVersion: v1\nkind: Service\nspec: {clusterip: None}",
 		"a field twice":    "apiVersion: v1\nkind: Service\nspec: {}\nspec: {}",
 		"a wrong type":     "apiVersion: v1\nkind: Service\nspec: {ports: [{port: http}]}",
 		"an unknown kind":  "apiVersion: v2\nkind: Service",
