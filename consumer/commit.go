@@ -139,7 +139,7 @@ func (c *Consumer) store(ctx context.Context, snapshots map[*partition]snapshot)
 	}
 	c.mu.Unlock()
 	for _, r := range recorded {
-		c.cfg.Sink.Deliver(r.p.ctx, sink.Delivery{Batch: r.e.batch, Refused: c.refused, Done: func(err error) { c.posted(r.p, r.e, err) }})
+		c.cfg.Sink.Deliver(r.p.ctx, sink.Delivery{Batch: r.e.batch, Until: r.p.attempts, Refused: c.refused, Done: func(err error) { c.posted(r.p, r.e, err) }})
 	}
 
 	for name, e := range failed {
@@ -206,14 +206,14 @@ type posting struct {
 // record notes which cuts a commit holds and returns what may be posted now. The
 // caller holds mu.
 func (c *Consumer) record(p *partition, s snapshot) (now []*posting) {
-	if p.fenced || p.ctx.Err() != nil {
+	if p.fenced || p.attempts.Err() != nil {
 		return nil
 	}
 	for _, e := range s.recorded {
 		if !e.recorded {
 			e.recorded = true
 			if e.batch != nil {
-				p.posting++
+				p.deliveries++
 				now = append(now, &posting{p, e})
 			}
 		}
@@ -328,7 +328,7 @@ func (c *Consumer) sealed() bool {
 func (c *Consumer) posted(p *partition, e *entry, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p.posting--
+	p.deliveries--
 	p.lessened()
 	switch {
 	case err == nil:
@@ -343,7 +343,7 @@ func (c *Consumer) posted(p *partition, e *entry, err error) {
 		if !p.fenced {
 			c.settle(p)
 		}
-	case p.ctx.Err() == nil: // nothing but the end of the partition may end a delivery
+	case p.attempts.Err() == nil: // nothing but the end of the partition may end a delivery
 		c.fail(fmt.Errorf("deliver topic %s, partition %d, offset %d: %w", p.topic, p.number, e.first, err))
 		c.log.Error("a batch cannot be delivered", zap.String("topic", p.topic), zap.Int32("partition", p.number), zap.Int64("offset", e.first), zap.Error(err))
 	}

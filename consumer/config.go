@@ -37,7 +37,7 @@ type Config struct {
 	MaxAge    time.Duration // of an open batch
 	Gzip      bool          // compress bodies
 
-	DrainTimeout    time.Duration // longest wait for deliveries when partitions are given up; below RebalanceTimeout
+	DrainTimeout    time.Duration // longest wait when partitions are given up: half for deliveries, half for requests under way; below RebalanceTimeout
 	DeadLetterTopic string        // empty: rejected calls are counted and logged
 
 	Mapping  *transform.Mapping

@@ -88,7 +88,7 @@ func New(cfg Config) (*Consumer, error) {
 }
 
 // Run joins the group and consumes until ctx is done. Then it takes no more
-// records, delivers what is sealed for at most Config.DrainTimeout, commits, and
+// records, delivers what is sealed (see Config.DrainTimeout), commits, and
 // leaves the group. It returns nil only if everything sealed was delivered and
 // committed. When it returns, nothing of it is running.
 func (c *Consumer) Run(ctx context.Context) error {

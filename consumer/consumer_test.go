@@ -98,6 +98,32 @@ func TestCleanJoinsAndLeavesSendNothingTwice(t *testing.T) {
 	}
 }
 
+// LaunchDarkly takes a tenth of what there is to deliver in the time that a drain may
+// last. Nothing is broken off: what was not posted yet is the next owner's.
+func TestCleanChangesBehindASlowLaunchDarklySendNothingTwice(t *testing.T) {
+	inWorld(t, 4, func(w *world) {
+		slow(w, 7*time.Second)
+		settings := func(c *Config, s *sink.Config) { c.MaxEvents, s.MaxInFlight = 10, 3 }
+		a := w.join(settings)
+		w.produce(2000, mixed)
+		time.Sleep(8 * time.Second)
+		b := w.join(settings)
+		time.Sleep(40 * time.Second)
+		left := time.Now()
+		a.stop()
+		if err := <-a.done; err == nil {
+			t.Error("everything was delivered: the test shows nothing")
+		}
+		if took := time.Since(left); took > 18*time.Second { // half the drain timeout and a request
+			t.Errorf("leaving took %v", took)
+		}
+		a.end()
+		w.settled(time.Hour)
+		b.finish(t)
+		w.sentOnce()
+	})
+}
+
 // slow lets every request take a while.
 func slow(w *world, latency time.Duration) {
 	w.ld.Random(1, 1, ldtest.Fault{Kind: ldtest.Slow, Taken: true, For: latency})

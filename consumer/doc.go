@@ -19,11 +19,13 @@
 //     has a bounded window of unfinished batches; a full one stops its own intake.
 //  5. Memory is bounded: bodies by the budget, records by what is polled at a time.
 //  6. Giving a partition up in peace (a rebalance, a shutdown) delivers what is
-//     sealed before the commit, for at most Config.DrainTimeout, so that a clean join
-//     or leave sends nothing twice.
+//     sealed, or leaves it to the next owner, and breaks no request off, so that a
+//     clean join or leave sends nothing twice, however slow LaunchDarkly is. That
+//     takes a Config.DrainTimeout of twice the time that a request may last.
 //
 // What it does not guarantee: the order of events; that a dead letter is written
-// only once (a crash before its commit writes it again); that a mapping that was
+// only once (a crash before its commit writes it again, or a partition that is given
+// up before its batch is delivered); that a mapping that was
 // changed between two attempts for the same range counts its events once (the body
 // differs, so LaunchDarkly takes both).
 //

@@ -121,6 +121,7 @@ func (c *Consumer) newPartition(f fetchedOffset, member string) *partition {
 	}
 	p.age.Stop()
 	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.attempts, p.cease = context.WithCancel(p.ctx)
 	one := map[string][]int32{f.topic: {f.partition}}
 	p.inbox = inbox{
 		ready:  make(chan struct{}, 1),
@@ -140,7 +141,7 @@ func (c *Consumer) onRevoked(ctx context.Context, _ *kgo.Client, revoked map[str
 	c.metrics.rebalances.WithLabelValues(rebalanceRevoked).Inc()
 	started := time.Now()
 	if err := c.giveUp(ctx, partitions); err != nil {
-		c.log.Warn("partitions given up before everything was delivered; their next owner sends the rest again, under the same payload IDs", zap.Error(err))
+		c.log.Warn("partitions given up before everything was delivered; their next owner delivers the rest, as the same batches under the same payload IDs", zap.Error(err))
 	}
 	c.log.Info("partitions revoked", zap.Int("partitions", len(partitions)), zap.Duration("duration", time.Since(started)))
 }
@@ -175,16 +176,27 @@ func (c *Consumer) owned(names map[string][]int32) []*partition {
 	return owned
 }
 
-// giveUp stops the intake of partitions, delivers what they have sealed for at most
-// Config.DrainTimeout, commits, and fences them. The error says what is left.
+// giveUp stops the intake of partitions, delivers what they have sealed, commits, and
+// fences them. For half of Config.DrainTimeout requests start as ever. Then no more do,
+// and those under way have the other half to come to their end: a request that is
+// broken off may be one that the next owner sends again. What was not posted is the
+// next owner's, which forms the same batches. The error says how much that is.
 func (c *Consumer) giveUp(ctx context.Context, partitions []*partition) error {
 	drainCtx, cancel := context.WithTimeout(ctx, c.cfg.DrainTimeout)
+	defer cancel()
+	startCtx, cancel := context.WithTimeout(ctx, c.cfg.DrainTimeout/2)
 	defer cancel()
 	for _, p := range partitions {
 		p.stopOnce.Do(func() { close(p.stop) })
 	}
 	for _, p := range partitions {
-		c.drained(drainCtx, p)
+		c.drained(startCtx, p)
+	}
+	for _, p := range partitions {
+		p.cease()
+	}
+	for _, p := range partitions {
+		c.wait(drainCtx, p, func() bool { return p.deliveries == 0 })
 	}
 	for _, p := range partitions {
 		p.cancel()
@@ -205,13 +217,14 @@ func (c *Consumer) giveUp(ctx context.Context, partitions []*partition) error {
 		left += len(p.window.entries)
 		c.fence(p)
 	}
-	if left > 0 && drainCtx.Err() == nil {
+	switch {
+	case left == 0:
+		return err
+	case startCtx.Err() == nil:
 		return fmt.Errorf("%d batches were not delivered: the group has given their partitions away", left)
+	default:
+		return fmt.Errorf("%d batches were not delivered within half the drain timeout of %v", left, c.cfg.DrainTimeout)
 	}
-	if left > 0 {
-		return fmt.Errorf("%d batches were not delivered within the drain timeout of %v", left, c.cfg.DrainTimeout)
-	}
-	return err
 }
 
 // finalCommitTimeout bounds the commit before partitions are given up.
@@ -224,11 +237,17 @@ func (c *Consumer) drained(ctx context.Context, p *partition) {
 	case <-ctx.Done():
 		return
 	}
+	c.wait(ctx, p, func() bool { return len(p.window.entries) == 0 })
+}
+
+// wait waits until reached says so, which it is asked under mu; or the partition is
+// given up, or ctx is done.
+func (c *Consumer) wait(ctx context.Context, p *partition, reached func() bool) {
 	for {
 		c.mu.Lock()
-		empty, changed := len(p.window.entries) == 0, p.changed
+		done, changed := reached(), p.changed
 		c.mu.Unlock()
-		if empty {
+		if done {
 			return
 		}
 		select {
@@ -260,7 +279,7 @@ func (c *Consumer) abandon(partitions []*partition) {
 	for _, p := range partitions {
 		<-p.stopped
 		c.mu.Lock()
-		for p.posting > 0 {
+		for p.deliveries > 0 {
 			changed := p.changed
 			c.mu.Unlock()
 			<-changed

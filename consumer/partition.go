@@ -23,8 +23,10 @@ type partition struct {
 	log    *zap.Logger
 	inbox  inbox
 
-	ctx      context.Context // done when the partition is given up
+	ctx      context.Context // done when the partition is given up; cancels requests under way
 	cancel   context.CancelFunc
+	attempts context.Context // a child of ctx; done: no request starts any more, those under way go on
+	cease    context.CancelFunc
 	stop     chan struct{} // closed: take no more records, seal, return
 	stopOnce sync.Once     //
 	stopped  chan struct{} // closed when run has returned
@@ -53,8 +55,8 @@ type partition struct {
 	committed  snapshot      // last successful commit
 	fenced     bool          // given up: nothing is marked, committed or newly posted
 	end        int64         // last stable offset, for the lag; -1 if unknown
-	posting    int           // deliveries under way
-	changed    chan struct{} // closed and replaced when posting or window has become less
+	deliveries int           // under way
+	changed    chan struct{} // closed and replaced when deliveries or window have become less
 	released   bool          // holds nothing of the budget any more
 	lastCommit time.Time     //
 }

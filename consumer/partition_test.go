@@ -136,12 +136,12 @@ func TestBodyOfADeliveredBatchIsLetGoBehindAStuckOne(t *testing.T) {
 	p.takes(span(0, 25)...)
 	stuck, second := p.window.entries[0], p.window.entries[1]
 	before, size := p.c.budget.Used(), int64(second.bytes)
-	p.posting = 1
+	p.deliveries = 1
 	p.c.posted(p, second, nil)
 	if second.batch != nil || p.c.budget.Used() != before-size || p.window.watermark() != 0 {
 		t.Errorf("%d bytes held, want %d; watermark %d", p.c.budget.Used(), before-size, p.window.watermark())
 	}
-	p.posting = 1
+	p.deliveries = 1
 	p.c.posted(p, stuck, nil)
 	if used := p.c.budget.Used(); used != int64(p.held) || p.window.bytes != 0 || p.window.watermark() != 20 {
 		t.Errorf("%d bytes held, want the open buffer's %d; watermark %d", used, p.held, p.window.watermark())

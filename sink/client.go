@@ -13,6 +13,9 @@ import (
 // Delivery is one batch on its way.
 type Delivery struct {
 	Batch *Batch
+	// Until, a child of the delivery's context, is when attempts cease to start, while
+	// the one under way goes on to its end. nil: the delivery's context.
+	Until context.Context
 	// Refused takes over an event that can never be delivered. It may block until
 	// ctx, the delivery's, is done, and may be called for several events at a time.
 	// An error is what Done gets, once the batch's other events have ended.
@@ -92,9 +95,13 @@ func (c *Client) Halted() Halt {
 
 // Deliver posts a batch and returns at once. The batch is retried until it is
 // delivered or ctx is done. Then no further attempt starts, the one under way is
-// cancelled, and [Delivery.Done] is called. A batch is delivered once: its body is
-// let go of when it is split.
+// cancelled, and [Delivery.Done] is called. [Delivery.Until] ends a delivery without
+// cancelling, so that it is known what became of its last attempt. A batch is
+// delivered once: its body is let go of when it is split.
 func (c *Client) Deliver(ctx context.Context, d Delivery) {
+	if d.Until == nil {
+		d.Until = ctx
+	}
 	c.running.Add(1)
 	c.add(&delivery{Delivery: d, ctx: ctx, parts: 1}, d.Batch.whole)
 }
@@ -130,7 +137,7 @@ func (c *Client) pump() {
 			return
 		}
 		j := c.next()
-		if j.delivery.ctx.Err() != nil {
+		if j.delivery.Until.Err() != nil {
 			continue // leave is about to end it
 		}
 		j.waiting = false

@@ -23,7 +23,9 @@
 //     delays no other. When the destination as a whole fails, requests are lowered to
 //     single probes until one succeeds, however many batches wait.
 //  7. When a delivery's context is done, [Delivery.Done] is called at once, or after
-//     the attempt under way, which is cancelled; nothing is posted afterwards.
+//     the attempt under way, which is cancelled; nothing is posted afterwards. When
+//     only [Delivery.Until] is done, the same, but the attempt under way comes to its
+//     end.
 //  8. What a [Buffer] holds in memory follows what is in it. Whoever fills buffers
 //     accounts for them and for what waits in a [Budget].
 //

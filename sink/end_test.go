@@ -132,6 +132,45 @@ func TestContextThatIsDoneBeforehandPostsNothing(t *testing.T) {
 	})
 }
 
+// The delivery ends, but not the request under way, whose answer still counts.
+func TestUntilEndsWhatWaitsAndBreaksNothingOff(t *testing.T) {
+	for _, status := range []int{202, 400, 401, 413, 429, 500} {
+		inBubble(t, func(c *Config) { c.MaxInFlight = 1 }, func(b *bubble) {
+			answered := 0
+			b.answerWith(func(r *http.Request) *http.Response {
+				answered++
+				select {
+				case <-time.After(5 * time.Second):
+				case <-r.Context().Done():
+					t.Errorf("%d: the request was broken off", status)
+				}
+				return withStatus(status, r)
+			})
+			until, cancel := context.WithCancelCause(b.ctx)
+			ended := make(chan error, 3)
+			for range 2 {
+				b.client.Deliver(b.ctx, Delivery{Batch: b.batch(4), Until: until, Done: func(err error) { ended <- err }})
+			}
+			time.Sleep(time.Second)
+			cancel(errRevoked)
+			synctest.Wait()
+			if len(ended) != 1 || !errors.Is(<-ended, errRevoked) {
+				t.Errorf("%d: what waited has not ended", status)
+			}
+			time.Sleep(2 * time.Hour)
+			if len(ended) != 1 {
+				t.Fatalf("%d: %d deliveries ended when the answer came, want 1", status, len(ended))
+			}
+			if err := <-ended; status == 202 && err != nil || status != 202 && !errors.Is(err, errRevoked) {
+				t.Errorf("%d: what was under way ended with %v", status, err)
+			}
+			if answered != 1 {
+				t.Errorf("%d: %d requests, want 1", status, answered)
+			}
+		})
+	}
+}
+
 // One part is set aside, which takes long, when the context ends.
 func TestContextEndsWhileAnEventIsSetAside(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {

@@ -11,7 +11,7 @@ import (
 // delivery is a batch on its way, in one or several parts.
 type delivery struct {
 	Delivery
-	ctx context.Context
+	ctx context.Context // of the attempts
 
 	// Guarded by the client's mutex.
 	parts int   // not finished
@@ -26,7 +26,7 @@ type job struct {
 	id       string      // payload ID
 	attempts int         // that failed
 	refusals int         // answers that refused the body
-	unwatch  func() bool // ends the watch over the delivery's context
+	unwatch  func() bool // ends the watch over Delivery.Until
 
 	// Guarded by the client's mutex.
 	seen    seen
@@ -43,7 +43,7 @@ func (c *Client) add(d *delivery, p part) {
 		return
 	}
 	j := &job{delivery: d, part: p, id: d.Batch.payloadID(&p, c.address), waiting: true}
-	j.unwatch = context.AfterFunc(d.ctx, func() { c.leave(j) })
+	j.unwatch = context.AfterFunc(d.Until, func() { c.leave(j) })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.enqueue(j)
@@ -67,7 +67,7 @@ func (c *Client) split(d *delivery, p part) {
 // its own the pace alone decides when its turn comes.
 func (c *Client) again(j *job, wait time.Duration) {
 	c.mu.Lock()
-	gone := j.delivery.ctx.Err() != nil // perhaps leave came while the job was in flight
+	gone := j.delivery.Until.Err() != nil // perhaps leave came while the job was in flight
 	if !gone {
 		j.attempts++
 		j.waiting = true
@@ -83,12 +83,12 @@ func (c *Client) again(j *job, wait time.Duration) {
 	}
 	c.mu.Unlock()
 	if gone {
-		c.finish(j, context.Cause(j.delivery.ctx))
+		c.finish(j, context.Cause(j.delivery.Until))
 	}
 }
 
-// leave ends a job that waits, because its delivery's context is done. An attempt
-// under way sees the context itself.
+// leave ends a job that waits, because no attempt of its delivery may start any
+// more. An attempt under way sees its context itself.
 func (c *Client) leave(j *job) {
 	c.mu.Lock()
 	waiting := j.waiting
@@ -101,7 +101,7 @@ func (c *Client) leave(j *job) {
 	}
 	c.mu.Unlock()
 	if waiting {
-		c.end(j.delivery, context.Cause(j.delivery.ctx))
+		c.end(j.delivery, context.Cause(j.delivery.Until))
 	}
 }
 

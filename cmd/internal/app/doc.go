@@ -6,7 +6,7 @@
 //  1. The context given to [App.Run] is done (SIGTERM, or the caller's wish).
 //     /readyz says so from here on.
 //  2. The consumer takes no more records, seals what is open, delivers what is
-//     sealed for at most delivery.drain_timeout, commits, and leaves the group.
+//     sealed, within delivery.drain_timeout, commits, and leaves the group.
 //  3. The client of LaunchDarkly waits for attempts under way and closes its
 //     connections.
 //  4. The admin server stops, last, so that the drain can be watched.

@@ -93,7 +93,7 @@ type Delivery struct {
 	Timeout      time.Duration `yaml:"timeout" default:"10s" min:"100ms" max:"5m" doc:"Longest wait for LaunchDarkly's answer before the request is sent again."`
 	BackoffMin   time.Duration `yaml:"backoff_min" default:"500ms" min:"1ms" doc:"Upper bound of the first wait before a request is sent again; it doubles with each attempt."`
 	BackoffMax   time.Duration `yaml:"backoff_max" default:"1m" max:"1h" doc:"Upper bound of every such wait, unless LaunchDarkly asks for longer."`
-	DrainTimeout time.Duration `yaml:"drain_timeout" default:"20s" doc:"Longest wait for requests in flight when a partition is given up or the program stops. Below one minute, the group's rebalance timeout."`
+	DrainTimeout time.Duration `yaml:"drain_timeout" default:"20s" doc:"Longest wait when a partition is given up or the program stops: in the first half of it requests start as ever, in the second those under way end. Best at least twice delivery.timeout. Below one minute, the group's rebalance timeout."`
 }
 
 // DeadLetters says where records go that can never be delivered.
