@@ -54,7 +54,7 @@ type Consumer struct {
 	partitions map[topicPartition]*partition // guards: those assigned and not given up
 	dirty      map[*partition]struct{}       // guards: those whose state is not committed
 	starts     map[topicPartition]kgo.Offset // guards: from onOffsetsFetched to adjustOffsets
-	topicIDs   map[string]kadm.TopicID       // guards: of the topics we consume
+	topics     map[string]knownTopic         // guards: those we consume
 	state      state                         // guards
 }
 
@@ -77,7 +77,7 @@ func New(cfg Config) (*Consumer, error) {
 	c := &Consumer{
 		cfg: cfg, budget: cfg.Budget, log: cfg.Log,
 		urgent: make(chan struct{}, 1), failed: make(chan struct{}), dialed: make(chan struct{}),
-		commitMu: make(turn, 1), partitions: map[topicPartition]*partition{}, dirty: map[*partition]struct{}{}, topicIDs: map[string]kadm.TopicID{},
+		commitMu: make(turn, 1), partitions: map[topicPartition]*partition{}, dirty: map[*partition]struct{}{}, topics: map[string]knownTopic{},
 	}
 	c.state.problems = map[string]string{}
 	c.rejections = cfg.Log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {

@@ -41,6 +41,24 @@ func TestLatestSkipsNothingBetweenTwoOwners(t *testing.T) {
 	})
 }
 
+// Latest is the end of what was there at the start, not of what was added since.
+func TestLatestReadsPartitionsThatWereAddedFromTheirStart(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		w.produce(100, page)
+		m := w.join(func(c *Config, _ *sink.Config) { c.Start.Latest = true })
+		time.Sleep(10 * time.Second)
+		if _, err := m.admin.CreatePartitions(context.Background(), 3, testTopic); err != nil {
+			t.Fatal(err)
+		}
+		w.produce(500, nil) // over all five, before the group knows of the new ones
+		w.settled(2 * metadataAge)
+		m.leave(t)
+		if n := testutil.ToFloat64(m.metrics.records); n != 500 {
+			t.Errorf("%v records taken, want the 500 produced after the start", n)
+		}
+	})
+}
+
 func TestStartsAtATime(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
 		w.produce(50, page)
@@ -200,8 +218,9 @@ func TestUnknownTopicIsAProblemUntilItExists(t *testing.T) {
 
 func TestRecreatedTopicIsReadFromItsStart(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
+		m := w.join(func(c *Config, _ *sink.Config) { c.Start.Latest = true })
+		time.Sleep(5 * time.Second)
 		w.produce(500, nil)
-		m := w.join(nil)
 		w.settled(time.Minute)
 		time.Sleep(5 * time.Second)
 		if err := w.cluster.DeleteTopic(testTopic); err != nil {

@@ -28,14 +28,12 @@ func (c *Consumer) fetched(ctx context.Context, response *kmsg.OffsetFetchRespon
 		return nil, fmt.Errorf("read the topics' IDs: %w", err)
 	}
 	names := make(map[kadm.TopicID]string, len(topics))
-	c.mu.Lock()
 	for name, t := range topics {
 		if t.Err == nil {
 			names[t.ID] = name
-			c.topicIDs[name] = t.ID
+			c.know(t)
 		}
 	}
-	c.mu.Unlock()
 
 	var all []fetchedOffset
 	foreign, missing := 0, 0
@@ -73,17 +71,18 @@ func (c *Consumer) fetched(ctx context.Context, response *kmsg.OffsetFetchRespon
 	return all, c.resolve(ctx, all)
 }
 
-// resolve sets the offsets of partitions without a committed one.
+// resolve sets the offsets of partitions without a committed one. Latest means the
+// end of what was there when the topic was first seen: a partition that was added
+// since, or is of a topic that was created again, is read from its start.
 func (c *Consumer) resolve(ctx context.Context, all []fetchedOffset) error {
-	var listed kadm.ListedOffsets
-	var err error
+	listed, err := c.admin.ListStartOffsets(ctx, c.cfg.Topics...)
+	fresh := listed
 	switch start := c.cfg.Start; {
+	case err != nil:
 	case start.Latest:
 		listed, err = c.admin.ListCommittedOffsets(ctx, c.cfg.Topics...)
 	case !start.Time.IsZero():
 		listed, err = c.admin.ListOffsetsAfterMilli(ctx, start.Time.UnixMilli(), c.cfg.Topics...)
-	default:
-		listed, err = c.admin.ListStartOffsets(ctx, c.cfg.Topics...)
 	}
 	if err != nil {
 		return fmt.Errorf("find where to start: %w", err)
@@ -94,6 +93,9 @@ func (c *Consumer) resolve(ctx context.Context, all []fetchedOffset) error {
 			continue
 		}
 		o, ok := listed.Lookup(f.topic, f.partition)
+		if c.cfg.Start.Latest && c.added(f.topicPartition) {
+			o, ok = fresh.Lookup(f.topic, f.partition)
+		}
 		if !ok || o.Err != nil {
 			return fmt.Errorf("find where to start in topic %s, partition %d: %w", f.topic, f.partition, o.Err)
 		}

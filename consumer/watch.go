@@ -95,18 +95,41 @@ func (c *Consumer) exists(what string, t kadm.TopicDetail, advise func(error) st
 // same begins anew with a topic that was deleted and created again: the client has
 // stopped reading it, and its offsets are another log's.
 func (c *Consumer) same(t kadm.TopicDetail) {
-	c.mu.Lock()
-	was, known := c.topicIDs[t.Topic]
-	c.mu.Unlock()
-	if !known || was == t.ID {
+	if c.know(t).id == t.ID {
 		return
 	}
 	c.metrics.recreations.Inc()
 	c.log.Error("topic was deleted and created again, starting over with it; what was not delivered of the old one is lost", zap.String("topic", t.Topic))
 	c.mu.Lock()
-	c.topicIDs[t.Topic] = t.ID
+	c.topics[t.Topic] = knownTopic{id: t.ID}
 	c.mu.Unlock()
 	c.startOver(t.Topic)
+}
+
+// knownTopic is a topic as it was when it was first seen.
+type knownTopic struct {
+	id         kadm.TopicID
+	partitions int32 // 0 if it was created again since we began
+}
+
+// know returns a topic as it was when it was first seen, which may be now.
+func (c *Consumer) know(t kadm.TopicDetail) knownTopic {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known, ok := c.topics[t.Topic]
+	if !ok {
+		known = knownTopic{id: t.ID, partitions: int32(len(t.Partitions))}
+		c.topics[t.Topic] = known
+	}
+	return known
+}
+
+// added says whether a partition came into being after its topic was first seen.
+func (c *Consumer) added(p topicPartition) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known, ok := c.topics[p.topic]
+	return ok && p.partition >= known.partitions
 }
 
 // startOver has the client give topics up and take them again, with their offsets

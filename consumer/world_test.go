@@ -113,6 +113,7 @@ func (w *world) watchCommits() {
 				for offset := w.commits[name]; offset < p.Offset; offset++ {
 					if n, ok := w.log[name][offset]; ok && n != notTrack && w.counted[strconv.Itoa(n)] == 0 {
 						w.t.Errorf("commit %d of %v passes offset %d, which was not delivered", p.Offset, name, offset)
+						break
 					}
 				}
 				w.commits[name] = p.Offset

@@ -175,8 +175,9 @@ func testRecreation(t *testing.T, kafka apache) {
 }
 
 func testAddedPartitions(t *testing.T, kafka apache) {
-	s := newScene(t, kafka, "added", 2, nil)
+	s := newScene(t, kafka, "added", 2, nil).set("S2LD_KAFKA_START_AT=latest") // of what was there at the start
 	p := s.start()
+	p.ready(isReady)
 	s.produce(100)
 	s.delivered(100)
 	_, err := kafka.admin.CreatePartitions(s.ctx, 3, s.topic)
