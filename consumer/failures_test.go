@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -47,9 +48,7 @@ func TestLatestReadsPartitionsThatWereAddedFromTheirStart(t *testing.T) {
 		w.produce(100, page)
 		m := w.join(func(c *Config, _ *sink.Config) { c.Start.Latest = true })
 		time.Sleep(10 * time.Second)
-		if _, err := m.admin.CreatePartitions(context.Background(), 3, testTopic); err != nil {
-			t.Fatal(err)
-		}
+		w.addPartitions(3)
 		w.produce(500, nil) // over all five, before the group knows of the new ones
 		w.settled(2 * metadataAge)
 		m.leave(t)
@@ -57,6 +56,18 @@ func TestLatestReadsPartitionsThatWereAddedFromTheirStart(t *testing.T) {
 			t.Errorf("%v records taken, want the 500 produced after the start", n)
 		}
 	})
+}
+
+func (w *world) addPartitions(n int) {
+	w.t.Helper()
+	client, err := kgo.NewClient(w.kafka()...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := kadm.NewClient(client).CreatePartitions(context.Background(), n, testTopic); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 func TestStartsAtATime(t *testing.T) {
