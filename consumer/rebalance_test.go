@@ -40,6 +40,33 @@ func TestMemberThrownOutWhileItJoinsStartsOver(t *testing.T) {
 	})
 }
 
+// A commit is told first that the group has thrown the member out.
+func TestMemberWhoseCommitIsRefusedStartsOver(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		slow(w, 300*time.Millisecond)
+		a := w.join(nil)
+		w.produce(500, nil)
+		time.Sleep(3 * time.Second)
+		stale := a.partition(0)
+		refused := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.UnknownMemberID})
+		w.produce(2000, nil)
+		w.settled(5 * time.Minute)
+		if refused.Hits() == 0 {
+			t.Error("no commit was refused: the test shows nothing")
+		}
+		if a.partition(0) == stale {
+			t.Error("the member goes on with what it read as another member")
+		}
+		if stale.ctx.Err() == nil || !stale.fenced {
+			t.Error("what it read before is not given up")
+		}
+		a.leave(t)
+		if got := w.committed(); got != 2500 {
+			t.Errorf("committed %d offsets of 2500", got)
+		}
+	})
+}
+
 // partition returns the state of a partition.
 func (m *member) partition(number int32) *partition {
 	m.mu.Lock()
