@@ -59,8 +59,8 @@ const (
 	pollRecords = 2000                   // of one poll
 	maxQueued   = 16 << 20               // bytes of records polled and not taken, over all partitions
 	fetchWait   = 500 * time.Millisecond // of a fetch that finds nothing: a partition that is resumed waits as long
-	fetchBytes  = 2 << 20                // of one fetch from one broker, compressed
-	fetchPart   = 512 << 10              // thereof of one partition
+	fetchBytes  = 1 << 20                // of one fetch from one broker, compressed
+	fetchPart   = 256 << 10              // thereof of one partition
 )
 
 func (c *Config) validate() error {
