@@ -8,7 +8,7 @@
 //   - every expression of the rules and the dashboard, by Prometheus' parser, against the series that the running
 //     program exports: no metric, label or value may be asked for that does not exist;
 //   - the runbook: each alert has its section, each section its alert, and every link leads somewhere;
-//   - docker-compose.yml, by Compose's own loader.
+//   - docker-compose.yml, by Compose's own loader, and the Dockerfile, by BuildKit's own rules.
 //
 // It is a module of its own, so that Helm, Kubernetes and Prometheus are no dependencies of the program.
 //
