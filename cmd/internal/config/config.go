@@ -88,7 +88,7 @@ type Batch struct {
 
 // Delivery says how batches are sent.
 type Delivery struct {
-	MaxInFlight  int           `yaml:"max_in_flight" default:"16" min:"1" max:"1024" doc:"Requests at once, over all partitions."`
+	MaxInFlight  int           `yaml:"max_in_flight" default:"64" min:"1" max:"1024" doc:"Requests at once, over all partitions. Fewer are made while LaunchDarkly fails or asks for less. Throughput is at most this number times batch.max_events, divided by the time of a request."`
 	MaxBuffered  Bytes         `yaml:"max_buffered" default:"64MiB" min:"1MiB" doc:"Memory for bodies that wait, over all partitions. Used up, reading from Kafka waits; nothing is dropped."`
 	Timeout      time.Duration `yaml:"timeout" default:"10s" min:"100ms" max:"5m" doc:"Longest wait for LaunchDarkly's answer before the request is sent again."`
 	BackoffMin   time.Duration `yaml:"backoff_min" default:"500ms" min:"1ms" doc:"Upper bound of the first wait before a request is sent again; it doubles with each attempt."`
