@@ -94,15 +94,22 @@ func TestHelmLint(t *testing.T) {
 
 func TestHelmRefusesValuesThatCannotWork(t *testing.T) {
 	base := "config: {kafka: {brokers: ['a:1'], topics: [t]}, launchdarkly: {client_side_id: abc}}\n"
+	fromEnv := "config: {kafka: {topics: [t]}, launchdarkly: {client_side_id: abc}}\nenv: [{name: S2LD_KAFKA_BROKERS, value: 'a:1'}]\n"
 	for name, tt := range map[string]struct{ values, want string }{
-		"nothing set":               {"{}", "config.kafka.brokers must be set"},
-		"no topics":                 {"config: {kafka: {brokers: ['a:1']}}", "config.kafka.topics must be set"},
-		"no client-side ID":         {"config: {kafka: {brokers: ['a:1'], topics: [t]}}", "config.launchdarkly.client_side_id must be set"},
-		"an unknown value":          {base + "replicaCount: 3", "replicaCount"},
-		"an unknown key of config":  {"config: {kafka: {broker: ['a:1']}}", "broker"},
-		"an unknown kind of scaler": {base + "autoscaling: {kind: vpa}", "kind"},
-		"a size that is none":       {base + "batch: 3", "batch"},
-		"no partitions":             {base + "autoscaling: {partitions: 0}", "partitions"},
+		"nothing set":                            {"{}", "config.kafka.brokers must be set"},
+		"no topics":                              {"config: {kafka: {brokers: ['a:1']}}", "config.kafka.topics must be set"},
+		"no client-side ID":                      {"config: {kafka: {brokers: ['a:1'], topics: [t]}}", "config.launchdarkly.client_side_id must be set"},
+		"an unknown value":                       {base + "replicaCount: 3", "replicaCount"},
+		"an unknown key of config":               {"config: {kafka: {broker: ['a:1']}}", "broker"},
+		"an unknown kind of scaler":              {base + "autoscaling: {kind: vpa}", "kind"},
+		"a size that is none":                    {base + "batch: 3", "batch"},
+		"no partitions":                          {base + "autoscaling: {partitions: 0}", "partitions"},
+		"more replicas than partitions at least": {base + "autoscaling: {enabled: true, partitions: 3, minReplicas: 4}", "minReplicas must be at most 3"},
+		"one name for all replicas":              {strings.Replace(base, "brokers", "instance_id: one, brokers", 1), "instance_id must not be set"},
+		"nodes that cannot be drained":           {base + "podDisruptionBudget: {maxUnavailable: 0}", "maxUnavailable"},
+		"nor by percentage":                      {base + "podDisruptionBudget: {maxUnavailable: 0%}", "maxUnavailable"},
+		"KEDA without brokers":                   {fromEnv + "autoscaling: {enabled: true}", "config.kafka.brokers"},
+		"no way to Kafka":                        {fromEnv + "networkPolicy: {enabled: true}", "networkPolicy.kafkaPorts must be set"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := render(t, parseValues(t, tt.values)); err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -110,8 +117,10 @@ func TestHelmRefusesValuesThatCannotWork(t *testing.T) {
 			}
 		})
 	}
-	if _, err := render(t, parseValues(t, base)); err != nil {
-		t.Errorf("what they all add to: %v", err)
+	for _, values := range []string{base, fromEnv} {
+		if _, err := render(t, parseValues(t, values)); err != nil {
+			t.Errorf("what they all add to: %v", err)
+		}
 	}
 }
 

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	core "k8s.io/api/core/v1"
 	networking "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 )
 
@@ -103,13 +103,16 @@ func TestTheNetworkPolicyLetsThroughWhatIsNeeded(t *testing.T) {
 	}
 }
 
-// The garbage collector has to know of the container's limit.
-func TestTheRuntimeKnowsItsMemoryLimit(t *testing.T) {
+// The program's own bound, 64 MiB beside the bodies, and as much again as air.
+func TestTheMemoryLimitCoversTheBuffer(t *testing.T) {
 	everyRelease(t, func(t *testing.T, o objects) {
-		c := container(o)
-		i := slices.IndexFunc(c.Env, func(e core.EnvVar) bool { return e.Name == "GOMEMLIMIT" })
-		if i < 0 || c.Env[i].ValueFrom.ResourceFieldRef.Resource != "limits.memory" || c.Resources.Limits.Memory().IsZero() {
-			t.Errorf("env %v, resources %v", c.Env, c.Resources)
+		buffer, err := resource.ParseQuantity(strings.TrimSuffix(setting(t, o, "delivery", "max_buffered", "64MiB"), "B"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		limits := container(o).Resources.Limits
+		if limit := limits.Memory(); limit.Value() < buffer.Value()+2*64<<20 {
+			t.Errorf("memory limit %v, max_buffered %v", limit, &buffer)
 		}
 	})
 }

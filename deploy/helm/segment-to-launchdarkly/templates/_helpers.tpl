@@ -45,7 +45,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{/* Never more replicas than partitions. */}}
 {{- define "s2ld.maxReplicas" -}}
 {{- $a := .Values.autoscaling }}
-{{- min (int $a.partitions) (int (default $a.partitions $a.maxReplicas)) }}
+{{- $max := min (int $a.partitions) (int (default $a.partitions $a.maxReplicas)) }}
+{{- if gt (int $a.minReplicas) (int $max) }}
+{{- fail (printf "autoscaling.minReplicas must be at most %d, as many as there may be" (int $max)) }}
+{{- end }}
+{{- $max }}
 {{- end }}
 
 {{/* How fast the number of replicas changes. Each change moves partitions, which takes a drain. */}}
@@ -73,5 +77,8 @@ scaleDown:
 {{- if not (or $value (has (printf "S2LD_%s" (join "_" . | upper)) $variables)) }}
 {{- fail (printf "config.%s must be set" (join "." .)) }}
 {{- end }}
+{{- end }}
+{{- if dig "kafka" "instance_id" "" .Values.config }}
+{{- fail "config.kafka.instance_id must not be set: all replicas would have the same, and throw each other out of the group" }}
 {{- end }}
 {{- end }}
