@@ -96,12 +96,31 @@ func TestConfigurationInTheRunbookIsLegal(t *testing.T) {
 	}
 }
 
+// A command can be used as it stands: nobody has to look up where the brokers or the pods are.
+func TestCommandsInTheRunbookAreWhole(t *testing.T) {
+	runbook := strings.ReplaceAll(string(readFile(t, runbookFile)), "\\\n", "")
+	n := 0
+	for _, c := range regexp.MustCompile("(?:kafka-[a-z-]+\\.sh|kubectl) [^`\n|]+").FindAllString(runbook, -1) {
+		n++
+		where := "kubectl -n data "
+		if strings.HasPrefix(c, "kafka-") {
+			where = " --bootstrap-server $KAFKA "
+		}
+		if !strings.Contains(c, where) {
+			t.Errorf("%s: does not say%s", c, where)
+		}
+	}
+	if n < 15 {
+		t.Errorf("only %d commands were found", n)
+	}
+}
+
 // The commands in the runbook are for a release as the checks render it.
 func TestTheRunbookNamesTheDeploymentAsTheChartDoes(t *testing.T) {
 	name := release(t, valueFiles(t)["default"]).Deployment.Name
-	for _, named := range submatches(regexp.MustCompile(`deployment/(\S+)`), string(readFile(t, runbookFile))) {
-		if strings.Trim(named, "`") != name {
-			t.Errorf("deployment/%s, the chart calls it %s", named, name)
+	for _, named := range submatches(regexp.MustCompile(`(?:deployment|scaledobject)/([^\s`+"`"+`]+)`), string(readFile(t, runbookFile))) {
+		if named != name {
+			t.Errorf("%s, the chart calls it %s", named, name)
 		}
 	}
 }
