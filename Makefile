@@ -25,12 +25,16 @@ demo: ## embedded Kafka, fake LaunchDarkly, and the program between them; ARGS="
 
 .PHONY: test
 test: ## all tests that need only Go
-	@echo "Left out: the tests on real Apache Kafka. To run them: make kafka test-kafka"
+	@echo "Left out: the tests on real Apache Kafka and in a browser. To run them: make kafka test-kafka test-browser"
 	$(GO) test ./...
 
 .PHONY: test-race
 test-race: ## the same in random order, under the race detector
 	$(GO) test -race -shuffle=on ./...
+
+.PHONY: test-browser
+test-browser: ## the status page in a headless Chromium; SCREENSHOTS=/directory keeps pictures
+	CHROMIUM_TEST=1 $(GO) test -race -count=1 -run 'InABrowser$$' ./cmd/internal/app
 
 .PHONY: test-deploy
 test-deploy: ## the chart, alerts, dashboard and compose file, by the code of the tools that read them
