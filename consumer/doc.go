@@ -21,13 +21,15 @@
 //  6. Giving a partition up in peace (a rebalance, a shutdown) delivers what is
 //     sealed, or leaves it to the next owner, and breaks no request off, so that a
 //     clean join or leave sends nothing twice, however slow LaunchDarkly is. That
-//     takes a Config.DrainTimeout of twice the time that a request may last.
+//     takes a Config.DrainTimeout of twice the time that a request may last. (The parts
+//     of a batch that LaunchDarkly refused as a whole may be sent again, under the same
+//     payload IDs.)
 //
 // What it does not guarantee: the order of events; that a dead letter is written
-// only once (a crash before its commit writes it again, or a partition that is given
-// up before its batch is delivered); that a mapping that was
-// changed between two attempts for the same range counts its events once (the body
-// differs, so LaunchDarkly takes both).
+// only once (a crash before its commit writes it again, as does a partition that is
+// given up before its batch is delivered); that a mapping that was changed between two
+// attempts for the same range counts its events once (the body differs, so
+// LaunchDarkly takes both).
 //
 // # Between the design and the code
 //
