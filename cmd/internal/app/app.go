@@ -101,7 +101,7 @@ func (a *App) kafkaMetrics(r prometheus.Registerer) *kprom.Metrics {
 	return kprom.NewMetrics("segment_launchdarkly_kafka", kprom.Registerer(r), kprom.Gatherer(a.registry))
 }
 
-// AdminAddress returns where /metrics, /healthz and /readyz are served.
+// AdminAddress returns where the status page, /metrics, /healthz and /readyz are served.
 func (a *App) AdminAddress() string { return a.listener.Addr().String() }
 
 // Gatherer returns the program's metrics.

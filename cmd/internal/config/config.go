@@ -103,7 +103,7 @@ type DeadLetters struct {
 
 // Admin is the HTTP server for the operator.
 type Admin struct {
-	Listen string `yaml:"listen" default:":9464" rule:"listen,required" doc:"host:port of /metrics, /healthz and /readyz. Without a host: all interfaces."`
+	Listen string `yaml:"listen" default:":9464" rule:"listen,required" doc:"host:port of the status page at /, and of /metrics, /healthz and /readyz. No authentication. Without a host: all interfaces."`
 }
 
 // Log says what is logged, on standard error.
