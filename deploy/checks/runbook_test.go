@@ -7,6 +7,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/prometheus/alertmanager/pkg/labels"
+	"github.com/prometheus/prometheus/model/rulefmt"
+	"sigs.k8s.io/yaml"
 )
 
 // runbookURL is where the annotations of the alerts lead.
@@ -92,6 +96,35 @@ func TestConfigurationInTheRunbookIsLegal(t *testing.T) {
 		o := release(t, map[string]any{"config": values})
 		if out, err := check(t, o.Config.Data["config.yaml"], nil); err != nil {
 			t.Errorf("%s: %s", b[1], out)
+		}
+	}
+}
+
+// Alertmanager can parse what the runbook has a reader set there, and each matcher is for an alert that exists.
+func TestInhibitionsInTheRunbookAreLegal(t *testing.T) {
+	block := submatches(regexp.MustCompile("(?s)```yaml\n(inhibit_rules:.*?)```"), string(readFile(t, runbookFile)))
+	var config struct {
+		Rules []struct {
+			Source []string `json:"source_matchers"`
+			Target []string `json:"target_matchers"`
+			Equal  []string `json:"equal"`
+		} `json:"inhibit_rules"`
+	}
+	if err := yaml.UnmarshalStrict([]byte(strings.Join(block, "")), &config); err != nil || len(config.Rules) == 0 {
+		t.Fatalf("%d rules, %v", len(config.Rules), err)
+	}
+	for _, r := range config.Rules {
+		for _, text := range slices.Concat(r.Source, r.Target) {
+			m, err := labels.ParseMatcher(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.Name != "alertname" || !slices.ContainsFunc(alerts(t), func(a rulefmt.Rule) bool { return m.Matches(a.Alert) }) {
+				t.Errorf("%s matches no alert", text)
+			}
+		}
+		if !slices.Equal(r.Equal, []string{"namespace", "group"}) {
+			t.Errorf("equal: %v", r.Equal)
 		}
 	}
 }
