@@ -25,6 +25,7 @@ func runForwarder(o *options, stdin io.Reader, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	app.LimitMemory(cfg)
 	program, err := app.New(cfg, log)
 	if err != nil {
 		return err

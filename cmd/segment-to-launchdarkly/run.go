@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -41,7 +40,7 @@ Exit codes: 0 everything taken was delivered, 1 something was not or could not b
 			return err
 		}
 		log := newLogger(cfg.Log, sys.stderr)
-		limitMemory(cfg)
+		app.LimitMemory(cfg)
 		ctx, stop := untilStopped(log)
 		defer stop()
 		if err := app.Run(ctx, cfg, log); err != nil {
@@ -83,16 +82,5 @@ func untilStopped(log *zap.Logger) (ctx context.Context, stop func()) {
 		close(released)
 		<-done
 		cancel(nil)
-	}
-}
-
-// besideBodies is what the program takes beside delivery.max_buffered, as a rule.
-const besideBodies = 64 << 20
-
-// limitMemory has the collector work harder before it lets memory grow, which it would
-// on a machine that leaves it little time. GOMEMLIMIT, if set, says otherwise.
-func limitMemory(cfg *config.Config) {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(int64(cfg.Delivery.MaxBuffered) + besideBodies)
 	}
 }
