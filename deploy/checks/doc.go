@@ -12,7 +12,7 @@
 //
 // It is a module of its own, so that Helm, Kubernetes and Prometheus are no dependencies of the program.
 //
-//	cd deploy/checks && go test ./...
+//	cd deploy/checks && go test -count=1 ./...
 //
 // It needs nothing but Go. The first run builds prometheus and promtool from the Go module proxy, which takes some
 // minutes, and keeps them in the user's cache directory.
