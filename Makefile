@@ -36,9 +36,10 @@ test-race: ## the same in random order, under the race detector
 test-browser: ## the status page in a headless Chromium; SCREENSHOTS=/directory keeps pictures
 	CHROMIUM_TEST=1 $(GO) test -race -count=1 -run 'InABrowser$$' ./cmd/internal/app
 
+# Go's cache of results heeds no file outside a module, and so none of those that are checked.
 .PHONY: test-deploy
 test-deploy: ## the chart, alerts, dashboard, compose file and Dockerfile, by the code of the tools that read them
-	$(GO) -C deploy/checks test -count=1 ./... # Go's cache heeds no file outside the module, and so none that is checked
+	$(GO) -C deploy/checks test -count=1 ./...
 
 .PHONY: kafka
 kafka: ## fetch Apache Kafka from Maven Central, into a cache outside the tree
