@@ -163,31 +163,3 @@ func TestStringsOfAnyLengthAndContent(t *testing.T) {
 		}
 	}
 }
-
-// TestMarks compares the marks with their definition, in blocks and in words.
-func TestMarks(t *testing.T) {
-	want := func(c byte) bool { return c == '"' || c == '\\' || c < ' ' || c >= 0x80 }
-	for c := range 256 {
-		for _, other := range []byte{'x', '"', 0, 0xff} {
-			for length := range 40 {
-				for position := range length {
-					b := bytes.Repeat([]byte{other}, length)
-					b[position] = byte(c)
-					var s scanner
-					s.setMarks(b)
-					for i := range length {
-						if got := s.marks[i/8]>>(i%8)&1 == 1; got != want(b[i]) {
-							t.Fatalf("byte %d of %q: %v", i, b, got)
-						}
-						if w := mark(word(b, i/8*8)); w != s.marks[i/8] {
-							t.Fatalf("word at byte %d of %q: %08b, in blocks: %08b", i, b, w, s.marks[i/8])
-						}
-					}
-					if s.marks[length/8]>>(length%8)&1 != 1 {
-						t.Fatalf("the end of %q is not marked", b)
-					}
-				}
-			}
-		}
-	}
-}

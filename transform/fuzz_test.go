@@ -33,38 +33,47 @@ var mappings = func() (mappings []*Mapping) {
 	return mappings
 }()
 
-// requireSame maps a record under each of configs, and fails unless Append does what the reference does.
+// requireSame maps a record under each of configs, with and without vectors, and fails unless Append does what the
+// reference does.
 func requireSame(t testing.TB, record []byte, timestamp int64) {
 	t.Helper()
-	for i, m := range mappings {
+	for i := range mappings {
 		want, wantCalls := (&reference{cfg: configs[i]}).append(record, timestamp)
-		before := bytes.Clone(record)
-		got, calls := m.NewTransformer().Append(nil, nil, record, timestamp)
-		if !bytes.Equal(before, record) {
-			t.Fatalf("the record was changed: %q, now %q", before, record)
+		for _, vector = range vectors {
+			requireMapped(t, i, record, timestamp, want, wantCalls)
 		}
-		if len(calls) != len(wantCalls) {
-			t.Fatalf("config %d, %.300q: %v, want %v", i, record, calls, wantCalls)
+	}
+}
+
+// requireMapped fails unless the record is mapped, under configs[i], to the events and calls that are wanted.
+func requireMapped(t testing.TB, i int, record []byte, timestamp int64, want []byte, wantCalls []Call) {
+	t.Helper()
+	before := bytes.Clone(record)
+	got, calls := mappings[i].NewTransformer().Append(nil, nil, record, timestamp)
+	if !bytes.Equal(before, record) {
+		t.Fatalf("the record was changed: %q, now %q", before, record)
+	}
+	if len(calls) != len(wantCalls) {
+		t.Fatalf("config %d, %.300q: %v, want %v", i, record, calls, wantCalls)
+	}
+	for j, call := range calls {
+		if call.Reason != wantCalls[j].Reason || call.End != wantCalls[j].End {
+			t.Fatalf("config %d, %.300q, call %d: %v, want %v", i, record, j, call, wantCalls[j])
 		}
-		for j, call := range calls {
-			if call.Reason != wantCalls[j].Reason || call.End != wantCalls[j].End {
-				t.Fatalf("config %d, %.300q, call %d: %v, want %v", i, record, j, call, wantCalls[j])
+		if (call.Reason.Outcome() == Rejected) != (call.Detail != "") {
+			t.Fatalf("config %d, %.300q, call %d: %v with detail %q", i, record, j, call.Reason, call.Detail)
+		}
+	}
+	if !bytes.Equal(got, want) {
+		t.Fatalf("config %d, %.300q: events\n%.300q, want\n%.300q", i, record, got, want)
+	}
+	start := 0
+	for _, call := range calls {
+		if call.Reason == None {
+			if event := got[start : call.End-1]; !json.Valid(event) || got[call.End-1] != ',' {
+				t.Fatalf("config %d, %.300q: not an event and a comma: %.300q", i, record, got[start:call.End])
 			}
-			if (call.Reason.Outcome() == Rejected) != (call.Detail != "") {
-				t.Fatalf("config %d, %.300q, call %d: %v with detail %q", i, record, j, call.Reason, call.Detail)
-			}
-		}
-		if !bytes.Equal(got, want) {
-			t.Fatalf("config %d, %.300q: events\n%.300q, want\n%.300q", i, record, got, want)
-		}
-		start := 0
-		for _, call := range calls {
-			if call.Reason == None {
-				if event := got[start : call.End-1]; !json.Valid(event) || got[call.End-1] != ',' {
-					t.Fatalf("config %d, %.300q: not an event and a comma: %.300q", i, record, got[start:call.End])
-				}
-				start = call.End
-			}
+			start = call.End
 		}
 	}
 }

@@ -6,6 +6,9 @@ import "encoding/binary"
 // backslash, a control character, and what is not ASCII. What is not marked needs no look inside a string, so that the
 // end of a string is mostly found in one step. All bytes behind the end of the document count as marked.
 
+// vector says whether markVector is used, where there is one. The tests turn it off.
+var vector = hasVector
+
 // setMarks makes the marks of b in s.marks.
 func (s *scanner) setMarks(b []byte) {
 	need := len(b)/8 + 8 // so that a window of eight bytes can be loaded up to the end of b
@@ -13,8 +16,11 @@ func (s *scanner) setMarks(b []byte) {
 		s.marks = make([]byte, 2*need)
 	}
 	s.marks = s.marks[:need]
-	markBlocks(s.marks, b)
-	for i := len(b) &^ 15; i <= len(b); i += 8 {
+	if vector && len(b) >= 64 {
+		markVector(s.marks, b)
+		return
+	}
+	for i := 0; i <= len(b); i += 8 {
 		s.marks[i/8] = mark(word(b, i))
 	}
 }

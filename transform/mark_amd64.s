@@ -1,41 +1,60 @@
 #include "textflag.h"
 
-// func markBlocks(marks, b []byte)
-TEXT ·markBlocks(SB), NOSPLIT, $0-48
+// MARK sets AX to the marks of the 64 bytes at SI. Y5, Y6 and Y7 are full of quotes, backslashes and spaces.
+#define MARK \
+	VMOVDQU   (SI), Y0; \
+	VMOVDQU   32(SI), Y1; \
+	VPCMPEQB  Y0, Y5, Y2; \
+	VPCMPEQB  Y0, Y6, Y3; \
+	VPCMPGTB  Y0, Y7, Y0; \ // less than a space, as a signed byte: a control character, or not ASCII
+	VPOR      Y2, Y3, Y2; \
+	VPOR      Y2, Y0, Y0; \
+	VPMOVMSKB Y0, AX; \
+	VPCMPEQB  Y1, Y5, Y2; \
+	VPCMPEQB  Y1, Y6, Y3; \
+	VPCMPGTB  Y1, Y7, Y1; \
+	VPOR      Y2, Y3, Y2; \
+	VPOR      Y2, Y1, Y1; \
+	VPMOVMSKB Y1, DX; \
+	SHLQ      $32, DX; \
+	ORQ       DX, AX
+
+#define FILL(c, x, y) \
+	MOVL         c, AX; \
+	VMOVD        AX, x; \
+	VPBROADCASTB x, y
+
+// func markVector(marks, b []byte)
+TEXT ·markVector(SB), NOSPLIT, $0-48
 	MOVQ marks_base+0(FP), DI
 	MOVQ b_base+24(FP), SI
-	MOVQ b_len+32(FP), CX
-	SHRQ $4, CX
-	JEQ  done
-
-	MOVQ       $0x2222222222222222, AX // quotes
-	MOVQ       AX, X5
-	PUNPCKLQDQ X5, X5
-	MOVQ       $0x5c5c5c5c5c5c5c5c, AX // backslashes
-	MOVQ       AX, X6
-	PUNPCKLQDQ X6, X6
-	MOVQ       $0x2020202020202020, AX // spaces
-	MOVQ       AX, X7
-	PUNPCKLQDQ X7, X7
-
-	PCALIGN $32
+	MOVQ b_len+32(FP), BX
+	FILL($0x22, X5, Y5)
+	FILL($0x5c, X6, Y6)
+	FILL($0x20, X7, Y7)
+	MOVQ BX, CX
+	SHRQ $6, CX
 
 loop:
-	MOVOU    (SI), X0
-	MOVO     X0, X1
-	MOVO     X0, X2
-	MOVO     X7, X3
-	PCMPEQB  X5, X1 // is a quote
-	PCMPEQB  X6, X2 // is a backslash
-	PCMPGTB  X0, X3 // is less than a space, as a signed byte: a control character, or not ASCII
-	POR      X1, X2
-	POR      X2, X3
-	PMOVMSKB X3, AX
-	MOVW     AX, (DI)
-	ADDQ     $16, SI
-	ADDQ     $2, DI
-	DECQ     CX
-	JNE      loop
+	MARK
+	MOVQ AX, (DI)
+	ADDQ $64, SI
+	ADDQ $8, DI
+	DECQ CX
+	JNE  loop
 
-done:
+	// The rest: the marks of the last 64 bytes, shifted so that ones come in for what is behind the end. There are
+	// 64-len%64 to shift, 1 to 64; the instruction shifts by 63 at most.
+	MOVQ BX, CX
+	NOTQ CX
+	ANDQ $63, CX
+	ANDQ $63, BX
+	LEAQ -64(SI)(BX*1), SI
+	MARK
+	NOTQ AX
+	SHRQ CX, AX
+	SHRQ $1, AX
+	NOTQ AX
+	MOVQ AX, (DI)
+	VZEROUPPER
 	RET
