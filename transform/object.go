@@ -1,5 +1,7 @@
 package transform
 
+import "math/bits"
+
 // object validates the object that opens at b[p], within depth arrays and objects, and notes where the values are that n
 // and the nodes below it stand for. It returns like skip. It recurses only along the configured paths.
 func (t *Transformer) object(p int, n *node, depth int) int {
@@ -11,19 +13,32 @@ func (t *Transformer) object(p int, n *node, depth int) int {
 	if p = space(b, p+1); is(b, p, '}') {
 		return p + 1
 	}
-	for {
-		if !is(b, p, '"') {
-			if p = space(b, p); !is(b, p, '"') {
-				return ^p
-			}
+
+name:
+	if !is(b, p, '"') {
+		if p = space(b, p); !is(b, p, '"') {
+			return ^p
 		}
-		p++
-		var child *node
-		if q := next(marks, p); ends(b, p, q) && p+8 <= len(b) {
-			h := load(b[p:p+8:p+8]) & (1<<(8*uint(q-p)) - 1)
+	}
+	p++
+plain: // b[p] is the first byte of a name; see glue.go
+	var child *node
+	var c byte // the first of the value
+	m := window(marks, p)
+	q := p + bits.TrailingZeros64(m)
+	if g := glue(b, q); m != 0 && g&0xffff == nameValue && p+8 <= len(b) {
+		h := load(b[p:p+8:p+8]) & (1<<(8*uint(q-p)) - 1)
+		switch e := &n.table[n.index(h, q-p)]; { // the usual ends of n.child, without a call
+		case e.node == nil:
+		case e.head == h && len(e.name) == q-p && q-p <= 8:
+			child = e.node
+		default:
 			child = n.child(h, b[p:q])
-			p = q + 1
-		} else if child, p = t.name(p, n); p < 0 {
+		}
+		p = q + 2
+		c = byte(g >> 16)
+	} else {
+		if child, p = t.name(p, n); p < 0 {
 			return p
 		}
 		if !is(b, p, ':') {
@@ -32,51 +47,59 @@ func (t *Transformer) object(p int, n *node, depth int) int {
 			}
 		}
 		p++
-		if at(b, p) <= ' ' {
-			p = space(b, p)
-		}
+		c = at(b, p)
+	}
+	if c <= ' ' {
+		p = space(b, p)
+		c = at(b, p)
+	}
 
-		start := p
-		if child != nil && t.spans[child.slot].end > 0 {
-			clear(t.spans[child.slot:child.end]) // a repeated name, or inherited: forget it, and what was found in it
+	start := p
+	if child != nil && t.spans[child.slot].end > 0 {
+		clear(t.spans[child.slot:child.end]) // a repeated name, or inherited: forget it, and what was found in it
+	}
+	switch c {
+	case '"':
+		p++
+		m := window(marks, p)
+		end := p + bits.TrailingZeros64(m)
+		if m != 0 && glue(b, end)&0xffffff == stringName {
+			if child != nil {
+				t.spans[child.slot] = span{start, end + 1}
+			}
+			p = end + 3
+			goto plain
 		}
-		switch at(b, p) {
-		case '"':
-			p++
-			if q := next(marks, p); ends(b, p, q) {
-				p = q + 1
-			} else {
-				p = t.str(p)
-			}
-		case '{':
-			if child != nil && child.table != nil {
-				p = t.object(p, child, depth+1)
-			} else {
-				p = t.skip(p, depth+1)
-			}
-		case '[':
+		p = t.str(p)
+	case '{':
+		if child != nil && child.table != nil {
+			p = t.object(p, child, depth+1)
+		} else {
 			p = t.skip(p, depth+1)
-		default:
-			p = scalar(b, p)
 		}
-		if p < 0 {
-			return p
-		}
-		if child != nil {
-			t.spans[child.slot] = span{start, p}
-		}
+	case '[':
+		p = t.skip(p, depth+1)
+	default:
+		p = scalar(b, p)
+	}
+	if p < 0 {
+		return p
+	}
+	if child != nil {
+		t.spans[child.slot] = span{start, p}
+	}
 
-		if at(b, p) <= ' ' {
-			p = space(b, p)
-		}
-		switch at(b, p) {
-		case ',':
-			p++
-		case '}':
-			return p + 1
-		default:
-			return ^p
-		}
+	if at(b, p) <= ' ' {
+		p = space(b, p)
+	}
+	switch at(b, p) {
+	case ',':
+		p++
+		goto name
+	case '}':
+		return p + 1
+	default:
+		return ^p
 	}
 }
 

@@ -36,6 +36,10 @@ func (s *scanner) skip(p, depth int) int {
 	var objects uint64
 	open := 0
 
+	// The marks from b[base] on, without those in front of b[p]; 0 if they are to be looked up.
+	var m uint64
+	base := 0
+
 value:
 	if at(b, p) <= ' ' {
 		p = space(b, p)
@@ -106,9 +110,47 @@ name:
 		}
 	}
 	p++
-	if q := next(marks, p); ends(b, p, q) {
-		p = q + 1
-	} else if p = s.str(p); p < 0 {
+	m = 0
+
+plain: // b[p] is the first byte of a name; see glue.go
+	if m == 0 {
+		base, m = p, window(marks, p)
+	}
+	q := base + bits.TrailingZeros64(m)
+	switch g := glue(b, q); {
+	case m == 0: // a long name
+	case g&0xffffff == nameString:
+		if m = clearTwo(m); m == 0 {
+			base = q + 3
+			m = window(marks, base)
+		}
+		end := base + bits.TrailingZeros64(m)
+		switch g := glue(b, end); {
+		case m != 0 && g&0xffffff == stringName:
+			p, m = end+3, clearTwo(m)
+			goto plain
+		case m != 0 && g == closeName && objects&2 != 0 && open%64 > 1:
+			open--
+			objects >>= 1
+			p, m = end+4, clearTwo(m)
+			goto plain
+		case m != 0 && byte(g) == '"':
+			p = end + 1
+			goto after
+		}
+		p = q + 2
+		goto value
+	case g == nameOpen && open%64 > 0 && depth+open < maxDepth:
+		open++
+		objects = objects<<1 | 1
+		p, m = q+4, clearTwo(m)
+		goto plain
+	case g&0xffff == nameValue:
+		p = q + 2
+		goto value
+	}
+
+	if p = s.str(p); p < 0 {
 		return p
 	}
 	if !is(b, p, ':') {
