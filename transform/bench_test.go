@@ -28,17 +28,19 @@ func benchmark(b *testing.B, f func(record []byte)) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(records)), "ns/record")
 }
 
-// BenchmarkAppend maps each record of the corpus.
+// BenchmarkAppend maps each record of the corpus, on amd64 with and without vectors.
 func BenchmarkAppend(b *testing.B) {
 	for _, cfg := range configs[:2] {
-		b.Run(fmt.Sprintf("schema=%d", cfg.Schema), func(b *testing.B) {
-			cfg.MaxEventBytes = 0
-			t := newTransformer(cfg)
-			dst, calls := make([]byte, 0, 1<<20), make([]Call, 0, 1000)
-			benchmark(b, func(record []byte) {
-				t.Append(dst, calls, record, 1)
+		for _, vector = range vectors {
+			b.Run(fmt.Sprintf("schema=%d/vector=%v", cfg.Schema, vector), func(b *testing.B) {
+				cfg.MaxEventBytes = 0
+				t := newTransformer(cfg)
+				dst, calls := make([]byte, 0, 1<<20), make([]Call, 0, 1000)
+				benchmark(b, func(record []byte) {
+					t.Append(dst, calls, record, 1)
+				})
 			})
-		})
+		}
 	}
 }
 

@@ -15,8 +15,8 @@ const (
 
 // glue returns the four bytes from b[p] on as a little-endian number; 0 at the end of b.
 func glue(b []byte, p int) uint32 {
-	if p+4 <= len(b) {
-		return binary.LittleEndian.Uint32(b[p : p+4 : p+4])
+	if p >= 0 && p < len(b)-3 { // in this form it spares the compiler's own checks
+		return binary.LittleEndian.Uint32(b[p : p+4])
 	}
 	return 0
 }

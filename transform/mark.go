@@ -20,9 +20,11 @@ func (s *scanner) setMarks(b []byte) {
 		markVector(s.marks, b)
 		return
 	}
-	for i := 0; i <= len(b); i += 8 {
-		s.marks[i/8] = mark(word(b, i))
+	words := len(b) / 8
+	for i := range words {
+		s.marks[i] = mark(load(b[8*i:]))
 	}
+	s.marks[words] = mark(rest(b))
 }
 
 // mark returns the marks of eight bytes.
@@ -45,14 +47,10 @@ func window(marks []byte, p int) uint64 {
 // load returns the first eight bytes of b as a little-endian number.
 func load(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
 
-// word returns the eight bytes from b[i] on, with zeros for those behind the end of b; i is a multiple of 8.
-func word(b []byte, i int) uint64 {
-	switch {
-	case i+8 <= len(b):
-		return load(b[i:])
-	case len(b) >= 8:
-		return load(b[len(b)-8:]) >> (8 * uint(i+8-len(b)))
-	default:
+// rest returns the last len(b)%8 bytes of b as a little-endian number, with zeros above.
+func rest(b []byte) uint64 {
+	if len(b) < 8 {
 		return head(b)
 	}
+	return load(b[len(b)-8:]) >> (8 * (8 - uint(len(b))%8))
 }

@@ -24,10 +24,10 @@ name:
 plain: // b[p] is the first byte of a name; see glue.go
 	var child *node
 	var c byte // the first of the value
-	m := window(marks, p)
+	base, m := p, window(marks, p)
 	q := p + bits.TrailingZeros64(m)
-	if g := glue(b, q); m != 0 && g&0xffff == nameValue && p+8 <= len(b) {
-		h := load(b[p:p+8:p+8]) & (1<<(8*uint(q-p)) - 1)
+	if g := glue(b, q); m != 0 && g&0xffff == nameValue && p >= 0 && p < len(b)-7 {
+		h := load(b[p:p+8]) & (1<<(8*uint(q-p)) - 1)
 		switch e := &n.table[n.index(h, q-p)]; { // the usual ends of n.child, without a call
 		case e.node == nil:
 		case e.head == h && len(e.name) == q-p && q-p <= 8:
@@ -37,7 +37,9 @@ plain: // b[p] is the first byte of a name; see glue.go
 		}
 		p = q + 2
 		c = byte(g >> 16)
+		m = clearTwo(m)
 	} else {
+		m = 0
 		if child, p = t.name(p, n); p < 0 {
 			return p
 		}
@@ -55,14 +57,16 @@ plain: // b[p] is the first byte of a name; see glue.go
 	}
 
 	start := p
-	if child != nil && t.spans[child.slot].end > 0 {
-		clear(t.spans[child.slot:child.end]) // a repeated name, or inherited: forget it, and what was found in it
+	if child != nil && child.table != nil && t.spans[child.slot].end > 0 {
+		clear(t.spans[child.slot:child.end]) // a repeated name, or inherited: forget what was found in it
 	}
 	switch c {
 	case '"':
 		p++
-		m := window(marks, p)
-		end := p + bits.TrailingZeros64(m)
+		if m == 0 {
+			base, m = p, window(marks, p)
+		}
+		end := base + bits.TrailingZeros64(m)
 		if m != 0 && glue(b, end)&0xffffff == stringName {
 			if child != nil {
 				t.spans[child.slot] = span{start, end + 1}
