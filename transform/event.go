@@ -66,7 +66,7 @@ func (t *Transformer) render(dst []byte, timestamp int64) (_ []byte, reason Reas
 		return dst, NoTimestamp, "neither the call nor the record has a readable time after 1970"
 	}
 	dst = append(dst, `,"creationDate":`...)
-	dst = strconv.AppendInt(dst, ms, 10)
+	dst = appendMs(dst, ms)
 
 	for _, field := range m.metricValue {
 		if number := t.number(t.raw(field)); number != nil {

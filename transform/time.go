@@ -14,6 +14,9 @@ func (t *Transformer) time(raw []byte) (ms int64, ok bool) {
 		return 0, false
 	case raw[0] == '"':
 		s := raw[1 : len(raw)-1]
+		if ms, ok = isoMs(s); ok {
+			break
+		}
 		if ms, ok = dateMs(s); !ok {
 			if s = t.text(raw); digits(s, 0) == len(s) {
 				ms, ok = epochMs(s)
