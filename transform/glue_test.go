@@ -11,7 +11,7 @@ import (
 // TestWhatLooksLikeTheEndOfAString has glue behind an escape or a control character, at all offsets from the beginning of
 // the string and all alignments around the limits of a window of marks.
 func TestWhatLooksLikeTheEndOfAString(t *testing.T) {
-	for _, glue := range []string{`\":"`, `\":{"`, `\","`, `\"},"`, `\":1`, "\x01\":\"", "\xff\",\"", `\\":"`, `":"`, `","`} {
+	for _, glue := range []string{`\":`, `\":{`, `\",`, `\"},`, `\":"`, `\":{"`, `\","`, `\"},"`, `\":1`, "\x01\":\"", "\xff\",\"", `\\":"`, `":"`, `","`} {
 		for length := 50; length < 70; length++ {
 			for pad := range 8 {
 				s := strings.Repeat("x", length) + glue
