@@ -312,16 +312,14 @@ func (c *Consumer) hasRoom(p *partition) bool {
 	return len(p.window.entries) < maxWindow && (len(p.window.entries) == 0 || int64(p.window.bytes) < c.budget.Limit()/4)
 }
 
-// sealed says whether any batch is unfinished.
-func (c *Consumer) sealed() bool {
+// sealed returns the bytes of all batches that are sealed and not delivered.
+func (c *Consumer) sealed() (bytes int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range c.partitions {
-		if len(p.window.entries) > 0 {
-			return true
-		}
+		bytes += int64(p.window.bytes)
 	}
-	return false
+	return bytes
 }
 
 // posted notes what became of a batch.

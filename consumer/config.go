@@ -58,6 +58,7 @@ const (
 
 	pollRecords = 2000                   // of one poll
 	maxQueued   = 16 << 20               // bytes of records polled and not taken, over all partitions
+	pollBackoff = 250 * time.Millisecond // after a poll of nothing but errors
 	fetchWait   = 500 * time.Millisecond // of a fetch that finds nothing: a partition that is resumed waits as long
 	fetchBytes  = 1 << 20                // of one fetch from one broker, compressed
 	fetchPart   = 256 << 10              // thereof of one partition

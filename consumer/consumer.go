@@ -39,8 +39,10 @@ type Consumer struct {
 
 	rejections *zap.Logger // sampled: a flood of rejected calls must not become one of lines
 
-	queued atomic.Int64  // bytes of all inboxes
-	urgent chan struct{} // capacity 1: a sealed batch waits for its commit
+	queued  atomic.Int64  // bytes of the inboxes, but for those of paused partitions
+	letters atomic.Int64  // bytes of dead letters that are not written yet
+	rereads chan struct{} // capacity: refused records that are read again at once
+	urgent  chan struct{} // capacity 1: a sealed batch waits for its commit
 
 	failOnce sync.Once
 	failed   chan struct{} // closed by fail
@@ -76,7 +78,7 @@ func New(cfg Config) (*Consumer, error) {
 	}
 	c := &Consumer{
 		cfg: cfg, budget: cfg.Budget, log: cfg.Log,
-		urgent: make(chan struct{}, 1), failed: make(chan struct{}), dialed: make(chan struct{}),
+		urgent: make(chan struct{}, 1), rereads: make(chan struct{}, maxRereads), failed: make(chan struct{}), dialed: make(chan struct{}),
 		commitMu: make(turn, 1), partitions: map[topicPartition]*partition{}, dirty: map[*partition]struct{}{}, topics: map[string]knownTopic{},
 	}
 	c.state.problems = map[string]string{}
@@ -138,6 +140,7 @@ func (c *Consumer) pollLoop(ctx context.Context) {
 		// Everything may be paused, so a poll must not wait for ever.
 		pollCtx, cancel := context.WithTimeout(ctx, time.Second)
 		fetches := c.client.PollRecords(pollCtx, pollRecords)
+		waited := pollCtx.Err() != nil
 		cancel()
 		fetches.EachTopic(func(t kgo.FetchTopic) {
 			t.EachPartition(func(p kgo.FetchPartition) { c.distribute(t.Topic, p) })
@@ -147,6 +150,12 @@ func (c *Consumer) pollLoop(ctx context.Context) {
 			c.fail(errors.New("kafka client closed"))
 			return
 		}
+		if fetches.NumRecords() == 0 && !waited { // nothing but errors, which the client repeats as fast as it is polled
+			select {
+			case <-time.After(pollBackoff):
+			case <-ctx.Done():
+			}
+		}
 	}
 }
 
@@ -154,20 +163,21 @@ func (c *Consumer) pollLoop(ctx context.Context) {
 // taken, or bodies that use up the budget, of which those records will be more. It
 // returns false when ctx is done or the consumer has failed.
 //
-// It waits for the budget only while something is sealed or queued, since otherwise
-// nothing would set bytes free: what is open then waits for records up to a recorded
-// cut.
+// It waits for the budget only while what can be set free without a poll, sealed
+// batches and dead letters, is much of it: what is open may wait for records up to a
+// recorded cut. Partitions that are stuck are paused, and what they hold no longer
+// counts.
 func (c *Consumer) mayPoll(ctx context.Context) bool {
 	for {
 		c.touch(func(s *state) { s.lastPoll = time.Now() })
 		room, queued := c.budget.Room(), c.queued.Load()
+		used, limit := c.budget.Used(), c.budget.Limit()
 		wait := 10 * time.Millisecond
 		switch {
-		case queued >= maxQueued:
+		case queued >= maxQueued, queued > 0 && used+queued >= limit:
+			c.pauseStuck()
 			room = nil
-		case queued > 0 && c.budget.Used()+queued >= c.budget.Limit():
-			room = nil
-		case c.budget.Used() >= c.budget.Limit() && c.sealed():
+		case used >= limit && c.sealed()+c.letters.Load() >= limit/2:
 			wait = time.Second
 		default:
 			return !c.over(ctx)
@@ -180,6 +190,16 @@ func (c *Consumer) mayPoll(ctx context.Context) bool {
 		case <-c.failed:
 			return false
 		}
+	}
+}
+
+// pauseStuck pauses the partitions that are stuck.
+func (c *Consumer) pauseStuck() {
+	c.mu.Lock()
+	all := slices.Collect(maps.Values(c.partitions))
+	c.mu.Unlock()
+	for _, p := range all {
+		p.inbox.pauseIfStuck()
 	}
 }
 
@@ -210,11 +230,10 @@ func (c *Consumer) distribute(topic string, f kgo.FetchPartition) {
 	if p == nil || len(f.Records) == 0 {
 		return
 	}
-	ch := chunk{records: f.Records, logStart: f.LogStartOffset, logEnd: f.LastStableOffset}
+	ch := chunk{records: f.Records, logStart: f.LogStartOffset}
 	for _, r := range f.Records {
 		ch.bytes += len(r.Key) + len(r.Value) + recordOverhead
 	}
-	c.queued.Add(int64(ch.bytes))
 	p.inbox.push(ch)
 }
 

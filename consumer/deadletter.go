@@ -27,6 +27,7 @@ const (
 	headerOffset    = headerPrefix + "offset"    //
 	headerCall      = headerPrefix + "call"      // which of the record's calls, from 0 on
 	headerStatus    = headerPrefix + "status"    // LaunchDarkly's, if it refused the event
+	headerOmitted   = headerPrefix + "omitted"   // bytes of the value, if it is left out because the topic does not take so much
 )
 
 // reasonRefused is the reason of an event that LaunchDarkly refused.
@@ -64,12 +65,22 @@ func (p *partition) reject(r *kgo.Record, only []int) {
 		p.c.mu.Lock()
 		e.letters++
 		p.c.mu.Unlock()
-		p.c.writeLetter(p.ctx, p.c.letter(r, call.Reason.String(), call.Detail, i, 0), func(err error) {
+		l := p.c.letter(r, call.Reason.String(), call.Detail, i, 0)
+		size := len(l.Key) + len(l.Value) + recordOverhead
+		p.c.hold(size)
+		p.c.writeLetter(p.ctx, l, func(err error) {
+			p.c.hold(-size)
 			if err == nil {
 				p.c.acknowledged(p, e)
 			}
 		})
 	}
+}
+
+// hold notes that dead letters take n bytes more.
+func (c *Consumer) hold(n int) {
+	c.letters.Add(int64(n))
+	c.budget.Add(n)
 }
 
 // acknowledged notes that a dead letter of a range is written.
@@ -118,6 +129,11 @@ func (c *Consumer) writeLetter(ctx context.Context, l *kgo.Record, done func(err
 			done(nil)
 		case ctx.Err() != nil:
 			done(context.Cause(ctx))
+		case errors.Is(err, kerr.MessageTooLarge) && len(l.Value) > largeLetter:
+			size := strconv.Itoa(len(l.Value))
+			headers := append(l.Headers, kgo.RecordHeader{Key: headerOmitted, Value: []byte(size)})
+			c.log.Warn("the dead-letter topic does not take so large a record: the value is left out, the headers say where it is", zap.String("bytes", size))
+			go c.writeLetter(ctx, &kgo.Record{Topic: l.Topic, Key: l.Key, Headers: headers, Timestamp: l.Timestamp}, done)
 		default:
 			c.problem("dead letters", fmt.Sprintf("cannot write to the dead-letter topic %s, and the offset waits for it: %s", c.cfg.DeadLetterTopic, adviseLetter(err)))
 			again := &kgo.Record{Topic: l.Topic, Key: l.Key, Value: l.Value, Headers: l.Headers, Timestamp: l.Timestamp}
@@ -125,6 +141,10 @@ func (c *Consumer) writeLetter(ctx context.Context, l *kgo.Record, done func(err
 		}
 	})
 }
+
+// largeLetter is the size of a value that is left out of a dead letter rather than
+// tried again for ever, if it is too large. The client takes 1 MB, as do topics by default.
+const largeLetter = 512 << 10
 
 // letterBackoff is the wait between attempts to write a dead letter, beyond those
 // that the client makes by itself.
@@ -138,6 +158,8 @@ func adviseLetter(err error) string {
 		return err.Error() + " (grant WRITE and DESCRIBE on the topic)"
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		return err.Error() + " (create the topic)"
+	case errors.Is(err, kerr.MessageTooLarge):
+		return err.Error() + " (raise max.message.bytes of the topic)"
 	default:
 		return err.Error()
 	}
@@ -152,6 +174,12 @@ func (c *Consumer) refused(ctx context.Context, r sink.Refusal) error {
 	if c.cfg.DeadLetterTopic == "" {
 		return nil
 	}
+	select {
+	case c.rereads <- struct{}{}:
+		defer func() { <-c.rereads }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	record, call, err := c.original(ctx, source, offset, r.Batch.EventInRecord(r.Event))
 	if err != nil {
 		return err
@@ -161,8 +189,16 @@ func (c *Consumer) refused(ctx context.Context, r sink.Refusal) error {
 	}
 	written := make(chan error, 1)
 	c.writeLetter(ctx, c.letter(record, reasonRefused, r.Excerpt, call, r.Status), func(err error) { written <- err })
-	return <-written
+	select {
+	case err := <-written:
+		return err
+	case <-ctx.Done(): // the client does not end a write that may have happened
+		return context.Cause(ctx)
+	}
 }
+
+// maxRereads is how many refused records are read again at once.
+const maxRereads = 4
 
 // original reads a record again, and finds the call of it that became its event
 // with the given index. It returns nil if the log does not hold the record any more.
@@ -176,7 +212,14 @@ func (c *Consumer) original(ctx context.Context, source sink.Source, offset int6
 	}
 	defer reader.CloseAllowingRebalance()
 	for {
-		fetches := reader.PollRecords(ctx, 1)
+		if starts, err := c.admin.ListStartOffsets(ctx, source.Topic); err == nil {
+			if start, ok := starts.Lookup(source.Topic, source.Partition); ok && start.Err == nil && start.Offset > offset {
+				return nil, 0, nil
+			}
+		}
+		pollCtx, cancel := context.WithTimeout(ctx, watchInterval)
+		fetches := reader.PollRecords(pollCtx, 1)
+		cancel()
 		if ctx.Err() != nil {
 			return nil, 0, context.Cause(ctx)
 		}

@@ -128,34 +128,6 @@ func (w *world) transaction(end kgo.TransactionEndTry) {
 	}
 }
 
-func TestStuckPartitionDelaysNoOther(t *testing.T) {
-	inWorld(t, 2, func(w *world) {
-		to := func(partition int32) kgo.Opt {
-			return kgo.RecordPartitioner(kgo.BasicConsistentPartitioner(func(string) func(*kgo.Record, int) int {
-				return func(*kgo.Record, int) int { return int(partition) }
-			}))
-		}
-		const many = 2 * maxWindow * 100 // twice what a window takes
-		w.produce(many, nil, to(0))
-		m := w.join(func(_ *Config, s *sink.Config) { s.Transport = stuck{s.Transport, w, 0} })
-		time.Sleep(time.Minute)
-		w.produce(many, nil, to(1))
-		time.Sleep(2 * time.Minute)
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if n := len(w.counted); n != many {
-			t.Errorf("%d events delivered while partition 0 was stuck, want the %d of partition 1", n, many)
-		}
-		m.stop()
-		w.mu.Unlock()
-		if err := <-m.done; err == nil {
-			t.Error("left as if everything had been delivered")
-		}
-		w.mu.Lock()
-		m.end()
-	})
-}
-
 // stuck answers 500 to whatever holds an event of one partition.
 type stuck struct {
 	http.RoundTripper

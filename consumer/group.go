@@ -124,7 +124,7 @@ func (c *Consumer) newPartition(f fetchedOffset, member string) *partition {
 	p.attempts, p.cease = context.WithCancel(p.ctx)
 	one := map[string][]int32{f.topic: {f.partition}}
 	p.inbox = inbox{
-		ready:  make(chan struct{}, 1),
+		ready: make(chan struct{}, 1), queued: &c.queued,
 		pause:  func() { c.client.PauseFetchPartitions(one) },
 		resume: func() { c.client.ResumeFetchPartitions(one) },
 	}
@@ -270,6 +270,7 @@ func (c *Consumer) fence(p *partition) {
 	name := topicPartition{p.topic, p.number}
 	if c.partitions[name] == p {
 		delete(c.partitions, name)
+		delete(c.state.problems, pollProblem(p.topic, p.number))
 	}
 }
 
@@ -287,7 +288,7 @@ func (c *Consumer) abandon(partitions []*partition) {
 		}
 		if !p.released {
 			p.released = true
-			c.queued.Add(-int64(p.inbox.drop()))
+			p.inbox.close()
 			c.budget.Add(-p.held - p.window.bytes)
 			p.buffer.Reset()
 		}

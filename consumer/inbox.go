@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -11,7 +12,6 @@ import (
 type chunk struct {
 	records  []*kgo.Record
 	logStart int64 // first offset of the log
-	logEnd   int64 // last stable offset: records below may be read
 	bytes    int
 }
 
@@ -23,11 +23,15 @@ type inbox struct {
 	ready  chan struct{} // capacity 1: there may be chunks
 	pause  func()        // stop fetching the partition
 	resume func()        // fetch it again
+	queued *atomic.Int64 // bytes of all inboxes, but for those of paused partitions, which must not hold up the others
 
 	mu     sync.Mutex
 	chunks []chunk   // guards
+	taken  int       // guards: bytes of the chunk that was taken last
+	bytes  int       // guards: of the chunks and of the one that was taken last
 	stuck  time.Time // guards: since when the partition waits for its window; zero if it does not
 	paused bool      // guards
+	closed bool      // guards: the partition is given up
 }
 
 // pauseAfter is how long a partition must wait for its window to be paused.
@@ -36,22 +40,39 @@ const pauseAfter = 200 * time.Millisecond
 // push adds a chunk.
 func (b *inbox) push(c chunk) {
 	b.mu.Lock()
-	b.chunks = append(b.chunks, c)
-	if !b.stuck.IsZero() && !b.paused && time.Since(b.stuck) > pauseAfter {
-		b.paused = true
-		b.pause()
+	if b.closed {
+		b.mu.Unlock()
+		return
 	}
+	b.chunks = append(b.chunks, c)
+	b.add(c.bytes)
 	b.mu.Unlock()
+	b.pauseIfStuck()
 	select {
 	case b.ready <- struct{}{}:
 	default:
 	}
 }
 
-// take removes the oldest chunk. When there is none, a paused partition is resumed.
+// pauseIfStuck pauses a partition that has waited for its window for long.
+func (b *inbox) pauseIfStuck() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stuck.IsZero() || b.paused || b.closed || time.Since(b.stuck) <= pauseAfter {
+		return
+	}
+	b.queued.Add(-int64(b.bytes))
+	b.paused = true
+	b.pause()
+}
+
+// take removes the oldest chunk; the one taken before is done with. When there is
+// none, a paused partition is resumed.
 func (b *inbox) take() (chunk, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.add(-b.taken)
+	b.taken = 0
 	if len(b.chunks) == 0 {
 		if b.paused {
 			b.paused = false
@@ -64,7 +85,16 @@ func (b *inbox) take() (chunk, bool) {
 	if b.chunks = b.chunks[1:]; len(b.chunks) == 0 {
 		b.chunks = nil
 	}
+	b.taken = c.bytes
 	return c, true
+}
+
+// add notes that the inbox holds n bytes more. The caller holds mu.
+func (b *inbox) add(n int) {
+	b.bytes += n
+	if !b.paused {
+		b.queued.Add(int64(n))
+	}
 }
 
 // setStuck notes since when the partition waits for its window; zero: it does not.
@@ -74,13 +104,10 @@ func (b *inbox) setStuck(since time.Time) {
 	b.stuck = since
 }
 
-// drop empties the inbox and returns the bytes that it held.
-func (b *inbox) drop() (bytes int) {
+// close empties the inbox for ever.
+func (b *inbox) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, c := range b.chunks {
-		bytes += c.bytes
-	}
-	b.chunks = nil
-	return bytes
+	b.add(-b.bytes)
+	b.chunks, b.taken, b.closed = nil, 0, true
 }

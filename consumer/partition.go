@@ -46,7 +46,6 @@ type partition struct {
 	floorEpoch  int32       // as window.epoch
 	openEpoch   int32       // leader epoch of the first record in the buffer
 	cuts        []int64     // to cut at, as an earlier owner did
-	logEnd      int64       // as of the last chunk
 	age         *time.Timer // runs while a range is open
 
 	// Guarded by Consumer.mu.
@@ -55,6 +54,8 @@ type partition struct {
 	committed  snapshot      // last successful commit
 	fenced     bool          // given up: nothing is marked, committed or newly posted
 	end        int64         // last stable offset, for the lag; -1 if unknown
+	leaderEnd  int64         // the same, as the leader said
+	asked      time.Time     // when it was asked
 	deliveries int           // under way
 	changed    chan struct{} // closed and replaced when deliveries or window have become less
 	released   bool          // holds nothing of the budget any more
@@ -106,9 +107,7 @@ func (p *partition) halting() bool {
 
 // consume takes the records of a chunk.
 func (p *partition) consume(c chunk) {
-	defer p.c.queued.Add(-int64(c.bytes))
 	defer p.tell()
-	p.logEnd = c.logEnd
 	if c.logStart > p.next {
 		p.c.metrics.lost.Add(float64(c.logStart - p.next))
 		p.log.Error("retention deleted records before they were read: they are lost; keep records longer or add replicas",

@@ -54,9 +54,12 @@ func span(from, to int64) (all []int64) {
 
 func TestRangeUpToARecordedCutIsSealedWhole(t *testing.T) {
 	p := still(t, 30, 45)
-	p.logEnd = 100
 	p.takes(span(0, 20)...)
 	p.ripe() // batch.max_age has passed, but more is to come
+	p.leaderEnd, p.asked = 60, time.Now().Add(time.Second)
+	p.ripe()
+	p.leaderEnd, p.asked = 20, p.open.opened.Add(-time.Second) // before the range was opened
+	p.ripe()
 	if got := p.takes(span(20, 60)...); !slices.Equal(got, []int64{30, 45, 55}) {
 		t.Errorf("sealed at %v, want at 30 and 45, as recorded, and at 55, as it is full", got)
 	}
@@ -65,7 +68,7 @@ func TestRangeUpToARecordedCutIsSealedWhole(t *testing.T) {
 func TestCutThatTheLogDoesNotReachIsGivenUp(t *testing.T) {
 	p := still(t, 30)
 	p.takes(span(0, 20)...)
-	p.logEnd = 20 // compaction has removed what was behind
+	p.leaderEnd, p.asked = 20, time.Now().Add(time.Second) // what was behind is gone
 	p.ripe()
 	if got := p.takes(); !slices.Equal(got, []int64{20}) {
 		t.Errorf("sealed at %v, want at 20", got)

@@ -67,7 +67,7 @@ func (p *partition) rewind(offset int64) {
 func (p *partition) ripe() {
 	switch {
 	case p.open == nil:
-	case len(p.cuts) > 0 && p.next < p.logEnd:
+	case len(p.cuts) > 0 && !p.c.ends(p):
 		p.age.Reset(p.c.cfg.MaxAge)
 	default:
 		p.cuts = nil

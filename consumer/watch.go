@@ -45,6 +45,7 @@ func (c *Consumer) look(ctx context.Context) {
 			c.exists("dead-letter topic", t, adviseLetter)
 		}
 	}
+	asked := time.Now()
 	ends, err := c.admin.ListCommittedOffsets(ctx, c.cfg.Topics...) // the last stable offsets
 	if err != nil {
 		return
@@ -53,9 +54,18 @@ func (c *Consumer) look(ctx context.Context) {
 	defer c.mu.Unlock()
 	for name, p := range c.partitions {
 		if o, ok := ends.Lookup(name.topic, name.partition); ok && o.Err == nil {
-			p.end = o.Offset
+			p.end, p.leaderEnd, p.asked = o.Offset, o.Offset, asked
 		}
 	}
+}
+
+// ends says whether a partition's log ended where it has been taken up to, or before,
+// when the leader was asked, since the open range was opened. A fetch does not tell:
+// a replica that lags behind, or was elected a moment ago, sees an earlier end.
+func (c *Consumer) ends(p *partition) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return p.asked.After(p.open.opened) && p.leaderEnd <= p.next
 }
 
 // detail asks for one topic. It notes whether the brokers answer. Each topic is asked for by itself, because one that

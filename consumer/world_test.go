@@ -138,7 +138,10 @@ func (w *world) topicName(t kmsg.OffsetCommitRequestTopic) string {
 	if t.Topic != "" {
 		return t.Topic
 	}
-	return w.cluster.TopicIDInfo(t.TopicID).Topic
+	if info := w.cluster.TopicIDInfo(t.TopicID); info != nil {
+		return info.Topic
+	}
+	return "" // it is deleted
 }
 
 // watchRequest checks every request at LaunchDarkly, when it is known where its

@@ -1,0 +1,209 @@
+package consumer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink"
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+// What is stuck, and what must go on all the same.
+
+// to has records produced to one partition.
+func to(partition int32) kgo.Opt {
+	return kgo.RecordPartitioner(kgo.BasicConsistentPartitioner(func(string) func(*kgo.Record, int) int {
+		return func(*kgo.Record, int) int { return int(partition) }
+	}))
+}
+
+// large makes a record of about a kilobyte whose event counts for nothing in a test.
+func large(int) []byte {
+	return fmt.Appendf(nil, `{"type":"track","event":"e","userId":"u","timestamp":"2026-01-02T03:04:05Z","properties":{"n":0,"x":"%s"}}`, bytes.Repeat([]byte("x"), 900))
+}
+
+func TestStuckPartitionDelaysNoOther(t *testing.T) {
+	const many = 2 * maxWindow * 100 // twice what a window takes
+	for name, backlog := range map[string]int{"small": 0, "beyond what is queued": 4 * maxQueued / 1000} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, 2, func(w *world) {
+				w.produce(many, nil, to(0))
+				w.produce(backlog, large, to(0))
+				m := w.join(func(_ *Config, s *sink.Config) { s.Transport = stuck{s.Transport, w, 0} })
+				time.Sleep(time.Minute)
+				w.produce(many, nil, to(1))
+				time.Sleep(2 * time.Minute)
+				w.mu.Lock()
+				if n := len(w.counted); n != many {
+					t.Errorf("%d events delivered while partition 0 was stuck, want the %d of partition 1", n, many)
+				}
+				w.mu.Unlock()
+				m.stop()
+				if err := <-m.done; err == nil {
+					t.Error("left as if everything had been delivered")
+				}
+				m.end()
+			})
+		})
+	}
+}
+
+// Only a poll can complete what is open up to a recorded cut.
+func TestOpenRangesThatUseUpTheBudgetStopNoPolling(t *testing.T) {
+	a := still(t, 30)
+	b := a.c.newPartition(fetchedOffset{topicPartition: topicPartition{testTopic, 1}}, "member")
+	a.c.partitions[topicPartition{testTopic, 0}] = a
+	a.c.partitions[topicPartition{testTopic, 1}] = b
+	a.takes(span(0, 20)...)                        // a piece, to be completed by records 20 to 29
+	a.c.budget.Add(1<<20 - int(a.c.budget.Used())) // as if many such pieces used the budget up
+	b.window.push(&entry{next: 1, letters: 1})     // a dead letter that cannot be written
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	if !a.c.mayPoll(ctx) {
+		t.Error("no poll")
+	}
+}
+
+func TestDeadLetterThatIsTooLargeIsWrittenWithoutItsValue(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		huge := fmt.Appendf(nil, `{"type":"track","event":"","userId":"u","properties":{"x":"%s"}}`, bytes.Repeat([]byte("x"), 1<<20))
+		w.produce(1, func(int) []byte { return huge }, kgo.ProducerBatchMaxBytes(8<<20), kgo.ProducerBatchCompression(kgo.GzipCompression()))
+		w.produce(1000, nil)
+		m := w.join(func(c *Config, _ *sink.Config) { c.DeadLetterTopic = letters })
+		w.settled(time.Minute)
+		m.leave(t)
+		dead := w.readLetters()
+		if len(dead) != 1 || dead[0].Value != nil || header(dead[0], headerOmitted) != fmt.Sprint(len(huge)) || header(dead[0], headerOffset) != "0" {
+			t.Errorf("%d dead letters, the first %v", len(dead), dead)
+		}
+		if got := w.committed(); got != 1001 {
+			t.Errorf("committed %d offsets of 1001", got)
+		}
+	})
+}
+
+// Nothing is answered, so the client cannot tell whether the letter was written, and
+// keeps it.
+func TestDrainEndsWhileADeadLetterIsInDoubt(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		w.ld.Poison(ldtest.Containing(`"n":12,`))
+		w.produce(100, nil)
+		w.cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+			w.cluster.KeepControl()
+			return nil, errors.New("cut off"), true
+		})
+		m := w.join(func(c *Config, _ *sink.Config) { c.DeadLetterTopic = letters })
+		w.except(12)
+		time.Sleep(time.Minute)
+		told := time.Now()
+		m.stop()
+		if err := <-m.done; err == nil {
+			t.Error("left as if the letter had been written")
+		}
+		if took := time.Since(told); took > time.Minute {
+			t.Errorf("leaving took %v", took)
+		}
+		m.end()
+	})
+}
+
+func TestRefusedEventWhoseRecordIsDeletedIsADeadLetterAllTheSame(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		w.ld.Poison(ldtest.Containing(`"n":12,`))
+		w.ld.Down(ldtest.Fault{Status: 503})
+		w.produce(100, nil)
+		m := w.join(func(c *Config, _ *sink.Config) { c.DeadLetterTopic = letters })
+		w.except(12)
+		time.Sleep(time.Minute)
+		if err := w.cluster.DeleteRecords(testTopic, 0, 100); err != nil {
+			t.Fatal(err)
+		}
+		w.ld.Up()
+		w.settled(10 * time.Minute)
+		m.finish(t)
+		if dead := w.readLetters(); len(dead) != 1 || !bytes.Contains(dead[0].Value, []byte(`"n":12,`)) {
+			t.Errorf("dead letters: %v", dead)
+		}
+	})
+}
+
+func TestMemoryIsBoundedWhileDeadLettersCannotBeWritten(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		broken := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: letters, Err: kerr.TopicAuthorizationFailed, Count: -1})
+		w.produce(50000, func(int) []byte { return []byte(`{"type":`) })
+		const limit = 1 << 20
+		m := w.join(func(c *Config, s *sink.Config) {
+			c.DeadLetterTopic, c.Budget, s.Metrics = letters, sink.NewBudget(limit), nil
+		})
+		for range 60 {
+			time.Sleep(time.Second)
+			if held := m.budget.Used(); held > 4*limit { // the records of one poll come on top
+				t.Fatalf("%d bytes held, limit %d", held, limit)
+			}
+		}
+		if testutil.ToFloat64(m.metrics.records) == 0 {
+			t.Error("nothing was taken: the test shows nothing")
+		}
+		broken.Remove()
+		time.Sleep(10 * time.Minute)
+		m.leave(t)
+		if n := len(w.readLetters()); n != 50000 {
+			t.Errorf("%d dead letters", n)
+		}
+		if held := m.budget.Used(); held != 0 {
+			t.Errorf("%d bytes never given back", held)
+		}
+	})
+}
+
+// The client repeats the errors of a topic that is gone as fast as it is polled.
+func TestDeletedTopicIsNotPolledInAHurry(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		m := w.join(nil)
+		w.produce(500, nil)
+		w.settled(time.Minute)
+		if err := w.cluster.DeleteTopic(testTopic); err != nil {
+			t.Fatal(err)
+		}
+		w.forget()
+		time.Sleep(time.Minute)
+		if n := testutil.ToFloat64(m.metrics.pollErrors); n > 1000 {
+			t.Errorf("%v errors in a minute", n)
+		}
+		m.stop()
+		<-m.done
+		m.end()
+	})
+}
+
+func TestProblemOfAPartitionGoesWithIt(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		a := w.join(nil)
+		w.produce(100, nil)
+		w.settled(time.Minute)
+		w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Err: kerr.TopicAuthorizationFailed, Count: 5})
+		time.Sleep(10 * time.Second)
+		if len(a.Status().Problems) == 0 {
+			t.Error("no problem: the test shows nothing")
+		}
+		b := w.join(nil)
+		time.Sleep(20 * time.Second)
+		w.produce(1000, nil)
+		w.settled(5 * time.Minute)
+		if p := a.Status().Problems; len(p) > 0 {
+			t.Errorf("problems: %v", p)
+		}
+		a.leave(t)
+		b.leave(t)
+	})
+}
