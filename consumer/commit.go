@@ -31,8 +31,8 @@ func (c *Consumer) commitLoop(ctx context.Context) {
 		case <-tick.C:
 			c.markIdle()
 		}
-		err := c.commit(ctx)
-		if err == nil {
+		stored, err := c.commit(ctx)
+		if err == nil || stored > 0 { // a partition that fails, with others that do not, waits for the next commit
 			attempt = 0
 			continue
 		}
@@ -74,8 +74,9 @@ func (c *Consumer) markIdle() {
 	}
 }
 
-// commit commits what changed and posts what has thereby been recorded.
-func (c *Consumer) commit(ctx context.Context) error {
+// commit commits what changed and posts what has thereby been recorded. It returns
+// the number of partitions that were committed.
+func (c *Consumer) commit(ctx context.Context) (stored int, err error) {
 	c.commitMu.Lock()
 	defer c.commitMu.Unlock()
 	c.mu.Lock()
@@ -100,7 +101,7 @@ func (c *Consumer) commitFinally(ctx context.Context, partitions []*partition) e
 			}
 		}
 		c.mu.Unlock()
-		err := c.store(ctx, snapshots)
+		_, err := c.store(ctx, snapshots)
 		if err == nil || ctx.Err() != nil || !repeatable(err) {
 			return err
 		}
@@ -112,11 +113,11 @@ func (c *Consumer) commitFinally(ctx context.Context, partitions []*partition) e
 	}
 }
 
-// store sends one commit and applies it: partitions that failed are dirty again.
-// The caller holds commitMu.
-func (c *Consumer) store(ctx context.Context, snapshots map[*partition]snapshot) error {
+// store sends one commit and applies it: partitions that failed are dirty again. It
+// returns the number of the others. The caller holds commitMu.
+func (c *Consumer) store(ctx context.Context, snapshots map[*partition]snapshot) (stored int, err error) {
 	if len(snapshots) == 0 {
-		return nil
+		return 0, nil
 	}
 	started := time.Now()
 	failed, err := c.send(ctx, snapshots)
@@ -131,6 +132,7 @@ func (c *Consumer) store(ctx context.Context, snapshots map[*partition]snapshot)
 			c.fence(p)
 			expelled = append(expelled, p)
 		case err == nil && e == nil:
+			stored++
 			p.anchored, p.committed, p.lastCommit = true, s, started
 			recorded = append(recorded, c.record(p, s)...)
 		default:
@@ -148,13 +150,13 @@ func (c *Consumer) store(ctx context.Context, snapshots map[*partition]snapshot)
 		}
 	}
 	if len(expelled) > 0 {
-		go func() { // not from here: it ends in a callback that waits for this commit
+		c.restarts.Go(func() { // not from here: it ends in a callback that waits for this commit
 			c.abandon(expelled)
 			c.startOver(c.cfg.Topics...)
-		}()
+		})
 	}
 	c.told(ctx, err)
-	return err
+	return stored, err
 }
 
 // told tells of a commit's result. What passes by itself, as it does while the group

@@ -44,6 +44,8 @@ type Consumer struct {
 	rereads chan struct{} // capacity: refused records that are read again at once
 	urgent  chan struct{} // capacity 1: a sealed batch waits for its commit
 
+	restarts sync.WaitGroup // of what the group has thrown out
+
 	failOnce sync.Once
 	failed   chan struct{} // closed by fail
 	failure  error         // set before failed is closed
@@ -92,7 +94,7 @@ func New(cfg Config) (*Consumer, error) {
 // Run joins the group and consumes until ctx is done. Then it takes no more
 // records, delivers what is sealed (see Config.DrainTimeout), commits, and
 // leaves the group. It returns nil only if everything sealed was delivered and
-// committed. When it returns, nothing of it is running.
+// committed. When it returns, nothing of it is running. It is called once.
 func (c *Consumer) Run(ctx context.Context) error {
 	client, err := kgo.NewClient(c.options()...)
 	if err != nil {
@@ -100,6 +102,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	c.client, c.admin = client, kadm.NewClient(client)
 	close(c.dialed)
+	defer c.restarts.Wait()
 	defer client.CloseAllowingRebalance() // Close can hang behind a poll that was cancelled
 
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))

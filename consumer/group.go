@@ -47,7 +47,7 @@ func (c *Consumer) onOffsetsFetched(ctx context.Context, _ *kgo.Client, response
 		go p.run()                                                              // waited for in abandon
 		c.client.ResumeFetchPartitions(map[string][]int32{p.topic: {p.number}}) // a pause survives a rebalance
 	}
-	if err := c.commit(ctx); err != nil && !c.anchored(started) {
+	if _, err := c.commit(ctx); err != nil && !c.anchored(started) {
 		return fmt.Errorf("commit where the assigned partitions start: %w", err)
 	}
 	c.solved("assignment")

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -42,6 +43,9 @@ func (c *Consumer) fetched(ctx context.Context, response *kmsg.OffsetFetchRespon
 			name := t.Topic
 			if name == "" { // from version 10 on, the broker names topics by ID
 				name = names[t.TopicID]
+			}
+			if detail, ok := topics[name]; !ok || detail.Err != nil { // the batches' payload IDs need its ID
+				return nil, fmt.Errorf("read the ID of topic %q: %w", name, cmp.Or(detail.Err, error(kerr.UnknownTopicID)))
 			}
 			for _, p := range t.Partitions {
 				if kerr.ErrorForCode(p.ErrorCode) != nil {
