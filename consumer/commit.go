@@ -251,8 +251,9 @@ func (c *Consumer) send(ctx context.Context, snapshots map[*partition]snapshot) 
 			t.Topic, t.TopicID = p.topic, p.source.TopicID
 			topics[p.topic], names[t.TopicID] = t, p.topic
 		}
+		metadata := s.metadata + topicMark(p.source.TopicID)
 		part := kmsg.NewOffsetCommitRequestTopicPartition()
-		part.Partition, part.Offset, part.LeaderEpoch, part.Metadata = p.number, s.offset, s.epoch, &s.metadata
+		part.Partition, part.Offset, part.LeaderEpoch, part.Metadata = p.number, s.offset, s.epoch, &metadata
 		t.Partitions = append(t.Partitions, part)
 	}
 	if len(topics) == 0 {

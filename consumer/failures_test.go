@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
@@ -219,6 +220,35 @@ func TestRecreatedTopicIsReadFromItsStart(t *testing.T) {
 			t.Errorf("%v recreations counted", n)
 		}
 		m.leave(t)
+	})
+}
+
+// Older brokers take commits by the topic's name, also those of the topic that is gone.
+func TestCommitsOfADeletedTopicCountForNothingInTheNextOne(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		m := w.join(func(c *Config, s *sink.Config) {
+			s.BackoffMax = time.Second
+			c.Client = append(c.Client, kgo.MaxVersions(kversion.V3_6_0()))
+		})
+		w.produce(500, nil)
+		w.settled(time.Minute)
+		w.ld.Down(ldtest.Fault{Status: 503})
+		w.produce(500, nil)
+		time.Sleep(3 * time.Second) // sealed and recorded
+		if err := w.cluster.DeleteTopic(testTopic); err != nil {
+			t.Fatal(err)
+		}
+		w.forget()
+		if err := w.cluster.CreateTopic(testTopic, 2, nil); err != nil {
+			t.Fatal(err)
+		}
+		w.ld.Up()
+		w.produce(2000, nil)
+		w.settled(10 * time.Minute)
+		m.leave(t)
+		if got := w.committed(); got != 2000 {
+			t.Errorf("committed %d offsets of 2000", got)
+		}
 	})
 }
 

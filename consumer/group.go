@@ -151,6 +151,11 @@ func (c *Consumer) onLost(_ context.Context, _ *kgo.Client, lost map[string][]in
 	partitions := c.owned(lost)
 	c.metrics.rebalances.WithLabelValues(rebalanceLost).Inc()
 	c.log.Warn("partitions lost: the group has thrown this member out", zap.Int("partitions", len(partitions)))
+	c.disown(partitions)
+}
+
+// disown gives partitions up at once, without a commit.
+func (c *Consumer) disown(partitions []*partition) {
 	c.commitMu.Lock()
 	c.mu.Lock()
 	for _, p := range partitions {

@@ -26,7 +26,7 @@ func TestCutsSurviveTheMetadata(t *testing.T) {
 		if n != len(cuts) || len(metadata) > metadataBytes {
 			t.Fatalf("%d of %d cuts in %d bytes", n, len(cuts), len(metadata))
 		}
-		if got, err := parseCuts(from, metadata); err != nil || !slices.Equal(got, cuts) {
+		if got, _, err := parseCuts(from, metadata); err != nil || !slices.Equal(got, cuts) {
 			t.Fatalf("%v, %v, want %v", got, err, cuts)
 		}
 	})
@@ -41,18 +41,18 @@ func TestMetadataStaysBelowTheBrokersLimit(t *testing.T) {
 	if len(metadata) > metadataBytes || n == 0 || n == len(cuts) {
 		t.Fatalf("%d cuts in %d bytes", n, len(metadata))
 	}
-	if got, err := parseCuts(0, metadata); err != nil || !slices.Equal(got, cuts[:n]) {
+	if got, _, err := parseCuts(0, metadata); err != nil || !slices.Equal(got, cuts[:n]) {
 		t.Errorf("%d cuts read, %v", len(got), err)
 	}
 }
 
 func TestMetadataOfOthersIsAnErrorAndNoCut(t *testing.T) {
 	for _, metadata := range []string{"consumer-1-7f3a", "v2 +1", "v1 1000", "v1 +0", "v1 +-5", "v1 +x", "v1  +1", "v1 +9223372036854775807", "v1 +1000 +", "AQID"} {
-		if cuts, err := parseCuts(10, metadata); err == nil || cuts != nil {
+		if cuts, _, err := parseCuts(10, metadata); err == nil || cuts != nil {
 			t.Errorf("%q: %v, %v", metadata, cuts, err)
 		}
 	}
-	if cuts, err := parseCuts(10, ""); err != nil || cuts != nil {
+	if cuts, _, err := parseCuts(10, ""); err != nil || cuts != nil {
 		t.Errorf("no metadata: %v, %v", cuts, err)
 	}
 }
@@ -90,7 +90,7 @@ func TestWatermarkIsTheOldestUnfinishedEntry(t *testing.T) {
 				t.Fatalf("watermark %d, want %d", got, want)
 			}
 			s := w.snapshot()
-			cuts, err := parseCuts(s.offset, s.metadata)
+			cuts, _, err := parseCuts(s.offset, s.metadata)
 			if err != nil || s.offset != want || len(s.recorded) != len(w.entries) {
 				t.Fatalf("snapshot %+v, %v", s, err)
 			}

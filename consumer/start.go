@@ -16,6 +16,7 @@ type fetchedOffset struct {
 	topicPartition
 	topicID   kadm.TopicID
 	committed bool // else resolved from Config.Start
+	fresh     bool // not committed, and came into being after we began: to be read from its start
 	offset    int64
 	epoch     int32
 	cuts      []int64 // recorded beyond offset
@@ -29,10 +30,11 @@ func (c *Consumer) fetched(ctx context.Context, response *kmsg.OffsetFetchRespon
 		return nil, fmt.Errorf("read the topics' IDs: %w", err)
 	}
 	names := make(map[kadm.TopicID]string, len(topics))
+	known := make(map[string]knownTopic, len(topics))
 	for name, t := range topics {
 		if t.Err == nil {
 			names[t.ID] = name
-			c.know(t)
+			known[name] = c.know(t)
 		}
 	}
 
@@ -55,12 +57,18 @@ func (c *Consumer) fetched(ctx context.Context, response *kmsg.OffsetFetchRespon
 					topicPartition: topicPartition{name, p.Partition}, topicID: topics[name].ID,
 					committed: p.Offset >= 0, offset: p.Offset, epoch: p.LeaderEpoch,
 				}
+				again := known[name].again || known[name].id != f.topicID
+				if f.committed && p.Metadata != nil {
+					var mark string
+					if f.cuts, mark, err = parseCuts(p.Offset, *p.Metadata); err != nil {
+						foreign++
+					} else if again && mark != "" && mark != topicMark(f.topicID) { // the offset is another log's
+						f.committed, f.cuts = false, nil
+					}
+				}
 				if !f.committed {
 					missing++
-				} else if p.Metadata != nil {
-					if f.cuts, err = parseCuts(p.Offset, *p.Metadata); err != nil {
-						foreign++
-					}
+					f.fresh = again || p.Partition >= known[name].partitions
 				}
 				all = append(all, f)
 			}
@@ -75,12 +83,12 @@ func (c *Consumer) fetched(ctx context.Context, response *kmsg.OffsetFetchRespon
 	return all, c.resolve(ctx, all)
 }
 
-// resolve sets the offsets of partitions without a committed one. Latest means the
-// end of what was there when the topic was first seen: a partition that was added
+// resolve sets the offsets of partitions without a committed one. Where to start is
+// meant for what was there when the topic was first seen: a partition that was added
 // since, or is of a topic that was created again, is read from its start.
 func (c *Consumer) resolve(ctx context.Context, all []fetchedOffset) error {
 	listed, err := c.admin.ListStartOffsets(ctx, c.cfg.Topics...)
-	fresh := listed
+	starts := listed
 	switch start := c.cfg.Start; {
 	case err != nil:
 	case start.Latest:
@@ -97,8 +105,8 @@ func (c *Consumer) resolve(ctx context.Context, all []fetchedOffset) error {
 			continue
 		}
 		o, ok := listed.Lookup(f.topic, f.partition)
-		if c.cfg.Start.Latest && c.added(f.topicPartition) {
-			o, ok = fresh.Lookup(f.topic, f.partition)
+		if f.fresh {
+			o, ok = starts.Lookup(f.topic, f.partition)
 		}
 		if !ok || o.Err != nil {
 			return fmt.Errorf("find where to start in topic %s, partition %d: %w", f.topic, f.partition, o.Err)

@@ -110,16 +110,24 @@ func (c *Consumer) same(t kadm.TopicDetail) {
 	}
 	c.metrics.recreations.Inc()
 	c.log.Error("topic was deleted and created again, starting over with it; what was not delivered of the old one is lost", zap.String("topic", t.Topic))
+	var old []*partition
 	c.mu.Lock()
-	c.topics[t.Topic] = knownTopic{id: t.ID}
+	c.topics[t.Topic] = knownTopic{id: t.ID, again: true}
+	for name, p := range c.partitions {
+		if name.topic == t.Topic {
+			old = append(old, p)
+		}
+	}
 	c.mu.Unlock()
+	c.disown(old) // nothing of the old log is to be committed for the new one
 	c.startOver(t.Topic)
 }
 
 // knownTopic is a topic as it was when it was first seen.
 type knownTopic struct {
 	id         kadm.TopicID
-	partitions int32 // 0 if it was created again since we began
+	partitions int32
+	again      bool // it was deleted and created again since
 }
 
 // know returns a topic as it was when it was first seen, which may be now.
@@ -132,14 +140,6 @@ func (c *Consumer) know(t kadm.TopicDetail) knownTopic {
 		c.topics[t.Topic] = known
 	}
 	return known
-}
-
-// added says whether a partition came into being after its topic was first seen.
-func (c *Consumer) added(p topicPartition) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	known, ok := c.topics[p.topic]
-	return ok && p.partition >= known.partitions
 }
 
 // startOver has the client give topics up and take them again, with their offsets

@@ -110,6 +110,13 @@ func (w *world) watchCommits() {
 		for _, t := range request.Topics {
 			for _, p := range t.Partitions {
 				name := topicPartition{w.topicName(t), p.Partition}
+				cuts, mark, err := parseCuts(p.Offset, *p.Metadata)
+				if err != nil {
+					w.t.Errorf("metadata %q: %v", *p.Metadata, err)
+				}
+				if info := w.cluster.TopicInfo(name.topic); info != nil && mark != topicMark(info.TopicID) {
+					continue // of a topic that was deleted, by its name
+				}
 				for offset := w.commits[name]; offset < p.Offset; offset++ {
 					if n, ok := w.log[name][offset]; ok && n != notTrack && w.counted[strconv.Itoa(n)] == 0 {
 						w.t.Errorf("commit %d of %v passes offset %d, which was not delivered", p.Offset, name, offset)
@@ -121,10 +128,6 @@ func (w *world) watchCommits() {
 					w.cuts[name] = map[int64]bool{}
 				}
 				w.cuts[name][p.Offset] = true
-				cuts, err := parseCuts(p.Offset, *p.Metadata)
-				if err != nil {
-					w.t.Errorf("metadata %q: %v", *p.Metadata, err)
-				}
 				for _, cut := range cuts {
 					w.cuts[name][cut] = true
 				}
@@ -174,6 +177,9 @@ func (w *world) checkRequest(r ldtest.Request, cuts map[topicPartition]map[int64
 		return // nothing of the body was read
 	}
 	in := w.places[r.Identities[0]].topicPartition
+	if in.topic == "" {
+		return // it is deleted
+	}
 	low, high := int64(math.MaxInt64), int64(-1)
 	for _, n := range r.Identities {
 		place, ok := w.places[n]
@@ -264,6 +270,9 @@ func (w *world) place(r *kgo.Record, number int) {
 func (w *world) forget() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	for n := range w.places {
+		w.places[n] = topicPartitionOffset{}
+	}
 	clear(w.log)
 	clear(w.commits)
 	clear(w.cuts)

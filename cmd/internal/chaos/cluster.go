@@ -77,7 +77,7 @@ func (a Apache) Commits(ctx context.Context, group, topic string) ([]Commit, err
 	return all, nil
 }
 
-// newCommit reads the cuts in a commit's metadata, "v1 +10 +20", on its own: the checker shares no code with what it
+// newCommit reads the cuts in a commit's metadata, "v1 +10 +20 @topic", on its own: the checker shares no code with what it
 // checks.
 func newCommit(at time.Time, partition int32, offset int64, metadata string) (Commit, error) {
 	c := Commit{Time: at, Partition: partition, Offset: offset}
@@ -86,6 +86,9 @@ func newCommit(at time.Time, partition int32, offset int64, metadata string) (Co
 		return c, fmt.Errorf("commit of partition %d, offset %d: metadata %q", partition, offset, metadata)
 	}
 	for _, word := range words[1:] {
+		if strings.HasPrefix(word, "@") {
+			break
+		}
 		length, err := strconv.ParseInt(strings.TrimPrefix(word, "+"), 10, 64)
 		if err != nil || length <= 0 {
 			return c, fmt.Errorf("commit of partition %d, offset %d: metadata %q", partition, offset, metadata)

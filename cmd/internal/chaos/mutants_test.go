@@ -49,7 +49,7 @@ var mutants = []mutant{
 	},
 	{
 		name:   "forget the cut",
-		edits:  []edit{{"consumer/start.go", "if f.cuts, err = parseCuts(p.Offset, *p.Metadata); err != nil {", "if _, err = parseCuts(p.Offset, *p.Metadata); err != nil {"}},
+		edits:  []edit{{"consumer/start.go", "if f.cuts, mark, err = parseCuts(p.Offset, *p.Metadata); err != nil {", "if _, mark, err = parseCuts(p.Offset, *p.Metadata); err != nil {"}},
 		broken: []string{"counted twice"},
 		plan:   killing,
 	},
