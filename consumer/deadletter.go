@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -131,7 +132,7 @@ func (c *Consumer) writeLetter(ctx context.Context, l *kgo.Record, done func(err
 			done(context.Cause(ctx))
 		case errors.Is(err, kerr.MessageTooLarge) && len(l.Value) > largeLetter:
 			size := strconv.Itoa(len(l.Value))
-			headers := append(l.Headers, kgo.RecordHeader{Key: headerOmitted, Value: []byte(size)})
+			headers := slices.Concat(l.Headers, []kgo.RecordHeader{{Key: headerOmitted, Value: []byte(size)}})
 			c.log.Warn("the dead-letter topic does not take so large a record: the value is left out, the headers say where it is", zap.String("bytes", size))
 			go c.writeLetter(ctx, &kgo.Record{Topic: l.Topic, Key: l.Key, Headers: headers, Timestamp: l.Timestamp}, done)
 		default:

@@ -180,8 +180,7 @@ func TestDeletedTopicIsNotPolledInAHurry(t *testing.T) {
 		if n := testutil.ToFloat64(m.metrics.pollErrors); n > 1000 {
 			t.Errorf("%v errors in a minute", n)
 		}
-		m.stop()
-		<-m.done
+		m.abort()
 		m.end()
 	})
 }
