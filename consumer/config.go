@@ -61,7 +61,7 @@ const (
 	pollBackoff = 250 * time.Millisecond // after a poll of nothing but errors
 	fetchWait   = 500 * time.Millisecond // of a fetch that finds nothing: a partition that is resumed waits as long
 	fetchBytes  = 1 << 20                // of one fetch from one broker, compressed
-	fetchPart   = 256 << 10              // thereof of one partition
+	fetchPart   = 512 << 10              // thereof of one partition
 )
 
 func (c *Config) validate() error {
