@@ -59,14 +59,20 @@
 // # What it costs
 //
 // go run ./cmd/bench shows the cost of a record beside that of fetching and discarding
-// it; with -pprof, where it goes. About two fifths of it is the client's fetching and
-// unpacking, a quarter the mapping, a fifth gzip; commits, posting and the collector
+// it; with -pprof, where it goes. With events of 0.9 KB and producers' batches of 1 MB
+// it is 1.8 times that on the embedded broker and 2.0 times on Apache Kafka (-apache);
+// with batches of 16 KB, 1.6 on both. A third of it is the client's fetching and
+// unpacking, a quarter the mapping, a quarter gzip; commits, posting and the collector
 // share the rest. What was learned on the way:
 //
-//   - The fetch sizes decide about memory, not about speed: half the bytes for a fetch
-//     took a quarter off the peak and nothing off the rate.
+//   - The size of a fetch decides about memory, not about speed: half the bytes took a
+//     quarter off the peak and nothing off the rate. What it may hold of one partition
+//     should be several of the producers' batches: Apache Kafka cuts the last one off,
+//     and it is fetched again.
 //   - Lending the client memory for records (its pools) saves a tenth of the CPU, if
 //     what is given back is found again: see pool. Wrongly sized it only took memory.
+//   - Requests in flight cost nothing while they wait. 64 of them take at 100 ms what
+//     one processor can prepare; 16 do not.
 //   - Counters are told once for each poll, not for each record.
 //   - A partition must not be paused whenever its window is full for a moment: each
 //     pause fetches again what was thrown away, and a partition that is resumed waits
