@@ -336,10 +336,8 @@ func (c *Consumer) posted(p *partition, e *entry, err error) {
 		e.delivered = true
 		c.metrics.delay.Observe(time.Since(e.batch.Oldest).Seconds())
 		e.batch = nil // behind one that is stuck, an entry may stay for long
-		if !p.released {
-			c.budget.Add(-e.bytes)
-			p.window.bytes -= e.bytes
-		}
+		c.budget.Add(-e.bytes)
+		p.window.bytes -= e.bytes
 		e.bytes = 0
 		if !p.fenced {
 			c.settle(p)
@@ -352,10 +350,7 @@ func (c *Consumer) posted(p *partition, e *entry, err error) {
 
 // settle moves the watermark over what is finished. The caller holds mu.
 func (c *Consumer) settle(p *partition) {
-	freed := p.window.pop()
-	if !p.released {
-		c.budget.Add(-freed)
-	}
+	c.budget.Add(-p.window.pop())
 	c.mark(p)
 	p.lessened()
 }

@@ -153,7 +153,7 @@ func (c *Consumer) pollLoop(ctx context.Context) {
 			c.fail(errors.New("kafka client closed"))
 			return
 		}
-		if fetches.NumRecords() == 0 && !waited { // nothing but errors, which the client repeats as fast as it is polled
+		if !waited && fetches.NumRecords() == 0 && len(fetches.Errors()) > 0 { // the client repeats some errors as fast as it is polled
 			select {
 			case <-time.After(pollBackoff):
 			case <-ctx.Done():

@@ -291,12 +291,10 @@ func (c *Consumer) abandon(partitions []*partition) {
 			<-changed
 			c.mu.Lock()
 		}
-		if !p.released {
-			p.released = true
-			p.inbox.close()
-			c.budget.Add(-p.held - p.window.bytes)
-			p.buffer.Reset()
-		}
+		p.inbox.close()
+		c.budget.Add(-p.held - p.window.release())
+		p.held = 0
+		p.buffer.Reset()
 		c.mu.Unlock()
 	}
 }

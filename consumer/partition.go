@@ -58,7 +58,6 @@ type partition struct {
 	asked      time.Time     // when it was asked
 	deliveries int           // under way
 	changed    chan struct{} // closed and replaced when deliveries or window have become less
-	released   bool          // holds nothing of the budget any more
 	lastCommit time.Time     //
 }
 

@@ -69,6 +69,15 @@ func (w *window) pop() (freed int) {
 	return freed
 }
 
+// release returns the bytes that the entries hold, and has them hold none.
+func (w *window) release() (freed int) {
+	for _, e := range w.entries {
+		e.bytes = 0
+	}
+	freed, w.bytes = w.bytes, 0
+	return freed
+}
+
 // snapshot is what a commit says of a partition.
 type snapshot struct {
 	offset   int64
