@@ -128,7 +128,7 @@ func (c *Consumer) store(ctx context.Context, snapshots map[*partition]snapshot)
 	c.mu.Lock()
 	for p, s := range snapshots {
 		switch e := failed[topicPartition{p.topic, p.number}]; {
-		case errors.Is(e, errExpelled), errors.Is(e, kerr.UnknownMemberID): // a drain would wait in vain: nothing of it can be recorded, and so posted
+		case errors.Is(e, errExpelled): // a drain would wait in vain: nothing of it can be recorded, and so posted
 			c.fence(p)
 			expelled = append(expelled, p)
 		case err == nil && e == nil:

@@ -41,7 +41,10 @@ func (c *Consumer) onOffsetsFetched(ctx context.Context, _ *kgo.Client, response
 		return err
 	}
 	member, _ := c.client.GroupMetadata()
-	started, replaced := c.start(fetched, member)
+	started, replaced, err := c.start(fetched, member)
+	if err != nil {
+		return err
+	}
 	c.abandon(replaced)
 	for _, p := range started {
 		go p.run()                                                              // waited for in abandon
@@ -62,11 +65,21 @@ func (c *Consumer) anchored(partitions []*partition) bool {
 	return !slices.ContainsFunc(partitions, func(p *partition) bool { return !p.anchored })
 }
 
-// start makes the state of partitions. What it replaces had its offsets fetched
-// twice and has read nothing.
-func (c *Consumer) start(fetched []fetchedOffset, member string) (started, replaced []*partition) {
+// start makes the state of partitions. What it replaces had its offsets fetched twice
+// and has read nothing.
+//
+// If it has, the client has not taken it from us before it assigns it again, and may go
+// on reading where it is, whatever we tell it: behind the committed offset, which
+// would look like a gap in the log. The error has the client give up everything, tell
+// us that it is lost, and join again.
+func (c *Consumer) start(fetched []fetchedOffset, member string) (started, replaced []*partition, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for _, f := range fetched {
+		if old := c.partitions[f.topicPartition]; old != nil && old.inbox.used() {
+			return nil, nil, fmt.Errorf("topic %s, partition %d is assigned again while it is read: joining again", f.topic, f.partition)
+		}
+	}
 	c.starts = make(map[topicPartition]kgo.Offset, len(fetched))
 	for _, f := range fetched {
 		c.starts[f.topicPartition] = kgo.NewOffset().At(f.offset).WithEpoch(f.epoch)
@@ -84,7 +97,7 @@ func (c *Consumer) start(fetched []fetchedOffset, member string) (started, repla
 		}
 		started = append(started, p)
 	}
-	return started, replaced
+	return started, replaced, nil
 }
 
 // adjustOffsets tells the client where to start.

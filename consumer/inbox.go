@@ -31,6 +31,7 @@ type inbox struct {
 	bytes  int       // guards: of the chunks and of the one that was taken last
 	stuck  time.Time // guards: since when the partition waits for its window; zero if it does not
 	paused bool      // guards
+	pushed bool      // guards: there was a chunk
 	closed bool      // guards: the partition is given up
 }
 
@@ -44,6 +45,7 @@ func (b *inbox) push(c chunk) {
 		b.mu.Unlock()
 		return
 	}
+	b.pushed = true
 	b.chunks = append(b.chunks, c)
 	b.add(c.bytes)
 	b.mu.Unlock()
@@ -95,6 +97,13 @@ func (b *inbox) add(n int) {
 	if !b.paused {
 		b.queued.Add(int64(n))
 	}
+}
+
+// used says whether anything was ever pushed.
+func (b *inbox) used() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.pushed
 }
 
 // setStuck notes since when the partition waits for its window; zero: it does not.

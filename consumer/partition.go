@@ -127,6 +127,9 @@ func (p *partition) consume(c chunk) {
 // take maps one record.
 func (p *partition) take(r *kgo.Record) {
 	if r.Offset < p.next {
+		if r.LeaderEpoch <= p.epoch { // what comes in the place of lost records is of a newer leader
+			return
+		}
 		p.rewind(r.Offset)
 	}
 	for len(p.cuts) > 0 && r.Offset >= p.cuts[0] { // the log has a gap there

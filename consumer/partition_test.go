@@ -33,9 +33,12 @@ func still(t *testing.T, cuts ...int64) *partition {
 
 // takes has the partition take records of one event each, and returns the ends of
 // the entries in its window.
-func (p *partition) takes(offsets ...int64) (ends []int64) {
+func (p *partition) takes(offsets ...int64) (ends []int64) { return p.takesOf(0, offsets...) }
+
+// takesOf is takes, for records of a leader epoch.
+func (p *partition) takesOf(epoch int32, offsets ...int64) (ends []int64) {
 	for _, offset := range offsets {
-		p.take(&kgo.Record{Topic: p.topic, Offset: offset, Value: track(int(offset)), Timestamp: time.UnixMilli(1)})
+		p.take(&kgo.Record{Topic: p.topic, Offset: offset, Value: track(int(offset)), Timestamp: time.UnixMilli(1), LeaderEpoch: epoch})
 	}
 	p.account()
 	p.publish()
@@ -113,11 +116,39 @@ func TestFloorStaysBetweenRecordedCuts(t *testing.T) {
 func TestTruncatedLogIsFollowedDown(t *testing.T) {
 	p := still(t)
 	p.takes(span(0, 5)...)
-	if got := p.takes(span(3, 6)...); !slices.Equal(got, []int64{5}) {
+	if got := p.takesOf(1, span(3, 6)...); !slices.Equal(got, []int64{5}) {
 		t.Errorf("sealed at %v, want at 5, where the old log ended", got)
 	}
 	if p.open == nil || p.open.first != 3 {
 		t.Errorf("open range %+v, want from 3 on", p.open)
+	}
+}
+
+func TestRecordsThatComeTwiceAreTakenOnce(t *testing.T) {
+	p := still(t)
+	p.takes(span(0, 5)...)
+	if got := p.takes(span(2, 10)...); !slices.Equal(got, []int64{10}) {
+		t.Errorf("sealed at %v, want at 10, as if nothing had come twice", got)
+	}
+	if n := p.window.entries[0].batch.Events; n != 10 {
+		t.Errorf("%d events, want 10", n)
+	}
+}
+
+// The client may go on reading where it is, so the committed offset would be followed
+// by what looks like a gap.
+func TestPartitionThatIsAssignedAgainWhileItIsReadIsNotTrusted(t *testing.T) {
+	p := still(t)
+	name := topicPartition{testTopic, 0}
+	p.c.partitions[name] = p
+	again := []fetchedOffset{{topicPartition: name, committed: true}}
+	if _, replaced, err := p.c.start(again, "member"); err != nil || len(replaced) != 1 {
+		t.Errorf("%d replaced, %v: want it to be replaced, since it has read nothing", len(replaced), err)
+	}
+	p = p.c.partitions[name]
+	p.inbox.push(chunk{})
+	if _, _, err := p.c.start(again, "member"); err == nil || p.c.partitions[name] != p || p.fenced {
+		t.Errorf("%v: want an error, and nothing replaced", err)
 	}
 }
 
