@@ -306,21 +306,23 @@ func (c *Consumer) push(p *partition, e *entry) {
 	c.hurry()
 }
 
-// hasRoom says whether a partition's window takes another entry: its number is
-// bounded for the metadata's sake, its bytes so that one partition that is stuck
-// cannot use up the budget of all.
+// hasRoom says whether a partition's window takes another entry or dead letter: the
+// entries' number is bounded for the metadata's sake, the bytes so that a partition
+// that is stuck cannot use up the budget of all.
 func (c *Consumer) hasRoom(p *partition) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(p.window.entries) < maxWindow && (len(p.window.entries) == 0 || int64(p.window.bytes) < c.budget.Limit()/4)
+	held := int64(p.window.bytes + p.letters)
+	return len(p.window.entries) < maxWindow && (held == 0 || held < c.budget.Limit()/4)
 }
 
-// sealed returns the bytes of all batches that are sealed and not delivered.
-func (c *Consumer) sealed() (bytes int64) {
+// unfinished returns the bytes of all batches that are sealed and not delivered, and
+// of all dead letters that are not written.
+func (c *Consumer) unfinished() (bytes int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range c.partitions {
-		bytes += int64(p.window.bytes)
+		bytes += int64(p.window.bytes + p.letters)
 	}
 	return bytes
 }

@@ -40,7 +40,6 @@ type Consumer struct {
 	rejections *zap.Logger // sampled: a flood of rejected calls must not become one of lines
 
 	queued  atomic.Int64  // bytes of the inboxes, but for those of paused partitions
-	letters atomic.Int64  // bytes of dead letters that are not written yet
 	rereads chan struct{} // capacity: refused records that are read again at once
 	urgent  chan struct{} // capacity 1: a sealed batch waits for its commit
 
@@ -56,6 +55,7 @@ type Consumer struct {
 
 	mu         sync.Mutex
 	partitions map[topicPartition]*partition // guards: those assigned and not given up
+	absent     map[string]bool               // guards: topics that did not exist when partitions of them were assigned
 	dirty      map[*partition]struct{}       // guards: those whose state is not committed
 	starts     map[topicPartition]kgo.Offset // guards: from onOffsetsFetched to adjustOffsets
 	topics     map[string]knownTopic         // guards: those we consume
@@ -81,7 +81,7 @@ func New(cfg Config) (*Consumer, error) {
 	c := &Consumer{
 		cfg: cfg, budget: cfg.Budget, log: cfg.Log,
 		urgent: make(chan struct{}, 1), rereads: make(chan struct{}, maxRereads), failed: make(chan struct{}), dialed: make(chan struct{}),
-		commitMu: make(turn, 1), partitions: map[topicPartition]*partition{}, dirty: map[*partition]struct{}{}, topics: map[string]knownTopic{},
+		commitMu: make(turn, 1), partitions: map[topicPartition]*partition{}, dirty: map[*partition]struct{}{}, topics: map[string]knownTopic{}, absent: map[string]bool{},
 	}
 	c.state.problems = map[string]string{}
 	c.rejections = cfg.Log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
@@ -180,7 +180,7 @@ func (c *Consumer) mayPoll(ctx context.Context) bool {
 		case queued >= maxQueued, queued > 0 && used+queued >= limit:
 			c.pauseStuck()
 			room = nil
-		case used >= limit && c.sealed()+c.letters.Load() >= limit/2:
+		case used >= limit && c.unfinished() >= limit/2:
 			wait = time.Second
 		default:
 			return !c.over(ctx)

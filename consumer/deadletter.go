@@ -68,9 +68,10 @@ func (p *partition) reject(r *kgo.Record, only []int) {
 		p.c.mu.Unlock()
 		l := p.c.letter(r, call.Reason.String(), call.Detail, i, 0)
 		size := len(l.Key) + len(l.Value) + recordOverhead
-		p.c.hold(size)
+		p.await()
+		p.hold(size)
 		p.c.writeLetter(p.ctx, l, func(err error) {
-			p.c.hold(-size)
+			p.hold(-size)
 			if err == nil {
 				p.c.acknowledged(p, e)
 			}
@@ -78,10 +79,13 @@ func (p *partition) reject(r *kgo.Record, only []int) {
 	}
 }
 
-// hold notes that dead letters take n bytes more.
-func (c *Consumer) hold(n int) {
-	c.letters.Add(int64(n))
-	c.budget.Add(n)
+// hold notes that the partition's dead letters take n bytes more.
+func (p *partition) hold(n int) {
+	p.c.budget.Add(n)
+	p.c.mu.Lock()
+	defer p.c.mu.Unlock()
+	p.letters += n
+	p.lessened()
 }
 
 // acknowledged notes that a dead letter of a range is written.

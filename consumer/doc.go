@@ -29,7 +29,11 @@
 // only once (a crash before its commit writes it again, as does a partition that is
 // given up before its batch is delivered); that a mapping that was changed between two
 // attempts for the same range counts its events once (the body differs, so
-// LaunchDarkly takes both).
+// LaunchDarkly takes both); that a topic that is created again while no member runs is
+// noticed where brokers keep offsets by the topic's name (it is logged, since tools
+// that carry groups to another cluster leave the same trace); that four partitions or
+// more whose batches cannot be delivered delay no other (three use up three quarters of
+// the budget).
 //
 // # Between the design and the code
 //

@@ -100,17 +100,19 @@ func (c *Consumer) start(fetched []fetchedOffset, member string) (started, repla
 	return started, replaced, nil
 }
 
-// adjustOffsets tells the client where to start.
+// adjustOffsets tells the client where to start. The partitions of a topic that does
+// not exist, which the group goes on assigning, are left out until it does.
 func (c *Consumer) adjustOffsets(_ context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for topic, partitions := range offsets {
 		for partition := range partitions {
-			start, ok := c.starts[topicPartition{topic, partition}]
-			if !ok {
-				return nil, fmt.Errorf("no committed offset was fetched for topic %s, partition %d", topic, partition)
+			if start, ok := c.starts[topicPartition{topic, partition}]; ok {
+				partitions[partition] = start
+				continue
 			}
-			partitions[partition] = start
+			delete(partitions, partition)
+			c.absent[topic] = true
 		}
 	}
 	return offsets, nil

@@ -56,8 +56,9 @@ type partition struct {
 	end        int64         // last stable offset, for the lag; -1 if unknown
 	leaderEnd  int64         // the same, as the leader said
 	asked      time.Time     // when it was asked
+	letters    int           // bytes of dead letters that are not written
 	deliveries int           // under way
-	changed    chan struct{} // closed and replaced when deliveries or window have become less
+	changed    chan struct{} // closed and replaced when letters, deliveries or window have become less
 	lastCommit time.Time     //
 }
 

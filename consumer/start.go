@@ -1,7 +1,6 @@
 package consumer
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 
@@ -39,15 +38,15 @@ func (c *Consumer) fetched(ctx context.Context, response *kmsg.OffsetFetchRespon
 	}
 
 	var all []fetchedOffset
-	foreign, missing := 0, 0
+	foreign, other, missing := 0, 0, 0
 	for _, group := range response.Groups {
 		for _, t := range group.Topics {
 			name := t.Topic
 			if name == "" { // from version 10 on, the broker names topics by ID
 				name = names[t.TopicID]
 			}
-			if detail, ok := topics[name]; !ok || detail.Err != nil { // the batches' payload IDs need its ID
-				return nil, fmt.Errorf("read the ID of topic %q: %w", name, cmp.Or(detail.Err, error(kerr.UnknownTopicID)))
+			if detail, ok := topics[name]; !ok || detail.Err != nil { // without its ID nothing of it can be delivered
+				continue
 			}
 			for _, p := range t.Partitions {
 				if kerr.ErrorForCode(p.ErrorCode) != nil {
@@ -62,8 +61,9 @@ func (c *Consumer) fetched(ctx context.Context, response *kmsg.OffsetFetchRespon
 					var mark string
 					if f.cuts, mark, err = parseCuts(p.Offset, *p.Metadata); err != nil {
 						foreign++
-					} else if again && mark != "" && mark != topicMark(f.topicID) { // the offset is another log's
-						f.committed, f.cuts = false, nil
+					} else if mark != "" && mark != topicMark(f.topicID) { // of another log
+						f.committed, f.cuts = !again, nil
+						other++
 					}
 				}
 				if !f.committed {
@@ -76,6 +76,10 @@ func (c *Consumer) fetched(ctx context.Context, response *kmsg.OffsetFetchRespon
 	}
 	if foreign > 0 {
 		c.log.Info("committed offsets carry metadata that holds no cuts; starting from the offsets alone", zap.Int("partitions", foreign))
+	}
+	if other > 0 {
+		c.log.Warn("committed offsets are of a topic with the same name and another ID; they are trusted if it was not created again while this member ran: "+
+			"if it was created again before, and the group was not carried here from another cluster, reset them", zap.Int("partitions", other))
 	}
 	if missing == 0 {
 		return all, nil

@@ -106,6 +106,9 @@ func (c *Consumer) exists(what string, t kadm.TopicDetail, advise func(error) st
 // stopped reading it, and its offsets are another log's.
 func (c *Consumer) same(t kadm.TopicDetail) {
 	if c.know(t).id == t.ID {
+		if c.returned(t.Topic) {
+			c.startOver(t.Topic)
+		}
 		return
 	}
 	c.metrics.recreations.Inc()
@@ -113,6 +116,7 @@ func (c *Consumer) same(t kadm.TopicDetail) {
 	var old []*partition
 	c.mu.Lock()
 	c.topics[t.Topic] = knownTopic{id: t.ID, again: true}
+	delete(c.absent, t.Topic)
 	for name, p := range c.partitions {
 		if name.topic == t.Topic {
 			old = append(old, p)
@@ -140,6 +144,16 @@ func (c *Consumer) know(t kadm.TopicDetail) knownTopic {
 		c.topics[t.Topic] = known
 	}
 	return known
+}
+
+// returned says whether partitions of a topic, which exists, were left out when they
+// were assigned.
+func (c *Consumer) returned(topic string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	absent := c.absent[topic]
+	delete(c.absent, topic)
+	return absent
 }
 
 // startOver has the client give topics up and take them again, with their offsets
