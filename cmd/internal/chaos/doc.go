@@ -29,7 +29,7 @@
 //  7. On a schedule of only clean joins and leaves nothing is sent twice, even before deduplication.
 //
 // [Run] adds what it sees of the processes: exit codes, memory, and how long they take to leave. A member that is told to
-// leave exits with 0; with 1 if it could not deliver or commit everything, which is right only while a broker is down or
+// leave exits with 0; with 1 if it could not deliver or commit everything, which is right only around a broker's absence or
 // after the member stood still.
 //
 // # Times

@@ -49,6 +49,7 @@ type run struct {
 	members  []*member // that run, the oldest first
 	started  int       // members so far
 	down     []int     // brokers that were killed
+	restored time.Time // when they were last back
 	gone     []Absence
 	report   *Report
 }

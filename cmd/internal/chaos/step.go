@@ -146,15 +146,15 @@ func (r *run) join() error {
 	return err
 }
 
-// leave ends a member by SIGTERM. It must exit with 0; or with 1 while a broker is down or when it has just been frozen,
-// because it may then be unable to commit, or have lost its partitions.
+// leave ends a member by SIGTERM. It must exit with 0; or with 1 while a broker is down or has just come back, or when it
+// has just been frozen itself, because it may then be unable to commit, or have lost its partitions.
 func (r *run) leave(i int) {
 	m := r.members[i]
 	r.remove(i)
 	started := time.Now()
 	if err := m.end(syscall.SIGTERM, leaveLimit); err != nil {
 		r.report.tell("does not leave: %v\n%s", err, m.tail())
-	} else if m.code != 0 && (m.code != 1 || len(r.down) == 0 && time.Since(m.thawed) > leaveLimit) {
+	} else if m.code != 0 && (m.code != 1 || len(r.down) == 0 && time.Since(r.restored) > leaveLimit && time.Since(m.thawed) > leaveLimit) {
 		r.report.tell("exit code %d of %s after SIGTERM\n%s", m.code, m.name, m.tail())
 	}
 	r.report.LongestLeave = max(r.report.LongestLeave, time.Since(started))
@@ -208,6 +208,9 @@ func (r *run) restartBrokers(ctx context.Context) error {
 		if err := errors.Join(cluster.Start(broker), cluster.Ready(ctx)); err != nil {
 			return err
 		}
+	}
+	if len(r.down) > 0 {
+		r.restored = time.Now()
 	}
 	r.down = nil
 	return nil
