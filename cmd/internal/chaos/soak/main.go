@@ -1,7 +1,7 @@
 //go:build linux
 
 // Soak runs the program against Apache Kafka under random faults for a given time and prints what came of it. It takes
-// turns between the classic and the consumer protocol, each turn with a topic, a group and a plan of its own. It exits
+// turns between the protocols, classic and consumer, each turn with a topic, a group and a plan of its own. It exits
 // with 1 if an invariant broke.
 //
 //	go run ./cmd/internal/chaos/soak -duration 30m -seed 1
@@ -14,6 +14,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -30,12 +31,13 @@ func main() {
 	seed := flag.Uint64("seed", uint64(time.Now().UnixNano()), "what the plans and faults derive from; each turn takes the next number")
 	rate := flag.Int("rate", 500, "records produced per second")
 	faults := flag.Float64("faults", 0.15, "share of requests that LaunchDarkly fails")
+	protocols := flag.String("protocols", "classic,consumer", "the group protocols that turns are of, one after the other")
 	dir := flag.String("dir", "", "directory for logs and journals, which is kept; empty: a temporary one, which is not")
 	flag.Parse()
 	log.SetFlags(log.Ltime)
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	report, err := soak(ctx, *duration, *turn, *seed, *rate, *faults, *dir)
+	report, err := soak(ctx, *duration, *turn, *seed, *rate, *faults, strings.Split(*protocols, ","), *dir)
 	stop()
 	if report != nil {
 		fmt.Print(report)
@@ -48,7 +50,7 @@ func main() {
 	}
 }
 
-func soak(ctx context.Context, duration, turn time.Duration, seed uint64, rate int, faults float64, dir string) (*chaos.Report, error) {
+func soak(ctx context.Context, duration, turn time.Duration, seed uint64, rate int, faults float64, protocols []string, dir string) (*chaos.Report, error) {
 	if dir == "" {
 		var err error
 		if dir, err = os.MkdirTemp("", "soak"); err != nil {
@@ -68,7 +70,7 @@ func soak(ctx context.Context, duration, turn time.Duration, seed uint64, rate i
 
 	all := chaos.NewReport()
 	for i := 0; all.Duration < duration && ctx.Err() == nil; i++ {
-		protocol := []string{"classic", "consumer"}[i%2]
+		protocol := protocols[i%len(protocols)]
 		log.Printf("turn %d: protocol %s, seed %d", i, protocol, seed)
 		report, err := chaos.Run(ctx, chaos.Config{
 			Binary: binary, Cluster: chaos.Apache{Apache: cluster}, Dir: dir, Name: fmt.Sprintf("soak-%d", i), Protocol: protocol,
