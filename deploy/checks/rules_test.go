@@ -44,6 +44,30 @@ func alerts(t *testing.T) []rulefmt.Rule {
 	return slices.DeleteFunc(rules(t), func(r rulefmt.Rule) bool { return r.Alert == "" })
 }
 
+// changedRules returns the file of rules with each rule changed.
+func changedRules(t *testing.T, change func(rule map[string]any)) []byte {
+	t.Helper()
+	var file struct {
+		Groups []struct {
+			Name  string           `json:"name"`
+			Rules []map[string]any `json:"rules"`
+		} `json:"groups"`
+	}
+	if err := yaml.Unmarshal(readFile(t, rulesFile), &file); err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range file.Groups {
+		for _, r := range g.Rules {
+			change(r)
+		}
+	}
+	out, err := yaml.Marshal(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
 func TestPromtoolAcceptsTheRules(t *testing.T) {
 	if out, err := promtool(t, "check", "rules", "--lint=all", "--lint-fatal", rulesFile); err != nil {
 		t.Error(out)
@@ -91,26 +115,11 @@ func TestEachAlertHasACaseThatFiresAndOneThatDoesNot(t *testing.T) {
 
 // A case that would pass without its alert shows nothing.
 func TestTheCasesNoticeAnAlertThatNeverFires(t *testing.T) {
-	var file struct {
-		Groups []struct {
-			Name  string           `json:"name"`
-			Rules []map[string]any `json:"rules"`
-		} `json:"groups"`
-	}
-	if err := yaml.Unmarshal(readFile(t, rulesFile), &file); err != nil {
-		t.Fatal(err)
-	}
-	for _, g := range file.Groups {
-		for _, r := range g.Rules {
-			if r["alert"] != nil {
-				r["expr"] = "vector(1) == 2"
-			}
+	dumb := changedRules(t, func(r map[string]any) {
+		if r["alert"] != nil {
+			r["expr"] = "vector(1) == 2"
 		}
-	}
-	dumb, err := yaml.Marshal(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	})
 	dir := t.TempDir()
 	for name, content := range map[string][]byte{"rules.yaml": dumb, "tests.yaml": readFile(t, rulesTests)} {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {

@@ -111,26 +111,25 @@ func (a *App) Gatherer() prometheus.Gatherer { return a.registry }
 // it returns, nothing of it is running.
 func (a *App) Run(ctx context.Context) error {
 	server := a.server(ctx)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(a.listener) }()
 	sampleCtx, stopSampling := context.WithCancel(context.WithoutCancel(ctx))
-	var sampling sync.WaitGroup
-	sampling.Go(func() { a.minute.sample(sampleCtx, a.registry) })
+	var beside sync.WaitGroup
+	beside.Go(func() { a.minute.sample(sampleCtx, a.registry) })
+	beside.Go(func() {
+		if err := server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
+			a.log.Error("the admin server has ended: no metrics, no probes", zap.Error(err))
+		}
+	})
 	a.log.Info("started", zap.String("version", Version()), zap.String("group", a.cfg.Kafka.Group), zap.Strings("topics", a.cfg.Kafka.Topics),
 		zap.String("address", a.sink.Address()), zap.String("admin", a.AdminAddress()))
 
 	err := a.consumer.Run(ctx)
 	a.sink.Close()
 	stopSampling()
-	sampling.Wait()
-
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	_ = server.Shutdown(stopCtx) // a slow scraper is cut off
 	_ = server.Close()
-	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
-		a.log.Error("admin server ended early", zap.Error(serveErr))
-	}
+	beside.Wait()
 	if err != nil {
 		return err
 	}
