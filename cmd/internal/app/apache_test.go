@@ -203,18 +203,25 @@ func (s *scene) allow(acls *kadm.ACLBuilder) {
 	s.must(s.kafka.Allow(s.ctx, "bob", acls))
 }
 
+// mends expects that the program says which right it misses, grants it, and expects n
+// events in all.
+func (s *scene) mends(p *program, right *kadm.ACLBuilder, n int, told ...string) {
+	s.t.Helper()
+	p.ready(says(told...))
+	s.allow(right)
+	s.delivered(n)
+	p.ready(isReady)
+	p.leave()
+	s.committed()
+}
+
 func testNoRightToRead(t *testing.T, kafka apache) {
 	s := newScene(t, kafka, "unreadable", 1, nil).asBob()
 	s.allow(kadm.NewACLs().Groups(s.topic).Operations(kadm.OpRead))
 	s.allow(kadm.NewACLs().Topics(s.topic).Operations(kadm.OpDescribe))
 	s.produce(100)
 	p := s.start()
-	p.ready(says("READ", "topic "+s.topic))
-	s.allow(kadm.NewACLs().Topics(s.topic).Operations(kadm.OpRead))
-	s.delivered(100)
-	p.ready(isReady)
-	p.leave()
-	s.committed()
+	s.mends(p, kadm.NewACLs().Topics(s.topic).Operations(kadm.OpRead), 100, "READ", "topic "+s.topic)
 }
 
 func testNoRightToSee(t *testing.T, kafka apache) {
@@ -222,12 +229,7 @@ func testNoRightToSee(t *testing.T, kafka apache) {
 	s.allow(kadm.NewACLs().Groups(s.topic).Operations(kadm.OpRead))
 	s.produce(100)
 	p := s.start()
-	p.ready(says("READ", "topic "+s.topic))
-	s.allow(kadm.NewACLs().Topics(s.topic).Operations(kadm.OpRead))
-	s.delivered(100)
-	p.ready(isReady)
-	p.leave()
-	s.committed()
+	s.mends(p, kadm.NewACLs().Topics(s.topic).Operations(kadm.OpRead), 100, "READ", "topic "+s.topic)
 }
 
 func testNoRightToGroup(t *testing.T, kafka apache) {
@@ -235,12 +237,7 @@ func testNoRightToGroup(t *testing.T, kafka apache) {
 	s.allow(kadm.NewACLs().Topics(s.topic).Operations(kadm.OpRead))
 	s.produce(100)
 	p := s.start()
-	p.ready(says("READ", "group"))
-	s.allow(kadm.NewACLs().Groups(s.topic).Operations(kadm.OpRead))
-	s.delivered(100)
-	p.ready(isReady)
-	p.leave()
-	s.committed()
+	s.mends(p, kadm.NewACLs().Groups(s.topic).Operations(kadm.OpRead), 100, "READ", "group")
 }
 
 func testNoRightToCommit(t *testing.T, kafka apache) {
@@ -255,12 +252,7 @@ func testNoRightToCommit(t *testing.T, kafka apache) {
 		t.Fatalf("deleted %+v", deleted)
 	}
 	s.produce(100)
-	p.ready(says("READ", "group"))
-	s.allow(kadm.NewACLs().Groups(s.topic).Operations(kadm.OpRead))
-	s.delivered(200)
-	p.ready(isReady)
-	p.leave()
-	s.committed()
+	s.mends(p, kadm.NewACLs().Groups(s.topic).Operations(kadm.OpRead), 200, "READ", "group")
 }
 
 func testNoRightToDeadLetters(t *testing.T, kafka apache) {
@@ -272,12 +264,7 @@ func testNoRightToDeadLetters(t *testing.T, kafka apache) {
 	s.must(kafkatest.Produce(s.ctx, kafka.Brokers(), s.topic, 0, 1, func(int) []byte { return []byte(`{"type":"track","userId":"u"}`) }))
 	s.produce(100)
 	p := s.start()
-	p.ready(says("WRITE", letters))
-	s.allow(kadm.NewACLs().Topics(letters).Operations(kadm.OpWrite))
-	s.delivered(100)
-	p.ready(isReady)
-	p.leave()
-	s.committed()
+	s.mends(p, kadm.NewACLs().Topics(letters).Operations(kadm.OpWrite), 100, "WRITE", letters)
 	if dead, err := kafkatest.ReadAll(context.Background(), kafka.Brokers(), letters); err != nil || len(dead) != 1 {
 		t.Errorf("%d dead letters (%v)", len(dead), err)
 	}
