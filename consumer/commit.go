@@ -306,14 +306,16 @@ func (c *Consumer) push(p *partition, e *entry) {
 	c.hurry()
 }
 
-// hasRoom says whether a partition's window takes another entry or dead letter: the
-// entries' number is bounded for the metadata's sake, the bytes so that a partition
-// that is stuck cannot use up the budget of all.
+// hasRoom says whether a partition's window takes another entry or dead letter. Their
+// number is bounded for the metadata's sake; their bytes so that partitions that are
+// stuck, however many, leave half of the budget to the others: once all windows
+// together hold the other half, each takes one entry at a time.
 func (c *Consumer) hasRoom(p *partition) bool {
+	crowded := c.unfinished() >= c.budget.Limit()/2
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	held := int64(p.window.bytes + p.letters)
-	return len(p.window.entries) < maxWindow && (held == 0 || held < c.budget.Limit()/4)
+	empty := p.window.bytes+p.letters == 0
+	return len(p.window.entries) < maxWindow && (empty || !crowded)
 }
 
 // unfinished returns the bytes of all batches that are sealed and not delivered, and

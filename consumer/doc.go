@@ -17,6 +17,7 @@
 //     newly posted. The broker does not see to that: it checks who commits, not what.
 //  4. A partition, an event or a batch that is stuck delays no other. Each partition
 //     has a bounded window of unfinished batches; a full one stops its own intake.
+//     Together they leave half of the budget free.
 //  5. Memory is bounded: bodies by the budget, records by what is polled at a time.
 //  6. Giving a partition up in peace (a rebalance, a shutdown) delivers what is
 //     sealed, or leaves it to the next owner, and breaks no request off, so that a
@@ -31,9 +32,8 @@
 // attempts for the same range counts its events once (the body differs, so
 // LaunchDarkly takes both); that a topic that is created again while no member runs is
 // noticed where brokers keep offsets by the topic's name (it is logged, since tools
-// that carry groups to another cluster leave the same trace); that four partitions or
-// more whose batches cannot be delivered delay no other (three use up three quarters of
-// the budget).
+// that carry groups to another cluster leave the same trace); that partitions that are
+// stuck delay no other where two batches of each do not fit into half of the budget.
 //
 // # Between the design and the code
 //

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -27,9 +28,12 @@ func to(partition int32) kgo.Opt {
 	}))
 }
 
-// large makes a record of about a kilobyte whose event counts for nothing in a test.
-func large(int) []byte {
-	return fmt.Appendf(nil, `{"type":"track","event":"e","userId":"u","timestamp":"2026-01-02T03:04:05Z","properties":{"n":0,"x":"%s"}}`, bytes.Repeat([]byte("x"), 900))
+// large makes a record of about a kilobyte, half that when it is compressed, whose event
+// counts for nothing in a test.
+func large(i int) []byte {
+	filling := make([]byte, 450)
+	rand.NewChaCha8([32]byte{byte(i), byte(i >> 8)}).Read(filling)
+	return fmt.Appendf(nil, `{"type":"track","event":"e","userId":"u","timestamp":"2026-01-02T03:04:05Z","properties":{"n":0,"x":"%x"}}`, filling)
 }
 
 func TestStuckPartitionDelaysNoOther(t *testing.T) {
@@ -56,6 +60,34 @@ func TestStuckPartitionDelaysNoOther(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Large events stand for number 0, and are stuck with partition 0 wherever they are.
+func TestManyStuckPartitionsDelayNoOther(t *testing.T) {
+	const stuckOnes, healthy = 8, 1000
+	inWorld(t, stuckOnes+1, func(w *world) {
+		w.produce(1, nil, to(0))
+		for p := range int32(stuckOnes) {
+			w.produce(3000, large, to(p))
+		}
+		m := w.join(func(c *Config, s *sink.Config) {
+			c.Budget, s.Metrics = sink.NewBudget(4<<20), nil
+			s.Transport = stuck{s.Transport, w, 0}
+		})
+		time.Sleep(time.Minute)
+		if used := m.budget.Used(); used < 2<<20 {
+			t.Errorf("%d bytes held: the test shows nothing", used)
+		}
+		w.produce(healthy, nil, to(stuckOnes))
+		time.Sleep(2 * time.Minute)
+		w.mu.Lock()
+		if n := len(w.counted); n != healthy {
+			t.Errorf("%d events delivered while %d partitions were stuck, want the %d of the other", n, stuckOnes, healthy)
+		}
+		w.mu.Unlock()
+		m.abort()
+		m.end()
+	})
 }
 
 // Only a poll can complete what is open up to a recorded cut.
