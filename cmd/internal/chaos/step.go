@@ -67,7 +67,7 @@ func (r *run) step(ctx context.Context, s Step) error {
 }
 
 // absent takes a member away and looks on. If nothing else is wrong meanwhile, the others must take over in time: all
-// brokers are up, the group was not rebalancing already, and had kept up with the producer.
+// brokers are up, all members were in the group, which was not rebalancing, and had kept up with the producer.
 func (r *run) absent(ctx context.Context, s Step, do func(*member)) {
 	r.calm()
 	pause(ctx, 500*time.Millisecond) // requests are under way again
@@ -93,7 +93,7 @@ func (r *run) keptUp(ctx context.Context) bool {
 	return false
 }
 
-// stable waits until the group is. It gives up after a while.
+// stable waits until the group is, with every member in it. It gives up after a while.
 func (r *run) stable(ctx context.Context) bool {
 	client, err := kgo.NewClient(kgo.SeedBrokers(r.cfg.Cluster.Brokers()...))
 	if err != nil {
@@ -102,8 +102,9 @@ func (r *run) stable(ctx context.Context) bool {
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
+	admin := kadm.NewClient(client)
 	for seen := 0; seen < 3; pause(ctx, 100*time.Millisecond) {
-		if groups, err := kadm.NewClient(client).ListGroups(ctx); err == nil && groups[r.cfg.Name].State == "Stable" {
+		if state, members := r.group(ctx, admin); state == "Stable" && members == len(r.members) {
 			seen++
 		} else {
 			seen = 0
@@ -113,6 +114,16 @@ func (r *run) stable(ctx context.Context) bool {
 		}
 	}
 	return true
+}
+
+// group returns the group's state, empty if it cannot be had, and how many members it has.
+func (r *run) group(ctx context.Context, admin *kadm.Client) (state string, members int) {
+	if r.cfg.Protocol == "consumer" {
+		groups, _ := admin.DescribeConsumerGroups(ctx, r.cfg.Name)
+		return groups[r.cfg.Name].State, len(groups[r.cfg.Name].Members)
+	}
+	groups, _ := admin.DescribeGroups(ctx, r.cfg.Name)
+	return groups[r.cfg.Name].State, len(groups[r.cfg.Name].Members)
 }
 
 // faults has LaunchDarkly fail now and then.
