@@ -7,7 +7,8 @@
 // What the package guarantees:
 //
 //  1. The committed offset never passes a record that is neither delivered,
-//     filtered, nor written to the dead-letter topic.
+//     filtered, nor written to the dead-letter topic. Without such a topic what is
+//     rejected or refused is counted and logged.
 //  2. A batch is a range of one partition's log and is posted only after its end,
 //     the cut, is stored in the metadata of a commit (see metadata.go). Whoever owns
 //     the partition next cuts at the same offsets first, whatever its settings. So a

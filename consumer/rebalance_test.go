@@ -148,7 +148,7 @@ func TestRecordedCutsAreCutAgainWhateverTheSettings(t *testing.T) {
 		b := w.join(func(c *Config, _ *sink.Config) { c.MaxEvents = 37 })
 		time.Sleep(30 * time.Second)
 		b.kill()
-		c := w.join(func(c *Config, s *sink.Config) { c.MaxEvents, c.MaxBytes, s.MaxBytes = 1000, 3000, 3000 })
+		c := w.join(func(c *Config, _ *sink.Config) { c.MaxEvents, c.MaxBytes = 1000, 3000 })
 		time.Sleep(30 * time.Second)
 		w.ld.Up()
 		w.settled(10 * time.Minute)

@@ -355,7 +355,7 @@ func (w *world) join(change func(*Config, *sink.Config)) *member {
 	transport := &http.Transport{DialContext: cuttable(m.ld, w.pipe.DialContext)}
 	sinkCfg := sink.Config{
 		EventsURL: "http://ld", Endpoint: sink.ClientSide, ClientSideID: ldtest.Sample.ClientSideID, Schema: 3, Version: "test",
-		MaxBytes: cfg.MaxBytes, MaxInFlight: 16, Timeout: 10 * time.Second, BackoffMin: 500 * time.Millisecond, BackoffMax: time.Minute,
+		MaxInFlight: 16, Timeout: 10 * time.Second, BackoffMin: 500 * time.Millisecond, BackoffMax: time.Minute,
 		Transport: transport, Metrics: sink.NewMetrics(m.reg, cfg.Budget), Log: log,
 	}
 	if change != nil {

@@ -25,17 +25,14 @@ func judge(status int) verdict {
 	switch {
 	case status >= 200 && status < 300:
 		return accepted
-	case status >= 300 && status < 400: // a misconfigured address; following it would post elsewhere
-		return denied
-	case status == http.StatusUnauthorized, status == http.StatusForbidden,
-		status == http.StatusNotFound, status == http.StatusNotAcceptable:
-		return denied
-	case status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= 500:
-		return later
+	case status == http.StatusBadRequest, status == http.StatusUnprocessableEntity:
+		return refused
 	case status == http.StatusRequestEntityTooLarge:
 		return tooLarge
-	default: // 400, 422 and unknown refusals
-		return refused
+	case status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= 500:
+		return later
+	default: // 401, 403, 404, 406; 3xx, which to follow would be to post elsewhere; 405, 407: somebody else answers
+		return denied
 	}
 }
 

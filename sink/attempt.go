@@ -19,6 +19,7 @@ func (c *Client) attempt(j *job) {
 	c.mu.Lock()
 	c.active--
 	c.metrics.inFlight.Set(float64(c.active))
+	c.suspect(&a, j)
 	if !gone {
 		c.learn(a, j)
 	}
@@ -46,6 +47,24 @@ func (c *Client) attempt(j *job) {
 		c.setAside(j, a)
 	}
 }
+
+// suspect takes the refusal of a body for one of us, when many events were set aside
+// and nothing was accepted since: then it is not the events. The caller holds the mutex.
+func (c *Client) suspect(a *answer, j *job) {
+	switch {
+	case a.verdict == accepted:
+		c.aside = 0
+	case a.verdict != refused && a.verdict != tooLarge:
+	case c.aside == mostAside:
+		a.verdict = denied
+	case j.part.events() == 1 && (a.verdict == tooLarge || j.refusals > 0): // as below
+		c.aside++
+	}
+}
+
+// mostAside is how many events are set aside in a row. Without it, a proxy in
+// LaunchDarkly's place that answers 400 would empty the topic.
+const mostAside = 100
 
 // retry lets a job back off.
 func (c *Client) retry(j *job, a answer) {

@@ -24,8 +24,7 @@ type Batch struct {
 	LeaderEpoch int32     // of the first record; -1 if unknown
 	First, Next int64     // offsets: the first one covered, and the first one not covered
 	Events      int       // in the body, at least 1
-	Records     int       // that those events came from
-	Oldest      time.Time // timestamp among those records
+	Oldest      time.Time // timestamp among the records that they came from
 
 	offsets []int64 // per event, the offset of its record
 	whole   part    // without its body once it is delivered in parts

@@ -95,7 +95,7 @@ func inBubble(t *testing.T, change func(*Config), test func(b *bubble)) {
 		encoder := zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig())
 		b.cfg = Config{
 			EventsURL: "http://events.test", Endpoint: ClientSide, ClientSideID: ldtest.Sample.ClientSideID, Schema: 3, Version: "1.2.3",
-			MaxBytes: 1 << 20, MaxInFlight: 16, Timeout: 10 * time.Second, BackoffMin: 500 * time.Millisecond, BackoffMax: time.Minute,
+			MaxInFlight: 16, Timeout: 10 * time.Second, BackoffMin: 500 * time.Millisecond, BackoffMax: time.Minute,
 			Transport: &http.Transport{DialContext: pipe.DialContext, MaxIdleConnsPerHost: 100},
 			Metrics:   NewMetrics(b.metrics, NewBudget(1)),
 			Log:       zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(b.log)), zap.DebugLevel)),

@@ -25,7 +25,6 @@ type Buffer struct {
 
 	body    []byte    // '[', then events, each followed by a comma
 	offsets []int64   // per event
-	records int       // that brought events
 	oldest  time.Time // of their timestamps
 }
 
@@ -80,7 +79,6 @@ func (b *Buffer) Extend(body []byte, events int, offset int64, timestamp time.Ti
 	for range events {
 		b.offsets = append(b.offsets, offset)
 	}
-	b.records++
 	if b.oldest.IsZero() || timestamp.Before(b.oldest) {
 		b.oldest = timestamp
 	}
@@ -100,7 +98,7 @@ func (b *Buffer) Seal(source Source, leaderEpoch int32, first, next int64, compr
 	}
 	batch := &Batch{
 		Source: source, LeaderEpoch: leaderEpoch, First: first, Next: next,
-		Events: len(b.offsets), Records: b.records, Oldest: b.oldest,
+		Events: len(b.offsets), Oldest: b.oldest,
 		offsets: slices.Clone(b.offsets),
 		whole:   newPart(0, len(b.offsets), raw, compress),
 	}

@@ -3,6 +3,7 @@ package sink
 import (
 	"container/list"
 	"context"
+	"math"
 	"sync"
 	"time"
 
@@ -56,6 +57,7 @@ type Client struct {
 	active   int            // guards: requests in flight
 	wake     *time.Timer    // guards: pumps when the pace allows it again
 	halt     Halt           // guards
+	aside    int            // guards: events set aside since one was accepted
 }
 
 // New returns a client. It starts nothing.
@@ -148,15 +150,13 @@ func (c *Client) pump() {
 	}
 }
 
-// next takes the job whose turn it is: the oldest; or, while the destination fails,
-// the oldest of the partition that failed least, since it may be what is in one
-// partition that fails, and not the destination. The caller holds the mutex.
+// next takes the job whose turn it is: the oldest; or, while the destination fails or
+// refuses us, the oldest of those with the best prospects. The caller holds the mutex.
 func (c *Client) next() *job {
-	failures := func(e *list.Element) int { return c.failures[e.Value.(*job).delivery.Batch.Source] }
 	turn := c.ready.Front()
-	if c.pace.failing() {
+	if c.pace.failing() || !c.halt.Since.IsZero() {
 		for e := turn.Next(); e != nil; e = e.Next() {
-			if failures(e) < failures(turn) {
+			if c.prospects(e) > c.prospects(turn) {
 				turn = e
 			}
 		}
@@ -164,6 +164,16 @@ func (c *Client) next() *job {
 	j := c.ready.Remove(turn).(*job)
 	j.place = nil
 	return j
+}
+
+// prospects compares jobs that are ready: it may be what is in one partition that fails,
+// or in a batch that was refused, and not the destination. The caller holds the mutex.
+func (c *Client) prospects(e *list.Element) int {
+	j := e.Value.(*job)
+	if j.refusals > 0 || j.part.events() < j.delivery.Batch.Events {
+		return math.MinInt
+	}
+	return -c.failures[j.delivery.Batch.Source]
 }
 
 // wakeAfter pumps again after wait. The caller holds the mutex.

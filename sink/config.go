@@ -36,7 +36,6 @@ type Config struct {
 	Schema  int    // event schema, 3 or 4; metric_import takes only 4
 	Version string // of this program, for User-Agent
 
-	MaxBytes    int           // a batch of one record whose body is longer is posted in parts
 	MaxInFlight int           // requests at once; at least 1
 	Timeout     time.Duration // of one attempt, from dialing to the end of the answer
 	BackoffMin  time.Duration // upper bound of the first wait
@@ -54,8 +53,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("event schema %d: must be 3 or 4", c.Schema)
 	case c.Version == "" || strings.ContainsAny(c.Version, " \t\r\n"):
 		return fmt.Errorf("version %q: must be one word", c.Version)
-	case c.MaxBytes < 1 || c.MaxInFlight < 1:
-		return fmt.Errorf("at most %d bytes, %d requests in flight: must be at least 1", c.MaxBytes, c.MaxInFlight)
+	case c.MaxInFlight < 1:
+		return fmt.Errorf("%d requests in flight: must be at least 1", c.MaxInFlight)
 	case c.Timeout <= 0 || c.BackoffMin <= 0 || c.BackoffMax < c.BackoffMin:
 		return fmt.Errorf("timeout %v, backoff %v to %v: must be above 0 and in this order", c.Timeout, c.BackoffMin, c.BackoffMax)
 	}

@@ -12,13 +12,16 @@
 //  3. Every attempt for the same body sends the same bytes under the same payload
 //     ID, so that LaunchDarkly counts it once however often it is sent.
 //  4. A batch is reported delivered only after LaunchDarkly answered 2xx, readable
-//     to the end, for every event of it, or after the refusal of a single event
+//     to its end (or 64 KiB of it), for every event of it, or after the refusal of a single event
 //     was taken over by the caller (see [Client.Deliver]). No redirect is followed
 //     and none counts as delivered.
 //  5. Nothing is dropped: what may succeed later is retried until its context is
 //     done, with capped exponential backoff and full jitter, or when Retry-After says
-//     so. Where LaunchDarkly refuses us and not an event (401, 403, 404, 406, 3xx),
-//     the same requests are made again, slowly, one at a time ([Client.Halted]).
+//     so. Where LaunchDarkly refuses us and not an event, the same requests are made
+//     again, slowly, one at a time ([Client.Halted]). Only 400, 413 and 422 are taken
+//     for a refusal of events, and not when they come for a hundred in a row: whoever
+//     answers 405, or 400 to all, is not LaunchDarkly, or not as configured, and must
+//     not empty the topic.
 //  6. A batch that backs off holds no place among the requests in flight, so it
 //     delays no other. When the destination as a whole fails, requests are lowered to
 //     single probes until one succeeds, however many batches wait.

@@ -116,12 +116,11 @@ func TestContextEndsWithTheAnswer(t *testing.T) {
 }
 
 func TestContextThatIsDoneBeforehandPostsNothing(t *testing.T) {
-	inBubble(t, func(c *Config) { c.MaxBytes = 300 }, func(b *bubble) {
+	inBubble(t, nil, func(b *bubble) {
 		ctx, cancel := context.WithCancelCause(b.ctx)
 		cancel(errRevoked)
 		for range 100 {
 			b.deliverIn(ctx, b.batch(3))
-			b.deliverIn(ctx, b.batchOf(10, 1, 0, false)) // in parts
 		}
 		if n := b.unfinished(); n != 0 || !errors.Is(b.gaveUp(), errRevoked) {
 			t.Errorf("%d deliveries outlive their context: %v", n, b.gaveUp())

@@ -54,6 +54,55 @@ func TestRefusalOfUsHaltsAndDropsNothing(t *testing.T) {
 	}
 }
 
+// A proxy in LaunchDarkly's place must not have the topic emptied.
+func TestRefusalsInARowHalt(t *testing.T) {
+	for _, status := range []int{400, 413} {
+		onEachEndpoint(t, func(b *bubble) {
+			b.ld.Down(ldtest.Fault{Status: status})
+			for range 30 {
+				b.deliver(b.batch(100))
+			}
+			time.Sleep(time.Hour)
+			if n := len(b.refused()); n != mostAside {
+				b.t.Errorf("%d: %d events set aside, want %d", status, n, mostAside)
+			}
+			if h := b.client.Halted(); h.Since.IsZero() || !strings.HasPrefix(h.Answer, fmt.Sprint(status)) {
+				b.t.Errorf("%d: halted %+v", status, h)
+			}
+			b.ld.Up()
+			b.settle(b.cfg.BackoffMax)
+			if n := len(b.counted()); n != 3000-mostAside || !b.client.Halted().Since.IsZero() {
+				b.t.Errorf("%d: %d events count, halted %+v", status, n, b.client.Halted())
+			}
+		})
+	}
+}
+
+// A flood of events that are really refused delays no others for longer than an attempt.
+func TestRefusedFloodDelaysNoOther(t *testing.T) {
+	inBubble(t, nil, func(b *bubble) {
+		b.ld.Poison(ldtest.Containing(strings.Repeat("x", 50)))
+		b.deliver(b.batchOf(1000, 1000, 50, true))
+		time.Sleep(10 * time.Minute)
+		for n := 1; n < 10; n++ {
+			if got := len(b.refused()); got != n*mostAside {
+				t.Fatalf("%d events set aside, want %d", got, n*mostAside)
+			}
+			good := b.batch(1)
+			b.deliver(good)
+			time.Sleep(b.cfg.BackoffMax)
+			if got := len(b.counted()); got != n {
+				t.Fatalf("%d good events count, want %d", got, n)
+			}
+			time.Sleep(10 * time.Minute)
+		}
+		b.settle(time.Hour)
+		if got := len(b.refused()); got != 1000 {
+			t.Errorf("%d events set aside, want 1000", got)
+		}
+	})
+}
+
 // gauge returns the value of a metric without labels.
 func (b *bubble) gauge(name string) float64 {
 	b.t.Helper()

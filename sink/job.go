@@ -35,13 +35,8 @@ type job struct {
 	timer   *time.Timer   // of the last backoff
 }
 
-// add lets a part wait for a place in flight. A part that is too long, though it
-// comes from one record only, is posted in halves.
+// add lets a part wait for a place in flight.
 func (c *Client) add(d *delivery, p part) {
-	if d.Batch.Records == 1 && p.events() > 1 && p.size > c.cfg.MaxBytes {
-		c.split(d, p)
-		return
-	}
 	j := &job{delivery: d, part: p, id: d.Batch.payloadID(&p, c.address), waiting: true}
 	j.unwatch = context.AfterFunc(d.Until, func() { c.leave(j) })
 	c.mu.Lock()

@@ -3,12 +3,14 @@ package sink
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 const (
@@ -85,6 +87,9 @@ func (c *Client) request(ctx context.Context, j *job) (*http.Request, error) {
 	token, err := c.cfg.AccessToken()
 	if err != nil {
 		return nil, fmt.Errorf("access token: %w", err)
+	}
+	if strings.ContainsFunc(token, unicode.IsControl) { // net/http would refuse it, and tell nobody that it is ours to mend
+		return nil, errors.New("access token: it holds a control character")
 	}
 	r.Header.Set("Authorization", token)
 	return r, nil

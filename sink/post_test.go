@@ -90,7 +90,7 @@ func TestAddressIsEscapedAndExact(t *testing.T) {
 
 func TestNewRefusesWhatCannotWork(t *testing.T) {
 	good := Config{
-		EventsURL: "https://h", Endpoint: ClientSide, ClientSideID: "abc", Schema: 3, Version: "1", MaxBytes: 1, MaxInFlight: 1,
+		EventsURL: "https://h", Endpoint: ClientSide, ClientSideID: "abc", Schema: 3, Version: "1", MaxInFlight: 1,
 		Timeout: time.Second, BackoffMin: time.Second, BackoffMax: time.Second,
 	}
 	c, err := New(good)
@@ -106,7 +106,6 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		"schema":       func(c *Config) { c.Schema = 2 },
 		"no version":   func(c *Config) { c.Version = "" },
 		"two words":    func(c *Config) { c.Version = "1.0 (devel)" },
-		"bytes":        func(c *Config) { c.MaxBytes = 0 },
 		"in flight":    func(c *Config) { c.MaxInFlight = 0 },
 		"timeout":      func(c *Config) { c.Timeout = 0 },
 		"backoff":      func(c *Config) { c.BackoffMin = 0 },
@@ -139,27 +138,32 @@ func TestRotatedTokenIsUsedFromTheNextAttemptOn(t *testing.T) {
 	})
 }
 
-func TestUnreadableTokenHalts(t *testing.T) {
-	var readable atomic.Bool
-	inBubble(t, func(c *Config) {
-		endpoints[2].change(c)
-		c.AccessToken = func() (string, error) {
-			if !readable.Load() {
-				return "", errors.New("open token: no such file")
+func TestTokenThatCannotBeUsedHalts(t *testing.T) {
+	for want, read := range map[string]func() (string, error){
+		"no such file":      func() (string, error) { return "", errors.New("open token: no such file") },
+		"control character": func() (string, error) { return "api-1\n2", nil },
+	} {
+		var usable atomic.Bool
+		inBubble(t, func(c *Config) {
+			endpoints[2].change(c)
+			c.AccessToken = func() (string, error) {
+				if !usable.Load() {
+					return read()
+				}
+				return ldtest.Sample.Token, nil
 			}
-			return ldtest.Sample.Token, nil
-		}
-	}, func(b *bubble) {
-		b.deliver(b.batch(3))
-		if len(b.requests(0)) != 0 {
-			t.Error("posted without a token")
-		}
-		if h := b.client.Halted(); h.Since.IsZero() || !strings.Contains(h.Answer, "no such file") {
-			t.Errorf("halted: %+v", h)
-		}
-		readable.Store(true)
-		b.settle(b.cfg.BackoffMax)
-	})
+		}, func(b *bubble) {
+			b.deliver(b.batch(3))
+			if len(b.requests(0)) != 0 {
+				t.Error("posted without a token")
+			}
+			if h := b.client.Halted(); h.Since.IsZero() || !strings.Contains(h.Answer, want) || strings.Contains(h.Answer, "api-") {
+				t.Errorf("halted: %+v", h)
+			}
+			usable.Store(true)
+			b.settle(b.cfg.BackoffMax)
+		})
+	}
 }
 
 // Some proxies answer with what they were sent.

@@ -113,34 +113,6 @@ func TestEventThatIsTooLargeIsSetAside(t *testing.T) {
 	})
 }
 
-func TestRecordBeyondMaxBytesIsPostedInPartsWithinIt(t *testing.T) {
-	for _, compress := range []bool{true, false} {
-		inBubble(t, func(c *Config) { c.MaxBytes = 5000 }, func(b *bubble) {
-			b.deliver(b.batchOf(1000, 1, 10, compress))
-			b.settle(time.Minute)
-			for _, r := range b.requests(0) {
-				if r.Bytes > 5000 {
-					t.Errorf("a body of %d bytes, 5000 allowed", r.Bytes)
-				}
-			}
-			if n := len(b.counted()); n != 1000 {
-				t.Errorf("%d events of 1000 count", n)
-			}
-		})
-	}
-}
-
-// What is not from one record was within the bounds of whoever cut it, and has
-// been posted whole under its payload ID.
-func TestOtherBatchesAreNotSplitBeforehand(t *testing.T) {
-	inBubble(t, func(c *Config) { c.MaxBytes = 500 }, func(b *bubble) {
-		b.deliver(b.batchOf(100, 50, 0, true), b.batchOf(1, 1, 1000, true))
-		if n := len(b.requests(0)); n != 2 {
-			t.Errorf("%d requests, want 2", n)
-		}
-	})
-}
-
 // LaunchDarkly answers 400 for a while and then no more: two refusals in a row are
 // needed for a split.
 func TestRefusalThatIsNotRepeatedSplitsNothing(t *testing.T) {

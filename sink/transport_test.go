@@ -43,7 +43,7 @@ func TestOwnTransportReusesItsConnections(t *testing.T) {
 		}
 		client, err := New(Config{
 			EventsURL: server.URL, Endpoint: ClientSide, ClientSideID: ldtest.Sample.ClientSideID, Schema: 3, Version: "1", Transport: transport,
-			MaxBytes: 1 << 20, MaxInFlight: inFlight, Timeout: 10 * time.Second, BackoffMin: time.Second, BackoffMax: time.Second,
+			MaxInFlight: inFlight, Timeout: 10 * time.Second, BackoffMin: time.Second, BackoffMax: time.Second,
 		})
 		if err != nil {
 			t.Fatal(err)

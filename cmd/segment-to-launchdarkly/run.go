@@ -21,10 +21,11 @@ func newRun(sys system) *cobra.Command {
 		Long: `Joins the consumer group, reads Segment events, and delivers the track calls among them to
 LaunchDarkly. An offset is committed only when everything before it has been delivered.
 
-SIGTERM or SIGINT ends it within delivery.drain_timeout: it takes no more records, delivers
-what it has for half of that time, lets requests under way end, commits, and leaves the
-group. What is left is delivered by the next to run, as the same batches under the same
-payload IDs, which LaunchDarkly counts once. A second signal ends it at once.
+SIGTERM or SIGINT ends it: it takes no more records, delivers what it has for half of
+delivery.drain_timeout, lets requests under way end in the other half, commits (for 10
+seconds at most), and leaves the group. What is left is delivered by the next to run, as
+the same batches under the same payload IDs, which LaunchDarkly counts once. A second
+signal ends it at once.
 
 Exit codes: 0 everything taken was delivered, 1 something was not or could not be started,
 2 the command line or the configuration is wrong, 130 ended by a second signal.`,

@@ -91,7 +91,7 @@ func unhealthy(s consumer.Status) (reasons []string) {
 	return reasons
 }
 
-// unready returns why nothing is delivered, or soon will not be.
+// unready returns why nothing is delivered until somebody mends it, or soon will not be.
 func unready(stopping bool, s consumer.Status, h sink.Halt) (reasons []string) {
 	switch {
 	case stopping:

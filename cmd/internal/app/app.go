@@ -63,7 +63,7 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 		ClientSideID: cfg.LaunchDarkly.ClientSideID, ProjectKey: cfg.LaunchDarkly.ProjectKey,
 		EnvironmentKey: cfg.LaunchDarkly.EnvironmentKey, AccessToken: cfg.LaunchDarkly.AccessToken.Read,
 		Schema: cfg.LaunchDarkly.EventSchema, Version: Version(),
-		MaxBytes: int(cfg.Batch.MaxBytes), MaxInFlight: cfg.Delivery.MaxInFlight, Timeout: cfg.Delivery.Timeout,
+		MaxInFlight: cfg.Delivery.MaxInFlight, Timeout: cfg.Delivery.Timeout,
 		BackoffMin: cfg.Delivery.BackoffMin, BackoffMax: cfg.Delivery.BackoffMax,
 		Metrics: sink.NewMetrics(registerer, a.budget), Log: log.Named("sink"),
 	}); err != nil {

@@ -14,7 +14,7 @@
 // [App.Run] returns nil only if everything sealed was delivered and committed.
 //
 // The admin server tells an operator what goes on, and changes nothing. /healthz fails
-// only when a restart would help, /readyz while nothing is delivered, with the reason;
-// / is a page for people. Credentials are on none of them, nor is anything of an event
-// but where it is.
+// only when a restart would help, /readyz while nothing is delivered for a reason that
+// somebody has to mend, which it says; / is a page for people. Credentials are on none of
+// them, nor is anything of an event but where it is, and what LaunchDarkly's answers say.
 package app

@@ -81,7 +81,7 @@ type LaunchDarkly struct {
 // Batch says when a batch is sealed.
 type Batch struct {
 	MaxEvents int           `yaml:"max_events" default:"1000" min:"1" doc:"Events in one request, at most."`
-	MaxBytes  Bytes         `yaml:"max_bytes" default:"1MiB" min:"1KiB" max:"9MiB" doc:"Size of one request's body before compression, at most. A single larger event is rejected. LaunchDarkly takes less than 10 MB."`
+	MaxBytes  Bytes         `yaml:"max_bytes" default:"1MiB" min:"1KiB" max:"9MiB" doc:"Size of one request's body before compression, at most, but for a single record that holds more calls. A single larger event is rejected. LaunchDarkly takes less than 10 MB."`
 	MaxAge    time.Duration `yaml:"max_age" default:"5s" min:"10ms" max:"10m" doc:"Longest wait of an event for a request to fill. Shorter: fresher and more requests."`
 	Gzip      bool          `yaml:"gzip" default:"true" doc:"Compress bodies. false saves CPU and sends several times the bytes."`
 }

@@ -18,17 +18,17 @@ type Secret struct {
 // IsSet reports whether a value or a file was given.
 func (s Secret) IsSet() bool { return s.Value != "" || s.File != "" }
 
-// Read returns the credential. It reads the file again at each call, less one line end after it, so that a rotated
+// Read returns the credential, less the line ends after it. It reads the file again at each call, so that a rotated
 // secret is picked up; an empty file is an error.
 func (s Secret) Read() (string, error) {
 	if s.File == "" {
-		return s.Value, nil
+		return strings.TrimRight(s.Value, "\r\n"), nil
 	}
 	b, err := os.ReadFile(s.File)
 	if err != nil {
 		return "", fmt.Errorf("read secret: %w", err)
 	}
-	value := strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
+	value := strings.TrimRight(string(b), "\r\n")
 	if value == "" {
 		return "", fmt.Errorf("read secret: %s is empty", s.File)
 	}

@@ -75,13 +75,16 @@ func TestSecretsAreInNoOutput(t *testing.T) {
 func TestSecretIsReadAgainFromItsFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secret")
 	s := Secret{File: path}
-	for content, want := range map[string]string{"one": "one", "two\n": "two", "three\r\n": "three", "four\n\n": "four\n", " five ": " five "} {
+	for content, want := range map[string]string{"one": "one", "two\n": "two", "three\r\n": "three", "four\n\n": "four", " five ": " five "} {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := s.Read(); err != nil || got != want {
 			t.Errorf("%q: %q, %v, want %q", content, got, err, want)
 		}
+	}
+	if got, err := (Secret{Value: "six\r\n"}).Read(); err != nil || got != "six" {
+		t.Errorf("from a variable: %q, %v", got, err)
 	}
 	if err := os.WriteFile(path, []byte("\n"), 0o600); err != nil {
 		t.Fatal(err)
