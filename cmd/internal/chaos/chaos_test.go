@@ -12,8 +12,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// binary builds the program once for all tests.
-var binary = sync.OnceValues(func() (string, error) {
+// buildOnce builds the program once for all tests.
+var buildOnce = sync.OnceValues(func() (string, error) {
 	return Build(context.Background(), buildDir, nil)
 })
 
@@ -55,7 +55,7 @@ func embedded(t *testing.T, program, protocol string, plan []Step, change func(*
 
 func built(t *testing.T) string {
 	t.Helper()
-	program, err := binary()
+	program, err := buildOnce()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,6 +71,7 @@ func TestNothingBreaksOnTheEmbeddedBroker(t *testing.T) {
 				{Do: Join, For: 500 * time.Millisecond}, {Do: Join, For: time.Second},
 				{Do: Kill, Target: 0, For: 5 * time.Second}, {Do: Join, For: 500 * time.Millisecond}, {Do: MoveLeader, Target: 1},
 				{Do: Outage, Fault: ldtest.Fault{Kind: ldtest.Reset, Taken: true}, For: 500 * time.Millisecond}, {Do: Leave, Target: 0},
+				{Do: Join, For: time.Second}, {Do: Outage, Fault: ldtest.Fault{Status: 503}, For: time.Second}, {Do: Kill, Target: 0, Fire: true, For: 500 * time.Millisecond},
 			}
 			for _, broken := range embedded(t, built(t), protocol, plan, nil).Broken {
 				t.Error(broken)

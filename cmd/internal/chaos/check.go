@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"net/http"
 	"slices"
 	"sort"
 	"time"
@@ -26,6 +27,8 @@ func (c *checker) check() {
 	c.letters()
 	c.commits("", c.Commits)
 	c.commits("sampled: ", c.Samples)
+	c.kept("", c.Commits)
+	c.kept("sampled: ", c.Samples)
 	c.end()
 	c.cuts()
 	c.absences()
@@ -124,8 +127,18 @@ func (c *checker) tell(invariant, format string, args ...any) {
 	}
 }
 
-// counts: nothing missing, nothing twice, nothing that was not to be delivered.
+// The longest that an event may take from its acknowledgement to its delivery.
+const (
+	stallLimit      = time.Minute // LaunchDarkly and brokers fail
+	cleanStallLimit = 20 * time.Second
+)
+
+// counts: nothing missing, nothing twice, nothing that was not to be delivered, nothing late.
 func (c *checker) counts() {
+	limit := stallLimit
+	if c.Clean {
+		limit = cleanStallLimit
+	}
 	for _, r := range c.Produced {
 		switch by := c.taken[r.Number]; {
 		case KindOf(r.Number) != Delivered && len(by) > 0:
@@ -136,6 +149,8 @@ func (c *checker) counts() {
 		case len(by) > 1:
 			c.tell("counted twice", "event %d, partition %d, offset %d, by %s at %s and by %s at %s", r.Number, r.Partition, r.Offset,
 				by[0].ID, clock(by[0].Done), by[1].ID, clock(by[1].Done))
+		case by[0].Done.Sub(r.Acked) > limit:
+			c.tell("stalled", "event %d, partition %d, offset %d, acknowledged at %s, counted at %s", r.Number, r.Partition, r.Offset, clock(r.Acked), clock(by[0].Done))
 		}
 	}
 }
@@ -159,19 +174,21 @@ func (c *checker) bodies() {
 
 // letters: the dead-letter topic holds what it should and nothing else.
 func (c *checker) letters() {
+	of := map[place]Record{}
 	for _, r := range c.Produced {
 		at := place{r.Partition, r.Offset}
-		l, written := c.written[at]
-		delete(c.written, at)
-		switch want := KindOf(r.Number).reason(); {
-		case want != "" && !written:
+		of[at] = r
+		if _, written := c.written[at]; !written && KindOf(r.Number).reason() != "" {
 			c.tell("no dead letter", "event %d, partition %d, offset %d", r.Number, r.Partition, r.Offset)
-		case written && l.Reason != want:
-			c.tell("wrong dead letter", "event %d, partition %d, offset %d: reason %q, want %q", r.Number, r.Partition, r.Offset, l.Reason, want)
 		}
 	}
-	for at := range c.written {
-		c.tell("dead letter of nothing", "partition %d, offset %d", at.partition, at.offset)
+	for _, l := range c.Letters {
+		switch r, produced := of[place{l.Partition, l.Offset}]; {
+		case !produced:
+			c.tell("dead letter of nothing", "partition %d, offset %d", l.Partition, l.Offset)
+		case l.Reason != KindOf(r.Number).reason():
+			c.tell("wrong dead letter", "event %d, partition %d, offset %d: reason %q, want %q", r.Number, r.Partition, r.Offset, l.Reason, KindOf(r.Number).reason())
+		}
 	}
 }
 
@@ -188,14 +205,39 @@ func (c *checker) commits(how string, commits []Commit) {
 			}
 			c.tell(how+"committed before it was delivered", "commit %d of partition %d at %s passes event %d, offset %d", k.Offset, k.Partition, clock(k.Time), log[j].Number, log[j].Offset)
 		}
-		if k.Requested {
-			continue
-		}
 		if was, known := last[k.Partition]; known && k.Offset < was.Offset {
 			c.tell(how+"commit goes down", "partition %d from %d at %s to %d at %s", k.Partition, was.Offset, clock(was.Time), k.Offset, clock(k.Time))
 		}
 		last[k.Partition] = k
 	}
+}
+
+// kept: a cut that ends a range with events stays in the commits until the offset has passed it.
+func (c *checker) kept(how string, commits []Commit) {
+	last := map[int32]Commit{}
+	for _, k := range commits {
+		was := last[k.Partition] // without cuts, if there is none
+		from := was.Offset
+		for _, cut := range was.Cuts {
+			if cut > k.Offset && !slices.Contains(k.Cuts, cut) && len(c.events(k.Partition, from, cut)) > 0 {
+				c.tell(how+"cut forgotten", "commit %d of partition %d at %s leaves out %d, which was in the one at %s", k.Offset, k.Partition, clock(k.Time), cut, clock(was.Time))
+			}
+			from = cut
+		}
+		last[k.Partition] = k
+	}
+}
+
+// events returns the numbers of the records of a range that events are made of, in the order of the log.
+func (c *checker) events(partition int32, first, next int64) (numbers []int) {
+	log := c.logs[partition]
+	i := sort.Search(len(log), func(i int) bool { return log[i].Offset >= first })
+	for ; i < len(log) && log[i].Offset < next; i++ {
+		if kind := KindOf(log[i].Number); kind == Delivered || kind == Poisoned {
+			numbers = append(numbers, log[i].Number)
+		}
+	}
+	return numbers
 }
 
 // end: what is committed after all members left is the end of the log.
@@ -207,7 +249,7 @@ func (c *checker) end() {
 	}
 }
 
-// cuts: each request lies in one range that a commit recorded before.
+// cuts: each request holds the events of a range that a commit recorded before, or a part of them.
 func (c *checker) cuts() {
 	since := map[int32]map[[2]int64]int64{}
 	for _, k := range c.Commits {
@@ -237,27 +279,39 @@ func (c *checker) cuts() {
 }
 
 func (c *checker) cut(r Request) {
-	low, high := int64(never), int64(-1)
-	partition := c.byNumber[r.Numbers[0]].Partition
+	first := c.byNumber[r.Numbers[0]]
 	for _, n := range r.Numbers {
 		record, known := c.byNumber[n]
 		if !known {
 			c.tell("posted what was never produced", "event %d by %s", n, r.ID)
 			return
 		}
-		if record.Partition != partition {
-			c.tell("partitions mixed", "payload ID %s: partitions %d and %d", r.ID, partition, record.Partition)
-			return
-		}
-		low, high = min(low, record.Offset), max(high, record.Offset)
-	}
-	ranges := c.ranges[partition]
-	for i := sort.Search(len(ranges), func(i int) bool { return ranges[i].first > low }) - 1; i >= 0; i-- {
-		if high < ranges[i].next && ranges[i].since <= r.Arrived.UnixMilli() {
+		if record.Partition != first.Partition {
+			c.tell("partitions mixed", "payload ID %s: partitions %d and %d", r.ID, first.Partition, record.Partition)
 			return
 		}
 	}
-	c.tell("posted before its cut was committed", "payload ID %s at %s: offsets %d to %d of partition %d", r.ID, clock(r.Arrived), low, high, partition)
+	ranges := c.ranges[first.Partition]
+	for i := sort.Search(len(ranges), func(i int) bool { return ranges[i].first > first.Offset }) - 1; i >= 0; i-- {
+		s := ranges[i]
+		if first.Offset < s.next && s.since <= r.Arrived.UnixMilli() && isPart(r.Numbers, c.events(first.Partition, s.first, s.next)) {
+			return
+		}
+	}
+	c.tell("posted before its cut was committed", "payload ID %s at %s: %d events from offset %d of partition %d", r.ID, clock(r.Arrived), len(r.Numbers), first.Offset, first.Partition)
+}
+
+// isPart says whether numbers are those of a whole batch, of one of its halves, of a half of that, and so on: what is
+// posted of a batch that LaunchDarkly refuses.
+func isPart(numbers, batch []int) bool {
+	for len(numbers) < len(batch) {
+		if middle := len(batch) / 2; slices.Contains(batch[:middle], numbers[0]) {
+			batch = batch[:middle]
+		} else {
+			batch = batch[middle:]
+		}
+	}
+	return slices.Equal(numbers, batch)
 }
 
 // slow says whether the brokers took long for anything during an absence, as they do on a machine that is overloaded.
@@ -293,12 +347,14 @@ func (c *checker) absences() {
 	}
 }
 
-// clean: nothing is sent twice.
+// clean: nothing is sent twice, but what LaunchDarkly refused.
 func (c *checker) clean() {
+	sent := map[string]bool{} // by payload ID; false once it was refused
 	for _, r := range c.Requests {
-		if r.Duplicate {
+		if sent[r.ID] {
 			c.tell("sent twice on a clean change", "payload ID %s at %s", r.ID, clock(r.Arrived))
 		}
+		sent[r.ID] = r.Status != http.StatusBadRequest && r.Status != http.StatusRequestEntityTooLarge
 	}
 	if c.repeats > 0 {
 		c.tell("dead letters written twice on a clean change", "%d", c.repeats)

@@ -3,6 +3,7 @@
 package chaos
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +41,7 @@ func TestCheckerFindsEachBrokenInvariant(t *testing.T) {
 	for want, spoil := range map[string]func(*Evidence){
 		"missing: event 4":                                  func(e *Evidence) { e.Requests[2].Taken = false },
 		"counted twice: event 4":                            func(e *Evidence) { r := e.Requests[2]; r.ID = "d"; e.Requests = append(e.Requests, r) },
+		"stalled: event 4":                                  func(e *Evidence) { e.Produced[4].Acked = e.Requests[2].Done.Add(-cleanStallLimit - 1) },
 		"delivered what is not to be: event 1":              func(e *Evidence) { e.Requests[1].Numbers = []int{0, 1, 3} },
 		"two bodies: payload ID b":                          func(e *Evidence) { r := e.Requests[0]; r.Hash[0]++; e.Requests = append(e.Requests, r) },
 		"LaunchDarkly objects: payload ID a":                func(e *Evidence) { e.Requests[1].Faults = []string{"no event schema header"} },
@@ -57,13 +59,52 @@ func TestCheckerFindsEachBrokenInvariant(t *testing.T) {
 		"partitions mixed":                                  func(e *Evidence) { e.Produced[2].Partition = 1 },
 		"posted what was never produced":                    func(e *Evidence) { e.Requests[0].Numbers[0] = -1 },
 		"not taken over in time: partition 0":               func(e *Evidence) { e.Gone[0].Deadline = e.Requests[2].Done.Add(-time.Millisecond) },
-		"sent twice on a clean change":                      func(e *Evidence) { r := e.Requests[1]; r.Duplicate = true; e.Requests = append(e.Requests, r) },
+		"sent twice on a clean change: payload ID a":        func(e *Evidence) { r := e.Requests[1]; r.Taken = false; e.Requests = append(e.Requests, r) },
+		"sampled: cut forgotten: commit 0 of partition 0":   func(e *Evidence) { e.Samples = []Commit{e.Commits[1], e.Commits[0], e.Commits[3]} },
 		"dead letters written twice":                        func(e *Evidence) { e.Letters = append(e.Letters, e.Letters[0]) },
+		"cut forgotten: commit 0 of partition 0 at 00:00:01.005 leaves out 3": func(e *Evidence) {
+			e.Commits[0].Cuts, e.Commits[1].Cuts = []int64{3}, []int64{2, 5}
+		},
+		"wrong dead letter: event 202, partition 0, offset 3: reason \"other\"": func(e *Evidence) {
+			e.Letters = append(e.Letters, Letter{Offset: 3, Reason: "other"})
+		},
+		"committed before it was delivered: commit 5 of partition 0 at 00:00:01.040 passes event 3": func(e *Evidence) {
+			e.Requests[1].Done = e.Commits[3].Time.Add(time.Second)
+		},
+		"posted before its cut was committed: payload ID d": func(e *Evidence) { // two events of a range of four, but not one of its halves
+			e.Commits[1].Cuts = []int64{5}
+			e.Requests = append(e.Requests, Request{Arrived: e.Requests[0].Arrived, ID: "d", Numbers: []int{3, 202}})
+		},
 	} {
 		e := good()
 		spoil(e)
 		if told := strings.Join(e.Check(), "\n"); !strings.Contains("\n"+told, "\n"+want) {
 			t.Errorf("want %q, told:\n%s", want, told)
+		}
+	}
+}
+
+func TestWhatTheCheckerAllows(t *testing.T) {
+	for name, change := range map[string]func(*Evidence){
+		"a refused body is sent again": func(e *Evidence) {
+			e.Requests[0].Status = 400
+			e.Requests = append(e.Requests, e.Requests[0])
+		},
+		"a cut that ends a range without events is left out": func(e *Evidence) {
+			e.Produced[0].Number, e.Requests[1].Numbers = 51, []int{3} // filtered
+			e.Commits[0].Cuts = []int64{2}
+		},
+		"a refused batch is posted in halves of halves": func(e *Evidence) {
+			e.Commits[1].Cuts = []int64{5}
+			for i, numbers := range [][]int{{0, 3, 202, 4}, {202}} {
+				e.Requests = append(e.Requests, Request{Arrived: e.Requests[0].Arrived, ID: fmt.Sprint(i), Numbers: numbers})
+			}
+		},
+	} {
+		e := good()
+		change(e)
+		if broken := e.Check(); len(broken) > 0 {
+			t.Errorf("%s: told %q", name, broken)
 		}
 	}
 }
@@ -81,6 +122,7 @@ func TestTakeoverIsNotJudgedWhileTheBrokersAreSlow(t *testing.T) {
 func TestSameSeedGivesTheSamePlan(t *testing.T) {
 	limits := Limits{Brokers: 3, Session: 3 * time.Second}
 	seen := map[Action]bool{}
+	fire, calm := false, false
 	for seed := range uint64(20) {
 		one, other := NewPlan(seed, time.Minute, limits), NewPlan(seed, time.Minute, limits)
 		members, down := 0, false
@@ -89,6 +131,9 @@ func TestSameSeedGivesTheSamePlan(t *testing.T) {
 				t.Fatalf("seed %d, step %d: %v and %v", seed, i, s, other[i])
 			}
 			seen[s.Do] = true
+			if s.Do == Kill || s.Do == Freeze {
+				fire, calm = fire || s.Fire, calm || !s.Fire
+			}
 			switch s.Do {
 			case Join:
 				members++
@@ -107,7 +152,7 @@ func TestSameSeedGivesTheSamePlan(t *testing.T) {
 			}
 		}
 	}
-	if len(seen) != 10 {
-		t.Errorf("actions %v: want all 10", seen)
+	if len(seen) != 10 || !fire || !calm {
+		t.Errorf("actions %v, under fire %v, in calm %v: want all 10, and both", seen, fire, calm)
 	}
 }

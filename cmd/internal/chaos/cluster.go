@@ -4,11 +4,13 @@ package chaos
 
 import (
 	"context"
+	"encoding/binary"
+	"encoding/json"
 	"fmt"
-	"slices"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -99,49 +101,25 @@ func newCommit(at time.Time, partition int32, offset int64, metadata string) (Co
 	return c, nil
 }
 
-// Embedded is a broker in this process. Its brokers cannot be killed.
+// Embedded is a cluster in this process. Its brokers cannot be killed.
 type Embedded struct {
 	cluster *kfake.Cluster
-
-	mu      sync.Mutex
-	commits map[string][]Commit // guards: by group
-	err     error               // guards: the first
+	dir     string
 }
 
-// NewEmbedded starts an embedded cluster of three brokers. Close it.
+// NewEmbedded starts an embedded cluster of three brokers, which keeps its files in dir. Close it.
 func NewEmbedded(dir string, session time.Duration) (*Embedded, error) {
 	cluster, err := kafkatest.NewEmbedded(kfake.NumBrokers(3), kfake.DataDir(dir), kfake.GroupMinSessionTimeout(min(session, time.Second)),
 		kfake.BrokerConfigs(map[string]string{
 			"group.initial.rebalance.delay.ms":     "0",
 			"group.consumer.session.timeout.ms":    strconv.FormatInt(session.Milliseconds(), 10),
 			"group.consumer.heartbeat.interval.ms": strconv.FormatInt(min(session/3, time.Second).Milliseconds(), 10),
+			"state.log.compact.bytes":              "1073741824", // never: it holds each commit
 		}))
 	if err != nil {
 		return nil, err
 	}
-	e := &Embedded{cluster: cluster, commits: map[string][]Commit{}}
-	cluster.ControlKey(int16(kmsg.OffsetCommit), func(r kmsg.Request) (kmsg.Response, error, bool) {
-		cluster.KeepControl()
-		e.note(r.(*kmsg.OffsetCommitRequest))
-		return nil, nil, false
-	})
-	return e, nil
-}
-
-// note keeps the commits of a request. Whether the broker takes them is not known yet.
-func (e *Embedded) note(r *kmsg.OffsetCommitRequest) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, t := range r.Topics {
-		for _, p := range t.Partitions {
-			c, err := newCommit(time.Now(), p.Partition, p.Offset, *p.Metadata)
-			if err != nil && e.err == nil {
-				e.err = err
-			}
-			c.Requested = true
-			e.commits[r.Group] = append(e.commits[r.Group], c)
-		}
-	}
+	return &Embedded{cluster, dir}, nil
 }
 
 // Close ends the cluster.
@@ -156,9 +134,40 @@ func (e *Embedded) MoveLeader(_ context.Context, topic string, partition int32) 
 	return int(to), e.cluster.MoveTopicPartition(topic, partition, to)
 }
 
-// Commits returns the commits that were requested. A group has one topic.
-func (e *Embedded) Commits(_ context.Context, group, _ string) ([]Commit, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return slices.Clone(e.commits[group]), e.err
+// Commits reads kfake's log of groups, in which the coordinators write each commit. An entry is JSON after a length (4
+// bytes, of what follows the checksum), a checksum (4 bytes), and a version (2 bytes).
+func (e *Embedded) Commits(_ context.Context, group, topic string) ([]Commit, error) {
+	log, err := os.ReadFile(filepath.Join(e.dir, "groups.log"))
+	if err != nil {
+		return nil, fmt.Errorf("commits: %w", err)
+	}
+	var all []Commit
+	for len(log) >= 10 {
+		end := 8 + int(binary.LittleEndian.Uint32(log))
+		if end > len(log) { // the last is being written
+			break
+		}
+		var entry struct {
+			Type     string `json:"type"`
+			Group    string `json:"g"`
+			Topic    string `json:"t"`
+			Part     int32  `json:"p"`
+			Offset   int64  `json:"o"`
+			Metadata string `json:"m"`
+			Time     int64  `json:"lc"` // Unix milliseconds
+		}
+		if err := json.Unmarshal(log[10:end], &entry); err != nil {
+			return nil, fmt.Errorf("entry of the groups' log: %w", err)
+		}
+		log = log[end:]
+		if entry.Type != "commit" || entry.Group != group || entry.Topic != topic {
+			continue
+		}
+		c, err := newCommit(time.UnixMilli(entry.Time), entry.Part, entry.Offset, entry.Metadata)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, nil
 }

@@ -37,6 +37,7 @@ type Request struct {
 	ID        string
 	Hash      ldtest.Hash // zero if the body was not read
 	Numbers   []int       // of the records that its events came from; none if the body was not read
+	Status    int         // what the client was told; 0 if it got no readable answer
 	Taken     bool
 	Duplicate bool     // taken before, under the same payload ID
 	Faults    []string // violations of LaunchDarkly's rules, and events that it dropped
@@ -48,8 +49,6 @@ type Commit struct {
 	Partition int32
 	Offset    int64
 	Cuts      []int64 // beyond the offset, ascending
-	// Requested tells that it was seen on its way to the broker, which may have refused it.
-	Requested bool
 }
 
 // Letter is one record of the dead-letter topic.

@@ -20,17 +20,9 @@ const (
 	bodyLimit = 16 << 10 // LaunchDarkly refuses larger bodies; full batches exceed it, single events do not
 )
 
-// weather is what LaunchDarkly does to one request in some: for the time being and for good, before and after it took
-// the request.
-var weather = []ldtest.Fault{
-	{Status: 429}, {Status: 429, RetryAfter: "1"}, {Status: 429, Taken: true},
-	{Status: 500}, {Status: 500, Taken: true}, {Status: 503}, {Status: 503, RetryIn: time.Second}, {Status: 503, Taken: true},
-	{Status: 302}, {Status: 401},
-	{Kind: ldtest.Hang, For: 3 * time.Second}, {Kind: ldtest.Hang, For: 3 * time.Second, Taken: true},
-	{Kind: ldtest.Reset}, {Kind: ldtest.Reset, Taken: true}, {Kind: ldtest.ResetUnread},
-	{Kind: ldtest.CutOff}, {Kind: ldtest.CutOff, Taken: true}, {Kind: ldtest.Truncated, Taken: true}, {Kind: ldtest.Garbage},
-	{Kind: ldtest.Slow, For: 400 * time.Millisecond}, {Kind: ldtest.Slow, For: 900 * time.Millisecond, Taken: true},
-}
+// weather is what LaunchDarkly does to one request in some: what passes, before and after it took the request, and what
+// halts the program.
+var weather = append(ldtest.Passing(), ldtest.Fault{Status: 302}, ldtest.Fault{Status: 401})
 
 // slow is LaunchDarkly at its best: it only takes a while, so that requests are under way when something happens.
 var slow = []ldtest.Fault{{Kind: ldtest.Slow, For: 150 * time.Millisecond, Taken: true}}
@@ -64,7 +56,7 @@ func newLaunchDarkly(journal io.Writer) (*launchDarkly, error) {
 
 // note keeps what the checker needs of a request.
 func (d *launchDarkly) note(r ldtest.Request) {
-	kept := Request{Arrived: r.Time, Done: time.Now(), ID: r.PayloadID, Hash: r.Hash, Taken: r.Taken, Duplicate: r.Duplicate}
+	kept := Request{Arrived: r.Time, Done: time.Now(), ID: r.PayloadID, Hash: r.Hash, Status: r.Status, Taken: r.Taken, Duplicate: r.Duplicate}
 	for _, id := range r.Identities {
 		n, err := strconv.Atoi(id)
 		if err != nil {

@@ -31,13 +31,20 @@ const (
 type Step struct {
 	Do     Action
 	Target int           // member, broker or partition
+	Fire   bool          // of a kill or freeze: LaunchDarkly goes on failing meanwhile, and the takeover is not judged
 	Fault  ldtest.Fault  // of an outage
 	For    time.Duration // how long it lasts, or how long to wait after it
 }
 
 func (s Step) String() string {
 	switch s.Do {
-	case Leave, Kill, Freeze, KillBroker, MoveLeader:
+	case Kill, Freeze:
+		how := "in calm"
+		if s.Fire {
+			how = "under fire"
+		}
+		return fmt.Sprintf("%s %d %s, %v", s.Do, s.Target, how, s.For)
+	case Leave, KillBroker, MoveLeader:
 		return fmt.Sprintf("%s %d, %v", s.Do, s.Target, s.For)
 	case Outage:
 		return fmt.Sprintf("%s %v, %v", s.Do, s.Fault, s.For)
@@ -87,10 +94,13 @@ func NewPlan(seed uint64, duration time.Duration, limits Limits) []Step {
 			s.Do, s.Target = Leave, rng.IntN(members)
 			members--
 		case draw < 60:
-			s.Do, s.Target, s.For = Kill, rng.IntN(members), limits.Session+takeover
+			s.Do, s.Target, s.Fire = Kill, rng.IntN(members), rng.IntN(2) == 0
+			if !s.Fire {
+				s.For = limits.Session + takeover
+			}
 			members--
 		case draw < 68:
-			s.Do, s.Target, s.For = Freeze, rng.IntN(members), limits.Session+takeover
+			s.Do, s.Target, s.Fire, s.For = Freeze, rng.IntN(members), rng.IntN(2) == 0, limits.Session+takeover
 		case draw < 78:
 			s.Do, s.Fault = Outage, outages[rng.IntN(len(outages))]
 		case draw < 85:

@@ -32,6 +32,7 @@ type Report struct {
 	LongestStall time.Duration  // longest time from an event's acknowledgement to its delivery
 	StallEnd     time.Time      // when that event was delivered
 	LongestLeave time.Duration  // from SIGTERM to the exit
+	Excused      int            // members that left with exit code 1, which was right around a broker's absence or a freeze
 	PeakBytes    int            // highest resident memory of a member
 }
 
@@ -100,6 +101,7 @@ func (r *Report) Add(o *Report) {
 	r.Judged += o.Judged
 	r.stall(o.LongestStall, o.StallEnd)
 	r.LongestLeave = max(r.LongestLeave, o.LongestLeave)
+	r.Excused += o.Excused
 	r.PeakBytes = max(r.PeakBytes, o.PeakBytes)
 }
 
@@ -125,6 +127,7 @@ func (r *Report) String() string {
 	line("takeovers judged", "%d", r.Judged)
 	line("longest stall", "%v, to %s", r.LongestStall.Round(time.Millisecond), clock(r.StallEnd))
 	line("longest leave", "%v", r.LongestLeave.Round(time.Millisecond))
+	line("exit code 1, excused", "%d", r.Excused)
 	line("highest memory of a member", "%.1f MiB", float64(r.PeakBytes)/(1<<20))
 	line("broken invariants", "%d", len(r.Broken))
 	for _, s := range r.Broken {

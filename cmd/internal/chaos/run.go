@@ -124,6 +124,7 @@ func (r *run) all(ctx context.Context) error {
 	stopProducing()
 	produced.Wait()
 	r.settle(ctx)
+	r.dead()
 	for len(r.members) > 0 {
 		r.leave(0)
 	}

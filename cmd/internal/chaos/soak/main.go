@@ -86,5 +86,8 @@ func soak(ctx context.Context, duration, turn time.Duration, seed uint64, rate i
 		all.Add(report)
 		seed++
 	}
+	if all.Judged == 0 {
+		all.Broken = append(all.Broken, "no takeover was judged: the soak was too short, or the machine too slow")
+	}
 	return all, nil
 }
