@@ -150,7 +150,7 @@ func (c *Consumer) store(ctx context.Context, snapshots map[*partition]snapshot)
 		}
 	}
 	if len(expelled) > 0 {
-		c.restarts.Go(func() { // not from here: it ends in a callback that waits for this commit
+		c.beside.Go(func() { // not from here: it ends in a callback that waits for this commit
 			c.abandon(expelled)
 			c.startOver(c.cfg.Topics...)
 		})

@@ -43,7 +43,7 @@ type Consumer struct {
 	rereads chan struct{} // capacity: refused records that are read again at once
 	urgent  chan struct{} // capacity 1: a sealed batch waits for its commit
 
-	restarts sync.WaitGroup // of what the group has thrown out
+	beside sync.WaitGroup // what ends by itself when partitions are given up
 
 	failOnce sync.Once
 	failed   chan struct{} // closed by fail
@@ -102,7 +102,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	c.client, c.admin = client, kadm.NewClient(client)
 	close(c.dialed)
-	defer c.restarts.Wait()
+	defer c.beside.Wait()
 	defer client.CloseAllowingRebalance() // Close can hang behind a poll that was cancelled
 
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))

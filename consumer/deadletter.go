@@ -138,11 +138,20 @@ func (c *Consumer) writeLetter(ctx context.Context, l *kgo.Record, done func(err
 			size := strconv.Itoa(len(l.Value))
 			headers := slices.Concat(l.Headers, []kgo.RecordHeader{{Key: headerOmitted, Value: []byte(size)}})
 			c.log.Warn("the dead-letter topic does not take so large a record: the value is left out, the headers say where it is", zap.String("bytes", size))
-			go c.writeLetter(ctx, &kgo.Record{Topic: l.Topic, Key: l.Key, Headers: headers, Timestamp: l.Timestamp}, done)
+			c.beside.Go(func() {
+				c.writeLetter(ctx, &kgo.Record{Topic: l.Topic, Key: l.Key, Headers: headers, Timestamp: l.Timestamp}, done)
+			})
 		default:
 			c.problem("dead letters", fmt.Sprintf("cannot write to the dead-letter topic %s, and the offset waits for it: %s", c.cfg.DeadLetterTopic, adviseLetter(err)))
 			again := &kgo.Record{Topic: l.Topic, Key: l.Key, Value: l.Value, Headers: l.Headers, Timestamp: l.Timestamp}
-			time.AfterFunc(letterBackoff, func() { c.writeLetter(ctx, again, done) })
+			c.beside.Go(func() {
+				select {
+				case <-time.After(letterBackoff):
+					c.writeLetter(ctx, again, done)
+				case <-ctx.Done():
+					done(context.Cause(ctx))
+				}
+			})
 		}
 	})
 }

@@ -355,6 +355,22 @@ func TestMemoryIsBoundedWhileLaunchDarklyIsDown(t *testing.T) {
 	})
 }
 
+// Some brokers forget the offsets of a group that commits nothing.
+func TestUnchangedOffsetsAreCommittedAgain(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		m := w.join(nil)
+		w.produce(100, nil)
+		w.settled(time.Minute)
+		commits := func() float64 { return testutil.ToFloat64(m.metrics.commits.WithLabelValues(resultOK)) }
+		before := commits()
+		time.Sleep(10 * refresh)
+		if n := commits() - before; n < 9 || n > 21 {
+			t.Errorf("%v commits of two idle partitions in ten minutes", n)
+		}
+		m.leave(t)
+	})
+}
+
 func TestMetricsAreLintedAndLeaveNothingBehind(t *testing.T) {
 	inWorld(t, 3, func(w *world) {
 		m := w.join(nil)

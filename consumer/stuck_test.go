@@ -260,6 +260,29 @@ func TestDeletedTopicHoldsUpNoOther(t *testing.T) {
 	m.end()
 }
 
+// Or its bytes would be queued for ever.
+func TestNothingIsPushedIntoAnInboxThatIsClosed(t *testing.T) {
+	p := still(t, 0)
+	p.inbox.close()
+	p.inbox.push(chunk{bytes: 1000})
+	if n := p.c.queued.Load(); n != 0 {
+		t.Errorf("%d bytes queued", n)
+	}
+}
+
+// Of a topic that cannot be seen just when it is assigned.
+func TestPartitionsWithoutAStartAreLeftOut(t *testing.T) {
+	c := still(t, 0).c
+	c.starts = map[topicPartition]kgo.Offset{{"seen", 0}: kgo.NewOffset().At(7)}
+	offsets, err := c.adjustOffsets(t.Context(), map[string]map[int32]kgo.Offset{"seen": {0: kgo.NewOffset()}, "unseen": {0: kgo.NewOffset()}})
+	if err != nil || len(offsets["unseen"]) != 0 || offsets["seen"][0] != kgo.NewOffset().At(7) {
+		t.Errorf("starts at %v, %v", offsets, err)
+	}
+	if c.returned("seen") || !c.returned("unseen") || c.returned("unseen") {
+		t.Error("the topic that is to be started over is not the one that was left out, once")
+	}
+}
+
 func TestProblemOfAPartitionGoesWithIt(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
 		a := w.join(nil)

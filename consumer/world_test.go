@@ -373,6 +373,12 @@ func (w *world) join(change func(*Config, *sink.Config)) *member {
 		err := m.Run(ctx)
 		cfg.Sink.Close()
 		transport.CloseIdleConnections()
+		if held := cfg.Budget.Used(); held != 0 {
+			w.t.Errorf("%d bytes never given back", held)
+		}
+		if queued := m.queued.Load(); queued != 0 {
+			w.t.Errorf("%d bytes queued after the end", queued)
+		}
 		m.done <- err
 	}()
 	return m
