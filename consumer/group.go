@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -232,18 +233,24 @@ func (c *Consumer) giveUp(ctx context.Context, partitions []*partition) error {
 	err := c.commitFinally(commitCtx, partitions)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	left := 0
+	batches, letters := 0, 0
 	for _, p := range partitions {
-		left += len(p.window.entries)
+		for _, e := range p.window.entries {
+			if !e.delivered {
+				batches++
+			}
+			letters += e.letters
+		}
 		c.fence(p)
 	}
+	left := fmt.Sprintf("%d batches were not delivered, %d dead letters not written", batches, letters)
 	switch {
-	case left == 0:
+	case batches+letters == 0:
 		return err
 	case startCtx.Err() == nil:
-		return fmt.Errorf("%d batches were not delivered: the group has given their partitions away", left)
+		return errors.New(left + ": the group has given their partitions away")
 	default:
-		return fmt.Errorf("%d batches were not delivered within half the drain timeout of %v", left, c.cfg.DrainTimeout)
+		return fmt.Errorf("%s within half the drain timeout of %v", left, c.cfg.DrainTimeout)
 	}
 }
 

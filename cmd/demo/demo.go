@@ -115,7 +115,7 @@ func runDemo(args []string, sys system) error {
 
 Kafka            %s, topic %s, dead letters in %s
 LaunchDarkly     %s
-metrics          http://%s/metrics
+metrics          http://%s/metrics, and the status page at /
 try an outage    curl -X POST '%[4]s%[6]s/down?fault=503'
 and its end      curl -X POST %[4]s%[6]s/up
 

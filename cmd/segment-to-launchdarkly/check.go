@@ -28,7 +28,7 @@ func newCheck(sys system) *cobra.Command {
 
 The configuration is read; each broker is reached, by TLS and SASL if they are set; the
 topics and the dead letters' topic exist and may be used; the group may be read; and
-LaunchDarkly's address answers. The exit code is 1 if a check fails.
+LaunchDarkly's address answers. The exit code is 1 if a check fails, also the first.
 
 With --offline only the configuration itself is checked: no connection is made, and no
 file that it names is opened, as befits a configuration for another machine.`,

@@ -29,7 +29,7 @@ func (c *checks) launchDarkly(cfg *config.Config, transport http.RoundTripper) {
 		c.fail("launchdarkly.events_url "+ld.EventsURL, err, cmp.Or(advice, "Correct launchdarkly.events_url, or look at the network in between."))
 		return
 	}
-	c.ok("launchdarkly.events_url "+ld.EventsURL, fmt.Sprintf("answers (status %d)", code))
+	c.ok("launchdarkly.events_url "+ld.EventsURL, fmt.Sprintf("reached (it answers an empty GET with %d)", code))
 
 	if ld.Endpoint == "metric_import" {
 		c.skip("launchdarkly.access_token", "whether LaunchDarkly takes it shows with the first event")

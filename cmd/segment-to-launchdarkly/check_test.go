@@ -322,9 +322,9 @@ func TestCheckOfLaunchDarkly(t *testing.T) {
 		want    []string
 	}{
 		{launchDarkly{"GET " + events: 404, "HEAD " + goalsURL + "abc": 200},
-			[]string{"ok    launchdarkly.events_url " + events + ": answers (status 404)", "ok    launchdarkly.client_side_id abc: known to LaunchDarkly"}},
+			[]string{"ok    launchdarkly.events_url " + events + ": reached (it answers an empty GET with 404)", "ok    launchdarkly.client_side_id abc: known to LaunchDarkly"}},
 		{launchDarkly{"GET " + events: 301, "HEAD " + goalsURL + "abc": 404},
-			[]string{"ok    launchdarkly.events_url " + events + ": answers (status 301)",
+			[]string{"ok    launchdarkly.events_url " + events + ": reached (it answers an empty GET with 301)",
 				"FAIL  launchdarkly.client_side_id abc: not known to LaunchDarkly. ...Copy the client-side ID"}},
 		{launchDarkly{"GET " + events: 404, "HEAD " + goalsURL + "abc": 503},
 			[]string{"ok    launchdarkly.events_url", "skip  launchdarkly.client_side_id abc: ...(status 503)"}},

@@ -69,7 +69,7 @@ type Segment struct {
 type LaunchDarkly struct {
 	EventsURL      string              `yaml:"events_url" default:"https://events.launchdarkly.com" rule:"url,required" doc:"Address of LaunchDarkly's event service. EU: https://events.eu.launchdarkly.com, federal: https://events.launchdarkly.us. The variables HTTPS_PROXY and SSL_CERT_FILE are heeded."`
 	Endpoint       string              `yaml:"endpoint" default:"client_side" enum:"client_side|metric_import" rule:",required" doc:"client_side needs client_side_id. metric_import needs project_key, environment_key, access_token and event_schema 4."`
-	ClientSideID   string              `yaml:"client_side_id" example:"0123456789abcdef01234567" rule:"id" doc:"The environment's client-side ID, from LaunchDarkly's account settings. For client_side."`
+	ClientSideID   string              `yaml:"client_side_id" rule:"id" doc:"The environment's client-side ID, from LaunchDarkly's account settings. Required for client_side."`
 	ProjectKey     string              `yaml:"project_key" rule:"key" doc:"The project's key. For metric_import."`
 	EnvironmentKey string              `yaml:"environment_key" rule:"key" doc:"The environment's key. For metric_import."`
 	AccessToken    Secret              `yaml:"access_token" doc:"Access token whose role allows importEventData. For metric_import."`

@@ -13,14 +13,18 @@ func TestExampleLoadsAndEqualsTheDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "example.yaml", example.String())
-	got, err := Load(writeFile(t, "c.yaml", example.String()), nil)
+	path := writeFile(t, "c.yaml", example.String())
+	if _, err := Load(path, nil); err == nil || !strings.Contains(err.Error(), "launchdarkly.client_side_id") {
+		t.Errorf("without an environment of LaunchDarkly: %v", err)
+	}
+	got, err := Load(path, []string{"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=abc"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := defaults()
 	want.Kafka.Brokers = []string{"localhost:9092"}
 	want.Kafka.Topics = []string{"segment"}
-	want.LaunchDarkly.ClientSideID = "0123456789abcdef01234567"
+	want.LaunchDarkly.ClientSideID = "abc"
 	want.origins = got.origins
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v\nwant %+v", got, want)
