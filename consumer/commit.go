@@ -100,9 +100,11 @@ func (c *Consumer) commitFinally(ctx context.Context, partitions []*partition) e
 				snapshots[p] = s
 			}
 		}
+		leaving := c.state.leaving
 		c.mu.Unlock()
 		_, err := c.store(ctx, snapshots)
-		if err == nil || ctx.Err() != nil || !repeatable(err) {
+		again := repeatable(err) || leaving && errors.Is(err, kerr.IllegalGeneration) // the client joins meanwhile
+		if err == nil || ctx.Err() != nil || !again {
 			return err
 		}
 		select {

@@ -96,14 +96,16 @@ func New(cfg Config) (*Consumer, error) {
 // leaves the group. It returns nil only if everything sealed was delivered and
 // committed. When it returns, nothing of it is running. It is called once.
 func (c *Consumer) Run(ctx context.Context) error {
-	client, err := kgo.NewClient(c.options()...)
+	clientCtx, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	client, err := kgo.NewClient(append(c.options(), kgo.WithContext(clientCtx))...)
 	if err != nil {
 		return fmt.Errorf("kafka client: %w", err)
 	}
 	c.client, c.admin = client, kadm.NewClient(client)
 	close(c.dialed)
 	defer c.beside.Wait()
-	defer client.CloseAllowingRebalance() // Close can hang behind a poll that was cancelled
+	defer c.leave(cut)
 
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup

@@ -58,6 +58,8 @@
 //     rebalances. We pause late, and resume on assignment.
 //   - Offsets can go down within an assignment, after truncation; and have gaps,
 //     where transactions ended or compaction was at work.
+//   - Leaving waits for a join under way, and the group lets nobody in before the
+//     slowest member has given up what it has to. We do not wait: see leave.
 //   - There is no max.poll.interval: a delivery that is stuck keeps its partition.
 //     The age of the oldest batch is a metric for that reason.
 //

@@ -321,6 +321,39 @@ func (c *Consumer) abandon(partitions []*partition) {
 	}
 }
 
+// leave leaves the group and closes the client, after all partitions were given up. The
+// client would wait until the group lets in a member that is joining, for as long as
+// another member takes to give its partitions up. So after a while it is cut off, and
+// another client tells the group.
+func (c *Consumer) leave(cut context.CancelFunc) {
+	defer c.client.CloseAllowingRebalance() // Close can hang behind a poll that was cancelled
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+	defer cancel()
+	c.client.AllowRebalance()
+	if _ = c.client.LeaveGroupContext(ctx); ctx.Err() == nil {
+		return
+	}
+	member, _ := c.client.GroupMetadata()
+	cut()
+	if member == "" || c.cfg.InstanceID != "" || c.cfg.ConsumerProtocol { // a static member stays in the group
+		return
+	}
+	other, err := kgo.NewClient(c.cfg.Client...)
+	if err != nil {
+		return
+	}
+	defer other.Close()
+	ctx, cancel = context.WithTimeout(context.Background(), leaveTimeout)
+	defer cancel()
+	request := kmsg.NewPtrLeaveGroupRequest()
+	request.Group, request.MemberID = c.cfg.Group, member
+	request.Members = []kmsg.LeaveGroupRequestMember{{MemberID: member}}
+	_, _ = request.RequestWith(ctx, other) // in vain: the session times out
+}
+
+// leaveTimeout bounds each of the two ways to leave the group.
+const leaveTimeout = 5 * time.Second
+
 func countPartitions(m map[string][]int32) (n int) {
 	for _, partitions := range m {
 		n += len(partitions)

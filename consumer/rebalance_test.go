@@ -162,6 +162,54 @@ func TestRecordedCutsAreCutAgainWhateverTheSettings(t *testing.T) {
 	})
 }
 
+// The group lets nobody in before all have given up what they have to.
+func TestMemberThatIsJoiningLeavesSoon(t *testing.T) {
+	inWorld(t, 4, func(w *world) {
+		slow(w, 9*time.Second)
+		settings := func(c *Config, s *sink.Config) { c.MaxEvents, s.MaxInFlight = 10, 3 }
+		a := w.join(settings)
+		w.produce(2000, mixed)
+		time.Sleep(10 * time.Second)
+		b := w.join(settings)
+		time.Sleep(6 * time.Second) // a gives partitions up
+		c := w.join(settings)
+		time.Sleep(time.Second)
+		left := time.Now()
+		c.stop()
+		if err := <-c.done; err != nil {
+			t.Errorf("left: %v", err)
+		}
+		if took := time.Since(left); took < leaveTimeout || took > leaveTimeout+time.Second {
+			t.Errorf("leaving took %v", took)
+		}
+		c.end()
+		w.settled(time.Hour)
+		a.finish(t)
+		b.finish(t)
+		w.sentOnce()
+	})
+}
+
+// The client joins again while the last commit is made.
+func TestLastCommitIsRepeatedInTheNewGeneration(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		slow(w, 300*time.Millisecond)
+		m := w.join(nil)
+		w.produce(500, nil)
+		time.Sleep(time.Second)
+		m.stop()
+		time.Sleep(100 * time.Millisecond)
+		refused := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.IllegalGeneration, Count: 3})
+		m.leave(t)
+		if refused.Hits() == 0 {
+			t.Error("no commit was refused: the test shows nothing")
+		}
+		if got := w.committed(); got != 500 {
+			t.Errorf("committed %d offsets of 500", got)
+		}
+	})
+}
+
 func TestPressureSealsEarlyAndDeliversOn(t *testing.T) {
 	inWorld(t, 20, func(w *world) {
 		slow(w, 100*time.Millisecond)

@@ -34,7 +34,7 @@ type Config struct {
 }
 
 const (
-	leaveLimit = 35 * time.Second // delivery.drain_timeout (20s), the last commit (10s), and some time
+	leaveLimit = 45 * time.Second // delivery.drain_timeout (20s), the last commit (10s), leaving the group (10s), and some time
 	buffered   = 8 << 20          // delivery.max_buffered of the members
 	peakLimit  = 64 << 20         // bound of a member's resident memory: buffered, what is polled (16 MiB) and fetched, and the program itself
 )
