@@ -32,7 +32,7 @@ func to(partition int32) kgo.Opt {
 // counts for nothing in a test.
 func large(i int) []byte {
 	filling := make([]byte, 450)
-	rand.NewChaCha8([32]byte{byte(i), byte(i >> 8)}).Read(filling)
+	_, _ = rand.NewChaCha8([32]byte{byte(i), byte(i >> 8)}).Read(filling)
 	return fmt.Appendf(nil, `{"type":"track","event":"e","userId":"u","timestamp":"2026-01-02T03:04:05Z","properties":{"n":0,"x":"%x"}}`, filling)
 }
 
