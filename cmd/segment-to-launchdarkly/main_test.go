@@ -108,13 +108,17 @@ func TestConfigShowsSourcesAndHidesSecrets(t *testing.T) {
 	}
 }
 
-func TestTheExampleIsAcceptedByCheck(t *testing.T) {
+func TestTheExampleLacksOnlyTheEnvironment(t *testing.T) {
 	example, _, code := run(system{}, "config", "example")
 	if code != 0 {
 		t.Fatalf("exit %d", code)
 	}
-	out, _, code := run(system{}, "check", "--offline", "--config", writeFile(t, "config.yaml", example))
-	if code != 0 || out != "ok    configuration: valid\n" {
+	path := writeFile(t, "config.yaml", example)
+	if out, _, code := run(system{}, "check", "--offline", "--config", path); code != 1 || strings.Count(out, "\n") != 1 || !strings.Contains(out, "client_side_id") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	sys := system{environ: []string{"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=abc"}}
+	if out, _, code := run(sys, "check", "--offline", "--config", path); code != 0 || out != "ok    configuration: valid\n" {
 		t.Errorf("exit %d: %s", code, out)
 	}
 }
