@@ -326,15 +326,19 @@ func (c *Consumer) abandon(partitions []*partition) {
 // another member takes to give its partitions up. So after a while it is cut off, and
 // another client tells the group.
 func (c *Consumer) leave(cut context.CancelFunc) {
-	defer c.client.CloseAllowingRebalance() // Close can hang behind a poll that was cancelled
-	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
-	defer cancel()
-	c.client.AllowRebalance()
-	if _ = c.client.LeaveGroupContext(ctx); ctx.Err() == nil {
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		c.client.CloseAllowingRebalance() // Close can hang behind a poll that was cancelled
+	}()
+	select {
+	case <-closed:
 		return
+	case <-time.After(leaveTimeout):
 	}
 	member, _ := c.client.GroupMetadata()
 	cut()
+	<-closed
 	if member == "" || c.cfg.InstanceID != "" || c.cfg.ConsumerProtocol { // a static member stays in the group
 		return
 	}
@@ -343,7 +347,7 @@ func (c *Consumer) leave(cut context.CancelFunc) {
 		return
 	}
 	defer other.Close()
-	ctx, cancel = context.WithTimeout(context.Background(), leaveTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 	defer cancel()
 	request := kmsg.NewPtrLeaveGroupRequest()
 	request.Group, request.MemberID = c.cfg.Group, member
