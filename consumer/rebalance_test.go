@@ -171,9 +171,10 @@ func TestMemberThatIsJoiningLeavesSoon(t *testing.T) {
 		w.produce(2000, mixed)
 		time.Sleep(10 * time.Second)
 		b := w.join(settings)
-		time.Sleep(6 * time.Second) // a gives partitions up
+		time.Sleep(4 * time.Second) // a gives partitions up, for 8 seconds more
 		c := w.join(settings)
 		time.Sleep(time.Second)
+		told := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.LeaveGroup}, Observe: true})
 		left := time.Now()
 		c.stop()
 		if err := <-c.done; err != nil {
@@ -181,6 +182,9 @@ func TestMemberThatIsJoiningLeavesSoon(t *testing.T) {
 		}
 		if took := time.Since(left); took < leaveTimeout || took > leaveTimeout+time.Second {
 			t.Errorf("leaving took %v", took)
+		}
+		if n := told.Hits(); n != 1 {
+			t.Errorf("the group was told %d times", n)
 		}
 		c.end()
 		w.settled(time.Hour)

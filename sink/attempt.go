@@ -57,7 +57,7 @@ func (c *Client) suspect(a *answer, j *job) {
 	case a.verdict != refused && a.verdict != tooLarge:
 	case c.aside == mostAside:
 		a.verdict = denied
-	case j.part.events() == 1 && (a.verdict == tooLarge || j.refusals > 0): // as below
+	case j.part.events() == 1 && (a.verdict == tooLarge || j.refusals > 0): // attempt sets it aside
 		c.aside++
 	}
 }

@@ -28,7 +28,8 @@
 //  6. The dead-letter topic holds what can never be delivered, with its reason, and nothing else.
 //  7. No event waits longer than a minute for its delivery; 20 seconds on a schedule of only clean joins and leaves.
 //  8. After a member is gone in calm, each partition is delivered from again within the session timeout and two seconds. This
-//     is judged only while the brokers are up and quick, and if the group had kept up and was not rebalancing already.
+//     is judged only while the brokers are up and quick, and if all members were in the group, which had kept up and was not
+//     rebalancing already.
 //  9. On a schedule of only clean joins and leaves nothing is sent twice, even before deduplication, but what was refused.
 //
 // [Run] adds what it sees of the processes: that none ends by itself, exit codes, memory, and how long they take to leave. A
