@@ -2,11 +2,13 @@ package consumer
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kversion"
 	"go.uber.org/zap"
 
 	"github.com/segment-to-launchdarkly/forwarder/sink"
@@ -39,6 +41,7 @@ type Config struct {
 
 	DrainTimeout    time.Duration // longest wait when partitions are given up: half for deliveries, half for requests under way; below RebalanceTimeout
 	DeadLetterTopic string        // empty: rejected calls are counted and logged
+	Redrive         bool          // Topics hold dead letters: of each, only the call that it was written for is mapped
 
 	Mapping  *transform.Mapping
 	Sink     *sink.Client
@@ -51,15 +54,22 @@ type Config struct {
 const RebalanceTimeout = time.Minute
 
 const (
-	commitInterval = time.Second      // between commits when no batch waits for one
-	refresh        = time.Minute      // unchanged offsets are committed again: some brokers forget idle ones
-	metadataAge    = 30 * time.Second // until partitions that were added are noticed; the client's default is five minutes
-	watchInterval  = 15 * time.Second // between looks at the topics and the ends of their logs
+	commitInterval  = time.Second      // between commits when no batch waits for one
+	commitTimeout   = 10 * time.Second // of one commit; longer than the brokers' offsets.commit.timeout.ms
+	commitPatience  = 15 * time.Second // how long commits may fail for reasons that pass by themselves
+	refreshInterval = time.Minute      // unchanged offsets are committed again: some brokers forget idle ones
+	metadataAge     = 30 * time.Second // until added partitions are detected; the client's default is five minutes
+	watchInterval   = 15 * time.Second // between looks at the topics and the ends of their logs
+	recheckInterval = 2 * time.Second  // before a topic that was not found is looked up again
+
+	sessionBackoffMin = 250 * time.Millisecond // before the first session after one that ended
+	sessionBackoffMax = 30 * time.Second
+	sessionSteady     = time.Minute // a session that lasted longer starts the backoff over
 
 	pollRecords = 2000                   // of one poll
-	maxQueued   = 16 << 20               // bytes of records polled and not taken, over all partitions
+	maxQueued   = 16 << 20               // bytes of records polled and not mapped, over all partitions
 	pollBackoff = 250 * time.Millisecond // after a poll of nothing but errors
-	fetchWait   = 500 * time.Millisecond // of a fetch that finds nothing: a partition that is resumed waits as long
+	fetchWait   = 500 * time.Millisecond // of a fetch that finds nothing: a resumed partition waits as long
 	fetchBytes  = 1 << 20                // of one fetch from one broker, compressed
 	fetchPart   = 512 << 10              // thereof of one partition
 )
@@ -80,39 +90,48 @@ func (c *Config) validate() error {
 	return nil
 }
 
-// options returns the options of the group's client.
-func (c *Consumer) options() []kgo.Opt {
-	cfg := &c.cfg
-	opts := slices.Concat(cfg.Client, cfg.Hooks)
-	opts = append(opts,
-		kgo.ConsumeTopics(cfg.Topics...),
-		kgo.ConsumerGroup(cfg.Group),
+// groupOptions returns the options of a session's client that consumes the given topics.
+func (c *Config) groupOptions(ids map[string]topicID) []kgo.Opt {
+	opts := slices.Concat(c.Client, c.Hooks, []kgo.Opt{
+		kgo.ConsumeTopics(slices.Collect(maps.Keys(ids))...),
+		kgo.ConsumerGroup(c.Group),
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(),
-		kgo.OnPartitionsAssigned(c.onAssigned),
-		kgo.OnPartitionsRevoked(c.onRevoked),
-		kgo.OnPartitionsLost(c.onLost),
-		kgo.OnOffsetsFetched(c.onOffsetsFetched),
-		kgo.AdjustFetchOffsetsFn(c.adjustOffsets),
-		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), // onOffsetsFetched knows better; never the end by accident
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), // never used: adjustOffsets sets every position
 		kgo.RebalanceTimeout(RebalanceTimeout),
 		kgo.MetadataMaxAge(metadataAge),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // so that the watermark passes them and lag comes down to 0
-		kgo.WithPools(&pool{}),
 		kgo.FetchMaxWait(fetchWait),
 		kgo.FetchMaxBytes(fetchBytes),
 		kgo.FetchMaxPartitionBytes(fetchPart),
-	)
-	if cfg.InstanceID != "" {
-		opts = append(opts, kgo.InstanceID(cfg.InstanceID))
+		kgo.DisableClientMetrics(),
+	})
+	if c.InstanceID != "" {
+		opts = append(opts, kgo.InstanceID(c.InstanceID))
 	}
-	if cfg.ConsumerProtocol {
+	for _, id := range ids {
+		if id == (topicID{}) { // from version 10 on, a commit names topics by ID only
+			versions := kversion.Tip()
+			versions.SetMaxKeyVersion(keyOffsetCommit, 9)
+			opts = append(opts, kgo.MaxVersions(versions))
+			break
+		}
+	}
+	if c.ConsumerProtocol {
 		return append(opts, kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer())) // the server's uniform assignor
 	}
 	return append(opts,
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
-		kgo.SessionTimeout(cfg.SessionTimeout),
-		kgo.HeartbeatInterval(min(cfg.SessionTimeout/3, 3*time.Second)),
+		kgo.SessionTimeout(c.SessionTimeout),
+		kgo.HeartbeatInterval(min(c.SessionTimeout/3, 3*time.Second)),
 	)
+}
+
+// watchedTopics returns all topics that the consumer looks up.
+func (c *Config) watchedTopics() []string {
+	if c.DeadLetterTopic == "" {
+		return c.Topics
+	}
+	return append(slices.Clone(c.Topics), c.DeadLetterTopic)
 }

@@ -8,201 +8,214 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// Headers of a dead letter, beside the record's own.
+// Headers of a dead letter, in addition to the record's own.
 const (
 	headerPrefix    = "s2ld."
-	headerReason    = headerPrefix + "reason"    // of the rejection, or refused
-	headerDetail    = headerPrefix + "detail"    // what is wrong, or LaunchDarkly's answer
+	headerReason    = headerPrefix + "reason"    // of the mapping, or refused
+	headerDetail    = headerPrefix + "detail"    // what is wrong, or LaunchDarkly's response
 	headerTopic     = headerPrefix + "topic"     // where the record was read
 	headerPartition = headerPrefix + "partition" //
 	headerOffset    = headerPrefix + "offset"    //
 	headerCall      = headerPrefix + "call"      // which of the record's calls, from 0 on
-	headerStatus    = headerPrefix + "status"    // LaunchDarkly's, if it refused the event
-	headerOmitted   = headerPrefix + "omitted"   // bytes of the value, if it is left out because the topic does not take so much
+	headerStatus    = headerPrefix + "status"    // of LaunchDarkly's response, if it rejected the event
+	headerOmitted   = headerPrefix + "omitted"   // bytes of the value, if it is left out because the topic does not accept it
+	headerValue     = headerPrefix + "value"     // valueEvent, if the value is not the record's
 )
 
-// reasonRefused is the reason of an event that LaunchDarkly refused.
+// valueEvent marks a dead letter whose value is the LaunchDarkly event, because the log no longer held
+// the record when LaunchDarkly rejected it.
+const valueEvent = "event"
+
+// reasonRefused is the reason of an event that LaunchDarkly rejected.
 const reasonRefused = "refused"
 
-// redriven returns which of a record's calls are to be mapped: one, if the record is
-// a dead letter, since the record's other calls were delivered. nil stands for all.
-func redriven(r *kgo.Record) []int {
-	for i := range r.Headers {
-		if r.Headers[i].Key == headerCall {
-			if call, err := strconv.Atoi(string(r.Headers[i].Value)); err == nil && call >= 0 {
-				return []int{call}
-			}
-		}
+// rejection is why a call becomes a dead letter.
+type rejection struct {
+	reason, detail string
+	status         int  // of LaunchDarkly's response; 0 if there was none
+	event          bool // the record's value is LaunchDarkly's event
+}
+
+// deadLetters writes records that can never be delivered to the dead-letter topic. It has its own
+// clients, which outlive the sessions, and is safe for concurrent use. A dead letter may be written
+// twice: after a crash, after a release, or when the broker's acknowledgement is lost.
+type deadLetters struct {
+	cfg     *Config
+	health  *health
+	metrics *metrics
+	log     *zap.Logger
+	limited *zap.Logger // at a bounded rate: a flood of rejected calls must not become one of lines
+
+	producer *kgo.Client   // for letters of at most largeLetter
+	large    *kgo.Client   // for others, one at a time: a batch of several would exceed the topic's limit
+	largeMu  chanMutex     // held while large writes
+	rereads  chan struct{} // capacity: records that are read again at once
+
+	background sync.WaitGroup // writes that wait for another attempt
+}
+
+const (
+	maxRereads       = 4
+	rejectionsLogged = 50          // rejected calls per second that are logged; the metrics count all of them
+	letterBackoff    = time.Second // between attempts to write a dead letter, beyond those that the client makes
+	largeLetter      = 900_000     // bytes; batches of smaller letters stay below the brokers' default limit of 1 MB
+	largestLetter    = 90 << 20    // bytes; the client writes no request of more than 100 MiB
+)
+
+// newDeadLetters returns a writer of dead letters. It does not connect.
+func newDeadLetters(cfg *Config, h *health, m *metrics) (*deadLetters, error) {
+	d := &deadLetters{cfg: cfg, health: h, metrics: m, log: cfg.Log, largeMu: make(chanMutex, 1), rereads: make(chan struct{}, maxRereads)}
+	d.limited = cfg.Log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(core, time.Second, rejectionsLogged, 0)
+	}))
+	// An idempotent producer would need a permission on the cluster before Kafka 3.0, and would keep
+	// letters whose fate it does not know. Letters may be written twice, so it gains nothing.
+	opts := slices.Concat(cfg.Client, []kgo.Opt{kgo.DisableIdempotentWrite(), kgo.DisableClientMetrics(), kgo.UnknownTopicRetries(0)})
+	var err error
+	if d.producer, err = kgo.NewClient(opts...); err != nil {
+		return nil, fmt.Errorf("dead letters: %w", err)
 	}
-	return nil
-}
-
-// reject writes the rejected calls of a record as dead letters, one each. The range
-// that is open is not finished before the broker has acknowledged them.
-func (p *partition) reject(r *kgo.Record, only []int) {
-	for i, call := range p.calls {
-		if call.Reason.Outcome() != transform.Rejected {
-			continue
-		}
-		if only != nil {
-			i = only[0]
-		}
-		p.c.rejections.Warn("call rejected", zap.String("topic", r.Topic), zap.Int32("partition", r.Partition),
-			zap.Int64("offset", r.Offset), zap.Int("call", i), zap.Stringer("reason", call.Reason), zap.String("detail", call.Detail))
-		if p.c.cfg.DeadLetterTopic == "" {
-			continue
-		}
-		e := p.open
-		p.c.mu.Lock()
-		e.letters++
-		p.c.mu.Unlock()
-		l := p.c.letter(r, call.Reason.String(), call.Detail, i, 0)
-		size := len(l.Key) + len(l.Value) + recordOverhead
-		p.await()
-		p.hold(size)
-		p.c.writeLetter(p.ctx, l, func(err error) {
-			p.hold(-size)
-			if err == nil {
-				p.c.acknowledged(p, e)
-			}
-		})
+	if d.large, err = kgo.NewClient(append(opts, kgo.ProducerBatchMaxBytes(largestLetter))...); err != nil {
+		d.producer.Close()
+		return nil, fmt.Errorf("dead letters: %w", err)
 	}
+	return d, nil
 }
 
-// hold notes that the partition's dead letters take n bytes more.
-func (p *partition) hold(n int) {
-	p.c.budget.Add(n)
-	p.c.mu.Lock()
-	defer p.c.mu.Unlock()
-	p.letters += n
-	p.lessened()
+// close waits for writes, whose contexts have ended, and closes the clients.
+func (d *deadLetters) close() {
+	d.background.Wait()
+	d.producer.Close()
+	d.large.Close()
 }
 
-// acknowledged notes that a dead letter of a range is written.
-func (c *Consumer) acknowledged(p *partition, e *entry) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e.letters--
-	if !p.fenced {
-		c.settle(p)
-	}
+// logRejected logs a call that the mapping rejected.
+func (d *deadLetters) logRejected(r *kgo.Record, call int, c transform.Call) {
+	d.limited.Warn("call rejected", zap.String("topic", r.Topic), zap.Int32("partition", r.Partition),
+		zap.Int64("offset", r.Offset), zap.Int("call", call), zap.Stringer("reason", c.Reason), zap.String("detail", c.Detail))
 }
 
-// letter returns the dead letter of one call of a record.
-func (c *Consumer) letter(r *kgo.Record, reason, detail string, call, status int) *kgo.Record {
-	// The record's memory is lent (see pool), so everything is copied.
-	l := &kgo.Record{Topic: c.cfg.DeadLetterTopic, Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value), Timestamp: r.Timestamp}
+// compose returns the dead letter of one call of a record.
+func (d *deadLetters) compose(r *kgo.Record, call int, why rejection) *kgo.Record {
+	// The record's memory is lent (see recordPool), so everything is copied.
+	l := &kgo.Record{Topic: d.cfg.DeadLetterTopic, Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value), Timestamp: r.Timestamp}
 	for _, h := range r.Headers {
-		if !strings.HasPrefix(h.Key, headerPrefix) { // of an earlier life as a dead letter
+		if !strings.HasPrefix(h.Key, headerPrefix) {
 			l.Headers = append(l.Headers, kgo.RecordHeader{Key: strings.Clone(h.Key), Value: bytes.Clone(h.Value)})
 		}
 	}
 	add := func(key, value string) {
 		l.Headers = append(l.Headers, kgo.RecordHeader{Key: key, Value: []byte(value)})
 	}
-	add(headerReason, reason)
-	add(headerDetail, detail)
+	add(headerReason, why.reason)
+	add(headerDetail, why.detail)
 	add(headerTopic, r.Topic)
 	add(headerPartition, strconv.Itoa(int(r.Partition)))
 	add(headerOffset, strconv.FormatInt(r.Offset, 10))
 	add(headerCall, strconv.Itoa(call))
-	if status != 0 {
-		add(headerStatus, strconv.Itoa(status))
+	if why.status != 0 {
+		add(headerStatus, strconv.Itoa(why.status))
 	}
-	c.metrics.deadLetters.WithLabelValues(reason).Inc()
+	if why.event {
+		add(headerValue, valueEvent)
+	}
 	return l
 }
 
-// writeLetter produces a dead letter and tries again until the broker has
-// acknowledged it or ctx is done; then it calls done, once. It blocks while the
-// client's buffer is full.
-func (c *Consumer) writeLetter(ctx context.Context, l *kgo.Record, done func(error)) {
-	c.client.Produce(ctx, l, func(l *kgo.Record, err error) {
-		switch {
-		case err == nil:
-			c.solved("dead letters")
-			done(nil)
-		case ctx.Err() != nil:
+// letterBytes returns about what a dead letter takes in memory.
+func letterBytes(l *kgo.Record) int { return len(l.Key) + len(l.Value) + recordOverhead }
+
+// write writes a dead letter, again until the broker has acknowledged it or ctx is done. Then it calls
+// done, once. It blocks while the client's buffer is full.
+func (d *deadLetters) write(ctx context.Context, l *kgo.Record, done func(error)) {
+	if letterBytes(l) > largeLetter {
+		d.background.Go(func() {
+			if err := d.largeMu.lock(ctx); err != nil {
+				done(err)
+				return
+			}
+			err := d.large.ProduceSync(ctx, l).FirstErr()
+			d.largeMu.unlock()
+			d.written(ctx, l, err, done)
+		})
+		return
+	}
+	d.producer.Produce(ctx, l, func(l *kgo.Record, err error) { d.written(ctx, l, err, done) })
+}
+
+// written takes the result of an attempt. It does not block, since the client may be waiting for it.
+func (d *deadLetters) written(ctx context.Context, l *kgo.Record, err error, done func(error)) {
+	again := &kgo.Record{Topic: l.Topic, Key: l.Key, Value: l.Value, Headers: l.Headers, Timestamp: l.Timestamp}
+	wait := letterBackoff
+	switch {
+	case err == nil:
+		d.health.resolve(subjectDeadLetters)
+		d.metrics.deadLetters.WithLabelValues(header(l, headerReason)).Inc()
+		done(nil)
+		return
+	case ctx.Err() != nil:
+		done(context.Cause(ctx))
+		return
+	case errors.Is(err, kerr.MessageTooLarge) && len(l.Value) > largeLetter/2:
+		d.log.Warn("record too large for the dead-letter topic; omitting its value", zap.Int("bytes", len(l.Value)),
+			zap.String("topic", header(l, headerTopic)), zap.String("partition", header(l, headerPartition)), zap.String("offset", header(l, headerOffset)))
+		omitted := kgo.RecordHeader{Key: headerOmitted, Value: strconv.AppendInt(nil, int64(len(l.Value)), 10)}
+		again.Value, again.Headers, wait = nil, append(slices.Clone(l.Headers), omitted), 0
+	default:
+		d.health.report(subjectDeadLetters, fmt.Sprintf("cannot write to the dead-letter topic %s; commits wait for it: %s", l.Topic, adviseDeadLetter(err)))
+	}
+	d.background.Go(func() {
+		select {
+		case <-time.After(wait):
+			d.write(ctx, again, done)
+		case <-ctx.Done():
 			done(context.Cause(ctx))
-		case errors.Is(err, kerr.MessageTooLarge) && len(l.Value) > largeLetter:
-			size := strconv.Itoa(len(l.Value))
-			headers := slices.Concat(l.Headers, []kgo.RecordHeader{{Key: headerOmitted, Value: []byte(size)}})
-			c.log.Warn("the dead-letter topic does not take so large a record: the value is left out, the headers say where it is", zap.String("bytes", size))
-			c.beside.Go(func() {
-				c.writeLetter(ctx, &kgo.Record{Topic: l.Topic, Key: l.Key, Headers: headers, Timestamp: l.Timestamp}, done)
-			})
-		default:
-			c.problem("dead letters", fmt.Sprintf("cannot write to the dead-letter topic %s, and the offset waits for it: %s", c.cfg.DeadLetterTopic, adviseLetter(err)))
-			again := &kgo.Record{Topic: l.Topic, Key: l.Key, Value: l.Value, Headers: l.Headers, Timestamp: l.Timestamp}
-			c.beside.Go(func() {
-				select {
-				case <-time.After(letterBackoff):
-					c.writeLetter(ctx, again, done)
-				case <-ctx.Done():
-					done(context.Cause(ctx))
-				}
-			})
 		}
 	})
 }
 
-// largeLetter is the size of a value that is left out of a dead letter rather than
-// tried again for ever, if it is too large. The client takes 1 MB, as do topics by default.
-const largeLetter = 512 << 10
-
-// letterBackoff is the wait between attempts to write a dead letter, beyond those
-// that the client makes by itself.
-const letterBackoff = time.Second
-
-// adviseLetter adds to an error what it asks of the operator. An idempotent producer
-// that may write to no topic at all is refused by the cluster, not by the topic.
-func adviseLetter(err error) string {
-	switch {
-	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
-		return err.Error() + " (grant WRITE and DESCRIBE on the topic)"
-	case errors.Is(err, kerr.UnknownTopicOrPartition):
-		return err.Error() + " (create the topic)"
-	case errors.Is(err, kerr.MessageTooLarge):
-		return err.Error() + " (raise max.message.bytes of the topic)"
-	default:
-		return err.Error()
-	}
-}
-
-// refused sets an event aside that LaunchDarkly refused by itself: it reads the
-// record once more, which nobody has kept, and writes it as a dead letter.
-func (c *Consumer) refused(ctx context.Context, r sink.Refusal) error {
+// writeRefused writes the dead letter of an event that LaunchDarkly rejected, and returns when the
+// broker has acknowledged it or ctx is done. Nobody has kept the record, so it is read again.
+func (d *deadLetters) writeRefused(ctx context.Context, r sink.Refusal) error {
 	source, offset := r.Batch.Source, r.Batch.Offset(r.Event)
-	c.log.Warn("event refused by LaunchDarkly", zap.String("topic", source.Topic), zap.Int32("partition", source.Partition),
-		zap.Int64("offset", offset), zap.String("reason", reasonRefused), zap.Int("status", r.Status), zap.String("answer", r.Excerpt))
-	if c.cfg.DeadLetterTopic == "" {
+	d.log.Warn("event rejected by LaunchDarkly", zap.String("topic", source.Topic), zap.Int32("partition", source.Partition),
+		zap.Int64("offset", offset), zap.String("reason", reasonRefused), zap.Int("status", r.Status), zap.String("response", r.Excerpt))
+	if d.cfg.DeadLetterTopic == "" {
 		return nil
 	}
 	select {
-	case c.rereads <- struct{}{}:
-		defer func() { <-c.rereads }()
+	case d.rereads <- struct{}{}:
+		defer func() { <-d.rereads }()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	record, call, err := c.original(ctx, source, offset, r.Batch.EventInRecord(r.Event))
+	record, err := readAgain(ctx, d.cfg.Client, topicPartition{source.Topic, source.Partition}, offset)
 	if err != nil {
 		return err
 	}
-	if record == nil { // retention or compaction was faster: the event itself is what is left
+	call, why := 0, rejection{reason: reasonRefused, detail: r.Excerpt, status: r.Status}
+	if record == nil { // deleted by retention or compaction: the event is what is left
 		record = &kgo.Record{Topic: source.Topic, Partition: source.Partition, Offset: offset, Value: r.Body}
+		why.event = true
+	} else {
+		call = d.callOf(record, r.Batch.EventInRecord(r.Event))
+		why.event = d.cfg.Redrive && isEvent(record)
 	}
+	letter := d.compose(record, call, why)
 	written := make(chan error, 1)
-	c.writeLetter(ctx, c.letter(record, reasonRefused, r.Excerpt, call, r.Status), func(err error) { written <- err })
+	d.write(ctx, letter, func(err error) { written <- err })
 	select {
 	case err := <-written:
 		return err
@@ -211,52 +224,14 @@ func (c *Consumer) refused(ctx context.Context, r sink.Refusal) error {
 	}
 }
 
-// maxRereads is how many refused records are read again at once.
-const maxRereads = 4
-
-// original reads a record again, and finds the call of it that became its event
-// with the given index. It returns nil if the log does not hold the record any more.
-func (c *Consumer) original(ctx context.Context, source sink.Source, offset int64, event int) (*kgo.Record, int, error) {
-	reader, err := kgo.NewClient(append(append([]kgo.Opt{}, c.cfg.Client...),
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{source.Topic: {source.Partition: kgo.NewOffset().At(offset)}}),
-		kgo.FetchMaxBytes(1), kgo.FetchMaxPartitionBytes(1), // one batch of the log is returned all the same
-	)...)
-	if err != nil {
-		return nil, 0, fmt.Errorf("read a refused record again: %w", err)
-	}
-	defer reader.CloseAllowingRebalance()
-	for {
-		if starts, err := c.admin.ListStartOffsets(ctx, source.Topic); err == nil {
-			if start, ok := starts.Lookup(source.Topic, source.Partition); ok && start.Err == nil && start.Offset > offset {
-				return nil, 0, nil
-			}
-		}
-		pollCtx, cancel := context.WithTimeout(ctx, watchInterval)
-		fetches := reader.PollRecords(pollCtx, 1)
-		cancel()
-		if ctx.Err() != nil {
-			return nil, 0, context.Cause(ctx)
-		}
-		fetches.EachError(func(topic string, partition int32, err error) { c.pollError(topic, partition, err) })
-		for _, r := range fetches.Records() {
-			if r.Offset > offset {
-				return nil, 0, nil
-			}
-			if r.Offset == offset {
-				return r, c.callOf(r, event), nil
-			}
+// callOf returns the index of the call that became a record's event with the given index.
+func (d *deadLetters) callOf(r *kgo.Record, event int) int {
+	if d.cfg.Redrive {
+		if call := redrivenCall(r); call != allCalls {
+			return call
 		}
 	}
-}
-
-// callOf returns the index of the call that became a record's event with the given
-// index.
-func (c *Consumer) callOf(r *kgo.Record, event int) int {
-	only := redriven(r)
-	if only != nil {
-		return only[0]
-	}
-	_, calls := c.cfg.Mapping.NewTransformer().Append(nil, nil, r.Value, r.Timestamp.UnixMilli())
+	_, calls := d.cfg.Mapping.NewTransformer().Append(nil, nil, r.Value, r.Timestamp.UnixMilli())
 	for i, call := range calls {
 		if call.Reason != transform.None {
 			continue
@@ -267,4 +242,29 @@ func (c *Consumer) callOf(r *kgo.Record, event int) int {
 		event--
 	}
 	return 0
+}
+
+// allCalls stands for all calls of a record.
+const allCalls = -1
+
+// redrivenCall returns the index of the call that a dead letter was written for, since the record's
+// other calls were delivered, or allCalls.
+func redrivenCall(r *kgo.Record) int {
+	if call, err := strconv.Atoi(header(r, headerCall)); err == nil && call >= 0 {
+		return call
+	}
+	return allCalls
+}
+
+// isEvent reports whether the value of a dead letter is a LaunchDarkly event.
+func isEvent(r *kgo.Record) bool { return header(r, headerValue) == valueEvent }
+
+// header returns the value of a record's header, "" if there is none.
+func header(r *kgo.Record, key string) string {
+	for i := range r.Headers {
+		if r.Headers[i].Key == key {
+			return string(r.Headers[i].Value)
+		}
+	}
+	return ""
 }

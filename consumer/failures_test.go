@@ -293,7 +293,7 @@ func TestRejectedCallsAreDeadLettersAndRedrivenAlone(t *testing.T) {
 		if len(dead) != 2 || header(dead[0], "s2ld.reason") != "no_event_name" || header(dead[0], "s2ld.call") != "1" || header(dead[1], "s2ld.reason") != "malformed" {
 			t.Fatalf("dead letters: %v", dead)
 		}
-		redrive := w.join(func(c *Config, _ *sink.Config) { c.Group, c.Topics = "redrive", []string{letters} })
+		redrive := w.join(func(c *Config, _ *sink.Config) { c.Group, c.Topics, c.Redrive = "redrive", []string{letters}, true })
 		time.Sleep(10 * time.Second)
 		if n := testutil.ToFloat64(redrive.metrics.records); n != 2 {
 			t.Errorf("%v records redriven", n)
@@ -337,18 +337,18 @@ func TestMemoryIsBoundedWhileLaunchDarklyIsDown(t *testing.T) {
 		})
 		for range 60 {
 			time.Sleep(10 * time.Second)
-			if used := m.budget.Used(); used > 3*limit { // one poll's records come on top
+			if used := m.cfg.Budget.Used(); used > 3*limit { // one poll's records come on top
 				t.Errorf("%d bytes held, limit %d", used, limit)
 				break
 			}
 		}
-		if m.budget.Used() == 0 {
+		if m.cfg.Budget.Used() == 0 {
 			t.Error("nothing held: the test shows nothing")
 		}
 		w.ld.Up()
 		w.settled(time.Hour)
 		m.finish(t)
-		if used := m.budget.Used(); used != 0 {
+		if used := m.cfg.Budget.Used(); used != 0 {
 			t.Errorf("%d bytes never given back", used)
 		}
 		w.sentOnce()
@@ -363,7 +363,7 @@ func TestUnchangedOffsetsAreCommittedAgain(t *testing.T) {
 		w.settled(time.Minute)
 		commits := func() float64 { return testutil.ToFloat64(m.metrics.commits.WithLabelValues(resultOK)) }
 		before := commits()
-		time.Sleep(10 * refresh)
+		time.Sleep(10 * refreshInterval)
 		if n := commits() - before; n < 9 || n > 21 {
 			t.Errorf("%v commits of two idle partitions in ten minutes", n)
 		}
@@ -388,13 +388,4 @@ func TestMetricsAreLintedAndLeaveNothingBehind(t *testing.T) {
 			t.Errorf("%d partitions show their lag after they were given up", n)
 		}
 	})
-}
-
-func header(r *kgo.Record, key string) string {
-	for _, h := range r.Headers {
-		if h.Key == key {
-			return string(h.Value)
-		}
-	}
-	return ""
 }

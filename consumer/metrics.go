@@ -42,8 +42,9 @@ type metrics struct {
 	rebalances     *prometheus.CounterVec
 	pollErrors     prometheus.Counter
 	lost           prometheus.Counter
-	truncations    prometheus.Counter
 	recreations    prometheus.Counter
+	moves          *prometheus.CounterVec
+	sessionsEnded  *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer, c *Consumer) *metrics {
@@ -63,7 +64,7 @@ func newMetrics(r prometheus.Registerer, c *Consumer) *metrics {
 	}
 	m := &metrics{
 		records:     counter("records_total", "Records taken."),
-		batches:     vector("batches_total", "Batches sealed, by cause.", labelCause, causeFull, causeAge, causePressure, causeCut, causeDrain),
+		batches:     vector("batches_total", "Batches sealed, by cause.", labelCause, sealFull, sealAge, sealPressure, sealCut, sealDrain),
 		batchEvents: histogram("batch_events", "Events per sealed batch.", 1, 10, 50, 100, 250, 500, 1000, 2500, 5000, 10000),
 		delay: histogram("delivery_delay_seconds", "Time from the timestamp of a batch's oldest record to its delivery.",
 			.1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400),
@@ -73,8 +74,10 @@ func newMetrics(r prometheus.Registerer, c *Consumer) *metrics {
 		rebalances:     vector("rebalances_total", "Changes of the assignment, by event.", labelEvent, rebalanceAssigned, rebalanceRevoked, rebalanceLost),
 		pollErrors:     counter("poll_errors_total", "Errors of fetching."),
 		lost:           counter("records_lost_total", "Offsets that retention deleted before they were read."),
-		truncations:    counter("truncations_total", "Times that a log was cut off behind what was read."),
 		recreations:    counter("topic_recreations_total", "Times that a topic was deleted and created again."),
+		moves: vector("position_moves_total", "Partitions that did not start at their committed offset because the log no longer held it, by cause.", labelCause,
+			moveRecreated, moveTruncated, moveForeign),
+		sessionsEnded: vector("sessions_ended_total", "Memberships of the consumer group that ended, by cause.", labelCause, endCauses...),
 	}
 	calls := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem,
 		Name: "calls_total", Help: "Segment calls, by outcome and reason."}, []string{labelOutcome, labelReason})
@@ -85,7 +88,7 @@ func newMetrics(r prometheus.Registerer, c *Consumer) *metrics {
 		}
 	}
 	r.MustRegister(m.records, calls, m.batches, m.batchEvents, m.delay, m.deadLetters, m.commits, m.commitDuration,
-		m.rebalances, m.pollErrors, m.lost, m.truncations, m.recreations, collector{c})
+		m.rebalances, m.pollErrors, m.lost, m.recreations, m.moves, m.sessionsEnded, collector{c})
 	return m
 }
 
@@ -129,7 +132,7 @@ func (k collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(joinedDesc, joined)
 	gauge(assignedDesc, float64(len(s.Partitions)))
 	gauge(problemsDesc, float64(len(s.Problems)))
-	gauge(queuedDesc, float64(k.c.queued.Load()))
+	gauge(queuedDesc, float64(k.c.queued()))
 	var poll, commit float64
 	if !s.LastPoll.IsZero() {
 		poll = float64(s.LastPoll.UnixMilli()) / 1000
@@ -143,9 +146,7 @@ func (k collector) Collect(ch chan<- prometheus.Metric) {
 		labels := []string{p.Topic, strconv.Itoa(int(p.Partition))}
 		gauge(watermarkDesc, float64(p.Watermark), labels...)
 		gauge(committedDesc, float64(p.Committed), labels...)
-		if p.End >= 0 {
-			gauge(lagDesc, float64(p.Lag), labels...)
-		}
+		gauge(lagDesc, float64(p.Lag), labels...)
 		gauge(flightDesc, float64(p.InFlight), labels...)
 		gauge(oldestDesc, p.Age.Seconds(), labels...)
 	}

@@ -2,101 +2,64 @@ package consumer
 
 import (
 	"context"
+	"strconv"
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
-
-	"github.com/segment-to-launchdarkly/forwarder/sink"
-	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// partition is one assigned partition. Its goroutine, run, takes records, renders
-// events into the buffer and seals batches; posting and committing go on beside it.
+// topicPartition names a partition.
+type topicPartition struct {
+	topic     string
+	partition int32
+}
+
+// String returns the name as it appears in subjects of problems.
+func (n topicPartition) String() string { return n.topic + "/" + strconv.Itoa(int(n.partition)) }
+
+// partition is one assigned partition: the queue that the poll loop fills, the window that the
+// committer and deliveries empty, and between them the intake, which runs in a goroutine of its own.
+// See drain.go for how its ownership ends.
 type partition struct {
-	c      *Consumer
-	topic  string
-	number int32
-	member string // of the group, to which it was assigned
-	source sink.Source
+	topicPartition
+	member string // ID of the group member that it was assigned to
 	log    *zap.Logger
-	inbox  inbox
+	queue  recordQueue
+	window *window
+	end    logEnd
 
-	ctx      context.Context // done when the partition is given up; cancels requests under way
-	cancel   context.CancelFunc
-	attempts context.Context // a child of ctx; done: no request starts any more, those under way go on
-	cease    context.CancelFunc
-	stop     chan struct{} // closed: take no more records, seal, return
-	stopOnce sync.Once     //
-	stopped  chan struct{} // closed when run has returned
-	space    chan struct{} // capacity 1: the window may have room
+	ctx         context.Context // done when the partition is released; cancels requests in flight
+	cancel      context.CancelFunc
+	sendCtx     context.Context // child of ctx; when it is done no request starts, and those in flight continue
+	stopSending context.CancelFunc
+	stop        chan struct{} // closed: map no more records, seal, return
+	stopOnce    sync.Once
+	stopped     chan struct{} // closed when intake has returned
 
-	// Owned by run.
-	transformer *transform.Transformer
-	calls       []transform.Call
-	taken       int                    // records that the metrics do not know of
-	tally       [transform.Reasons]int // calls that the metrics do not know of
-	buffer      *sink.Buffer
-	open        *entry      // the range that the buffer belongs to; nil while it is empty
-	held        int         // bytes of the buffer that the budget knows of
-	next        int64       // first offset not taken
-	epoch       int32       // leader epoch of the record before next
-	floor       int64       // as window.floor
-	floorEpoch  int32       // as window.epoch
-	openEpoch   int32       // leader epoch of the first record in the buffer
-	cuts        []int64     // to cut at, as an earlier owner did
-	age         *time.Timer // runs while a range is open
-
-	// Guarded by Consumer.mu.
-	window     window
-	anchored   bool          // the group has an offset of it
-	committed  snapshot      // last successful commit
-	fenced     bool          // given up: nothing is marked, committed or newly posted
-	end        int64         // last stable offset, for the lag; -1 if unknown
-	leaderEnd  int64         // the same, as the leader said
-	asked      time.Time     // when it was asked
-	letters    int           // bytes of dead letters that are not written
-	deliveries int           // under way
-	changed    chan struct{} // closed and replaced when letters, deliveries or window have become less
-	lastCommit time.Time     //
+	releaseIntake func() // gives back what intake holds; called once, after stopped
+	releaseOnce   sync.Once
 }
 
-// run is the partition's goroutine.
-func (p *partition) run() {
-	defer close(p.stopped)
-	for {
-		var pressure <-chan struct{}
-		if p.open != nil && len(p.cuts) == 0 {
-			pressure = p.c.budget.Full()
-		}
-		select {
-		case <-p.ctx.Done():
-			return
-		case <-p.stop:
-			if p.publish(); p.open != nil && len(p.cuts) == 0 { // a piece of a recorded range is the next owner's
-				p.seal(causeDrain)
-			}
-			return
-		case <-p.inbox.ready:
-			for !p.halting() {
-				c, ok := p.inbox.take()
-				if !ok {
-					break
-				}
-				p.consume(c)
-			}
-		case <-p.age.C:
-			p.ripe()
-		case <-pressure:
-			p.seal(causePressure)
-		}
+// newPartition returns the partition that starts at s, without its intake.
+func newPartition(s start, member string, log *zap.Logger, w *window) *partition {
+	p := &partition{
+		topicPartition: s.topicPartition, member: member,
+		log:    log.With(zap.String("topic", s.topic), zap.Int32("partition", s.partition)),
+		window: w, end: logEnd{offset: s.end},
+		stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.sendCtx, p.stopSending = context.WithCancel(p.ctx)
+	return p
 }
 
-// halting says whether run is to return. It is asked for each record: a select over
-// both channels would lock them.
-func (p *partition) halting() bool {
+// stopIntake has intake map no more records, seal what is open, and return.
+func (p *partition) stopIntake() { p.stopOnce.Do(func() { close(p.stop) }) }
+
+// stopping reports whether intake is to return. It is asked for each record, and a select over both
+// channels would lock both.
+func (p *partition) stopping() bool {
 	select {
 	case <-p.stop:
 		return true
@@ -105,100 +68,57 @@ func (p *partition) halting() bool {
 	}
 }
 
-// consume takes the records of a chunk.
-func (p *partition) consume(c chunk) {
-	defer p.tell()
-	if c.logStart > p.next {
-		p.c.metrics.lost.Add(float64(c.logStart - p.next))
-		p.log.Error("retention deleted records before they were read: they are lost; keep records longer or add replicas",
-			zap.Int64("offset", p.next), zap.Int64("next_offset", c.logStart))
-	}
-	for i, r := range c.records {
-		if p.halting() {
-			return
-		}
-		p.take(r)
-		r.Recycle()
-		c.records[i] = nil
-	}
-	p.account()
-	p.publish()
-}
-
-// take maps one record.
-func (p *partition) take(r *kgo.Record) {
-	if r.Offset < p.next {
-		if r.LeaderEpoch <= p.epoch { // what comes in the place of lost records is of a newer leader
-			return
-		}
-		p.rewind(r.Offset)
-	}
-	for len(p.cuts) > 0 && r.Offset >= p.cuts[0] { // the log has a gap there
-		p.next = p.cuts[0]
-		p.cut()
-	}
-	if r.Attrs.IsControl() { // the end of a transaction: part of the range, nothing to map
-		p.passed(r)
+// waitForRoom returns when the window has room, or the partition is stopped or released.
+func (p *partition) waitForRoom() {
+	if p.window.hasRoom() {
 		return
 	}
-	p.taken++
-	only := redriven(r)
-	before := p.buffer.Bytes()
-	var body []byte
-	body, p.calls = p.transformer.AppendOnly(before, p.calls[:0], r.Value, r.Timestamp.UnixMilli(), only)
-	events, rejected := p.count()
-	if events > 0 && p.buffer.Events() > 0 && len(p.cuts) == 0 && !p.buffer.Fits(len(body), events) {
-		tail := append([]byte(nil), body[len(before):]...)
-		p.seal(causeFull)
-		body = append(p.buffer.Bytes(), tail...)
-	}
-	if events > 0 || rejected > 0 {
-		p.begin()
-		if p.buffer.Events() == 0 {
-			p.openEpoch = r.LeaderEpoch
+	p.queue.setStuck(time.Now())
+	defer p.queue.setStuck(time.Time{})
+	for !p.window.hasRoom() {
+		select {
+		case <-p.window.room:
+		case <-p.stop:
+			return
+		case <-p.ctx.Done():
+			return
 		}
-	}
-	p.buffer.Extend(body, events, r.Offset, r.Timestamp)
-	if rejected > 0 {
-		p.reject(r, only)
-	}
-	p.passed(r)
-	if p.buffer.Full() && len(p.cuts) == 0 {
-		p.seal(causeFull)
 	}
 }
 
-// tell adds what was counted to the metrics, which would cost too much for each record.
-func (p *partition) tell() {
-	p.c.metrics.records.Add(float64(p.taken))
-	p.taken = 0
-	for reason, n := range p.tally {
-		if n > 0 {
-			p.c.metrics.calls[reason].Add(float64(n))
-		}
-	}
-	p.tally = [transform.Reasons]int{}
+// logEnd is what is known of the end of a partition's log. It is safe for concurrent use.
+type logEnd struct {
+	mu       sync.Mutex // guards the fields below
+	offset   int64      // last stable offset, from a fetch or from the leader
+	atLeader int64      // last stable offset as the leader reported it
+	asked    time.Time  // when the leader was asked
 }
 
-// count counts the calls of a record by outcome.
-func (p *partition) count() (events, rejected int) {
-	for i := range p.calls {
-		reason := p.calls[i].Reason
-		p.tally[reason]++
-		switch reason.Outcome() {
-		case transform.Event:
-			events++
-		case transform.Rejected:
-			rejected++
-		}
-	}
-	return events, rejected
+// fetched notes the last stable offset of a fetch, which may come from a replica that lags.
+func (e *logEnd) fetched(offset int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.offset = offset
 }
 
-// passed moves on behind a record, and cuts there if an earlier owner did.
-func (p *partition) passed(r *kgo.Record) {
-	p.next, p.epoch = r.Offset+1, r.LeaderEpoch
-	if len(p.cuts) > 0 && p.next == p.cuts[0] {
-		p.cut()
-	}
+// listed notes the last stable offset that the leader reported when it was asked.
+func (e *logEnd) listed(offset int64, asked time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.offset, e.atLeader, e.asked = offset, offset, asked
+}
+
+// last returns the newest known last stable offset.
+func (e *logEnd) last() int64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.offset
+}
+
+// reached reports whether the log ended at next or before when its leader was asked, after since. A
+// fetch does not show that: a replica that lags, or was elected a moment ago, reports an earlier end.
+func (e *logEnd) reached(next int64, since time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.asked.After(since) && e.atLeader <= next
 }

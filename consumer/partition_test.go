@@ -13,37 +13,51 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// still returns a partition without a goroutine, at offset 0, of a consumer without
-// a client.
-func still(t *testing.T, cuts ...int64) *partition {
+// still returns the intake of a partition without a goroutine, at offset 0, of a session whose client
+// does not connect.
+func still(t *testing.T, cuts ...int64) *intake {
+	t.Helper()
+	s := stillSession(t)
+	in := s.newPartition(start{topicPartition: topicPartition{testTopic, 0}, committed: true, cuts: cuts}, "member")
+	s.partitions[in.topicPartition] = in.partition
+	return in
+}
+
+func stillSession(t *testing.T) *session {
 	t.Helper()
 	mapping, err := transform.Compile(transform.Config{Schema: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
 	c, err := New(Config{
-		Topics: []string{testTopic}, Group: testGroup, MaxEvents: 10, MaxBytes: 1 << 20, MaxAge: time.Hour,
+		Topics: []string{testTopic}, Group: testGroup, MaxEvents: 10, MaxBytes: 1 << 20, MaxAge: time.Hour, SessionTimeout: time.Second,
 		Mapping: mapping, Sink: &sink.Client{}, Budget: sink.NewBudget(1 << 20), Registry: prometheus.NewRegistry(), Log: zap.NewNop(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c.newPartition(fetchedOffset{topicPartition: topicPartition{testTopic, 0}, cuts: cuts}, "member")
+	env := &environment{cfg: &c.cfg, log: c.log, metrics: c.metrics, health: c.health, memory: &memory{budget: c.cfg.Budget},
+		topics: &topics{health: c.health, recreations: c.metrics.recreations, log: c.log, known: map[string]knownTopic{}}}
+	s, err := newSession(env, map[string]topicID{testTopic: {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.cut()
+		s.client.CloseAllowingRebalance()
+	})
+	return s
 }
 
-// takes has the partition take records of one event each, and returns the ends of
-// the entries in its window.
-func (p *partition) takes(offsets ...int64) (ends []int64) { return p.takesOf(0, offsets...) }
-
-// takesOf is takes, for records of a leader epoch.
-func (p *partition) takesOf(epoch int32, offsets ...int64) (ends []int64) {
+// maps has the intake map records of one event each, and returns the ends of the batches in its window.
+func (in *intake) maps(offsets ...int64) (ends []int64) {
 	for _, offset := range offsets {
-		p.take(&kgo.Record{Topic: p.topic, Offset: offset, Value: track(int(offset)), Timestamp: time.UnixMilli(1), LeaderEpoch: epoch})
+		in.mapRecord(&kgo.Record{Topic: in.topic, Offset: offset, Value: track(int(offset)), Timestamp: time.UnixMilli(1)})
 	}
-	p.account()
-	p.publish()
-	for _, e := range p.window.entries {
-		ends = append(ends, e.next)
+	in.updateBudget()
+	in.publishFloor()
+	for _, b := range in.window.batches {
+		ends = append(ends, b.next)
 	}
 	return ends
 }
@@ -56,128 +70,103 @@ func span(from, to int64) (all []int64) {
 }
 
 func TestRangeUpToARecordedCutIsSealedWhole(t *testing.T) {
-	p := still(t, 30, 45)
-	p.takes(span(0, 20)...)
-	p.ripe() // batch.max_age has passed, but more is to come
-	p.leaderEnd, p.asked = 60, time.Now().Add(time.Second)
-	p.ripe()
-	p.leaderEnd, p.asked = 20, p.open.opened.Add(-time.Second) // before the range was opened
-	p.ripe()
-	if got := p.takes(span(20, 60)...); !slices.Equal(got, []int64{30, 45, 55}) {
+	in := still(t, 30, 45)
+	in.maps(span(0, 20)...)
+	in.onAge() // batch.max_age has passed, but more is to come
+	in.end.listed(60, time.Now().Add(time.Second))
+	in.onAge()
+	in.end.listed(20, in.open.opened.Add(-time.Second)) // before the range was opened
+	in.onAge()
+	if got := in.maps(span(20, 60)...); !slices.Equal(got, []int64{30, 45, 55}) {
 		t.Errorf("sealed at %v, want at 30 and 45, as recorded, and at 55, as it is full", got)
 	}
 }
 
 func TestCutThatTheLogDoesNotReachIsGivenUp(t *testing.T) {
-	p := still(t, 30)
-	p.takes(span(0, 20)...)
-	p.leaderEnd, p.asked = 20, time.Now().Add(time.Second) // what was behind is gone
-	p.ripe()
-	if got := p.takes(); !slices.Equal(got, []int64{20}) {
+	in := still(t, 30)
+	in.maps(span(0, 20)...)
+	in.end.listed(20, time.Now().Add(time.Second)) // what was behind is gone
+	in.onAge()
+	if got := in.maps(); !slices.Equal(got, []int64{20}) {
 		t.Errorf("sealed at %v, want at 20", got)
 	}
 }
 
 func TestCutInAGapIsKept(t *testing.T) {
-	p := still(t, 3, 6, 9)
-	if got := p.takes(0, 1, 7, 8, 9); !slices.Equal(got, []int64{3, 9}) {
+	in := still(t, 3, 6, 9)
+	if got := in.maps(0, 1, 7, 8, 9); !slices.Equal(got, []int64{3, 9}) {
 		t.Errorf("sealed at %v, want at 3 and 9; the range between holds nothing", got)
 	}
-	if e := p.window.entries[1]; e.first != 6 {
-		t.Errorf("the second range begins at %d, want 6", e.first)
+	if e := in.window.batches[1]; e.first.offset != 6 {
+		t.Errorf("the second range begins at %d, want 6", e.first.offset)
 	}
 }
 
 func TestCommitNamesTheCutsThatAreStillToCome(t *testing.T) {
-	p := still(t, 5, 10, 20)
-	p.takes(span(0, 7)...)
-	if s := p.window.snapshot(); s.offset != 0 || s.metadata != "v1 +5 +5 +10" {
+	in := still(t, 5, 10, 20)
+	in.maps(span(0, 7)...)
+	if s, _ := in.window.snapshot(); s.offset != 0 || s.metadata != "v1 +5 +5 +10" {
 		t.Errorf("%+v", s)
 	}
-	p.window.entries[0].delivered = true
-	p.window.pop()
-	if s := p.window.snapshot(); s.offset != 5 || s.metadata != "v1 +5 +10" {
+	s, _ := in.window.snapshot()
+	in.window.endSend(in.window.record(s, time.Now())[0], true)
+	if s, _ := in.window.snapshot(); s.offset != 5 || s.metadata != "v1 +5 +10" {
 		t.Errorf("%+v", s)
 	}
 }
 
 func TestFloorStaysBetweenRecordedCuts(t *testing.T) {
-	p := still(t, 10)
-	page := func(offset int64) { p.take(&kgo.Record{Offset: offset, Value: page(0), Timestamp: time.UnixMilli(1)}) }
+	in := still(t, 10)
+	page := func(offset int64) {
+		in.mapRecord(&kgo.Record{Offset: offset, Value: page(0), Timestamp: time.UnixMilli(1)})
+	}
 	page(0)
 	page(1)
-	p.publish()
-	p.takes(span(2, 10)...)
-	if e := p.window.entries[0]; e.first != 0 || e.next != 10 {
-		t.Errorf("range %d to %d, want 0 to 10 as recorded", e.first, e.next)
+	in.publishFloor()
+	in.maps(span(2, 10)...)
+	if e := in.window.batches[0]; e.first.offset != 0 || e.next != 10 {
+		t.Errorf("range %d to %d, want 0 to 10 as recorded", e.first.offset, e.next)
 	}
 }
 
-func TestTruncatedLogIsFollowedDown(t *testing.T) {
-	p := still(t)
-	p.takes(span(0, 5)...)
-	if got := p.takesOf(1, span(3, 6)...); !slices.Equal(got, []int64{5}) {
-		t.Errorf("sealed at %v, want at 5, where the old log ended", got)
-	}
-	if p.open == nil || p.open.first != 3 {
-		t.Errorf("open range %+v, want from 3 on", p.open)
-	}
-}
-
-func TestRecordsThatComeTwiceAreTakenOnce(t *testing.T) {
-	p := still(t)
-	p.takes(span(0, 5)...)
-	if got := p.takes(span(2, 10)...); !slices.Equal(got, []int64{10}) {
-		t.Errorf("sealed at %v, want at 10, as if nothing had come twice", got)
-	}
-	if n := p.window.entries[0].batch.Events; n != 10 {
-		t.Errorf("%d events, want 10", n)
+// Only a new start can tell whether the log was truncated.
+func TestOffsetReadAgainEndsTheSession(t *testing.T) {
+	in := still(t)
+	var cause string
+	in.distrust = func(c string, _ error) { cause = c }
+	in.maps(span(0, 5)...)
+	in.mapChunk(chunk{records: []*kgo.Record{{Topic: in.topic, Offset: 3, Value: track(3), LeaderEpoch: 1}}})
+	if cause != endPosition || in.next.offset != 5 {
+		t.Errorf("cause %q, next offset %d", cause, in.next.offset)
 	}
 }
 
-// The client may go on reading where it is, so the committed offset would be followed
-// by what looks like a gap.
-func TestPartitionThatIsAssignedAgainWhileItIsReadIsNotTrusted(t *testing.T) {
-	p := still(t)
-	name := topicPartition{testTopic, 0}
-	p.c.partitions[name] = p
-	again := []fetchedOffset{{topicPartition: name, committed: true}}
-	if _, replaced, err := p.c.start(again, "member"); err != nil || len(replaced) != 1 {
-		t.Errorf("%d replaced, %v: want it to be replaced, since it has read nothing", len(replaced), err)
+func TestPartitionAssignedWhileItIsReadEndsTheSession(t *testing.T) {
+	s := stillSession(t)
+	again := []start{{topicPartition: topicPartition{testTopic, 0}, committed: true}}
+	if _, err := s.begin(again); err != nil {
+		t.Fatal(err)
 	}
-	p = p.c.partitions[name]
-	p.inbox.push(chunk{})
-	if _, _, err := p.c.start(again, "member"); err == nil || p.c.partitions[name] != p || p.fenced {
-		t.Errorf("%v: want an error, and nothing replaced", err)
+	unread := s.owned()[0]
+	if _, err := s.begin(again); err != nil || s.owned()[0] == unread {
+		t.Errorf("%v: want it to be replaced, since nothing of it was read", err)
 	}
+	s.owned()[0].queue.push(chunk{})
+	if _, err := s.begin(again); err == nil || s.cause != endAssignment {
+		t.Errorf("%v, cause %q", err, s.cause)
+	}
+	s.drop(s.owned())
 }
 
 func TestPieceOfARecordedRangeIsLeftToTheNextOwner(t *testing.T) {
-	p := still(t, 30)
-	p.takes(span(0, 20)...)
-	close(p.stop)
-	p.run()
-	if n := len(p.window.entries); n > 0 {
+	in := still(t, 30)
+	in.maps(span(0, 20)...)
+	in.stopIntake()
+	in.run()
+	if n := len(in.window.batches); n > 0 {
 		t.Errorf("%d entries sealed", n)
 	}
-	if s := p.window.snapshot(); s.offset != 0 || s.metadata != "v1 +30" {
+	if s, _ := in.window.snapshot(); s.offset != 0 || s.metadata != "v1 +30" {
 		t.Errorf("%+v", s)
-	}
-}
-
-func TestBodyOfADeliveredBatchIsLetGoBehindAStuckOne(t *testing.T) {
-	p := still(t)
-	p.takes(span(0, 25)...)
-	stuck, second := p.window.entries[0], p.window.entries[1]
-	before, size := p.c.budget.Used(), int64(second.bytes)
-	p.deliveries = 1
-	p.c.posted(p, second, nil)
-	if second.batch != nil || p.c.budget.Used() != before-size || p.window.watermark() != 0 {
-		t.Errorf("%d bytes held, want %d; watermark %d", p.c.budget.Used(), before-size, p.window.watermark())
-	}
-	p.deliveries = 1
-	p.c.posted(p, stuck, nil)
-	if used := p.c.budget.Used(); used != int64(p.held) || p.window.bytes != 0 || p.window.watermark() != 20 {
-		t.Errorf("%d bytes held, want the open buffer's %d; watermark %d", used, p.held, p.window.watermark())
 	}
 }

@@ -2,121 +2,293 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
 )
 
-// fetchedOffset is where a partition starts.
-type fetchedOffset struct {
+// Where a partition starts is decided here and nowhere else, from what the group has committed, what
+// the leader says of the log, and what is known of the topic. Nothing is inferred from the offsets of
+// records: a session that reads an offset it did not expect ends, and the next one decides here again.
+//
+//  1. No committed offset: kafka.start_at. A partition that was added since the topic was first seen
+//     is read from its start. The resolved offset is committed before anything is read.
+//  2. The metadata names another incarnation of the topic. If this process saw it replaced, the offset
+//     is the old log's, and the new one is read from its start. Otherwise the group was carried here
+//     from another cluster, and the offset counts without its cuts, as long as it lies in the log.
+//  3. The leader says that the epoch of the committed offset ends below it: the log was truncated, and
+//     the partition is rewound to where the logs part.
+//  4. The offset is beyond the end of the log all the same. If the metadata names this incarnation,
+//     records were lost, and the partition is rewound to the end of the log. Otherwise the offset is
+//     not one of this log, and kafka.start_at decides as if there were none.
+//  5. The offset is below the start of the log: the client continues at the start, and intake counts
+//     the offsets between as lost.
+//
+// Every rewind and every offset that does not count is logged, counted, and leaves the cuts behind.
+
+// start is where a partition starts.
+type start struct {
 	topicPartition
-	topicID   kadm.TopicID
-	committed bool // else resolved from Config.Start
-	fresh     bool // not committed, and came into being after we began: to be read from its start
-	offset    int64
-	epoch     int32
-	cuts      []int64 // recorded beyond offset
+	position
+	cuts      []int64 // recorded by an earlier owner, beyond the offset
+	metadata  string  // as it is committed
+	recorded  topicID // named by the metadata; zero if it names none
+	committed bool    // the group has this offset; otherwise it is to be committed first
+	end       int64   // end of the log
 }
 
-// fetched reads the offsets and cuts that the group committed and resolves those
-// that are missing.
-func (c *Consumer) fetched(ctx context.Context, response *kmsg.OffsetFetchResponse) ([]fetchedOffset, error) {
-	topics, err := c.admin.ListTopics(ctx, c.cfg.Topics...)
-	if err != nil {
-		return nil, fmt.Errorf("read the topics' IDs: %w", err)
+// sourceID returns the topic ID that goes into payload IDs and commit metadata; id is the topic's.
+// Recorded cuts belong to batches that may have been sent, so those are formed under the ID that they
+// were recorded with, even if that is none because the brokers had no topic IDs then.
+func (s *start) sourceID(id topicID) topicID {
+	if len(s.cuts) > 0 || id == (topicID{}) {
+		return s.recorded
 	}
-	names := make(map[kadm.TopicID]string, len(topics))
-	known := make(map[string]knownTopic, len(topics))
-	for name, t := range topics {
-		if t.Err == nil {
-			names[t.ID] = name
-			known[name] = c.know(t)
+	return id
+}
+
+// bounds is what the leaders say of the logs of the partitions that start.
+type bounds struct {
+	start, end map[topicPartition]position
+	epochEnd   map[topicPartition]position // where the epoch of the committed offset ends
+}
+
+// starter resolves starts for one session.
+type starter struct {
+	cfg     *Config
+	topics  *topics
+	ids     map[string]topicID // of the session's topics
+	metrics *metrics
+	log     *zap.Logger
+}
+
+// resolve returns the starts of the partitions in an OffsetFetch response. Partitions that the broker
+// reports an error for are left out.
+func (s *starter) resolve(ctx context.Context, response *kmsg.OffsetFetchResponse) ([]start, error) {
+	committed := s.parse(response)
+	if len(committed) == 0 {
+		return nil, nil
+	}
+	b, err := s.look(ctx, committed)
+	if err != nil {
+		return nil, err
+	}
+	var starts []start
+	var unset []topicPartition // those for which start_at decides
+	for _, c := range committed {
+		c.end = b.end[c.topicPartition].offset
+		if s.settle(&c, b) {
+			starts = append(starts, c)
+		} else {
+			unset = append(unset, c.topicPartition)
 		}
 	}
+	if len(unset) == 0 {
+		return starts, nil
+	}
+	at, err := s.startAt(ctx, unset, b)
+	if err != nil {
+		return nil, err
+	}
+	s.log.Info("no committed offset, starting where kafka.start_at says", zap.Int("partitions", len(unset)))
+	for _, name := range unset {
+		p := position{at[name].offset, -1}
+		starts = append(starts, start{topicPartition: name, position: p, end: b.end[name].offset})
+	}
+	return starts, nil
+}
 
-	var all []fetchedOffset
-	foreign, other, missing := 0, 0, 0
+// parse reads the response. A start without an offset has offset -1.
+func (s *starter) parse(response *kmsg.OffsetFetchResponse) (committed []start) {
+	names := make(map[topicID]string, len(s.ids))
+	for name, id := range s.ids {
+		names[id] = name
+	}
+	foreign := 0
 	for _, group := range response.Groups {
 		for _, t := range group.Topics {
 			name := t.Topic
 			if name == "" { // from version 10 on, the broker names topics by ID
 				name = names[t.TopicID]
 			}
-			if detail, ok := topics[name]; !ok || detail.Err != nil { // without its ID nothing of it can be delivered
+			if _, ok := s.ids[name]; !ok {
 				continue
 			}
 			for _, p := range t.Partitions {
-				if kerr.ErrorForCode(p.ErrorCode) != nil {
-					continue // the client tells of it in a poll
+				if p.ErrorCode != 0 {
+					continue
 				}
-				f := fetchedOffset{
-					topicPartition: topicPartition{name, p.Partition}, topicID: topics[name].ID,
-					committed: p.Offset >= 0, offset: p.Offset, epoch: p.LeaderEpoch,
+				c := start{
+					topicPartition: topicPartition{name, p.Partition},
+					position:       position{p.Offset, p.LeaderEpoch}, committed: p.Offset >= 0,
 				}
-				again := known[name].again || known[name].id != f.topicID
-				if f.committed && p.Metadata != nil {
-					var mark string
-					if f.cuts, mark, err = parseCuts(p.Offset, *p.Metadata); err != nil {
+				if c.committed && p.Metadata != nil {
+					var err error
+					if c.cuts, c.recorded, err = parseMetadata(p.Offset, *p.Metadata); err != nil {
 						foreign++
-					} else if mark != "" && mark != topicMark(f.topicID) { // of another log
-						f.committed, f.cuts = !again, nil
-						other++
+					} else {
+						c.metadata = *p.Metadata
 					}
 				}
-				if !f.committed {
-					missing++
-					f.fresh = again || p.Partition >= known[name].partitions
-				}
-				all = append(all, f)
+				committed = append(committed, c)
 			}
 		}
 	}
 	if foreign > 0 {
-		c.log.Info("committed offsets carry metadata that holds no cuts; starting from the offsets alone", zap.Int("partitions", foreign))
+		s.log.Info("ignoring commit metadata written by another client", zap.Int("partitions", foreign))
 	}
-	if other > 0 {
-		c.log.Warn("committed offsets are of a topic with the same name and another ID; they are trusted if it was not created again while this member ran: "+
-			"if it was created again before, and the group was not carried here from another cluster, reset them", zap.Int("partitions", other))
-	}
-	if missing == 0 {
-		return all, nil
-	}
-	return all, c.resolve(ctx, all)
+	return committed
 }
 
-// resolve sets the offsets of partitions without a committed one. Where to start is
-// meant for what was there when the topic was first seen: a partition that was added
-// since, or is of a topic that was created again, is read from its start.
-func (c *Consumer) resolve(ctx context.Context, all []fetchedOffset) error {
-	listed, err := c.admin.ListStartOffsets(ctx, c.cfg.Topics...)
-	starts := listed
-	switch start := c.cfg.Start; {
-	case err != nil:
+// settle decides where a partition with the committed offset c starts. It reports whether the offset
+// counts; otherwise start_at decides.
+func (s *starter) settle(c *start, b bounds) bool {
+	if !c.committed {
+		return false
+	}
+	id, first, end := s.ids[c.topic], b.start[c.topicPartition], b.end[c.topicPartition]
+	ours := c.recorded == id || c.recorded == (topicID{}) || id == (topicID{})
+	sure := c.recorded == id && id != (topicID{})
+	epochEnd, known := b.epochEnd[c.topicPartition]
+	// An election after which records are missing begins a new epoch. A log without topic IDs that
+	// ends early in the same epoch is another log.
+	truncated := known && epochEnd.offset < c.offset && (sure || epochEnd.epoch != end.epoch)
+	switch {
+	case !ours && s.topics.firstSeen(c.topic).recreated:
+		s.moved(c, moveRecreated, position{first.offset, -1})
+	case !ours && c.offset <= end.offset:
+		s.log.Warn("committed offset carries another topic ID; trusting it, as for a group that was carried here from another cluster",
+			zap.String("topic", c.topic), zap.Int32("partition", c.partition), zap.Int64("offset", c.offset))
+		c.cuts, c.epoch, c.committed = nil, -1, false
+	case ours && truncated:
+		s.moved(c, moveTruncated, position{max(epochEnd.offset, first.offset), epochEnd.epoch})
+	case c.offset <= end.offset:
+		return true
+	case sure:
+		s.moved(c, moveTruncated, position{end.offset, -1})
+	default:
+		s.moved(c, moveForeign, position{-1, -1})
+		return false
+	}
+	return true
+}
+
+// moved starts c elsewhere than at its committed offset.
+func (s *starter) moved(c *start, cause string, to position) {
+	s.metrics.moves.WithLabelValues(cause).Inc()
+	s.log.Error("committed offset is not in the log any more", zap.String("cause", cause),
+		zap.String("topic", c.topic), zap.Int32("partition", c.partition), zap.Int64("offset", c.offset), zap.Int64("next_offset", to.offset))
+	c.position, c.cuts, c.committed = to, nil, false
+}
+
+// Why a partition does not start at its committed offset, as a metric label.
+const (
+	moveRecreated = "recreated"  // the topic was deleted and created again
+	moveTruncated = "truncated"  // the brokers lost the end of the log
+	moveForeign   = "not_in_log" // beyond the end of a log that it was not committed for
+)
+
+// look asks the leaders for the bounds of the logs, again until ctx is done while a partition is not
+// known yet, as one that was just added.
+func (s *starter) look(ctx context.Context, committed []start) (b bounds, err error) {
+	partitions := make([]topicPartition, len(committed))
+	epochs := map[topicPartition]int32{}
+	for i, c := range committed {
+		partitions[i] = c.topicPartition
+		if c.committed && c.epoch >= 0 {
+			epochs[c.topicPartition] = c.epoch
+		}
+	}
+	err = s.retry(ctx, func() (err error) {
+		if b.start, err = listOffsets(ctx, s.topics.admin, partitions, logStartTimestamp, readUncommitted); err != nil {
+			return err
+		}
+		if len(epochs) > 0 {
+			if b.epochEnd, err = endOfEpoch(ctx, s.topics.admin, epochs); err != nil {
+				return err
+			}
+		}
+		b.end, err = listOffsets(ctx, s.topics.admin, partitions, logEndTimestamp, readUncommitted)
+		return err
+	})
+	return b, err
+}
+
+// startAt returns where start_at has partitions start that have no committed offset.
+func (s *starter) startAt(ctx context.Context, partitions []topicPartition, b bounds) (at map[topicPartition]position, err error) {
+	timestamp, isolation := int64(logStartTimestamp), int8(readUncommitted)
+	switch start := s.cfg.Start; {
 	case start.Latest:
-		listed, err = c.admin.ListCommittedOffsets(ctx, c.cfg.Topics...)
+		timestamp, isolation = logEndTimestamp, readCommitted
 	case !start.Time.IsZero():
-		listed, err = c.admin.ListOffsetsAfterMilli(ctx, start.Time.UnixMilli(), c.cfg.Topics...)
+		timestamp = start.Time.UnixMilli()
 	}
+	err = s.retry(ctx, func() (err error) {
+		at, err = listOffsets(ctx, s.topics.admin, partitions, timestamp, isolation)
+		return err
+	})
 	if err != nil {
-		return fmt.Errorf("find where to start: %w", err)
+		return nil, err
 	}
-	for i := range all {
-		f := &all[i]
-		if f.committed {
-			continue
+	for _, name := range partitions {
+		known := s.topics.firstSeen(name.topic)
+		switch {
+		case known.recreated || name.partition >= known.partitions:
+			at[name] = b.start[name]
+		case at[name].offset < 0: // no record is as new as start_at
+			at[name] = b.end[name]
 		}
-		o, ok := listed.Lookup(f.topic, f.partition)
-		if f.fresh {
-			o, ok = starts.Lookup(f.topic, f.partition)
-		}
-		if !ok || o.Err != nil {
-			return fmt.Errorf("find where to start in topic %s, partition %d: %w", f.topic, f.partition, o.Err)
-		}
-		f.offset, f.epoch = o.Offset, -1
-		c.log.Info("no committed offset, starting as start_at says", zap.String("topic", f.topic), zap.Int32("partition", f.partition), zap.Int64("offset", f.offset))
 	}
-	return nil
+	return at, nil
+}
+
+// retry calls do until it succeeds or startPatience has passed.
+func (s *starter) retry(ctx context.Context, do func() error) error {
+	deadline := time.Now().Add(startPatience)
+	for {
+		err := do()
+		if err == nil || ctx.Err() != nil || time.Now().After(deadline) || !retriableLook(err) {
+			return err
+		}
+		select {
+		case <-time.After(startInterval):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+const (
+	startPatience = 10 * time.Second       // how long a partition may be unknown to the brokers before the session ends
+	startInterval = 250 * time.Millisecond // between two looks
+)
+
+// retriableLook reports whether the same question may have an answer soon.
+func retriableLook(err error) bool {
+	for _, code := range []error{kerr.TopicAuthorizationFailed, kerr.ClusterAuthorizationFailed, kerr.UnsupportedVersion} {
+		if errors.Is(err, code) {
+			return false
+		}
+	}
+	return true
+}
+
+// missing returns the partitions that were assigned and have no start.
+func missing(assigned map[topicPartition]bool, starts []start) (names []topicPartition) {
+	for name := range assigned {
+		if !slices.ContainsFunc(starts, func(s start) bool { return s.topicPartition == name }) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// errMissing is the error of partitions whose offset could not be fetched.
+func errMissing(names []topicPartition) error {
+	return fmt.Errorf("no offset for %d assigned partitions, among them %s", len(names), names[0])
 }

@@ -2,23 +2,9 @@ package consumer
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"time"
-
-	"go.uber.org/zap"
 )
-
-// state is what the consumer knows of itself beside its partitions. It is guarded
-// by Consumer.mu.
-type state struct {
-	joined       bool // the group has let us in
-	leaving      bool // Run is about to return
-	lastPoll     time.Time
-	lastCommit   time.Time         // successful
-	failingSince time.Time         // the first failed commit since; zero if there is none
-	problems     map[string]string // by what is wrong, until it is solved
-}
 
 // Status is a snapshot of a consumer.
 type Status struct {
@@ -36,8 +22,8 @@ type PartitionStatus struct {
 	Partition int32
 	Watermark int64         // first offset that is not delivered
 	Committed int64         // last committed offset
-	End       int64         // last stable offset, -1 if not known yet
-	Lag       int64         // End - Watermark, at least 0
+	End       int64         // last stable offset, as last seen
+	Lag       int64         // offsets between Watermark and End
 	InFlight  int           // sealed batches that are not finished
 	Bytes     int           // of them
 	Age       time.Duration // of the oldest of them; 0 if there is none
@@ -45,22 +31,15 @@ type PartitionStatus struct {
 
 // Status returns a snapshot.
 func (c *Consumer) Status() Status {
+	s := c.health.status()
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := Status{
-		Joined: c.state.joined, Leaving: c.state.leaving, LastPoll: c.state.lastPoll, LastCommit: c.state.lastCommit,
-		Problems: slices.Sorted(maps.Values(c.state.problems)),
+	current := c.current
+	c.mu.Unlock()
+	if current == nil {
+		return s
 	}
-	for _, p := range c.partitions {
-		ps := PartitionStatus{
-			Topic: p.topic, Partition: p.number, Watermark: p.window.watermark(), Committed: p.committed.offset,
-			End: p.end, InFlight: len(p.window.entries), Bytes: p.window.bytes,
-		}
-		ps.Lag = max(ps.End-ps.Watermark, 0)
-		if len(p.window.entries) > 0 {
-			ps.Age = time.Since(p.window.entries[0].opened)
-		}
-		s.Partitions = append(s.Partitions, ps)
+	for _, p := range current.owned() {
+		s.Partitions = append(s.Partitions, p.status())
 	}
 	slices.SortFunc(s.Partitions, func(a, b PartitionStatus) int {
 		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
@@ -68,29 +47,28 @@ func (c *Consumer) Status() Status {
 	return s
 }
 
-// touch changes the state.
-func (c *Consumer) touch(change func(*state)) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	change(&c.state)
+// status returns a snapshot.
+func (p *partition) status() PartitionStatus {
+	w, end := p.window.status(), p.end.last()
+	s := PartitionStatus{
+		Topic: p.topic, Partition: p.partition, Watermark: w.watermark, Committed: w.stored,
+		End: end, InFlight: w.batches, Bytes: w.bytes,
+	}
+	if s.Lag = end - w.watermark; s.Lag < 0 { // the log was truncated, and the client has not reported it yet
+		s.Lag = -s.Lag
+	}
+	if !w.opened.IsZero() {
+		s.Age = time.Since(w.opened)
+	}
+	return s
 }
 
-// problem notes what is wrong, until solved, and logs it when it is new.
-func (c *Consumer) problem(what, text string) {
+// queued returns the bytes of records that were polled and are not mapped yet.
+func (c *Consumer) queued() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state.problems[what] != text {
-		c.state.problems[what] = text
-		c.log.Error(text)
+	if c.current == nil {
+		return 0
 	}
-}
-
-// solved ends a problem.
-func (c *Consumer) solved(what string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if text, ok := c.state.problems[what]; ok {
-		delete(c.state.problems, what)
-		c.log.Info("solved", zap.String("problem", text))
-	}
+	return c.current.poller.queued.Load()
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/zap"
 
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
@@ -75,7 +76,7 @@ func TestManyStuckPartitionsDelayNoOther(t *testing.T) {
 			s.Transport = stuck{s.Transport, w, 0}
 		})
 		time.Sleep(time.Minute)
-		if used := m.budget.Used(); used < 2<<20 {
+		if used := m.cfg.Budget.Used(); used < 2<<20 {
 			t.Errorf("%d bytes held: the test shows nothing", used)
 		}
 		w.produce(healthy, nil, to(stuckOnes))
@@ -92,16 +93,14 @@ func TestManyStuckPartitionsDelayNoOther(t *testing.T) {
 
 // Only a poll can complete what is open up to a recorded cut.
 func TestOpenRangesThatUseUpTheBudgetStopNoPolling(t *testing.T) {
-	a := still(t, 30)
-	b := a.c.newPartition(fetchedOffset{topicPartition: topicPartition{testTopic, 1}}, "member")
-	a.c.partitions[topicPartition{testTopic, 0}] = a
-	a.c.partitions[topicPartition{testTopic, 1}] = b
-	a.takes(span(0, 20)...)                        // a piece, to be completed by records 20 to 29
-	a.c.budget.Add(1<<20 - int(a.c.budget.Used())) // as if many such pieces used the budget up
-	b.window.push(&entry{next: 1, letters: 1})     // a dead letter that cannot be written
+	in := still(t, 30)
+	in.maps(span(0, 20)...)                                 // a piece, to be completed by records 20 to 29
+	in.memory.addOpen(1<<20 - int(in.memory.budget.Used())) // as if many such pieces used the budget up
+	in.memory.addUnfinished(100)                            // a dead letter that cannot be written
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	if !a.c.mayPoll(ctx) {
+	poller := &poller{session: &session{environment: &environment{cfg: in.cfg, health: newHealth(zap.NewNop()), memory: in.memory}}}
+	if !poller.mayPoll(ctx) {
 		t.Error("no poll")
 	}
 }
@@ -111,6 +110,7 @@ func TestDeadLetterThatIsTooLargeIsWrittenWithoutItsValue(t *testing.T) {
 		huge := fmt.Appendf(nil, `{"type":"track","event":"","userId":"u","properties":{"x":"%s"}}`, bytes.Repeat([]byte("x"), 1<<20))
 		w.produce(1, func(int) []byte { return huge }, kgo.ProducerBatchMaxBytes(8<<20), kgo.ProducerBatchCompression(kgo.GzipCompression()))
 		w.produce(1000, nil)
+		w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: letters, Err: kerr.MessageTooLarge})
 		m := w.join(func(c *Config, _ *sink.Config) { c.DeadLetterTopic = letters })
 		w.settled(time.Minute)
 		m.leave(t)
@@ -179,11 +179,11 @@ func TestMemoryIsBoundedWhileDeadLettersCannotBeWritten(t *testing.T) {
 		})
 		for range 60 {
 			time.Sleep(time.Second)
-			if held := m.budget.Used(); held > 4*limit { // the records of one poll come on top
+			if held := m.cfg.Budget.Used(); held > 4*limit { // the records of one poll come on top
 				t.Fatalf("%d bytes held, limit %d", held, limit)
 			}
 		}
-		if m.budget.Used() == 0 {
+		if m.cfg.Budget.Used() == 0 {
 			t.Error("nothing is held: the test shows nothing")
 		}
 		broken.Remove()
@@ -192,7 +192,7 @@ func TestMemoryIsBoundedWhileDeadLettersCannotBeWritten(t *testing.T) {
 		if n := len(w.readLetters()); n != 50000 {
 			t.Errorf("%d dead letters", n)
 		}
-		if held := m.budget.Used(); held != 0 {
+		if held := m.cfg.Budget.Used(); held != 0 {
 			t.Errorf("%d bytes never given back", held)
 		}
 	})
@@ -262,24 +262,11 @@ func TestDeletedTopicHoldsUpNoOther(t *testing.T) {
 
 // Or its bytes would be queued for ever.
 func TestNothingIsPushedIntoAnInboxThatIsClosed(t *testing.T) {
-	p := still(t, 0)
-	p.inbox.close()
-	p.inbox.push(chunk{bytes: 1000})
-	if n := p.c.queued.Load(); n != 0 {
+	p := still(t)
+	p.queue.close()
+	p.queue.push(chunk{bytes: 1000})
+	if n := p.queue.queued.Load(); n != 0 {
 		t.Errorf("%d bytes queued", n)
-	}
-}
-
-// Of a topic that cannot be seen just when it is assigned.
-func TestPartitionsWithoutAStartAreLeftOut(t *testing.T) {
-	c := still(t, 0).c
-	c.starts = map[topicPartition]kgo.Offset{{"seen", 0}: kgo.NewOffset().At(7)}
-	offsets, err := c.adjustOffsets(t.Context(), map[string]map[int32]kgo.Offset{"seen": {0: kgo.NewOffset()}, "unseen": {0: kgo.NewOffset()}})
-	if err != nil || len(offsets["unseen"]) != 0 || offsets["seen"][0] != kgo.NewOffset().At(7) {
-		t.Errorf("starts at %v, %v", offsets, err)
-	}
-	if c.returned("seen") || !c.returned("unseen") || c.returned("unseen") {
-		t.Error("the topic that is to be started over is not the one that was left out, once")
 	}
 }
 

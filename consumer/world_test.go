@@ -110,11 +110,11 @@ func (w *world) watchCommits() {
 		for _, t := range request.Topics {
 			for _, p := range t.Partitions {
 				name := topicPartition{w.topicName(t), p.Partition}
-				cuts, mark, err := parseCuts(p.Offset, *p.Metadata)
+				cuts, id, err := parseMetadata(p.Offset, *p.Metadata)
 				if err != nil {
 					w.t.Errorf("metadata %q: %v", *p.Metadata, err)
 				}
-				if info := w.cluster.TopicInfo(name.topic); info != nil && mark != topicMark(info.TopicID) {
+				if info := w.cluster.TopicInfo(name.topic); info != nil && id != info.TopicID {
 					continue // of a topic that was deleted, by its name
 				}
 				for offset := w.commits[name]; offset < p.Offset; offset++ {
@@ -376,7 +376,7 @@ func (w *world) join(change func(*Config, *sink.Config)) *member {
 		if held := cfg.Budget.Used(); held != 0 {
 			w.t.Errorf("%d bytes never given back", held)
 		}
-		if queued := m.queued.Load(); queued != 0 {
+		if queued := m.queued(); queued != 0 {
 			w.t.Errorf("%d bytes queued after the end", queued)
 		}
 		m.done <- err

@@ -10,16 +10,10 @@ import (
 // Buffer collects the events of one partition until they are sealed. It belongs
 // to one goroutine. The zero Buffer is not usable; see [NewBuffer].
 //
-// Rendering in place goes like this:
+// Events are rendered in place:
 //
-//	before := buffer.Bytes()
-//	body := render(before, record) // appends events, each followed by a comma
-//	if events > 0 && buffer.Events() > 0 && !buffer.Fits(len(body), events) {
-//		tail := bytes.Clone(body[len(before):])
-//		batch := buffer.Seal(...)
-//		body = append(buffer.Bytes(), tail...)
-//	}
-//	buffer.Extend(body, events, record.Offset, record.Timestamp)
+//	body := render(buffer.Bytes(), record) // appends events, each followed by a comma
+//	full := buffer.Append(body, events, record.Offset, record.Timestamp, seal)
 type Buffer struct {
 	maxEvents, maxBytes int
 
@@ -64,6 +58,18 @@ func (b *Buffer) Events() int { return len(b.offsets) }
 // The last comma becomes the closing bracket, so length is the body's exactly.
 func (b *Buffer) Fits(length, events int) bool {
 	return len(b.offsets)+events <= b.maxEvents && length <= b.maxBytes
+}
+
+// Append is [Buffer.Extend] within the buffer's limits. If the record's events do not fit next to those
+// before them, it calls seal, which returns [Buffer.Seal] for the latter, and returns that batch.
+func (b *Buffer) Append(body []byte, events int, offset int64, timestamp time.Time, seal func() *Batch) (full *Batch) {
+	if events > 0 && len(b.offsets) > 0 && !b.Fits(len(body), events) {
+		tail := bytes.Clone(body[len(b.body):])
+		full = seal()
+		body = append(b.Bytes(), tail...)
+	}
+	b.Extend(body, events, offset, timestamp)
+	return full
 }
 
 // Full says whether no further event fits.

@@ -115,7 +115,7 @@ func requireOnly(t testing.TB, m *Mapping, record []byte, timestamp int64) {
 	}
 	start := 0
 	for i, call := range calls {
-		got, gotCalls := transformer.AppendOnly(nil, nil, record, timestamp, []int{i})
+		got, gotCalls := transformer.AppendOnly(nil, nil, record, timestamp, i)
 		if len(gotCalls) != 1 || gotCalls[0].Reason != call.Reason || gotCalls[0].Detail != call.Detail {
 			t.Fatalf("%q, only call %d: %v, want %v", record, i, gotCalls, call)
 		}

@@ -1,6 +1,6 @@
 package transform
 
-import "slices"
+import "fmt"
 
 // Transformer maps records. It holds scratch space, so that it is for one goroutine at a time; the space grows to about
 // a quarter of the longest record.
@@ -32,19 +32,23 @@ func (m *Mapping) NewTransformer() *Transformer {
 // form the inside of a JSON array; and to calls one Call for each call, in order. value is the record's value, nil for
 // a tombstone; timestamp the record's, in Unix milliseconds. Nothing of value, dst and calls is retained.
 func (t *Transformer) Append(dst []byte, calls []Call, value []byte, timestamp int64) ([]byte, []Call) {
-	return t.AppendOnly(dst, calls, value, timestamp, nil)
+	return t.AppendOnly(dst, calls, value, timestamp, -1)
 }
 
-// AppendOnly is Append for some calls of a record: those whose index is in only, which is in ascending order. The others
-// get no Call. A nil only stands for all. What concerns the record as a whole (it is a tombstone, has no calls, or is not
-// JSON) is its one Call, whatever only says.
-func (t *Transformer) AppendOnly(dst []byte, calls []Call, value []byte, timestamp int64, only []int) ([]byte, []Call) {
+// AppendOnly is Append for one call of a record, the one with the given index; -1 stands for all. If the record holds no
+// such call, its one Call says so. What concerns the record as a whole (it is a tombstone, has no calls, or is not JSON)
+// is its one Call, regardless of only.
+func (t *Transformer) AppendOnly(dst []byte, calls []Call, value []byte, timestamp int64, only int) ([]byte, []Call) {
+	before := len(calls)
 	var r record // set field by field: a literal would be built twice
 	r.dst, r.calls, r.value, r.timestamp, r.only = dst, calls, value, timestamp, only
 	if end := t.document(&r); end < 0 {
 		// Some calls may have been mapped before the scan came to what is wrong.
 		r.dst, r.calls = dst, calls
 		r.add(Malformed, t.explain(value, ^end))
+	}
+	if only >= 0 && len(r.calls) == before {
+		r.add(Malformed, fmt.Sprintf("the record holds no call %d", only))
 	}
 	t.b = nil
 	return r.dst, r.calls
@@ -56,7 +60,7 @@ type record struct {
 	calls     []Call
 	value     []byte
 	timestamp int64
-	only      []int
+	only      int // -1: all calls
 }
 
 func (r *record) add(reason Reason, detail string) {
@@ -65,9 +69,5 @@ func (r *record) add(reason Reason, detail string) {
 
 // wants says whether the i-th call of the record is to be mapped.
 func (r *record) wants(i int) bool {
-	if r.only == nil {
-		return true
-	}
-	_, found := slices.BinarySearch(r.only, i)
-	return found
+	return r.only < 0 || r.only == i
 }

@@ -94,39 +94,34 @@ const manyCalls = `[{"type":"track","event":"0","userId":"u"},{"type":"page"},{"
 func TestAppendOnlySkipsTheOtherCalls(t *testing.T) {
 	transformer := newTransformer(schema3)
 	_, all := transformer.Append(nil, nil, []byte(manyCalls), recordTimestamp)
-	for set := range 1 << len(all) {
-		only := []int{}
-		var want []Reason
-		for i, call := range all {
-			if set>>i&1 == 1 {
-				only = append(only, i)
-				want = append(want, call.Reason)
-			}
-		}
+	for only, want := range all {
 		events, calls := transformer.AppendOnly(nil, nil, []byte(manyCalls), recordTimestamp, only)
-		var got []Reason
-		for _, call := range calls {
-			got = append(got, call.Reason)
-		}
-		if !slices.Equal(got, want) {
-			t.Errorf("only %v: %v, want %v", only, got, want)
+		if len(calls) != 1 || calls[0].Reason != want.Reason {
+			t.Errorf("only %d: %v, want %v", only, calls, want.Reason)
 		}
 		for _, i := range []int{0, 4, 6} {
-			if bytes.Contains(events, fmt.Appendf(nil, `"key":"%d"`, i)) != slices.Contains(only, i) {
-				t.Errorf("only %v: events %s", only, events)
+			if bytes.Contains(events, fmt.Appendf(nil, `"key":"%d"`, i)) != (i == only) {
+				t.Errorf("only %d: events %s", only, events)
 			}
 		}
 	}
-	if _, calls := transformer.AppendOnly(nil, nil, []byte(anEvent), recordTimestamp, []int{1}); len(calls) != 0 {
-		t.Errorf("only call 1 of a record with one: %v", calls)
-	}
 	batch := []byte(`{"batch":` + manyCalls + `}`)
-	if _, calls := transformer.AppendOnly(nil, nil, batch, recordTimestamp, []int{4, 9}); len(calls) != 1 || calls[0].Reason != None {
+	if _, calls := transformer.AppendOnly(nil, nil, batch, recordTimestamp, 4); len(calls) != 1 || calls[0].Reason != None {
 		t.Errorf("only call 4 of a batch: %v", calls)
 	}
 	for _, whole := range [][]byte{nil, []byte("[]"), []byte("7"), []byte("{")} {
-		if _, calls := transformer.AppendOnly(nil, nil, whole, recordTimestamp, []int{3}); len(calls) != 1 {
+		if _, calls := transformer.AppendOnly(nil, nil, whole, recordTimestamp, 3); len(calls) != 1 {
 			t.Errorf("only call 3 of %q: %v", whole, calls)
+		}
+	}
+}
+
+func TestIndexOfNoCallIsRejected(t *testing.T) {
+	transformer := newTransformer(schema3)
+	for _, record := range []string{anEvent, manyCalls, `{"batch":` + manyCalls + `}`} {
+		events, calls := transformer.AppendOnly([]byte("["), []Call{{}}, []byte(record), recordTimestamp, 7)
+		if string(events) != "[" || len(calls) != 2 || calls[1].Reason != Malformed || calls[1].Detail != "the record holds no call 7" {
+			t.Errorf("only call 7 of %s: %q, %v", record, events, calls)
 		}
 	}
 }

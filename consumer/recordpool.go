@@ -7,21 +7,21 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// pool lends the client the memory that a producer's batch is unpacked into. It comes
+// recordPool lends the client the memory that a producer's batch is unpacked into. It comes
 // back when the last of the batch's records was taken ([kgo.Record.Recycle]). Records
 // that are dropped unread are left to the collector. It is safe for concurrent use.
 //
 // What is put back must be found again: slices are kept by the power of two that
 // their capacity reaches, and a request looks there first where it guesses low, then
 // one above. A pool that guesses high never hits and only hoards.
-type pool struct {
+type recordPool struct {
 	bytes   [bits.UintSize + 1]sync.Pool // of *[]byte
 	records [bits.UintSize + 1]sync.Pool // of *[]kgo.Record
 }
 
 var (
-	_ kgo.PoolDecompressBytes = (*pool)(nil)
-	_ kgo.PoolRecords         = (*pool)(nil)
+	_ kgo.PoolDecompressBytes = (*recordPool)(nil)
+	_ kgo.PoolRecords         = (*recordPool)(nil)
 )
 
 // leastRatio is how many bytes a byte of compressed JSON unpacks to, at least as a
@@ -29,7 +29,7 @@ var (
 const leastRatio = 4
 
 // GetDecompressBytes returns a slice for what is packed in compressed, or none.
-func (p *pool) GetDecompressBytes(compressed []byte, _ kgo.CompressionCodecType) []byte {
+func (p *recordPool) GetDecompressBytes(compressed []byte, _ kgo.CompressionCodecType) []byte {
 	class := bits.Len(uint(len(compressed) * leastRatio))
 	for _, c := range [...]int{class, class + 1} {
 		if b, ok := p.bytes[c].Get().(*[]byte); ok {
@@ -40,13 +40,13 @@ func (p *pool) GetDecompressBytes(compressed []byte, _ kgo.CompressionCodecType)
 }
 
 // PutDecompressBytes takes a slice back.
-func (p *pool) PutDecompressBytes(b []byte) {
+func (p *recordPool) PutDecompressBytes(b []byte) {
 	b = b[:0]
 	p.bytes[bits.Len(uint(cap(b)))].Put(&b)
 }
 
 // GetRecords returns a slice of capacity n at least.
-func (p *pool) GetRecords(n int) []kgo.Record {
+func (p *recordPool) GetRecords(n int) []kgo.Record {
 	class := bits.Len(uint(n))
 	if r, ok := p.records[class].Get().(*[]kgo.Record); ok && cap(*r) >= n {
 		return *r
@@ -55,7 +55,7 @@ func (p *pool) GetRecords(n int) []kgo.Record {
 }
 
 // PutRecords takes a slice back.
-func (p *pool) PutRecords(r []kgo.Record) {
+func (p *recordPool) PutRecords(r []kgo.Record) {
 	r = r[:0]
 	p.records[bits.Len(uint(cap(r)))].Put(&r)
 }

@@ -1,0 +1,36 @@
+package consumer
+
+import (
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// advise returns the text of an error from a broker with what it asks of the operator.
+func advise(err error) string {
+	switch {
+	case errors.Is(err, kerr.TopicAuthorizationFailed):
+		return err.Error() + " (grant READ and DESCRIBE on the topic)"
+	case errors.Is(err, kerr.GroupAuthorizationFailed):
+		return err.Error() + " (grant READ on the group)"
+	case errors.Is(err, kerr.FencedInstanceID), errors.Is(err, kerr.UnreleasedInstanceID):
+		return err.Error() + " (another member uses the same kafka.instance_id)"
+	default:
+		return err.Error()
+	}
+}
+
+// adviseDeadLetter returns the text of an error from writing a dead letter with what it asks of the
+// operator.
+func adviseDeadLetter(err error) string {
+	switch {
+	case errors.Is(err, kerr.TopicAuthorizationFailed):
+		return err.Error() + " (grant WRITE and DESCRIBE on the topic)"
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
+		return err.Error() + " (create the topic)"
+	case errors.Is(err, kerr.MessageTooLarge):
+		return err.Error() + " (raise max.message.bytes of the topic)"
+	default:
+		return err.Error()
+	}
+}
