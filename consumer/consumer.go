@@ -23,8 +23,9 @@ type Consumer struct {
 	metrics *metrics
 	health  *health
 
-	mu      sync.Mutex // guards the field below
+	mu      sync.Mutex // guards the fields below
 	current *session   // nil while there is none
+	failure error      // what ended Run although its context was not done
 }
 
 // New returns a consumer. It starts nothing and does not connect.
@@ -52,8 +53,12 @@ func (c *Consumer) Run(ctx context.Context) error {
 		return err
 	}
 	defer letters.close()
-	ctx, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	fail := func(err error) {
+		c.setFailure(err)
+		cancel()
+	}
 	env := &environment{
 		cfg: &c.cfg, log: c.log, metrics: c.metrics, health: c.health, admin: admin, letters: letters,
 		memory: &memory{budget: c.cfg.Budget}, fail: fail,
@@ -61,10 +66,16 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	defer context.AfterFunc(ctx, c.health.setLeaving)()
 	err = c.runSessions(ctx, env)
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
-		return cause
-	}
-	return err
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return firstError(c.failure, err)
+}
+
+// setFailure notes an error that ends Run. The first counts.
+func (c *Consumer) setFailure(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failure = firstError(c.failure, err)
 }
 
 // adminMetadataAge is how old the admin client's knowledge of leaders may be.
@@ -97,6 +108,10 @@ func (c *Consumer) runSessions(ctx context.Context, env *environment) error {
 		}
 		attempt++
 		wait := sessionBackoff(attempt)
+		if cause == endFenced { // joining at once would fence the other member, and so on
+			c.health.report(subjectGroup, "cannot take part in the group: "+advise(err))
+			wait = sessionBackoffMax
+		}
 		c.log.Warn("session ended; joining the group again", zap.String("cause", cause), zap.Error(err), zap.Duration("backoff", wait))
 		select {
 		case <-time.After(wait):

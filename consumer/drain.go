@@ -68,8 +68,10 @@ func (s *session) drain(partitions []*partition) error {
 		return errEnded
 	case batches+letters > 0:
 		return fmt.Errorf("%d batches and %d dead letters left after half of the drain timeout of %v", batches, letters, s.cfg.DrainTimeout)
+	case err != nil:
+		return fmt.Errorf("last commit: %w", err)
 	default:
-		return err
+		return nil
 	}
 }
 
@@ -130,7 +132,7 @@ func (s *session) leave(ctx context.Context) {
 	defer func() { <-closed }()
 
 	s.mu.Lock()
-	stays := s.cfg.InstanceID != "" && !s.cfg.ConsumerProtocol && !s.owesJoin || s.cause == endFenced
+	stays := s.cfg.InstanceID != "" && !s.cfg.ConsumerProtocol && !s.owesJoin
 	s.mu.Unlock()
 	if member == "" || stays {
 		return

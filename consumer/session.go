@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
 
@@ -54,6 +55,7 @@ type session struct {
 	awaited    map[topicPartition]bool       // assigned, but their offsets are not fetched yet
 	starts     map[topicPartition]kgo.Offset // from onOffsetsFetched to adjustOffsets
 	owesJoin   bool                          // partitions were revoked, and the join that lets the group assign them is due
+	groupErr   error                         // the last error of the client's group management
 }
 
 // environment is what all sessions of a consumer share.
@@ -84,7 +86,7 @@ func newSession(env *environment, ids map[string]topicID) (*session, error) {
 	s.poller = &poller{session: s, fetched: fetched}
 	s.starter = &starter{cfg: env.cfg, topics: env.topics, ids: ids, metrics: env.metrics, log: env.log}
 	s.deliverer = &deliverer{sink: env.cfg.Sink, letters: env.letters, delay: env.metrics.delay, fail: env.fail}
-	written := &writeHook{}
+	written := &clientHook{failed: s.noteGroupError}
 	if env.cfg.ConsumerProtocol { // the brokers offer the protocol but do not enable it
 		written.joins = func() { env.fail(errNoServerSideGroups) }
 	}
@@ -112,14 +114,18 @@ func newSession(env *environment, ids map[string]topicID) (*session, error) {
 	return s, nil
 }
 
-// writeHook notes what the client writes to brokers.
-type writeHook struct {
+// clientHook notes what the client does and does not report otherwise.
+type clientHook struct {
 	commits atomic.Int64 // commit requests of which anything was written
 	joins   func()       // if set, called when a join request of the classic protocol was written
+	failed  func(error)  // called with each error of the group management
 }
 
+// OnGroupManageError implements [kgo.HookGroupManageError].
+func (h *clientHook) OnGroupManageError(err error) { h.failed(err) }
+
 // OnBrokerWrite implements [kgo.HookBrokerWrite].
-func (h *writeHook) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, bytes int, _, _ time.Duration, _ error) {
+func (h *clientHook) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, bytes int, _, _ time.Duration, _ error) {
 	switch key {
 	case keyOffsetCommit:
 		if bytes > 0 {
@@ -153,6 +159,9 @@ func (s *session) run(ctx context.Context) (cause string, err error) {
 	s.leave(ctx)
 	running.Wait()
 	s.health.setJoined(false)
+	if errors.Is(s.groupErr, kerr.FencedInstanceID) && s.cause == endLost {
+		s.cause, s.err = endFenced, s.groupErr
+	}
 	return s.cause, s.err
 }
 
@@ -170,6 +179,13 @@ func (s *session) end(cause string, err error) {
 		p.cancel()
 	}
 	s.cancel()
+}
+
+// noteGroupError notes an error of the client's group management, which comes after onLost.
+func (s *session) noteGroupError(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.groupErr = err
 }
 
 // over reports whether the session has ended.

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
+	"github.com/segment-to-launchdarkly/forwarder/consumer"
 )
 
 // kafka checks the brokers, and by the first that answers the topics and the group.
@@ -157,6 +158,12 @@ func (c *checks) group(client *kgo.Client, adm *kadm.Client, cfg *config.Config)
 	defer cancel()
 	group := cfg.Kafka.Group
 	subject := "group " + group
+	if cfg.Kafka.RebalanceProtocol == "consumer" {
+		if err := consumer.CheckConsumerProtocol(ctx, client); err != nil {
+			c.fail(subject, err, "Upgrade the brokers, or set kafka.rebalance_protocol: classic.")
+			return
+		}
+	}
 	grant := "Grant READ on the group to this user, and DESCRIBE if that is not implied."
 	offsets, err := adm.FetchOffsets(ctx, group)
 	switch {

@@ -71,7 +71,7 @@ func TestNothingSecretIsToldAnywhere(t *testing.T) {
 		t.Errorf("LaunchDarkly's answer is not told: %s", told.String())
 	}
 	s.front.Store(http.HandlerFunc(s.ld.ServeHTTP))
-	s.log.await(s.ctx, t, "event refused by LaunchDarkly")
+	s.log.await(s.ctx, t, "event rejected by LaunchDarkly")
 	s.delivered(1)
 	look()
 	s.leave()

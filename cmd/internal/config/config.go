@@ -98,7 +98,8 @@ type Delivery struct {
 
 // DeadLetters says where records go that can never be delivered.
 type DeadLetters struct {
-	Topic string `yaml:"topic" rule:"topic" doc:"Topic for records that can never be delivered, with the reason in their headers. Empty: they are counted and logged by topic, partition and offset."`
+	Topic   string `yaml:"topic" rule:"topic" doc:"Topic for records that can never be delivered, with the reason in their headers. Empty: they are counted and logged by topic, partition and offset."`
+	Redrive bool   `yaml:"redrive" default:"false" doc:"true: kafka.topics hold dead letters. Of each record, only the call that it was written for is delivered."`
 }
 
 // Admin is the HTTP server for the operator.

@@ -27,16 +27,29 @@ func (c *Config) KafkaOptions() ([]kgo.Opt, error) {
 	if k.Rack != "" {
 		opts = append(opts, kgo.Rack(k.Rack))
 	}
+	dial := dialReset
 	if k.TLS.Enabled {
 		if _, err := k.TLS.config(); err != nil {
 			return nil, err
 		}
-		opts = append(opts, kgo.Dialer(k.TLS.dial))
+		dial = k.TLS.dial
 	}
+	opts = append(opts, kgo.Dialer(dial))
 	if m := k.SASL.mechanism(); m != nil {
 		opts = append(opts, kgo.SASL(m))
 	}
 	return opts, nil
+}
+
+// dialReset opens a connection that is closed with a reset. Otherwise the kernel goes on sending what was written to it,
+// for minutes after an outage, and a commit that the program has given up on would be applied after newer ones. The
+// consumer guards against that by itself; the reset makes it rare.
+func dialReset(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, addr)
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		err = tcp.SetLinger(0)
+	}
+	return conn, err
 }
 
 // dial opens one connection with the certificates as they are now.
@@ -45,8 +58,23 @@ func (t TLS) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTimeout}, Config: cfg}
-	return d.DialContext(ctx, network, addr)
+	if cfg.ServerName == "" {
+		if cfg.ServerName, _, err = net.SplitHostPort(addr); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, err := dialReset(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	secure := tls.Client(conn, cfg)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return secure, nil
 }
 
 // config reads the files. An error is a [Problem].

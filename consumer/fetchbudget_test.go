@@ -1,0 +1,70 @@
+package consumer
+
+import (
+	"bytes"
+	"context"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// A few kilobytes can decompress to gigabytes. In real time: the decompressors' finalizers run outside a
+// bubble.
+func TestFetchDecompressesToABoundedSize(t *testing.T) {
+	w := newWorld(t, 9)
+	defer w.close()
+	client, err := kgo.NewClient(append(w.kafka(), kgo.ProducerBatchCompression(kgo.ZstdCompression()), kgo.ProducerBatchMaxBytes(90<<20),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bomb := bytes.Repeat([]byte(" "), 2*maxBatchBytes)
+	for p := range int32(8) {
+		if err := client.ProduceSync(context.Background(), &kgo.Record{Topic: testTopic, Partition: p, Value: bomb}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client.Close()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	m := w.join(nil)
+	w.produce(1000, nil, to(8))
+	w.settled(20 * time.Second)
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapSys) - int64(before.HeapSys); grown > 4*maxBatchBytes {
+		t.Errorf("the heap grew by %d MiB", grown>>20)
+	}
+	problems := strings.Join(m.Status().Problems, "\n")
+	for _, want := range []string{"cannot read topic segment, partition 3", "the batch at offset 0"} {
+		if !strings.Contains(problems, want) {
+			t.Errorf("problems lack %q: %s", want, problems)
+		}
+	}
+	m.abort()
+	m.end()
+}
+
+func TestNothingIsDecompressedBeyondTheBudget(t *testing.T) {
+	b, err := newFetchBudget(&recordPool{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	compressor, err := kgo.DefaultCompressor(kgo.ZstdCompression())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var buffer bytes.Buffer
+	batch, codec := compressor.Compress(&buffer, make([]byte, 20<<20))
+	for i, want := range []error{nil, nil, errFetchBudget} {
+		if _, err := b.Decompress(batch, codec); err != want {
+			t.Errorf("batch %d: %v, want %v", i, err, want)
+		}
+	}
+	b.reset()
+	if _, err := b.Decompress(batch, codec); err != nil {
+		t.Errorf("after everything was polled: %v", err)
+	}
+}

@@ -1,0 +1,339 @@
+package consumer
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink"
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+// What ends a session, and that it costs a rejoin and nothing else.
+
+// onBothProtocols runs a test in a world of its own for each group protocol.
+func onBothProtocols(t *testing.T, partitions int32, test func(w *world, protocol func(*Config))) {
+	for _, server := range []bool{false, true} {
+		t.Run(map[bool]string{false: "classic", true: "consumer"}[server], func(t *testing.T) {
+			inWorld(t, partitions, func(w *world) { test(w, func(c *Config) { c.ConsumerProtocol = server }) })
+		})
+	}
+}
+
+// ended returns how many of a member's sessions have ended for a cause.
+func (m *member) ended(cause string) float64 {
+	return testutil.ToFloat64(m.metrics.sessionsEnded.WithLabelValues(cause))
+}
+
+// lateCommit holds the first commit that records cuts, has the client's side of the connection fail, and
+// delivers the bytes to the broker when it is released, as a proxy or a kernel would.
+type lateCommit struct {
+	release, delivered chan struct{}
+
+	mu    sync.Mutex
+	armed bool
+}
+
+func (l *lateCommit) dialer(dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return &lateConn{Conn: conn, late: l, dead: make(chan struct{})}, nil
+	}
+}
+
+type lateConn struct {
+	net.Conn
+	late *lateCommit
+	dead chan struct{} // closed: the client's side has failed
+}
+
+func (c *lateConn) Write(b []byte) (int, error) {
+	c.late.mu.Lock()
+	hit := c.late.armed && len(b) > 8 && binary.BigEndian.Uint16(b[4:6]) == keyOffsetCommit && strings.Contains(string(b), " +")
+	if hit {
+		c.late.armed = false
+	}
+	c.late.mu.Unlock()
+	if !hit {
+		return c.Conn.Write(b)
+	}
+	close(c.dead)
+	_ = c.SetReadDeadline(time.Now())
+	held := append([]byte(nil), b...)
+	go func() {
+		<-c.late.release
+		_ = c.SetReadDeadline(time.Time{})
+		_, _ = c.Conn.Write(held)
+		_, _ = c.Conn.Read(make([]byte, 1<<16)) // the broker's response, which nobody waits for
+		c.Conn.Close()
+		close(c.late.delivered)
+	}()
+	return len(b), nil
+}
+
+func (c *lateConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	select {
+	case <-c.dead:
+		return 0, errors.New("connection reset by peer")
+	default:
+		return n, err
+	}
+}
+
+func (c *lateConn) Close() error {
+	select {
+	case <-c.dead:
+		return nil // the bytes are still on their way
+	default:
+		return c.Conn.Close()
+	}
+}
+
+// A commit that the client has given up on is applied by the broker minutes later. If it were accepted,
+// it would take back the cuts of batches that were sent since, and the next owner would cut elsewhere.
+func TestCommitThatArrivesLateUndoesNoCuts(t *testing.T) {
+	onBothProtocols(t, 1, func(w *world, protocol func(*Config)) {
+		w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Taken: true}) // accepted, and never answered
+		late := &lateCommit{release: make(chan struct{}), delivered: make(chan struct{})}
+		a := w.join(func(c *Config, _ *sink.Config) {
+			protocol(c)
+			c.Client = []kgo.Opt{kgo.SeedBrokers(w.brokers...), kgo.Dialer(late.dialer(w.net.DialContext))}
+		})
+		time.Sleep(5 * time.Second)
+		late.mu.Lock()
+		late.armed = true
+		late.mu.Unlock()
+		for _, n := range []int{70, 60, 90} { // three batches, sealed by age
+			w.produce(n, nil)
+			time.Sleep(20 * time.Second)
+		}
+		if n := len(w.counted); n != 220 {
+			w.t.Errorf("%d events were sent before the commit arrives, want 220", n)
+		}
+		close(late.release)
+		<-late.delivered
+		time.Sleep(100 * time.Millisecond)
+		if a.ended(endUnanswered) == 0 {
+			w.t.Error("no commit was left unanswered: the test shows nothing")
+		}
+		a.kill()
+		b := w.join(func(c *Config, _ *sink.Config) { protocol(c) })
+		w.ld.Up()
+		w.settled(5 * time.Minute)
+		b.finish(w.t)
+		a.abort()
+		a.end()
+	})
+}
+
+// The broker answers for one partition that it cannot say where the group is.
+func TestFailedOffsetFetchStallsNoPartition(t *testing.T) {
+	for _, e := range []*kerr.Error{kerr.TopicAuthorizationFailed, kerr.UnknownTopicOrPartition, kerr.UnknownServerError} {
+		t.Run(e.Message, func(t *testing.T) {
+			onBothProtocols(t, 2, func(w *world, protocol func(*Config)) {
+				failed := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Topic: testTopic, Partitions: []int32{0}, Err: e, Count: 1})
+				m := w.join(func(c *Config, _ *sink.Config) { protocol(c) })
+				w.produce(100, nil)
+				w.settled(time.Minute)
+				if failed.Hits() == 0 || m.ended(endOffsets) != 1 {
+					w.t.Errorf("%d fetches failed, %v sessions ended", failed.Hits(), m.ended(endOffsets))
+				}
+				if p := m.Status().Problems; len(p) > 0 {
+					w.t.Errorf("problems: %v", p)
+				}
+				m.leave(w.t)
+			})
+		})
+	}
+}
+
+// The brokers accept connections and never respond, or are gone, while a member is told to stop.
+func TestStoppingTakesABoundedTimeWhateverTheBrokersDo(t *testing.T) {
+	brokers := map[string]func(w *world, m *member){
+		"commits are not answered": func(w *world, _ *member) { w.mute(int16(kmsg.OffsetCommit)) },
+		"nothing is answered":      func(w *world, _ *member) { w.mute(-1) },
+		"connections are refused":  func(_ *world, m *member) { m.killKafka() },
+	}
+	for name, fail := range brokers {
+		for i := range 7 {
+			t.Run(fmt.Sprint(name, "/", i), func(t *testing.T) {
+				onBothProtocols(t, 3, func(w *world, protocol func(*Config)) {
+					slow(w, 300*time.Millisecond)
+					m := w.join(func(c *Config, _ *sink.Config) { protocol(c) })
+					w.produce(3000, mixed)
+					time.Sleep(2 * time.Second)
+					fail(w, m)
+					time.Sleep(time.Duration(i) * 1700 * time.Millisecond)
+					told := time.Now()
+					m.stop()
+					err := <-m.done
+					if took := time.Since(told); took > m.cfg.DrainTimeout+15*time.Second {
+						w.t.Errorf("stopping took %v: %v", took, err)
+					}
+					m.end()
+				})
+			})
+		}
+	}
+}
+
+// mute has the broker answer no request with the given key, -1: no request at all.
+func (w *world) mute(key int16) {
+	w.cluster.ControlKey(key, func(kmsg.Request) (kmsg.Response, error, bool) {
+		w.cluster.KeepControl()
+		return nil, nil, true
+	})
+}
+
+// A revoke must not wait for ever behind a commit that is not answered.
+func TestRevokeBehindACommitThatHangs(t *testing.T) {
+	onBothProtocols(t, 4, func(w *world, protocol func(*Config)) {
+		slow(w, 300*time.Millisecond)
+		a := w.join(func(c *Config, _ *sink.Config) { protocol(c) })
+		w.produce(1000, nil)
+		time.Sleep(3 * time.Second)
+		muted := 0
+		w.cluster.ControlKey(int16(kmsg.OffsetCommit), func(kmsg.Request) (kmsg.Response, error, bool) {
+			w.cluster.KeepControl()
+			muted++
+			return nil, nil, muted == 1
+		})
+		w.produce(1000, nil)
+		time.Sleep(time.Second)
+		b := w.join(func(c *Config, _ *sink.Config) { protocol(c) })
+		joined := time.Now()
+		for len(b.Status().Partitions) == 0 && time.Since(joined) < 5*time.Minute {
+			time.Sleep(time.Second)
+		}
+		if took := time.Since(joined); took > 30*time.Second {
+			w.t.Errorf("the second member got its partitions after %v", took)
+		}
+		w.settled(5 * time.Minute)
+		a.leave(w.t)
+		b.leave(w.t)
+	})
+}
+
+// A static member that restarts cleanly is back at once: the broker is told that it comes back.
+func TestStaticMemberRestartsWithoutAStall(t *testing.T) {
+	onBothProtocols(t, 3, func(w *world, protocol func(*Config)) {
+		static := func(c *Config, _ *sink.Config) { protocol(c); c.InstanceID = "one" }
+		// Kafka rejects the leave of a static member without its instance ID; the embedded broker does not.
+		w.cluster.ControlKey(int16(kmsg.ConsumerGroupHeartbeat), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			w.cluster.KeepControl()
+			if h := r.(*kmsg.ConsumerGroupHeartbeatRequest); h.MemberEpoch == -2 && (h.InstanceID == nil || *h.InstanceID != "one") {
+				response := h.ResponseKind().(*kmsg.ConsumerGroupHeartbeatResponse)
+				response.ErrorCode = kerr.InvalidRequest.Code
+				return response, nil, true
+			}
+			return nil, nil, false
+		})
+		a := w.join(static)
+		w.produce(500, mixed)
+		w.settled(time.Minute)
+		a.leave(w.t)
+		w.produce(500, nil)
+		restarted := time.Now()
+		b := w.join(static)
+		w.settled(time.Minute)
+		if took := time.Since(restarted); took > 6*time.Second {
+			w.t.Errorf("the first event after the restart took %v", took)
+		}
+		b.leave(w.t)
+		w.sentOnce()
+	})
+}
+
+// Two processes with one instance ID: the group lets one of them in at a time, and nothing counts twice.
+func TestTwoMembersWithOneInstanceIDLoseAndDoubleNothing(t *testing.T) {
+	onBothProtocols(t, 3, func(w *world, protocol func(*Config)) {
+		static := func(c *Config, _ *sink.Config) { protocol(c); c.InstanceID = "one" }
+		a := w.join(static)
+		w.produce(500, mixed)
+		time.Sleep(10 * time.Second)
+		b := w.join(static)
+		for range 20 {
+			w.produce(100, mixed)
+			time.Sleep(5 * time.Second)
+		}
+		problems := strings.Join(append(a.Status().Problems, b.Status().Problems...), "\n")
+		if !strings.Contains(problems, "another member uses the same kafka.instance_id") {
+			w.t.Errorf("problems: %q", problems)
+		}
+		a.abort()
+		a.end()
+		w.settled(5 * time.Minute)
+		b.finish(w.t)
+	})
+}
+
+func TestConsumerProtocolNeedsBrokersThatOfferIt(t *testing.T) {
+	t.Run("an older broker", func(t *testing.T) {
+		inWorld(t, 1, func(w *world) {
+			m := w.join(func(c *Config, _ *sink.Config) {
+				c.ConsumerProtocol = true
+				w.cluster.ControlKey(int16(kmsg.ApiVersions), func(r kmsg.Request) (kmsg.Response, error, bool) {
+					w.cluster.KeepControl()
+					response := r.ResponseKind().(*kmsg.ApiVersionsResponse)
+					kversion.V3_9_0().EachMaxKeyVersion(func(k, v int16) {
+						response.ApiKeys = append(response.ApiKeys, kmsg.ApiVersionsResponseApiKey{ApiKey: k, MaxVersion: v})
+					})
+					return response, nil, true
+				})
+			})
+			if err := <-m.done; !errors.Is(err, errNoServerSideGroups) {
+				t.Errorf("ended with %v", err)
+			}
+			m.end()
+		})
+	})
+	t.Run("a broker that does not enable it", func(t *testing.T) {
+		inWorld(t, 1, func(w *world) {
+			w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ConsumerGroupHeartbeat}, Err: kerr.UnsupportedVersion, TopLevel: true, Count: -1})
+			m := w.join(func(c *Config, _ *sink.Config) { c.ConsumerProtocol = true })
+			if err := <-m.done; !errors.Is(err, errNoServerSideGroups) {
+				t.Errorf("ended with %v", err)
+			}
+			m.end()
+		})
+	})
+}
+
+// A member whose join is rejected was in no group, so it has lost nothing and nothing has to begin anew.
+func TestRejectedJoinEndsNoSession(t *testing.T) {
+	onBothProtocols(t, 2, func(w *world, protocol func(*Config)) {
+		rejected := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup, kmsg.ConsumerGroupHeartbeat}, Err: kerr.GroupAuthorizationFailed, TopLevel: true, Count: -1})
+		m := w.join(func(c *Config, _ *sink.Config) { protocol(c) })
+		time.Sleep(2 * time.Second)
+		if p := strings.Join(m.Status().Problems, "\n"); !strings.Contains(p, "grant READ on the group") {
+			w.t.Errorf("problems: %q", p)
+		}
+		rejected.Remove()
+		w.produce(100, nil)
+		w.settled(time.Minute)
+		if rejected.Hits() < 3 || m.ended(endLost) > 0 || testutil.ToFloat64(m.metrics.rebalances.WithLabelValues(rebalanceLost)) > 0 {
+			w.t.Errorf("%d joins rejected, %v sessions lost", rejected.Hits(), m.ended(endLost))
+		}
+		if p := m.Status().Problems; len(p) > 0 {
+			w.t.Errorf("problems: %v", p)
+		}
+		m.leave(w.t)
+	})
+}
