@@ -257,7 +257,7 @@ func (c *committer) exchange(ctx context.Context, snapshots map[*partition]snaps
 		for _, part := range t.Partitions {
 			p := sent[commitKey{t.Topic, t.TopicID, part.Partition}]
 			if err := kerr.ErrorForCode(part.ErrorCode); err != nil {
-				failed[p] = fmt.Errorf("commit offset of %s: %w", p, err)
+				failed[p] = fmt.Errorf("commit offset of %s: %w", p.topicPartition, err)
 				if movedCoordinator(err) {
 					c.coordinator = -1
 				}

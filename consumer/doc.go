@@ -1,92 +1,124 @@
-// Package consumer reads Segment events from Kafka as a member of a consumer group
-// and has them delivered: it maps records (package transform), seals batches, posts
-// them (package sink), and commits.
+// Package consumer reads Segment events from Kafka as a member of a consumer group and delivers them:
+// it maps records (package transform), seals batches, sends them (package sink), and commits.
 //
-//	poll ─► partition goroutine ─► buffer ─► sealed batch ─► cut recorded ─► POST ─► delivered ─► watermark ─► commit
+//	poll ─► record queue ─► intake ─► sealed batch ─► cut committed ─► request ─► delivered ─► watermark ─► commit
+//	poll.go fetchqueue.go   intake.go batch.go        committer.go     deliver.go              window.go
 //
-// What the package guarantees:
+// The package guarantees:
 //
-//  1. The committed offset never passes a record that is neither delivered,
-//     filtered, nor written to the dead-letter topic. Without such a topic what is
-//     rejected or refused is counted and logged.
-//  2. A batch is a range of one partition's log and is posted only after its end,
-//     the cut, is stored in the metadata of a commit (see metadata.go). Whoever owns
-//     the partition next cuts at the same offsets first, whatever its settings. So a
-//     batch that is sent again, after a crash or a rebalance, is the same batch under
-//     the same payload ID, and LaunchDarkly counts it once.
-//  3. After a partition is revoked or lost, nothing of it is marked, committed or
-//     newly posted. The broker does not see to that: it checks who commits, not what.
-//  4. A partition, an event or a batch that is stuck delays no other. Each partition
-//     has a bounded window of unfinished batches; a full one stops its own intake.
-//     Together they leave half of the budget free.
-//  5. Memory is bounded: bodies by the budget, records by what is polled at a time.
-//  6. Giving a partition up in peace (a rebalance, a shutdown) delivers what is
-//     sealed, or leaves it to the next owner, and breaks no request off, so that a
-//     clean join or leave sends nothing twice, however slow LaunchDarkly is. That
-//     takes a Config.DrainTimeout of twice the time that a request may last. (The parts
-//     of a batch that LaunchDarkly refused as a whole may be sent again, under the same
-//     payload IDs.)
+//  1. The committed offset never passes a record that is neither delivered, filtered, nor written to the
+//     dead-letter topic. Without such a topic, rejected calls are counted and logged.
+//  2. A batch is a range of one partition's log, and is sent only after its end, the cut, is stored in
+//     the metadata of a commit (cuts.go). The next owner of the partition cuts at the same offsets first,
+//     regardless of its settings. A batch that is redelivered after a crash or a rebalance is therefore
+//     the same batch under the same payload ID, and LaunchDarkly counts it once.
+//  3. A commit is never overtaken by an older one. A commit that may have been written and was not
+//     answered ends the session, and the next session has another member ID or generation, so that the
+//     broker rejects whatever is still on its way. This fence needs no clock.
+//  4. After a partition is revoked or lost, nothing of it is recorded, committed or newly sent. The broker
+//     does not enforce this: it checks which member commits, not which partitions the member owns.
+//  5. Where a partition starts is never guessed (start.go). Every rewind, skip and loss is counted and
+//     logged, and nothing that was read is dropped without a trace.
+//  6. A partition, an event or a batch that is stuck delays no other. Each partition has a bounded window
+//     of unfinished batches; a full one stops its own intake. All windows together leave half of the
+//     memory budget free.
+//  7. Memory is bounded: request bodies and dead letters by the budget, records by what is polled at a
+//     time, and what fetches decompress to by fetchbudget.go.
+//  8. On a clean revoke or stop, sealed batches are delivered or left to the next owner, and no request in
+//     flight is canceled, so that nothing is sent twice. That takes a Config.DrainTimeout of twice the
+//     time that a request may last. The parts of a batch that LaunchDarkly rejected as a whole may be sent
+//     again, under the same payload IDs.
+//  9. Run returns within Config.DrainTimeout and 15 seconds after its context is done, regardless of what
+//     the brokers do.
 //
-// What it does not guarantee: the order of events; that a dead letter is written
-// only once (a crash before its commit writes it again, as does a partition that is
-// given up before its batch is delivered); that a mapping that was changed between two
-// attempts for the same range counts its events once (the body differs, so
-// LaunchDarkly takes both); that a topic that is created again while no member runs is
-// noticed where brokers keep offsets by the topic's name (it is logged, since tools
-// that carry groups to another cluster leave the same trace); that partitions that are
-// stuck delay no other where two batches of each do not fit into half of the budget.
+// The package does not guarantee: the order of events; that a dead letter is written only once; that
+// events count once if the mapping, the destination, or batch.max_bytes changes between two attempts for
+// the same range, since the request body or its ID differs; that partitions that are stuck delay no other
+// where two batches of each do not fit into half of the budget; that a topic without an ID (brokers before
+// 2.8) that is recreated while no member runs is detected.
 //
-// # Between the design and the code
+// # Sessions
 //
-// A range of filtered records takes no place in the window: the floor rises over it.
-// If sealed batches stand before it, the gap is one more length in the metadata.
+// [Consumer.Run] runs one session after another. A session is one membership of the group and owns the
+// Kafka client, the partitions, and where they start. Rebalances within a session are cooperative: a
+// partition that stays with its member is read and delivered without interruption. Nothing is restarted
+// within a session. Whatever cannot be trusted any more ends it:
 //
-// The metadata names the cuts that a new owner has not reached again too, so that
-// a second crash does not forget what the first one left.
+//   - an offset commit that may have been written and was not answered within 10 seconds, or whose
+//     connection broke: a coordinator that is killed hard, or a network outage at that moment
+//   - lost membership: a session timeout, or a member removed by an operator
+//   - another member with the same instance ID
+//   - a partition assigned while it is being read, or offsets that could not be fetched for 10 seconds
+//   - a topic that was recreated, deleted, or came into being
+//   - a truncated log, or a record that the client read twice
 //
-// A piece of a range that an earlier owner recorded is never sealed, not even when
-// the partition is given up or memory is short: only the whole range is safe.
+// An ending costs one rejoin: the partitions pause until the group has rebalanced, usually for a few
+// seconds, and the batches in flight are sent again under their payload IDs, which LaunchDarkly ignores if
+// it has counted them. The next session begins after a backoff of 0.25 to 30 seconds, from what the group
+// has committed. sessions_ended_total counts the endings by cause.
 //
-// # Truths about the client that are not obvious
+// A coordinator that moves in an orderly way, a broker that stops cleanly, an idle connection that is
+// closed, and a commit that the broker rejects end no session.
 //
-//   - The client calls revoked with an empty map at the end of every cooperative
-//     session, and without a lost callback calls nothing at all when the group throws
-//     the member out.
-//   - A rebalance waits for polled records to be handed over (BlockRebalanceOnPoll),
-//     never for a delivery: that would get the member thrown out.
-//   - Pausing a partition throws away what was fetched, and a pause survives
-//     rebalances. We pause late, and resume on assignment.
-//   - Offsets can go down within an assignment, after truncation; and have gaps,
-//     where transactions ended or compaction was at work.
-//   - Leaving waits for a join under way, and the group lets nobody in before the
-//     slowest member has given up what it has to. We do not wait: see leave.
-//   - There is no max.poll.interval: a delivery that is stuck keeps its partition.
-//     The age of the oldest batch is a metric for that reason.
+// # The ends of batches and partitions
 //
-// # What it costs
+// A batch is open, sealed, recorded, and delivered, in this order; see batch. It ends in one of three ways:
+// finished, when the watermark passes it; left to the next owner, recorded or not; or, if the log was
+// truncated or its topic recreated, lost, which is counted.
 //
-// go run ./cmd/bench shows the cost of a record beside that of fetching and discarding
-// it; with -pprof, where it goes. With events of 0.9 KB and producers' batches of 1 MB
-// it is 1.8 times that on the embedded broker and 2.0 times on Apache Kafka (-apache);
-// with batches of 16 KB, 1.6 on both. A third of it is the client's fetching and
-// unpacking, a quarter the mapping, a quarter gzip; commits, posting and the collector
-// share the rest. What was learned on the way:
+// The ownership of a partition ends by a revoke, by a stop, or with the session; drain.go has the table.
 //
-//   - The size of a fetch decides about memory, not about speed: half the bytes took a
-//     quarter off the peak and nothing off the rate. What it may hold of one partition
-//     should be several of the producers' batches: Apache Kafka cuts the last one off,
-//     and it is fetched again.
-//   - Lending the client memory for records (its pools) saves a tenth of the CPU, if
-//     what is given back is found again: see pool. Wrongly sized it only took memory.
-//   - Requests in flight cost nothing while they wait. 64 of them take at 100 ms what
-//     one processor can prepare; 16 do not.
-//   - Counters are told once for each poll, not for each record.
-//   - A partition must not be paused whenever its window is full for a moment: each
-//     pause fetches again what was thrown away, and a partition that is resumed waits
-//     for the fetch under way, which is why that waits half a second at most.
+// # Locks
+//
+// Acquire them in this order, and hold none while calling the client, the sink, or a broker, except for
+// committer.turn:
+//
+//	committer.turn   [snapshot, commit, apply] and [last commit, fence]; held while the broker responds
+//	session.mu       the partitions of the session and why it has ended
+//	window.mu        one per partition: its batches, floor and cuts
+//	committer.mu     which partitions are dirty
+//	recordQueue.mu, logEnd.mu, health.mu, topics.mu, Consumer.mu, sink.Budget   each is the last
+//
+// Callbacks of the Kafka client hold up the rebalance that they belong to. onAssigned and onLost do not
+// block. onOffsetsFetched blocks for at most 20 seconds. onRevoked blocks for at most
+// Config.DrainTimeout and 5 seconds, which is below [RebalanceTimeout]. The poll loop calls AllowRebalance
+// after each poll and never waits for a delivery in between.
 //
 // # Goroutines
 //
-// [Consumer.Run] owns one that polls, one that commits, one that watches topics; each
-// partition owns one that takes records. All have ended when Run returns.
+// [Consumer.Run] runs the poll loop of the session itself. The session owns one goroutine that commits,
+// one that watches topics, and one per partition that maps records. All have ended when run returns; the
+// writes of dead letters have when Run returns.
+//
+// # Facts about the client that are not obvious
+//
+//   - The client calls revoked with an empty map at the end of every cooperative rebalance, and without a
+//     lost callback it calls nothing at all when the group removes the member.
+//   - A rebalance waits for polled records to be handed over (BlockRebalanceOnPoll), never for a delivery:
+//     that would get the member removed.
+//   - Pausing a partition discards what was fetched, and a pause survives rebalances. A partition is
+//     paused late, and resumed when it is assigned.
+//   - Client.Request retries by itself; Broker.Request does not, except where nothing was written.
+//   - Offsets have gaps, where transactions ended or compaction ran.
+//   - Closing the client leaves the group only after a join in progress, and tells the group nothing of a
+//     static member's instance ID. Sessions therefore cut the client off and leave by themselves.
+//   - There is no max.poll.interval: a stuck delivery keeps its partition. The age of the oldest batch is a
+//     metric for that reason.
+//
+// # What it costs
+//
+// go run ./cmd/bench shows the CPU per record next to that of fetching and discarding it; with -pprof,
+// where it goes. What was learned:
+//
+//   - The size of a fetch decides about memory, not about speed: half the bytes took a quarter off the peak
+//     and nothing off the rate. A fetch should hold several producers' batches of one partition: Apache
+//     Kafka cuts the last one off, and it is fetched again.
+//   - Lending the client memory for records (recordPool) saves a tenth of the CPU, if what is returned is
+//     found again. Wrongly sized it only took memory.
+//   - Requests in flight cost nothing while they wait. At 100 ms, 64 of them send what one processor can
+//     prepare; 16 do not.
+//   - Counters are updated once per poll, not per record.
+//   - A partition must not be paused whenever its window is full for a moment: each pause fetches again
+//     what was discarded, and a resumed partition waits for the fetch in flight, which is why that waits
+//     half a second at most.
 package consumer

@@ -35,7 +35,6 @@ func (g *group) options() []kgo.Opt {
 // onAssigned notes what was assigned. Partitions begin in onOffsetsFetched, where the commit metadata
 // is at hand. The map may be empty. It does not block.
 func (g *group) onAssigned(_ context.Context, _ *kgo.Client, assigned map[string][]int32) {
-	g.health.setJoined(true)
 	g.metrics.rebalances.WithLabelValues(rebalanceAssigned).Inc()
 	n := 0
 	g.mu.Lock()
@@ -49,13 +48,13 @@ func (g *group) onAssigned(_ context.Context, _ *kgo.Client, assigned map[string
 	g.mu.Unlock()
 	if n > 0 {
 		g.log.Info("partitions assigned", zap.Int("partitions", n), zap.Any("assigned", assigned))
-	} else {
-		g.health.resolve(subjectGroup) // with partitions, their offsets are still to be fetched
+		return // their offsets are still to be fetched
 	}
+	g.health.setJoined(true)
+	g.health.resolve(subjectGroup)
 }
 
-// onOffsetsFetched begins the assigned partitions where [starter] says. It commits the offsets that the
-// group did not have, so that nothing between two owners is skipped. It blocks for at most
+// onOffsetsFetched begins the assigned partitions where [starter] says. It blocks for at most twice
 // startPatience, and no longer than the client's context allows.
 func (g *group) onOffsetsFetched(ctx context.Context, _ *kgo.Client, response *kmsg.OffsetFetchResponse) error {
 	<-g.ready
@@ -70,6 +69,7 @@ func (g *group) onOffsetsFetched(ctx context.Context, _ *kgo.Client, response *k
 		g.health.report(subjectAssignment, "cannot begin the assigned partitions: "+advise(err))
 		return err
 	}
+	g.health.setJoined(true)
 	g.health.resolve(subjectAssignment)
 	g.health.resolve(subjectGroup)
 	return nil
@@ -108,7 +108,13 @@ func (g *group) beginAll(ctx context.Context, response *kmsg.OffsetFetchResponse
 			fresh = append(fresh, p)
 		}
 	}
-	return g.committer.commitAll(ctx, fresh)
+	// The offsets that the group does not have are committed first, so that nothing between two owners is
+	// skipped. Where that fails, as without the permission, nothing of the partition can be sent before it
+	// succeeds, and the committer reports it.
+	if err := g.committer.commitAll(ctx, fresh); err != nil && g.over() {
+		return errEnded
+	}
+	return ctx.Err()
 }
 
 // adjustOffsets tells the client where to begin.

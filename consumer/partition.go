@@ -15,8 +15,10 @@ type topicPartition struct {
 	partition int32
 }
 
-// String returns the name as it appears in subjects of problems.
-func (n topicPartition) String() string { return n.topic + "/" + strconv.Itoa(int(n.partition)) }
+// String returns the name as it appears in errors.
+func (n topicPartition) String() string {
+	return "topic " + n.topic + ", partition " + strconv.Itoa(int(n.partition))
+}
 
 // partition is one assigned partition: the queue that the poll loop fills, the window that the
 // committer and deliveries empty, and between them the intake, which runs in a goroutine of its own.

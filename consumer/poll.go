@@ -132,6 +132,6 @@ func (s *poller) pollError(name topicPartition, err error) {
 	case name.partition < 0: // of the topic: watchTopics looks at it too, and sees when it is resolved
 		s.topics.report("topic", name.topic, err, advise)
 	default:
-		s.health.report(pollSubject(name), fmt.Sprintf("cannot read topic %s, partition %d: %s", name.topic, name.partition, advise(err)))
+		s.health.report(pollSubject(name), "cannot read "+name.String()+": "+advise(err))
 	}
 }

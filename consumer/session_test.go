@@ -124,9 +124,11 @@ func TestCommitThatArrivesLateUndoesNoCuts(t *testing.T) {
 			w.produce(n, nil)
 			time.Sleep(20 * time.Second)
 		}
+		w.mu.Lock()
 		if n := len(w.counted); n != 220 {
 			w.t.Errorf("%d events were sent before the commit arrives, want 220", n)
 		}
+		w.mu.Unlock()
 		close(late.release)
 		<-late.delivered
 		time.Sleep(100 * time.Millisecond)
