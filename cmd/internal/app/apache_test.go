@@ -24,6 +24,9 @@ func TestOnApacheKafka(t *testing.T) {
 		"gaps that compaction left are passed":             testCompaction,
 		"retention below the committed offset is told":     testRetention,
 		"a topic deleted and created again is read anew":   testRecreation,
+		"a topic recreated under load":                     testRecreationUnderLoad,
+		"a topic recreated while no member runs":           testRecreationWithoutAMember,
+		"offsets beyond the end of the log":                testOffsetsBeyondTheEnd,
 		"partitions that are added while it runs are read": testAddedPartitions,
 		"no right to read the topic":                       testNoRightToRead,
 		"no right to see the topic":                        testNoRightToSee,
@@ -159,11 +162,7 @@ func testRecreation(t *testing.T, kafka apache) {
 	p := s.start()
 	s.delivered(300)
 	p.ready(func(string) bool { return p.metric("committed_offset") == 300 })
-	_, err := kafka.admin.DeleteTopic(s.ctx, s.topic)
-	s.must(err)
-	for err := errors.New("there"); err != nil; { // the name is free only after a while
-		err = kafkatest.CreateTopic(s.ctx, kafka.Brokers(), s.topic, 2, nil)
-	}
+	s.recreate(2)
 	s.produced = 0 // the same events at the same offsets, and yet they are others
 	s.produce(300)
 	s.delivered(600)

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -52,13 +53,25 @@ type scene struct {
 	ld       *ldtest.Server
 	environ  []string
 	produced int // events
+
+	mu      sync.Mutex
+	counted map[string]int // guards: by number, how often LaunchDarkly counted the event
 }
 
 func newScene(t *testing.T, kafka apache, topic string, partitions int32, configs map[string]string) *scene {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
-	s := &scene{t: t, ctx: ctx, kafka: kafka, topic: topic, ld: ldtest.New(ldtest.Config{Identity: ldtest.DataField("n")})}
+	s := &scene{t: t, ctx: ctx, kafka: kafka, topic: topic, counted: map[string]int{}}
+	s.ld = ldtest.New(ldtest.Config{Identity: ldtest.DataField("n"), OnRequest: func(r ldtest.Request) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if r.Taken && !r.Duplicate {
+			for _, n := range r.Identities {
+				s.counted[n]++
+			}
+		}
+	}})
 	server := httptest.NewServer(s.ld)
 	t.Cleanup(server.Close)
 	s.environ = []string{
