@@ -83,12 +83,19 @@ func (c *Config) url() (string, error) {
 	}
 }
 
+// headerBytes limits the headers of a response. Go's default is 10 MiB.
+const headerBytes = 64 << 10
+
 // newTransport returns a transport that keeps a connection for each request in
-// flight and notices dead ones.
+// flight, notices dead ones, and limits what a response takes in memory.
 func newTransport(maxInFlight int) *http.Transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConns = maxInFlight
 	t.MaxIdleConnsPerHost = maxInFlight
-	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second}
+	t.MaxResponseHeaderBytes = headerBytes // of HTTP/2 too
+	t.HTTP2 = &http.HTTP2Config{
+		SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second,
+		MaxReceiveBufferPerStream: answerBytes, // more is never read; Go's default is 4 MiB
+	}
 	return t
 }
