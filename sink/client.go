@@ -70,7 +70,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	if cfg.Transport == nil {
-		cfg.Transport = newTransport(cfg.MaxInFlight)
+		cfg.Transport = newTransport(cfg.MaxInFlight, cfg.Timeout)
 	}
 	if cfg.Metrics == nil {
 		cfg.Metrics = NewMetrics(prometheus.NewRegistry(), NewBudget(1))

@@ -88,13 +88,17 @@ const headerBytes = 64 << 10
 
 // newTransport returns a transport that keeps a connection for each request in
 // flight, notices dead ones, and limits what a response takes in memory.
-func newTransport(maxInFlight int) *http.Transport {
+//
+// Over HTTP/2 all requests share a connection, and one that times out leaves it open. Pings
+// find a dead connection within one timeout, or within 2 s if the timeout is shorter.
+func newTransport(maxInFlight int, timeout time.Duration) *http.Transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConns = maxInFlight
 	t.MaxIdleConnsPerHost = maxInFlight
 	t.MaxResponseHeaderBytes = headerBytes // of HTTP/2 too
 	t.HTTP2 = &http.HTTP2Config{
-		SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second,
+		SendPingTimeout: max(min(timeout/2, 15*time.Second), time.Second), // of silence before a ping
+		PingTimeout:     max(min(timeout/2, 5*time.Second), time.Second),
 		MaxReceiveBufferPerStream: answerBytes, // more is never read; Go's default is 4 MiB
 	}
 	return t

@@ -40,7 +40,7 @@ func TestOwnTransportReusesItsConnections(t *testing.T) {
 				conns.Add(1)
 			}
 		}
-		transport := newTransport(inFlight)
+		transport := newTransport(inFlight, 10*time.Second)
 		if secure {
 			server.EnableHTTP2 = true
 			server.StartTLS()
@@ -241,4 +241,95 @@ func TestResponseBodiesAreBufferedInPartOnly(t *testing.T) {
 			}
 		})
 	})
+}
+
+// hole is a connection that can go silent: what is written to it from then on is lost, and
+// nothing more comes from it.
+type hole struct {
+	net.Conn
+	silent atomic.Bool
+}
+
+func (h *hole) Read(p []byte) (int, error) {
+	for {
+		if n, err := h.Conn.Read(p); err != nil || !h.silent.Load() {
+			return n, err
+		}
+	}
+}
+
+func (h *hole) Write(p []byte) (int, error) {
+	if h.silent.Load() {
+		return len(p), nil
+	}
+	return h.Conn.Write(p)
+}
+
+// HTTP/2 puts all requests on one connection, and a request that times out leaves it open.
+func TestSilentConnectionIsReplaced(t *testing.T) {
+	for _, idle := range []time.Duration{0, time.Second, time.Minute} {
+		t.Run(fmt.Sprint(idle), func(t *testing.T) {
+			onBothVersions(t, func(t *testing.T, second bool) {
+				var last atomic.Pointer[hole]
+				accepted := func(conn net.Conn) net.Conn {
+					h := &hole{Conn: conn}
+					last.Store(h)
+					return h
+				}
+				serve := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }
+				inProduction(t, second, serve, accepted, func(t *testing.T, p *production) {
+					p.deliver(t, time.Minute)
+					time.Sleep(idle)
+					p.deliver(t, time.Minute)
+					first := last.Load()
+					first.silent.Store(true)
+					timeout := p.client.cfg.Timeout
+					if took := p.deliver(t, time.Minute); took > 2*timeout {
+						t.Errorf("the first request after the silence took %v with a timeout of %v", took, timeout)
+					}
+					if took := p.deliver(t, time.Minute); took > 0 {
+						t.Errorf("the second request after the silence took %v", took)
+					}
+					if last.Load() == first {
+						t.Error("the silent connection is still in use")
+					}
+				})
+			})
+		})
+	}
+}
+
+// A connection with no more to do than wait for a slow response is not silent.
+func TestSlowResponseIsNoSilence(t *testing.T) {
+	onBothVersions(t, func(t *testing.T, second bool) {
+		var conns atomic.Int32
+		accepted := func(conn net.Conn) net.Conn { conns.Add(1); return conn }
+		serve := func(w http.ResponseWriter, _ *http.Request) {
+			time.Sleep(2900 * time.Millisecond)
+			w.WriteHeader(http.StatusAccepted)
+		}
+		inProduction(t, second, serve, accepted, func(t *testing.T, p *production) {
+			for range 5 {
+				p.deliver(t, 2950*time.Millisecond)
+				time.Sleep(time.Minute)
+			}
+			if n := conns.Load(); n != 1 {
+				t.Errorf("%d connections", n)
+			}
+		})
+	})
+}
+
+func TestPingsFollowTheTimeout(t *testing.T) {
+	for timeout, want := range map[time.Duration][2]time.Duration{
+		time.Millisecond: {time.Second, time.Second},
+		3 * time.Second:  {1500 * time.Millisecond, 1500 * time.Millisecond},
+		10 * time.Second: {5 * time.Second, 5 * time.Second},
+		20 * time.Second: {10 * time.Second, 5 * time.Second},
+		time.Hour:        {15 * time.Second, 5 * time.Second},
+	} {
+		if got := newTransport(1, timeout).HTTP2; got.SendPingTimeout != want[0] || got.PingTimeout != want[1] {
+			t.Errorf("timeout %v: ping after %v, wait %v for the response, want %v", timeout, got.SendPingTimeout, got.PingTimeout, want)
+		}
+	}
 }
