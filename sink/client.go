@@ -43,10 +43,11 @@ type Halt struct {
 
 // Client posts batches to LaunchDarkly. Its methods are safe for concurrent use.
 type Client struct {
-	cfg     Config
-	address string
-	metrics *Metrics
-	log     *zap.Logger
+	cfg         Config
+	address     string
+	destination string // in payload IDs
+	metrics     *Metrics
+	log         *zap.Logger
 
 	running sync.WaitGroup // deliveries and attempts
 
@@ -79,7 +80,7 @@ func New(cfg Config) (*Client, error) {
 		cfg.Log = zap.NewNop()
 	}
 	return &Client{
-		cfg: cfg, address: address, metrics: cfg.Metrics, log: cfg.Log,
+		cfg: cfg, address: address, destination: cfg.destination(), metrics: cfg.Metrics, log: cfg.Log,
 		pace:     newPace(cfg.MaxInFlight, cfg.BackoffMin, cfg.BackoffMax),
 		failures: map[Source]int{},
 	}, nil

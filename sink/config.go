@@ -61,8 +61,18 @@ func (c *Config) check() error {
 	return nil
 }
 
-// url returns the address that requests are posted to, which is also the
-// destination that goes into payload IDs.
+// destination returns the environment that receives the events, as it goes into
+// payload IDs. The environment may have several URLs, and an event counts once whichever
+// of them it is sent to. The keys are escaped, so that two environments never read the
+// same. The format must never change, for the same reason as [namespace].
+func (c *Config) destination() string {
+	if c.Endpoint == ClientSide {
+		return string(ClientSide) + "/" + url.PathEscape(c.ClientSideID)
+	}
+	return string(MetricImport) + "/" + url.PathEscape(c.ProjectKey) + "/" + url.PathEscape(c.EnvironmentKey)
+}
+
+// url returns the address that requests are posted to.
 func (c *Config) url() (string, error) {
 	u, err := url.Parse(c.EventsURL)
 	switch {
@@ -97,8 +107,8 @@ func newTransport(maxInFlight int, timeout time.Duration) *http.Transport {
 	t.MaxIdleConnsPerHost = maxInFlight
 	t.MaxResponseHeaderBytes = headerBytes // of HTTP/2 too
 	t.HTTP2 = &http.HTTP2Config{
-		SendPingTimeout: max(min(timeout/2, 15*time.Second), time.Second), // of silence before a ping
-		PingTimeout:     max(min(timeout/2, 5*time.Second), time.Second),
+		SendPingTimeout:           max(min(timeout/2, 15*time.Second), time.Second), // of silence before a ping
+		PingTimeout:               max(min(timeout/2, 5*time.Second), time.Second),
 		MaxReceiveBufferPerStream: answerBytes, // more is never read; Go's default is 4 MiB
 	}
 	return t

@@ -7,8 +7,10 @@
 //  1. A [Batch] never changes after [Buffer.Seal]: its range, its body and its
 //     payload ID are fixed.
 //  2. The payload ID is a function of what is posted: the same range of the same
-//     log rendered to the same body has the same ID wherever and whenever it is
-//     formed, and two different bodies never share one.
+//     log rendered to the same body for the same environment has the same ID wherever
+//     and whenever it is formed, and two different bodies never share one. The
+//     environment is named by its client-side ID, or by its project and environment
+//     keys. Its URL and the access token do not matter.
 //  3. Every attempt for the same body sends the same bytes under the same payload
 //     ID, so that LaunchDarkly counts it once however often it is sent.
 //  4. A batch is reported delivered only after LaunchDarkly answered 2xx, readable
@@ -35,7 +37,10 @@
 // What it does not guarantee: the order of delivery, and that LaunchDarkly's
 // window of deduplication (not published) is longer than an outage of ours.
 // Should LaunchDarkly refuse a whole batch, take its parts, and after a crash in
-// between take the whole, the events of the parts count twice.
+// between take the whole, the events of the parts count twice. If the mapping, the
+// destination (endpoint or environment), or batch.max_bytes changes between two attempts,
+// the events in flight may be sent in another body or under another payload ID, and so
+// count twice.
 //
 // Goroutines: a [Client] runs one per request in flight, and one for a moment to end
 // a delivery whose context is done. [Client.Close] returns when they have ended.

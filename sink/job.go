@@ -37,7 +37,7 @@ type job struct {
 
 // add lets a part wait for a place in flight.
 func (c *Client) add(d *delivery, p part) {
-	j := &job{delivery: d, part: p, id: d.Batch.payloadID(&p, c.address), waiting: true}
+	j := &job{delivery: d, part: p, id: d.Batch.payloadID(&p, c.destination), waiting: true}
 	j.unwatch = context.AfterFunc(d.Until, func() { c.leave(j) })
 	c.mu.Lock()
 	defer c.mu.Unlock()

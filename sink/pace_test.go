@@ -117,7 +117,7 @@ func TestBatchThatBacksOffHoldsNoPlaceInFlight(t *testing.T) {
 func (b *bubble) stick(batches ...*Batch) {
 	ids := map[string]bool{}
 	for _, batch := range batches {
-		ids[batch.payloadID(&batch.whole, b.client.Address())] = true
+		ids[batch.payloadID(&batch.whole, b.client.destination)] = true
 	}
 	b.answerWith(func(r *http.Request) *http.Response {
 		if ids[r.Header.Get(headerPayloadID)] {
