@@ -19,7 +19,7 @@ func (c *Client) attempt(j *job) {
 	c.mu.Lock()
 	c.active--
 	c.metrics.inFlight.Set(float64(c.active))
-	c.suspect(&a, j)
+	c.reassess(&a, j)
 	if !gone {
 		c.learn(a, j)
 	}
@@ -48,18 +48,39 @@ func (c *Client) attempt(j *job) {
 	}
 }
 
-// suspect takes the refusal of a body for one of us, when many events were set aside
-// and nothing was accepted since: then it is not the events. The caller holds the mutex.
-func (c *Client) suspect(a *answer, j *job) {
+// reassess changes the verdict where other responses show that this one means something
+// else. When many events were set aside and nothing was accepted since, it is not the events
+// that are at fault, and a rejected body becomes a halt. When others are accepted, it is not
+// the destination, and a denial becomes a failure of this batch. The caller holds the mutex.
+func (c *Client) reassess(a *answer, j *job) {
 	switch {
 	case a.verdict == accepted:
+		c.accepted++
 		c.aside = 0
+	case a.verdict == denied && a.status != 0:
+		if c.deniesOnly(j) {
+			a.verdict = later
+		}
+		j.denied, j.acceptedBefore = true, c.accepted
 	case a.verdict != refused && a.verdict != tooLarge:
 	case c.aside == mostAside:
 		a.verdict = denied
 	case j.part.events() == 1 && (a.verdict == tooLarge || j.refusals > 0): // attempt sets it aside
 		c.aside++
 	}
+}
+
+// deniesOnly reports whether LaunchDarkly denies j for what is in it: another request was
+// accepted since j was last denied or, at its first denial, since the attempt started. A
+// later acceptance settles it. From then on only several batches that fail together, with
+// none accepted, make a denial of j one of the destination, because j may be the only one
+// that is sent for hours. The caller holds the mutex.
+func (c *Client) deniesOnly(j *job) bool {
+	others := c.accepted > j.acceptedBefore
+	if j.denied && others {
+		j.deniedAlone = true
+	}
+	return others || j.deniedAlone && !c.pace.failing()
 }
 
 // mostAside is how many events are set aside in a row. Without it, a proxy in
@@ -97,7 +118,11 @@ func (c *Client) learn(a answer, j *job) {
 	}
 	switch a.verdict {
 	case later:
-		if !failing {
+		switch {
+		case failing:
+		case j.denied && judge(a.status) == denied:
+			c.log.Warn("batch rejected by LaunchDarkly while others are accepted, retrying only this batch", j.fields(a)...)
+		default:
 			c.log.Warn("LaunchDarkly does not take requests for the time being, retrying", j.fields(a)...)
 		}
 		return

@@ -59,6 +59,7 @@ type Client struct {
 	wake     *time.Timer    // guards: pumps when the pace allows it again
 	halt     Halt           // guards
 	aside    int            // guards: events set aside since one was accepted
+	accepted int            // guards: requests accepted so far
 }
 
 // New returns a client. It starts nothing.
@@ -144,6 +145,9 @@ func (c *Client) pump() {
 			continue // leave is about to end it
 		}
 		j.waiting = false
+		if !j.denied {
+			j.acceptedBefore = c.accepted
+		}
 		c.pace.start(&j.seen)
 		c.active++
 		c.metrics.inFlight.Set(float64(c.active))
@@ -168,10 +172,11 @@ func (c *Client) next() *job {
 }
 
 // prospects compares jobs that are ready: it may be what is in one partition that fails,
-// or in a batch that was refused, and not the destination. The caller holds the mutex.
+// or in a batch that was refused or denied, and not the destination. The caller holds the
+// mutex.
 func (c *Client) prospects(e *list.Element) int {
 	j := e.Value.(*job)
-	if j.refusals > 0 || j.part.events() < j.delivery.Batch.Events {
+	if j.refusals > 0 || j.denied || j.part.events() < j.delivery.Batch.Events {
 		return math.MinInt
 	}
 	return -c.failures[j.delivery.Batch.Source]

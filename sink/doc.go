@@ -20,7 +20,9 @@
 //  5. Nothing is dropped: what may succeed later is retried until its context is
 //     done, with capped exponential backoff and full jitter, or when Retry-After says
 //     so. Where LaunchDarkly refuses us and not an event, the same requests are made
-//     again, slowly, one at a time ([Client.Halted]). Only 400, 413 and 422 are taken
+//     again, slowly, one at a time ([Client.Halted]). Where LaunchDarkly refuses the
+//     requests of one batch and accepts others, only this batch is retried slowly;
+//     it halts the others at most once. Only 400, 413 and 422 are taken
 //     for a refusal of events, and not when they come for a hundred in a row: whoever
 //     answers 405, or 400 to all, is not LaunchDarkly, or not as configured, and must
 //     not empty the topic.

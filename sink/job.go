@@ -29,10 +29,13 @@ type job struct {
 	unwatch  func() bool // ends the watch over Delivery.Until
 
 	// Guarded by the client's mutex.
-	seen    seen
-	waiting bool          // not in flight: in the queue, or until the timer fires
-	place   *list.Element // in the queue; nil if it is not there
-	timer   *time.Timer   // of the last backoff
+	seen           seen
+	denied         bool          // at least once
+	deniedAlone    bool          // denied again although another request had been accepted
+	acceptedBefore int           // Client.accepted at the last denial; before one, when the attempt started
+	waiting        bool          // not in flight: in the queue, or until the timer fires
+	place          *list.Element // in the queue; nil if it is not there
+	timer          *time.Timer   // of the last backoff
 }
 
 // add lets a part wait for a place in flight.

@@ -114,14 +114,17 @@ func TestBatchThatBacksOffHoldsNoPlaceInFlight(t *testing.T) {
 }
 
 // stick answers 500 to these batches, whatever else is answered.
-func (b *bubble) stick(batches ...*Batch) {
+func (b *bubble) stick(batches ...*Batch) { b.stickWith(500, batches...) }
+
+// stickWith answers with a status to these batches, whatever else is answered.
+func (b *bubble) stickWith(status int, batches ...*Batch) {
 	ids := map[string]bool{}
 	for _, batch := range batches {
 		ids[batch.payloadID(&batch.whole, b.client.destination)] = true
 	}
 	b.answerWith(func(r *http.Request) *http.Response {
 		if ids[r.Header.Get(headerPayloadID)] {
-			return withStatus(500, r)
+			return withStatus(status, r)
 		}
 		return nil
 	})
