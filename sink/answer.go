@@ -42,6 +42,7 @@ type answer struct {
 	status     int           // 0 if there was none
 	excerpt    string        // start of the answer's body, or what went wrong
 	retryAfter time.Duration // 0 if LaunchDarkly did not say
+	token      string        // that was sent with the request, "" if there was none; never logged
 }
 
 // failed says whether the request failed for a reason that is not in its body, so

@@ -127,7 +127,13 @@ func (c *Client) learn(a answer, j *job) {
 		}
 		return
 	case denied:
+		c.rejected = a.token
 		if c.halt.Since.IsZero() {
+			if c.cfg.Endpoint == MetricImport {
+				stop := make(chan struct{})
+				c.unwatch = stop
+				c.watching.Go(func() { c.watchToken(stop) })
+			}
 			c.halt.Since = time.Now()
 			c.metrics.halts.Inc()
 			c.metrics.halted.Set(1)
@@ -145,6 +151,7 @@ func (c *Client) learn(a answer, j *job) {
 	}
 	if !c.halt.Since.IsZero() {
 		c.halt = Halt{}
+		c.endWatch()
 		c.metrics.halted.Set(0)
 	}
 }

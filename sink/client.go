@@ -49,7 +49,8 @@ type Client struct {
 	metrics     *Metrics
 	log         *zap.Logger
 
-	running sync.WaitGroup // deliveries and attempts
+	running  sync.WaitGroup // deliveries and attempts
+	watching sync.WaitGroup // watchToken
 
 	mu       sync.Mutex
 	pace     pace           // guards
@@ -58,6 +59,8 @@ type Client struct {
 	active   int            // guards: requests in flight
 	wake     *time.Timer    // guards: pumps when the pace allows it again
 	halt     Halt           // guards
+	rejected string         // guards: the access token that was denied last, never logged
+	unwatch  chan struct{}  // guards: closed to end watchToken; nil while it does not run
 	aside    int            // guards: events set aside since one was accepted
 	accepted int            // guards: requests accepted so far
 }
@@ -114,6 +117,10 @@ func (c *Client) Deliver(ctx context.Context, d Delivery) {
 // connections. No delivery may begin after it.
 func (c *Client) Close() {
 	c.running.Wait()
+	c.mu.Lock()
+	c.endWatch()
+	c.mu.Unlock()
+	c.watching.Wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.wake != nil {

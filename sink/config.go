@@ -31,7 +31,7 @@ type Config struct {
 
 	ProjectKey     string                 // metric_import
 	EnvironmentKey string                 // metric_import
-	AccessToken    func() (string, error) // metric_import; asked for each request, so that it may rotate; called concurrently
+	AccessToken    func() (string, error) // metric_import; asked for each request, and every second of a halt, so that it may rotate; called concurrently
 
 	Schema  int    // event schema, 3 or 4; metric_import takes only 4
 	Version string // of this program, for User-Agent

@@ -20,7 +20,8 @@
 //  5. Nothing is dropped: what may succeed later is retried until its context is
 //     done, with capped exponential backoff and full jitter, or when Retry-After says
 //     so. Where LaunchDarkly refuses us and not an event, the same requests are made
-//     again, slowly, one at a time ([Client.Halted]). Where LaunchDarkly refuses the
+//     again, slowly, one at a time ([Client.Halted]), and at once when the access token
+//     has changed. Where LaunchDarkly refuses the
 //     requests of one batch and accepts others, only this batch is retried slowly;
 //     it halts the others at most once. Only 400, 413 and 422 are taken
 //     for a refusal of events, and not when they come for a hundred in a row: whoever
@@ -44,6 +45,7 @@
 // the events in flight may be sent in another body or under another payload ID, and so
 // count twice.
 //
-// Goroutines: a [Client] runs one per request in flight, and one for a moment to end
-// a delivery whose context is done. [Client.Close] returns when they have ended.
+// Goroutines: a [Client] runs one per request in flight, one for a moment to end a
+// delivery whose context is done, and, while halted, one that reads the access token
+// every second. [Client.Close] returns when they have ended.
 package sink

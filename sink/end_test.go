@@ -195,7 +195,7 @@ func TestContextEndsWhileAnEventIsSetAside(t *testing.T) {
 
 func TestCloseWaitsForWhatIsUnderWayAndLeavesNothing(t *testing.T) {
 	for _, fault := range []ldtest.Fault{{}, {Status: 401}, {Status: 429, RetryAfter: "3600"}, {Status: 500}, {Kind: ldtest.Hang}} {
-		inBubble(t, nil, func(b *bubble) {
+		onEachEndpoint(t, func(b *bubble) {
 			b.ld.Down(fault)
 			for range 50 {
 				b.deliver(b.batchOf(1, 1, 0, false))
@@ -205,14 +205,14 @@ func TestCloseWaitsForWhatIsUnderWayAndLeavesNothing(t *testing.T) {
 			b.client.Close()
 			b.mu.Lock()
 			if b.open != 0 {
-				t.Errorf("%v: %d deliveries outlive Close", fault, b.open)
+				b.t.Errorf("%v: %d deliveries outlive Close", fault, b.open)
 			}
 			b.mu.Unlock()
 			synctest.Wait() // for goroutines to be gone that have nothing left to do
 			stacks := make([]byte, 1<<20)
 			for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
 				if strings.Contains(stack, "sink.(*Client)") || strings.Contains(stack, "net/http.(*Transport)") || strings.Contains(stack, "net/http.(*persistConn)") {
-					t.Errorf("%v: left behind: %s", fault, stack)
+					b.t.Errorf("%v: left behind: %s", fault, stack)
 				}
 			}
 		})
