@@ -39,6 +39,9 @@ func (b *bubble) ends(after time.Duration, batches ...*Batch) {
 	if n := b.client.ready.Len(); n != 0 {
 		b.t.Errorf("%d jobs, with their bodies, are still in the queue", n)
 	}
+	if n := len(b.client.failures); n != 0 {
+		b.t.Errorf("failures of %d partitions are still counted", n)
+	}
 	b.client.mu.Unlock()
 	before := len(b.requests(0))
 	b.ld.Up()

@@ -116,6 +116,9 @@ func (c *Client) end(d *delivery, err error) {
 	if d.err == nil {
 		d.err = err
 	}
+	if err != nil {
+		delete(c.failures, d.Batch.Source) // its partition is being released, and may never come back
+	}
 	last, err := d.parts == 0, d.err
 	c.mu.Unlock()
 	if last {
