@@ -58,28 +58,27 @@ func (c *Client) reassess(a *answer, j *job) {
 		c.accepted++
 		c.aside = 0
 	case a.verdict == denied && a.status != 0:
-		if c.deniesOnly(j) {
+		if c.noteDenial(j) {
 			a.verdict = later
 		}
-		j.denied, j.acceptedBefore = true, c.accepted
 	case a.verdict != refused && a.verdict != tooLarge:
 	case c.aside == mostAside:
 		a.verdict = denied
+		j.denied, j.acceptedBefore = true, c.accepted
 	case j.part.events() == 1 && (a.verdict == tooLarge || j.refusals > 0): // attempt sets it aside
 		c.aside++
 	}
 }
 
-// deniesOnly reports whether LaunchDarkly denies j for what is in it: another request was
-// accepted since j was last denied or, at its first denial, since the attempt started. A
-// later acceptance settles it. From then on only several batches that fail together, with
-// none accepted, make a denial of j one of the destination, because j may be the only one
-// that is sent for hours. The caller holds the mutex.
-func (c *Client) deniesOnly(j *job) bool {
+// noteDenial records that LaunchDarkly denied j, and reports whether what is in j is at
+// fault: another request was accepted since j was last denied or, at its first denial, since
+// its attempt started. If another was accepted between two denials, j stays at fault, because
+// it may be the only one that is sent for hours. Then only several batches that fail together,
+// with none accepted, make its denial one of the destination. The caller holds the mutex.
+func (c *Client) noteDenial(j *job) bool {
 	others := c.accepted > j.acceptedBefore
-	if j.denied && others {
-		j.deniedAlone = true
-	}
+	j.deniedAlone = j.deniedAlone || j.denied && others
+	j.denied, j.acceptedBefore = true, c.accepted
 	return others || j.deniedAlone && !c.pace.failing()
 }
 
@@ -120,7 +119,7 @@ func (c *Client) learn(a answer, j *job) {
 	case later:
 		switch {
 		case failing:
-		case j.denied && judge(a.status) == denied:
+		case a.status != 0 && judge(a.status) == denied:
 			c.log.Warn("batch rejected by LaunchDarkly while others are accepted, retrying only this batch", j.fields(a)...)
 		default:
 			c.log.Warn("LaunchDarkly does not take requests for the time being, retrying", j.fields(a)...)
@@ -130,9 +129,7 @@ func (c *Client) learn(a answer, j *job) {
 		c.rejected = a.token
 		if c.halt.Since.IsZero() {
 			if c.cfg.Endpoint == MetricImport {
-				stop := make(chan struct{})
-				c.unwatch = stop
-				c.watching.Go(func() { c.watchToken(stop) })
+				c.startWatch()
 			}
 			c.halt.Since = time.Now()
 			c.metrics.halts.Inc()

@@ -52,17 +52,17 @@ type Client struct {
 	running  sync.WaitGroup // deliveries and attempts
 	watching sync.WaitGroup // watchToken
 
-	mu       sync.Mutex
-	pace     pace           // guards
-	failures map[Source]int // guards: per partition, attempts that failed since one did not
-	ready    list.List      // guards: the jobs that wait for a place in flight, in order
-	active   int            // guards: requests in flight
-	wake     *time.Timer    // guards: pumps when the pace allows it again
-	halt     Halt           // guards
-	rejected string         // guards: the access token that was denied last, never logged
-	unwatch  chan struct{}  // guards: closed to end watchToken; nil while it does not run
-	aside    int            // guards: events set aside since one was accepted
-	accepted int            // guards: requests accepted so far
+	mu        sync.Mutex
+	pace      pace           // guards
+	failures  map[Source]int // guards: per partition, attempts that failed since one did not
+	ready     list.List      // guards: the jobs that wait for a place in flight, in order
+	active    int            // guards: requests in flight
+	wake      *time.Timer    // guards: pumps when the pace allows it again
+	halt      Halt           // guards
+	rejected  string         // guards: the access token that was denied last, never logged
+	stopWatch chan struct{}  // guards: closed to stop watchToken; nil while it does not run
+	aside     int            // guards: events set aside since one was accepted
+	accepted  int            // guards: requests accepted so far
 }
 
 // New returns a client. It starts nothing.

@@ -95,6 +95,49 @@ func TestDenialWhileOthersAreAcceptedHaltsNothing(t *testing.T) {
 	})
 }
 
+// It may have been accepted just before the destination began to deny all.
+func TestDenialIsOfTheDestinationWhenNothingIsAcceptedAfterIt(t *testing.T) {
+	inBubble(t, nil, func(b *bubble) {
+		b.answerWith(func(r *http.Request) *http.Response {
+			time.Sleep(time.Second) // the other is accepted meanwhile
+			return withStatus(403, r)
+		})
+		b.many(1)
+		b.requests(0)
+		b.answerWith(nil)
+		b.many(1)
+		b.requests(0)
+		if len(b.counted()) != 1 {
+			b.t.Fatal("the other was not accepted: the test shows nothing")
+		}
+		b.ld.Down(ldtest.Fault{Status: 401})
+		time.Sleep(time.Second)
+		if b.requests(0); !b.client.Halted().Since.IsZero() || b.requested(403) != 1 {
+			t.Errorf("halted by the first denial: %+v", b.client.Halted())
+		}
+		time.Sleep(b.cfg.BackoffMin)
+		if b.requests(0); b.client.Halted().Since.IsZero() {
+			t.Error("not halted by the second denial")
+		}
+		b.ld.Up()
+		b.settle(b.cfg.BackoffMax)
+	})
+}
+
+// A batch that was denied and then fails for another reason is not logged as denied.
+func TestFailureAfterADenialIsLoggedAsWhatItIs(t *testing.T) {
+	inBubble(t, nil, func(b *bubble) {
+		b.ld.Script(ldtest.Fault{Status: 403}, ldtest.Fault{}, ldtest.Fault{Kind: ldtest.Reset})
+		b.many(1)
+		b.requests(0)
+		b.many(1)
+		b.settle(time.Hour)
+		if log := b.log.String(); strings.Contains(log, "only this batch") || !strings.Contains(log, "for the time being") {
+			t.Errorf("log: %s", log)
+		}
+	})
+}
+
 // A batch that is known to be denied by itself does not hide that the destination denies all.
 func TestDenialOfAllHaltsNextToADeniedBatch(t *testing.T) {
 	for _, stuck := range []int{1, 2 * steady} {

@@ -21,12 +21,11 @@
 //     done, with capped exponential backoff and full jitter, or when Retry-After says
 //     so. Where LaunchDarkly refuses us and not an event, the same requests are made
 //     again, slowly, one at a time ([Client.Halted]), and at once when the access token
-//     has changed. Where LaunchDarkly refuses the
-//     requests of one batch and accepts others, only this batch is retried slowly;
-//     it halts the others at most once. Only 400, 413 and 422 are taken
-//     for a refusal of events, and not when they come for a hundred in a row: whoever
-//     answers 405, or 400 to all, is not LaunchDarkly, or not as configured, and must
-//     not empty the topic.
+//     has changed. Where LaunchDarkly refuses the requests of one batch and accepts
+//     others, this batch halts the others at most once and then backs off alone. Only
+//     400, 413 and 422 are taken for a refusal of events, and not when they come for a
+//     hundred in a row: whoever answers 405, or 400 to all, is not LaunchDarkly, or not
+//     as configured, and must not empty the topic.
 //  6. A batch that backs off holds no place among the requests in flight, so it
 //     delays no other. When the destination as a whole fails, requests are lowered to
 //     single probes until one succeeds, however many batches wait.

@@ -91,6 +91,25 @@ func TestContextEndsInFlight(t *testing.T) {
 	}
 }
 
+// Requests that the client cancels say nothing of LaunchDarkly.
+func TestCancelledRequestsSlowNobodyDown(t *testing.T) {
+	inBubble(t, nil, func(b *bubble) {
+		b.ld.Down(ldtest.Fault{Kind: ldtest.Hang})
+		ctx, cancel := context.WithCancel(b.ctx)
+		for range 2 * steady {
+			b.deliverIn(ctx, b.batch(1))
+		}
+		time.Sleep(time.Second)
+		cancel()
+		b.requests(0)
+		b.ld.Up()
+		b.many(1)
+		if n := b.unfinished(); n != 0 || strings.Contains(b.log.String(), "for the time being") {
+			t.Errorf("%d batches wait: %s", n, b.log)
+		}
+	})
+}
+
 // The answer comes and the context ends at the same moment, whichever is first.
 func TestContextEndsWithTheAnswer(t *testing.T) {
 	for _, status := range []int{400, 401, 413, 429, 500} {
@@ -206,6 +225,9 @@ func TestCloseWaitsForWhatIsUnderWayAndLeavesNothing(t *testing.T) {
 			time.Sleep(time.Second)
 			b.cancel()
 			b.client.Close()
+			if b.client.wake != nil && b.client.wake.Stop() {
+				b.t.Errorf("%v: a timer outlives Close", fault)
+			}
 			b.mu.Lock()
 			if b.open != 0 {
 				b.t.Errorf("%v: %d deliveries outlive Close", fault, b.open)
@@ -220,4 +242,31 @@ func TestCloseWaitsForWhatIsUnderWayAndLeavesNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A timer that is left behind holds a body for up to an hour, the longest Retry-After.
+func TestEndedJobLeavesNoTimerAndNoPlace(t *testing.T) {
+	inBubble(t, nil, func(b *bubble) {
+		c := b.client
+		until, cancel := context.WithCancelCause(b.ctx)
+		waiting := func() *job {
+			d := &delivery{Delivery: Delivery{Batch: b.batch(1), Until: until, Done: func(error) {}}, ctx: b.ctx, parts: 1}
+			c.running.Add(1)
+			return &job{delivery: d, part: d.Batch.whole, unwatch: func() bool { return true }}
+		}
+		early, late := waiting(), waiting()
+		c.again(early, time.Hour)
+		cancel(errRevoked)
+		c.leave(early)
+		c.again(late, time.Hour)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.enqueue(early) // as its timer does when it fires while leave holds the mutex
+		if early.timer.Stop() || late.timer != nil {
+			t.Error("a timer is left behind")
+		}
+		if early.place != nil || late.place != nil {
+			t.Error("a job that has ended is in the queue")
+		}
+	})
 }

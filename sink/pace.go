@@ -21,7 +21,7 @@ import (
 //     success ends that backoff.
 //   - While the destination refuses us there is one attempt at a time, after half
 //     to all of the longest backoff. A denial of one batch while others are accepted
-//     is not the destination's; see [Client.deniesOnly].
+//     is not the destination's; see [Client.noteDenial].
 //
 // It is guarded by the client's mutex.
 type pace struct {

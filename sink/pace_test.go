@@ -174,6 +174,20 @@ func TestStuckPartitionLetsOthersPass(t *testing.T) {
 	})
 }
 
+// A partition whose failures are over has the same prospects as any other.
+func TestSuccessForgetsThePartitionsFailures(t *testing.T) {
+	inBubble(t, nil, func(b *bubble) {
+		b.ld.Script(ldtest.Fault{Status: 500}, ldtest.Fault{Status: 500})
+		b.many(1)
+		b.settle(b.cfg.BackoffMax)
+		b.client.mu.Lock()
+		defer b.client.mu.Unlock()
+		if n := len(b.client.failures); n != 0 {
+			t.Errorf("failures of %d partitions are still counted", n)
+		}
+	})
+}
+
 // down lets the destination fail for an hour with so many batches waiting, and
 // returns how many requests that took.
 func (b *bubble) down(fault ldtest.Fault, batches int) int {

@@ -24,16 +24,13 @@ func (c *Client) token() (string, error) {
 }
 
 // watchToken reads the access token every second until stop is closed, and lets an attempt
-// start when the token is another than the one that LaunchDarkly rejected. learn starts it
-// with a halt. The end of the halt, or Close, closes stop.
+// start when the token is another than the one that LaunchDarkly rejected. It runs while halted.
 func (c *Client) watchToken(stop <-chan struct{}) {
-	ticker := time.NewTicker(tokenInterval)
-	defer ticker.Stop()
 	for {
 		select {
 		case <-stop:
 			return
-		case <-ticker.C:
+		case <-time.After(tokenInterval):
 		}
 		if token, err := c.token(); err == nil {
 			c.tryToken(token)
@@ -45,17 +42,24 @@ func (c *Client) watchToken(stop <-chan struct{}) {
 func (c *Client) tryToken(token string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.unwatch != nil && token != c.rejected {
+	if c.stopWatch != nil && token != c.rejected {
 		c.rejected = token
 		c.pace.probe = time.Time{}
 		c.pump()
 	}
 }
 
+// startWatch starts watchToken. The caller holds the mutex.
+func (c *Client) startWatch() {
+	stop := make(chan struct{})
+	c.stopWatch = stop
+	c.watching.Go(func() { c.watchToken(stop) })
+}
+
 // endWatch stops watchToken, if it runs. The caller holds the mutex.
 func (c *Client) endWatch() {
-	if c.unwatch != nil {
-		close(c.unwatch)
-		c.unwatch = nil
+	if c.stopWatch != nil {
+		close(c.stopWatch)
+		c.stopWatch = nil
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -124,5 +125,53 @@ func TestTokenIsReadEachSecondOfAHaltAndTriedOnceForEachChange(t *testing.T) {
 		s.set(ldtest.Sample.Token, nil)
 		b.settle(2 * tokenInterval)
 		idle()
+	})
+}
+
+// No batch is at fault when the token cannot be read, whatever was accepted meanwhile.
+func TestUnreadableTokenHaltsEachTime(t *testing.T) {
+	unreadable := errors.New("no such file")
+	withTokens(t, "", unreadable, func(b *bubble, s *tokens) {
+		b.many(1)
+		b.requests(0)
+		b.answerWith(func(*http.Request) *http.Response {
+			time.Sleep(5 * time.Second)
+			return nil
+		})
+		s.set(ldtest.Sample.Token, nil)
+		b.many(1) // is sent first, because it was never denied
+		time.Sleep(3 * time.Second)
+		s.set("", unreadable)
+		time.Sleep(4 * time.Second)
+		b.requests(0)
+		if n := len(b.counted()); n != 1 || b.client.Halted().Since.IsZero() || b.gauge("halts_total") != 2 {
+			t.Errorf("%d events count, halted %+v", n, b.client.Halted())
+		}
+		s.set(ldtest.Sample.Token, nil)
+		b.settle(b.cfg.BackoffMax)
+	})
+}
+
+// A token may be read from a file system that hangs.
+func TestCloseWaitsForTheReadOfAToken(t *testing.T) {
+	var begun, ended atomic.Int32
+	inBubble(t, func(c *Config) {
+		endpoints[2].change(c)
+		c.AccessToken = func() (string, error) {
+			begun.Add(1)
+			defer ended.Add(1)
+			if begun.Load() > 1 {
+				time.Sleep(time.Minute)
+			}
+			return "api-revoked", nil
+		}
+	}, func(b *bubble) {
+		b.deliver(b.batch(1))
+		time.Sleep(2 * tokenInterval)
+		b.cancel()
+		b.client.Close()
+		if begun.Load() != 2 || ended.Load() != 2 {
+			t.Errorf("%d of %d reads ended when Close returned, want 2", ended.Load(), begun.Load())
+		}
 	})
 }
