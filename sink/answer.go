@@ -42,6 +42,7 @@ type answer struct {
 	status     int           // 0 if there was none
 	excerpt    string        // start of the answer's body, or what went wrong
 	retryAfter time.Duration // 0 if LaunchDarkly did not say
+	token      string        // that was sent with the request, "" if there was none; never logged
 }
 
 // failed says whether the request failed for a reason that is not in its body, so
@@ -73,14 +74,19 @@ func (a answer) code() string {
 const longestRetryAfter = time.Hour
 
 // retryAfter reads a Retry-After header in both of its forms, seconds and date
-// (RFC 9110, section 10.2.3). It returns 0 if there is none that can be read.
+// (RFC 9110, section 10.2.3). It returns 0 if there is none that can be read. A date
+// is compared with the response's own Date, because the server's clock may differ from
+// this host's. Without a readable Date, now stands in.
 func retryAfter(header http.Header, now time.Time) time.Duration {
 	value := header.Get("Retry-After")
 	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil {
 		return time.Duration(min(seconds, uint64(longestRetryAfter/time.Second))) * time.Second
 	}
-	if date, err := http.ParseTime(value); err == nil {
-		return min(max(date.Sub(now), 0), longestRetryAfter)
+	if until, err := http.ParseTime(value); err == nil {
+		if date, err := http.ParseTime(header.Get("Date")); err == nil {
+			now = date
+		}
+		return min(max(until.Sub(now), 0), longestRetryAfter)
 	}
 	return 0
 }

@@ -175,6 +175,46 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 	}
 }
 
+// The two clocks disagree, and only the server's is known to match the date that it names.
+func TestRetryAfterDateIsReadByTheServersClock(t *testing.T) {
+	const wait = 5 * time.Minute
+	for _, c := range []struct {
+		ahead time.Duration // the server's clock
+		date  string        // the Date header; "": the server's clock
+		want  time.Duration
+	}{
+		{time.Hour, "", wait},
+		{-time.Hour, "", wait},
+		{0, "none", wait},
+		{0, "yesterday", wait},
+		{time.Minute, "none", wait + time.Minute},
+		{time.Minute, "yesterday", wait + time.Minute},
+	} {
+		t.Run(fmt.Sprint(c.ahead, c.date), func(t *testing.T) {
+			inBubble(t, nil, func(b *bubble) {
+				b.answerWith(func(r *http.Request) *http.Response {
+					b.answerWith(nil)
+					now := time.Now().Add(c.ahead).UTC()
+					response := withStatus(http.StatusServiceUnavailable, r)
+					response.Header.Set("Retry-After", now.Add(wait).Format(http.TimeFormat))
+					switch c.date {
+					case "none":
+					case "":
+						response.Header.Set("Date", now.Format(http.TimeFormat))
+					default:
+						response.Header.Set("Date", c.date)
+					}
+					return response
+				})
+				b.deliver(b.batch(1))
+				if took := b.settle(2 * time.Hour); took != c.want { // virtual time begins at a whole second
+					t.Errorf("delivered after %v, want %v", took, c.want)
+				}
+			})
+		})
+	}
+}
+
 // A success that was under way does not end what LaunchDarkly has asked for.
 func TestRetryAfterOutlastsASuccess(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {

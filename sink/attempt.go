@@ -19,7 +19,7 @@ func (c *Client) attempt(j *job) {
 	c.mu.Lock()
 	c.active--
 	c.metrics.inFlight.Set(float64(c.active))
-	c.suspect(&a, j)
+	c.reassess(&a, j)
 	if !gone {
 		c.learn(a, j)
 	}
@@ -48,18 +48,38 @@ func (c *Client) attempt(j *job) {
 	}
 }
 
-// suspect takes the refusal of a body for one of us, when many events were set aside
-// and nothing was accepted since: then it is not the events. The caller holds the mutex.
-func (c *Client) suspect(a *answer, j *job) {
+// reassess changes the verdict where other responses show that this one means something
+// else. When many events were set aside and nothing was accepted since, it is not the events
+// that are at fault, and a rejected body becomes a halt. When others are accepted, it is not
+// the destination, and a denial becomes a failure of this batch. The caller holds the mutex.
+func (c *Client) reassess(a *answer, j *job) {
 	switch {
 	case a.verdict == accepted:
+		c.accepted++
 		c.aside = 0
+	case a.verdict == denied && a.status != 0:
+		if c.noteDenial(j) {
+			a.verdict = later
+		}
 	case a.verdict != refused && a.verdict != tooLarge:
 	case c.aside == mostAside:
 		a.verdict = denied
+		j.denied, j.acceptedBefore = true, c.accepted
 	case j.part.events() == 1 && (a.verdict == tooLarge || j.refusals > 0): // attempt sets it aside
 		c.aside++
 	}
+}
+
+// noteDenial records that LaunchDarkly denied j, and reports whether what is in j is at
+// fault: another request was accepted since j was last denied or, at its first denial, since
+// its attempt started. If another was accepted between two denials, j stays at fault, because
+// it may be the only one that is sent for hours. Then only several batches that fail together,
+// with none accepted, make its denial one of the destination. The caller holds the mutex.
+func (c *Client) noteDenial(j *job) bool {
+	others := c.accepted > j.acceptedBefore
+	j.deniedAlone = j.deniedAlone || j.denied && others
+	j.denied, j.acceptedBefore = true, c.accepted
+	return others || j.deniedAlone && !c.pace.failing()
 }
 
 // mostAside is how many events are set aside in a row. Without it, a proxy in
@@ -97,12 +117,20 @@ func (c *Client) learn(a answer, j *job) {
 	}
 	switch a.verdict {
 	case later:
-		if !failing {
+		switch {
+		case failing:
+		case a.status != 0 && judge(a.status) == denied:
+			c.log.Warn("batch rejected by LaunchDarkly while others are accepted, retrying only this batch", j.fields(a)...)
+		default:
 			c.log.Warn("LaunchDarkly does not take requests for the time being, retrying", j.fields(a)...)
 		}
 		return
 	case denied:
+		c.rejected = a.token
 		if c.halt.Since.IsZero() {
+			if c.cfg.Endpoint == MetricImport {
+				c.startWatch()
+			}
 			c.halt.Since = time.Now()
 			c.metrics.halts.Inc()
 			c.metrics.halted.Set(1)
@@ -120,6 +148,7 @@ func (c *Client) learn(a answer, j *job) {
 	}
 	if !c.halt.Since.IsZero() {
 		c.halt = Halt{}
+		c.endWatch()
 		c.metrics.halted.Set(0)
 	}
 }

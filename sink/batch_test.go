@@ -14,22 +14,27 @@ func sample() (*Batch, string) {
 	buffer.Extend(append(buffer.Bytes(), `{"a":1},{"a":2},`...), 2, 41, time.UnixMilli(0))
 	buffer.Extend(append(buffer.Bytes(), `{"a":3},`...), 1, 42, time.UnixMilli(0))
 	b := buffer.Seal(Source{Group: "segment-to-launchdarkly", Topic: "segment", TopicID: [16]byte{1, 2, 3, 15: 16}, Partition: 7}, 5, 40, 43, true)
-	return b, "https://events.launchdarkly.com/events/bulk/5f0c1d2e3b4a59687766554f"
+	return b, (&Config{Endpoint: ClientSide, ClientSideID: "5f0c1d2e3b4a59687766554f"}).destination()
 }
 
-// Computed by another program (XXH64, SHA-1 and RFC 9562 in Python). If they
-// change, a replay over an upgrade counts events twice: they are not to be adapted
-// to the code.
+// Computed by another program, testdata/payload_ids.py (XXH64, SHA-1 and RFC 9562 in
+// Python). If they change, a replay over an upgrade counts events twice: they are not to
+// be adapted to the code.
 func TestPayloadIDsAreFrozen(t *testing.T) {
 	b, destination := sample()
 	left, right := b.whole.split()
 	unknown := *b
 	unknown.Source.TopicID, unknown.LeaderEpoch = [16]byte{}, -1
+	imports := (&Config{Endpoint: MetricImport, ProjectKey: "sample-project", EnvironmentKey: "test"}).destination()
 	for want, got := range map[string]string{
-		"93fe46f2-6070-51ce-a364-6ea5de36ad5a": b.payloadID(&b.whole, destination),
-		"498d1791-2ef6-5886-872e-914cc579e3d1": b.payloadID(&left, destination),
-		"7f4a10b6-95df-53f7-b9ca-0df5b3190c4d": b.payloadID(&right, destination),
-		"1dd35848-6495-5fec-b22b-2cc175845b77": unknown.payloadID(&unknown.whole, destination),
+		"6f56d133-9e7b-5c26-8cb1-38ad037dbe86": b.payloadID(&b.whole, destination),
+		"1e34e33c-b0d3-511e-8e1b-68e44aadd4a9": b.payloadID(&left, destination),
+		"77b3bbff-9f92-54ab-a34c-89411d612f28": b.payloadID(&right, destination),
+		"8eaf8b5f-b338-5eae-848e-3dca17c6e2c4": unknown.payloadID(&unknown.whole, destination),
+		"b91e1d86-c59a-5acc-927e-ace080296597": b.payloadID(&b.whole, imports),
+		"04a6d45d-e8f5-5615-b100-f640fe8efdb6": b.payloadID(&left, imports),
+		"50f2e175-8239-50fb-bf95-b299c02abb37": b.payloadID(&right, imports),
+		"76352941-b580-5a69-bdd5-4d9914afab54": unknown.payloadID(&unknown.whole, imports),
 	} {
 		if got != want {
 			t.Errorf("payload ID %s, want %s", got, want)

@@ -43,21 +43,26 @@ type Halt struct {
 
 // Client posts batches to LaunchDarkly. Its methods are safe for concurrent use.
 type Client struct {
-	cfg     Config
-	address string
-	metrics *Metrics
-	log     *zap.Logger
+	cfg         Config
+	address     string
+	destination string // in payload IDs
+	metrics     *Metrics
+	log         *zap.Logger
 
-	running sync.WaitGroup // deliveries and attempts
+	running  sync.WaitGroup // deliveries and attempts
+	watching sync.WaitGroup // watchToken
 
-	mu       sync.Mutex
-	pace     pace           // guards
-	failures map[Source]int // guards: per partition, attempts that failed since one did not
-	ready    list.List      // guards: the jobs that wait for a place in flight, in order
-	active   int            // guards: requests in flight
-	wake     *time.Timer    // guards: pumps when the pace allows it again
-	halt     Halt           // guards
-	aside    int            // guards: events set aside since one was accepted
+	mu        sync.Mutex
+	pace      pace           // guards
+	failures  map[Source]int // guards: per partition, attempts that failed since one did not
+	ready     list.List      // guards: the jobs that wait for a place in flight, in order
+	active    int            // guards: requests in flight
+	wake      *time.Timer    // guards: pumps when the pace allows it again
+	halt      Halt           // guards
+	rejected  string         // guards: the access token that was denied last, never logged
+	stopWatch chan struct{}  // guards: closed to stop watchToken; nil while it does not run
+	aside     int            // guards: events set aside since one was accepted
+	accepted  int            // guards: requests accepted so far
 }
 
 // New returns a client. It starts nothing.
@@ -70,7 +75,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	if cfg.Transport == nil {
-		cfg.Transport = newTransport(cfg.MaxInFlight)
+		cfg.Transport = newTransport(cfg.MaxInFlight, cfg.Timeout)
 	}
 	if cfg.Metrics == nil {
 		cfg.Metrics = NewMetrics(prometheus.NewRegistry(), NewBudget(1))
@@ -79,7 +84,7 @@ func New(cfg Config) (*Client, error) {
 		cfg.Log = zap.NewNop()
 	}
 	return &Client{
-		cfg: cfg, address: address, metrics: cfg.Metrics, log: cfg.Log,
+		cfg: cfg, address: address, destination: cfg.destination(), metrics: cfg.Metrics, log: cfg.Log,
 		pace:     newPace(cfg.MaxInFlight, cfg.BackoffMin, cfg.BackoffMax),
 		failures: map[Source]int{},
 	}, nil
@@ -113,6 +118,10 @@ func (c *Client) Deliver(ctx context.Context, d Delivery) {
 func (c *Client) Close() {
 	c.running.Wait()
 	c.mu.Lock()
+	c.endWatch()
+	c.mu.Unlock()
+	c.watching.Wait()
+	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.wake != nil {
 		c.wake.Stop()
@@ -143,6 +152,9 @@ func (c *Client) pump() {
 			continue // leave is about to end it
 		}
 		j.waiting = false
+		if !j.denied {
+			j.acceptedBefore = c.accepted
+		}
 		c.pace.start(&j.seen)
 		c.active++
 		c.metrics.inFlight.Set(float64(c.active))
@@ -167,10 +179,11 @@ func (c *Client) next() *job {
 }
 
 // prospects compares jobs that are ready: it may be what is in one partition that fails,
-// or in a batch that was refused, and not the destination. The caller holds the mutex.
+// or in a batch that was refused or denied, and not the destination. The caller holds the
+// mutex.
 func (c *Client) prospects(e *list.Element) int {
 	j := e.Value.(*job)
-	if j.refusals > 0 || j.part.events() < j.delivery.Batch.Events {
+	if j.refusals > 0 || j.denied || j.part.events() < j.delivery.Batch.Events {
 		return math.MinInt
 	}
 	return -c.failures[j.delivery.Batch.Source]

@@ -31,7 +31,7 @@ type Config struct {
 
 	ProjectKey     string                 // metric_import
 	EnvironmentKey string                 // metric_import
-	AccessToken    func() (string, error) // metric_import; asked for each request, so that it may rotate; called concurrently
+	AccessToken    func() (string, error) // metric_import; asked for each request, and every second of a halt, so that it may rotate; called concurrently
 
 	Schema  int    // event schema, 3 or 4; metric_import takes only 4
 	Version string // of this program, for User-Agent
@@ -61,8 +61,18 @@ func (c *Config) check() error {
 	return nil
 }
 
-// url returns the address that requests are posted to, which is also the
-// destination that goes into payload IDs.
+// destination returns the environment that receives the events, as it goes into
+// payload IDs. The environment may have several URLs, and an event counts once whichever
+// of them it is sent to. The keys are escaped, so that two environments never read the
+// same. The format must never change, for the same reason as [namespace].
+func (c *Config) destination() string {
+	if c.Endpoint == ClientSide {
+		return string(ClientSide) + "/" + url.PathEscape(c.ClientSideID)
+	}
+	return string(MetricImport) + "/" + url.PathEscape(c.ProjectKey) + "/" + url.PathEscape(c.EnvironmentKey)
+}
+
+// url returns the address that requests are posted to.
 func (c *Config) url() (string, error) {
 	u, err := url.Parse(c.EventsURL)
 	switch {
@@ -83,12 +93,23 @@ func (c *Config) url() (string, error) {
 	}
 }
 
+// headerBytes limits the headers of a response. Go's default is 10 MiB.
+const headerBytes = 64 << 10
+
 // newTransport returns a transport that keeps a connection for each request in
-// flight and notices dead ones.
-func newTransport(maxInFlight int) *http.Transport {
+// flight, notices dead ones, and limits what a response takes in memory.
+//
+// Over HTTP/2 all requests share a connection, and one that times out leaves it open. Pings
+// find a dead connection within one timeout, or within 2 s if the timeout is shorter.
+func newTransport(maxInFlight int, timeout time.Duration) *http.Transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConns = maxInFlight
 	t.MaxIdleConnsPerHost = maxInFlight
-	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second}
+	t.MaxResponseHeaderBytes = headerBytes // of HTTP/2 too
+	t.HTTP2 = &http.HTTP2Config{
+		SendPingTimeout:           max(min(timeout/2, 15*time.Second), time.Second), // of silence before a ping
+		PingTimeout:               max(min(timeout/2, 5*time.Second), time.Second),
+		MaxReceiveBufferPerStream: answerBytes, // more is never read; Go's default is 4 MiB
+	}
 	return t
 }

@@ -39,6 +39,9 @@ func (b *bubble) ends(after time.Duration, batches ...*Batch) {
 	if n := b.client.ready.Len(); n != 0 {
 		b.t.Errorf("%d jobs, with their bodies, are still in the queue", n)
 	}
+	if n := len(b.client.failures); n != 0 {
+		b.t.Errorf("failures of %d partitions are still counted", n)
+	}
 	b.client.mu.Unlock()
 	before := len(b.requests(0))
 	b.ld.Up()
@@ -86,6 +89,25 @@ func TestContextEndsInFlight(t *testing.T) {
 			b.ends(time.Second, b.batch(1), b.batch(1))
 		})
 	}
+}
+
+// Requests that the client cancels say nothing of LaunchDarkly.
+func TestCancelledRequestsSlowNobodyDown(t *testing.T) {
+	inBubble(t, nil, func(b *bubble) {
+		b.ld.Down(ldtest.Fault{Kind: ldtest.Hang})
+		ctx, cancel := context.WithCancel(b.ctx)
+		for range 2 * steady {
+			b.deliverIn(ctx, b.batch(1))
+		}
+		time.Sleep(time.Second)
+		cancel()
+		b.requests(0)
+		b.ld.Up()
+		b.many(1)
+		if n := b.unfinished(); n != 0 || strings.Contains(b.log.String(), "for the time being") {
+			t.Errorf("%d batches wait: %s", n, b.log)
+		}
+	})
 }
 
 // The answer comes and the context ends at the same moment, whichever is first.
@@ -195,7 +217,7 @@ func TestContextEndsWhileAnEventIsSetAside(t *testing.T) {
 
 func TestCloseWaitsForWhatIsUnderWayAndLeavesNothing(t *testing.T) {
 	for _, fault := range []ldtest.Fault{{}, {Status: 401}, {Status: 429, RetryAfter: "3600"}, {Status: 500}, {Kind: ldtest.Hang}} {
-		inBubble(t, nil, func(b *bubble) {
+		onEachEndpoint(t, func(b *bubble) {
 			b.ld.Down(fault)
 			for range 50 {
 				b.deliver(b.batchOf(1, 1, 0, false))
@@ -203,18 +225,49 @@ func TestCloseWaitsForWhatIsUnderWayAndLeavesNothing(t *testing.T) {
 			time.Sleep(time.Second)
 			b.cancel()
 			b.client.Close()
+			if b.client.wake != nil && b.client.wake.Stop() {
+				b.t.Errorf("%v: a timer outlives Close", fault)
+			}
 			b.mu.Lock()
 			if b.open != 0 {
-				t.Errorf("%v: %d deliveries outlive Close", fault, b.open)
+				b.t.Errorf("%v: %d deliveries outlive Close", fault, b.open)
 			}
 			b.mu.Unlock()
 			synctest.Wait() // for goroutines to be gone that have nothing left to do
 			stacks := make([]byte, 1<<20)
 			for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
 				if strings.Contains(stack, "sink.(*Client)") || strings.Contains(stack, "net/http.(*Transport)") || strings.Contains(stack, "net/http.(*persistConn)") {
-					t.Errorf("%v: left behind: %s", fault, stack)
+					b.t.Errorf("%v: left behind: %s", fault, stack)
 				}
 			}
 		})
 	}
+}
+
+// A timer that is left behind holds a body for up to an hour, the longest Retry-After.
+func TestEndedJobLeavesNoTimerAndNoPlace(t *testing.T) {
+	inBubble(t, nil, func(b *bubble) {
+		c := b.client
+		until, cancel := context.WithCancelCause(b.ctx)
+		waiting := func() *job {
+			d := &delivery{Delivery: Delivery{Batch: b.batch(1), Until: until, Done: func(error) {}}, ctx: b.ctx, parts: 1}
+			c.running.Add(1)
+			return &job{delivery: d, part: d.Batch.whole, unwatch: func() bool { return true }}
+		}
+		early, late := waiting(), waiting()
+		c.again(early, time.Hour)
+		cancel(errRevoked)
+		c.leave(early)
+		c.again(late, time.Hour)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.pace.asked = time.Now().Add(time.Hour) // what is in the queue stays there
+		c.enqueue(early)                         // as its timer does when it fires while leave holds the mutex
+		if early.timer.Stop() || late.timer != nil {
+			t.Error("a timer is left behind")
+		}
+		if c.ready.Len() != 0 {
+			t.Error("a job that has ended is in the queue")
+		}
+	})
 }

@@ -103,6 +103,32 @@ func TestRefusedFloodDelaysNoOther(t *testing.T) {
 	})
 }
 
+// The same when each of them is a batch of its own.
+func TestFloodOfRefusedBatchesDelaysNoOther(t *testing.T) {
+	inBubble(t, nil, func(b *bubble) {
+		b.ld.Poison(ldtest.Containing(strings.Repeat("x", 50)))
+		flood := func(batches int) {
+			for range batches {
+				b.deliver(b.batchOf(1, 1, 50, false))
+			}
+			time.Sleep(30 * time.Minute)
+		}
+		flood(3*mostAside - 40)
+		for n := range 2 {
+			flood(20) // during the halt
+			if got := len(b.refused()); got != (n+1)*mostAside || b.client.Halted().Since.IsZero() {
+				b.t.Fatalf("%d events set aside, want %d and a halt", got, (n+1)*mostAside)
+			}
+			b.many(1)
+			time.Sleep(b.cfg.BackoffMax)
+			if got := len(b.counted()); got != n+1 {
+				b.t.Fatalf("%d good events count, want %d", got, n+1)
+			}
+		}
+		b.settle(time.Hour)
+	})
+}
+
 // gauge returns the value of a metric without labels.
 func (b *bubble) gauge(name string) float64 {
 	b.t.Helper()

@@ -29,15 +29,18 @@ type job struct {
 	unwatch  func() bool // ends the watch over Delivery.Until
 
 	// Guarded by the client's mutex.
-	seen    seen
-	waiting bool          // not in flight: in the queue, or until the timer fires
-	place   *list.Element // in the queue; nil if it is not there
-	timer   *time.Timer   // of the last backoff
+	seen           seen
+	denied         bool          // at least once
+	deniedAlone    bool          // denied again although another request had been accepted
+	acceptedBefore int           // Client.accepted at the last denial; before one, when the attempt started
+	waiting        bool          // not in flight: in the queue, or until the timer fires
+	place          *list.Element // in the queue; nil if it is not there
+	timer          *time.Timer   // of the last backoff
 }
 
 // add lets a part wait for a place in flight.
 func (c *Client) add(d *delivery, p part) {
-	j := &job{delivery: d, part: p, id: d.Batch.payloadID(&p, c.address), waiting: true}
+	j := &job{delivery: d, part: p, id: d.Batch.payloadID(&p, c.destination), waiting: true}
 	j.unwatch = context.AfterFunc(d.Until, func() { c.leave(j) })
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -112,6 +115,9 @@ func (c *Client) end(d *delivery, err error) {
 	d.parts--
 	if d.err == nil {
 		d.err = err
+	}
+	if err != nil {
+		delete(c.failures, d.Batch.Source) // its partition is being released, and may never come back
 	}
 	last, err := d.parts == 0, d.err
 	c.mu.Unlock()

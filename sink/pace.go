@@ -20,7 +20,8 @@ import (
 //     before a backoff that grows each time that the number is halved. The first
 //     success ends that backoff.
 //   - While the destination refuses us there is one attempt at a time, after half
-//     to all of the longest backoff.
+//     to all of the longest backoff. A denial of one batch while others are accepted
+//     is not the destination's; see [Client.noteDenial].
 //
 // It is guarded by the client's mutex.
 type pace struct {

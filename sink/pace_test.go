@@ -114,14 +114,17 @@ func TestBatchThatBacksOffHoldsNoPlaceInFlight(t *testing.T) {
 }
 
 // stick answers 500 to these batches, whatever else is answered.
-func (b *bubble) stick(batches ...*Batch) {
+func (b *bubble) stick(batches ...*Batch) { b.stickWith(500, batches...) }
+
+// stickWith answers with a status to these batches, whatever else is answered.
+func (b *bubble) stickWith(status int, batches ...*Batch) {
 	ids := map[string]bool{}
 	for _, batch := range batches {
-		ids[batch.payloadID(&batch.whole, b.client.Address())] = true
+		ids[batch.payloadID(&batch.whole, b.client.destination)] = true
 	}
 	b.answerWith(func(r *http.Request) *http.Response {
 		if ids[r.Header.Get(headerPayloadID)] {
-			return withStatus(500, r)
+			return withStatus(status, r)
 		}
 		return nil
 	})
@@ -167,6 +170,20 @@ func TestStuckPartitionLetsOthersPass(t *testing.T) {
 		time.Sleep(2 * b.cfg.BackoffMax)
 		if n := b.unfinished(); n != 64 {
 			t.Errorf("%d batches unfinished, want the 64 stuck ones", n)
+		}
+	})
+}
+
+// A partition whose failures are over has the same prospects as any other.
+func TestSuccessForgetsThePartitionsFailures(t *testing.T) {
+	inBubble(t, nil, func(b *bubble) {
+		b.ld.Script(ldtest.Fault{Status: 500}, ldtest.Fault{Status: 500})
+		b.many(1)
+		b.settle(b.cfg.BackoffMax)
+		b.client.mu.Lock()
+		defer b.client.mu.Unlock()
+		if n := len(b.client.failures); n != 0 {
+			t.Errorf("failures of %d partitions are still counted", n)
 		}
 	})
 }

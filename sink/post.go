@@ -3,14 +3,12 @@ package sink
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 )
 
 const (
@@ -50,10 +48,11 @@ func (c *Client) exchange(request *http.Request) answer {
 		return answer{verdict: later, excerpt: "the answer is " + response.Status}
 	}
 	text, err := io.ReadAll(io.LimitReader(response.Body, answerBytes))
-	if token := request.Header.Get("Authorization"); token != "" { // some proxies send headers back
+	token := request.Header.Get("Authorization")
+	if token != "" { // some proxies send headers back
 		text = bytes.ReplaceAll(text, []byte(token), []byte("[redacted]"))
 	}
-	a := answer{verdict: judge(response.StatusCode), status: response.StatusCode, excerpt: excerpt(text)}
+	a := answer{verdict: judge(response.StatusCode), status: response.StatusCode, excerpt: excerpt(text), token: token}
 	if err != nil && !a.failed() {
 		// Cut off: what became of the request is not known, and the payload ID makes
 		// asking again harmless.
@@ -84,12 +83,9 @@ func (c *Client) request(ctx context.Context, j *job) (*http.Request, error) {
 	}
 	// The form is prescribed: MetricImport-COMPANY-int/VERSION.
 	r.Header.Set("User-Agent", "MetricImport-SegmentToLaunchDarkly-int/"+c.cfg.Version)
-	token, err := c.cfg.AccessToken()
+	token, err := c.token()
 	if err != nil {
-		return nil, fmt.Errorf("access token: %w", err)
-	}
-	if strings.ContainsFunc(token, unicode.IsControl) { // net/http would refuse it, and tell nobody that it is ours to mend
-		return nil, errors.New("access token: it holds a control character")
+		return nil, err
 	}
 	r.Header.Set("Authorization", token)
 	return r, nil

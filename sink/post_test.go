@@ -88,6 +88,43 @@ func TestAddressIsEscapedAndExact(t *testing.T) {
 	}
 }
 
+// The same environment at another address, and other environments at the same address.
+func TestPayloadIDFollowsTheEnvironmentAndNotTheURL(t *testing.T) {
+	id := func(eventsURL string, change func(*Config)) (id string) {
+		inBubble(t, func(c *Config) {
+			c.EventsURL, c.Schema = eventsURL, 4
+			change(c)
+		}, func(b *bubble) {
+			b.answerWith(func(r *http.Request) *http.Response {
+				id = r.Header.Get(headerPayloadID)
+				response := withStatus(202, r)
+				return response
+			})
+			b.client.Deliver(b.ctx, Delivery{Batch: b.batch(1), Done: func(error) {}})
+			b.requests(0)
+		})
+		return id
+	}
+	seen := map[string]string{}
+	for name, change := range map[string]func(*Config){
+		"client-side ID":         func(c *Config) { c.ClientSideID = "a" },
+		"another client-side ID": func(c *Config) { c.ClientSideID = "a/b" },
+		"a third":                func(c *Config) { c.ClientSideID = "a%2Fb" },
+		"import":                 func(c *Config) { endpoints[2].change(c); c.ProjectKey, c.EnvironmentKey = "a", "b" },
+		"another border":         func(c *Config) { endpoints[2].change(c); c.ProjectKey, c.EnvironmentKey = "a/b", "b" },
+		"a third border":         func(c *Config) { endpoints[2].change(c); c.ProjectKey, c.EnvironmentKey = "a", "b/b" },
+	} {
+		one, two := id("http://127.0.0.1:41080", change), id("http://localhost:41080", change)
+		if one != two {
+			t.Errorf("%s: payload ID %s by address, %s by name", name, one, two)
+		}
+		if other, ok := seen[one]; ok {
+			t.Errorf("%s and %s share payload ID %s", name, other, one)
+		}
+		seen[one] = name
+	}
+}
+
 func TestNewRefusesWhatCannotWork(t *testing.T) {
 	good := Config{
 		EventsURL: "https://h", Endpoint: ClientSide, ClientSideID: "abc", Schema: 3, Version: "1", MaxInFlight: 1,

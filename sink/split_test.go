@@ -3,7 +3,9 @@ package sink
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,6 +35,9 @@ func poisonedRun(t *testing.T, compress bool, poison int) (ids []string) {
 		}
 		if n := len(b.counted()); n != 4999 {
 			t.Errorf("%d events count, want 4999", n)
+		}
+		if n := strings.Count(b.log.String(), "refuses a batch"); n != 1 {
+			t.Errorf("the log tells of %d refused batches, want 1", n)
 		}
 		for _, r := range b.requests(0) {
 			ids = append(ids, r.PayloadID)
@@ -140,6 +145,27 @@ func TestRefusedThatFailsGivesTheDeliveryUp(t *testing.T) {
 		}
 		if n := len(b.counted()); n != 19 {
 			t.Errorf("%d events count, want the 19 others", n)
+		}
+	})
+}
+
+// What fails first is not forgotten when another part ends well.
+func TestRefusedThatFailsEarlyGivesTheDeliveryUp(t *testing.T) {
+	inBubble(t, func(c *Config) { c.MaxInFlight = 1 }, func(b *bubble) {
+		b.refusing = errors.New("the dead-letter topic is full")
+		answers := []int{413, 413, 503} // to the whole, its left half, its right half
+		b.answerWith(func(r *http.Request) *http.Response {
+			if len(answers) == 0 {
+				return nil
+			}
+			status := answers[0]
+			answers = answers[1:]
+			return withStatus(status, r)
+		})
+		b.deliver(b.batch(2))
+		b.settle(time.Minute)
+		if err := b.gaveUp(); !errors.Is(err, b.refusing) || len(b.counted()) != 1 {
+			t.Errorf("ended with %v, %d events count", err, len(b.counted()))
 		}
 	})
 }

@@ -1,13 +1,20 @@
 package sink
 
 import (
+	"context"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
@@ -33,7 +40,7 @@ func TestOwnTransportReusesItsConnections(t *testing.T) {
 				conns.Add(1)
 			}
 		}
-		transport := newTransport(inFlight)
+		transport := newTransport(inFlight, 10*time.Second)
 		if secure {
 			server.EnableHTTP2 = true
 			server.StartTLS()
@@ -75,6 +82,254 @@ func TestOwnTransportReusesItsConnections(t *testing.T) {
 		}
 		if n := second.Load(); (n == inFlight*rounds) != secure {
 			t.Errorf("secure %v: %d requests by HTTP/2", secure, n)
+		}
+	}
+}
+
+// production is a client with the transport that production uses, connected to a server in
+// memory. Its timeout is 3 s.
+type production struct {
+	client *Client
+	next   int64 // offset of the next batch
+}
+
+// inProduction runs a test in a bubble with a server that speaks HTTP/1.1, or HTTP/2 over TLS.
+// accepted, if not nil, may replace a connection as the server sees it.
+func inProduction(t *testing.T, second bool, serve http.HandlerFunc, accepted func(net.Conn) net.Conn, test func(t *testing.T, p *production)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		pipe := ldtest.NewPipe()
+		server := httptest.Server{
+			Listener: listener{pipe, accepted}, EnableHTTP2: second,
+			Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if want := map[bool]int{false: 1, true: 2}[second]; r.ProtoMajor != want {
+					t.Errorf("HTTP/%d, want HTTP/%d", r.ProtoMajor, want)
+				}
+				if _, err := io.Copy(io.Discard, r.Body); err == nil {
+					serve(w, r)
+				}
+			})},
+		}
+		p := new(production)
+		cfg := Config{
+			EventsURL: "http://example.com", Endpoint: ClientSide, ClientSideID: ldtest.Sample.ClientSideID, Schema: 3, Version: "1",
+			MaxInFlight: 16, Timeout: 3 * time.Second, BackoffMin: 100 * time.Millisecond, BackoffMax: time.Second,
+		}
+		if second {
+			cfg.EventsURL = "https://example.com" // the name in the test server's certificate
+			server.StartTLS()
+		} else {
+			server.Start()
+		}
+		var err error
+		if p.client, err = New(cfg); err != nil {
+			t.Fatal(err)
+		}
+		transport := p.client.cfg.Transport.(*http.Transport)
+		transport.DialContext = pipe.DialContext
+		if second {
+			transport.TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig
+		}
+		test(t, p)
+		p.client.Close()
+		server.CloseClientConnections()
+		server.Close()
+	})
+}
+
+// deliver delivers a batch of one event and returns how long that took.
+func (p *production) deliver(t *testing.T, within time.Duration) time.Duration {
+	t.Helper()
+	buffer := NewBuffer(10, 10_000)
+	buffer.Extend(append(buffer.Bytes(), append(event(3, int(p.next), 0), ',')...), 1, p.next, time.Now())
+	started, done := time.Now(), make(chan error, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	p.client.Deliver(ctx, Delivery{
+		Batch: buffer.Seal(Source{}, 0, p.next, p.next+1, false), Done: func(err error) { done <- err },
+	})
+	p.next++
+	if err := <-done; err != nil {
+		t.Errorf("not delivered within %v: %v", within, err)
+	}
+	return time.Since(started)
+}
+
+// requests returns how many requests had this code.
+func (p *production) requests(code string) float64 {
+	return testutil.ToFloat64(p.client.metrics.requests.WithLabelValues(code))
+}
+
+// listener passes accepted connections through a function.
+type listener struct {
+	net.Listener
+	accepted func(net.Conn) net.Conn
+}
+
+func (l listener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err == nil && l.accepted != nil {
+		conn = l.accepted(conn)
+	}
+	return conn, err
+}
+
+// onBothVersions runs a test for HTTP/1.1 and for HTTP/2.
+func onBothVersions(t *testing.T, test func(t *testing.T, second bool)) {
+	for _, second := range []bool{false, true} {
+		t.Run(fmt.Sprintf("HTTP2=%v", second), func(t *testing.T) { test(t, second) })
+	}
+}
+
+// A server could otherwise fill memory with headers, 10 MiB per request.
+func TestResponseHeadersAreLimited(t *testing.T) {
+	onBothVersions(t, func(t *testing.T, second bool) {
+		var size atomic.Int32
+		serve := func(w http.ResponseWriter, _ *http.Request) {
+			for range size.Load() >> 10 {
+				w.Header().Add("X-Long", strings.Repeat("x", 1000))
+			}
+			w.WriteHeader(http.StatusAccepted)
+		}
+		inProduction(t, second, serve, nil, func(t *testing.T, p *production) {
+			size.Store(headerBytes - 4<<10)
+			p.deliver(t, time.Minute)
+			if p.requests("202") != 1 {
+				t.Errorf("a response with headers of %d bytes was not accepted", size.Load())
+			}
+			size.Store(headerBytes + 8<<10)
+			time.AfterFunc(2*time.Second, func() { size.Store(0) })
+			p.deliver(t, time.Minute)
+			if p.requests(codeError) == 0 || p.requests("202") != 2 {
+				t.Error("a response with headers above the limit was accepted")
+			}
+		})
+	})
+}
+
+// late is a transport whose responses reach the client a second after their headers.
+type late struct{ *http.Transport }
+
+func (l late) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := l.Transport.RoundTrip(r)
+	time.Sleep(time.Second)
+	return response, err
+}
+
+// Go's default for HTTP/2 is 4 MiB per response.
+func TestResponseBodiesAreBufferedInPartOnly(t *testing.T) {
+	onBothVersions(t, func(t *testing.T, second bool) {
+		var written atomic.Int64
+		serve := func(w http.ResponseWriter, _ *http.Request) {
+			if written.Load() > 0 {
+				w.WriteHeader(http.StatusAccepted)
+				return
+			}
+			w.WriteHeader(http.StatusServiceUnavailable)
+			for line := make([]byte, 1<<10); written.Load() < 100<<20; {
+				n, err := w.Write(line)
+				if written.Add(int64(n)); err != nil {
+					return
+				}
+			}
+		}
+		inProduction(t, second, serve, nil, func(t *testing.T, p *production) {
+			p.client.cfg.Transport = late{p.client.cfg.Transport.(*http.Transport)}
+			p.deliver(t, time.Minute)
+			if n := written.Load(); n > 4*answerBytes { // the client's part and what the server holds back
+				t.Errorf("the server could send %d bytes", n)
+			}
+		})
+	})
+}
+
+// hole is a connection that can go silent: what is written to it from then on is lost, and
+// nothing more comes from it.
+type hole struct {
+	net.Conn
+	silent atomic.Bool
+}
+
+func (h *hole) Read(p []byte) (int, error) {
+	for {
+		if n, err := h.Conn.Read(p); err != nil || !h.silent.Load() {
+			return n, err
+		}
+	}
+}
+
+func (h *hole) Write(p []byte) (int, error) {
+	if h.silent.Load() {
+		return len(p), nil
+	}
+	return h.Conn.Write(p)
+}
+
+// HTTP/2 puts all requests on one connection, and a request that times out leaves it open.
+func TestSilentConnectionIsReplaced(t *testing.T) {
+	for _, idle := range []time.Duration{0, time.Second, time.Minute} {
+		t.Run(fmt.Sprint(idle), func(t *testing.T) {
+			onBothVersions(t, func(t *testing.T, second bool) {
+				var last atomic.Pointer[hole]
+				accepted := func(conn net.Conn) net.Conn {
+					h := &hole{Conn: conn}
+					last.Store(h)
+					return h
+				}
+				serve := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }
+				inProduction(t, second, serve, accepted, func(t *testing.T, p *production) {
+					p.deliver(t, time.Minute)
+					time.Sleep(idle)
+					p.deliver(t, time.Minute)
+					first := last.Load()
+					first.silent.Store(true)
+					timeout := p.client.cfg.Timeout
+					if took := p.deliver(t, time.Minute); took > 2*timeout {
+						t.Errorf("the first request after the silence took %v with a timeout of %v", took, timeout)
+					}
+					if took := p.deliver(t, time.Minute); took > 0 {
+						t.Errorf("the second request after the silence took %v", took)
+					}
+					if last.Load() == first {
+						t.Error("the silent connection is still in use")
+					}
+				})
+			})
+		})
+	}
+}
+
+// A connection with no more to do than wait for a slow response is not silent.
+func TestSlowResponseIsNoSilence(t *testing.T) {
+	onBothVersions(t, func(t *testing.T, second bool) {
+		var conns atomic.Int32
+		accepted := func(conn net.Conn) net.Conn { conns.Add(1); return conn }
+		serve := func(w http.ResponseWriter, _ *http.Request) {
+			time.Sleep(2900 * time.Millisecond)
+			w.WriteHeader(http.StatusAccepted)
+		}
+		inProduction(t, second, serve, accepted, func(t *testing.T, p *production) {
+			for range 5 {
+				p.deliver(t, 2950*time.Millisecond)
+				time.Sleep(time.Minute)
+			}
+			if n := conns.Load(); n != 1 {
+				t.Errorf("%d connections", n)
+			}
+		})
+	})
+}
+
+func TestPingsFollowTheTimeout(t *testing.T) {
+	for timeout, want := range map[time.Duration][2]time.Duration{
+		time.Millisecond: {time.Second, time.Second},
+		3 * time.Second:  {1500 * time.Millisecond, 1500 * time.Millisecond},
+		10 * time.Second: {5 * time.Second, 5 * time.Second},
+		20 * time.Second: {10 * time.Second, 5 * time.Second},
+		time.Hour:        {15 * time.Second, 5 * time.Second},
+	} {
+		if got := newTransport(1, timeout).HTTP2; got.SendPingTimeout != want[0] || got.PingTimeout != want[1] {
+			t.Errorf("timeout %v: ping after %v, wait %v for the response, want %v", timeout, got.SendPingTimeout, got.PingTimeout, want)
 		}
 	}
 }

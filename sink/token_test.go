@@ -1,0 +1,177 @@
+package sink
+
+import (
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+// tokens is an access token that can change.
+type tokens struct {
+	mu    sync.Mutex
+	token string // guards
+	err   error  // guards
+	reads int    // guards
+}
+
+func (s *tokens) read() (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reads++
+	return s.token, s.err
+}
+
+func (s *tokens) set(token string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.token, s.err = token, err
+}
+
+// count returns how often the token was read.
+func (s *tokens) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reads
+}
+
+// withTokens runs a test with an access token that can change.
+func withTokens(t *testing.T, token string, err error, test func(b *bubble, s *tokens)) {
+	t.Helper()
+	s := &tokens{token: token, err: err}
+	inBubble(t, func(c *Config) {
+		endpoints[2].change(c)
+		c.AccessToken = s.read
+	}, func(b *bubble) { test(b, s) })
+}
+
+func TestRotatedTokenEndsAHaltSoon(t *testing.T) {
+	for _, err := range []error{nil, errors.New("no such file")} {
+		withTokens(t, "api-revoked", err, func(b *bubble, s *tokens) {
+			b.many(50)
+			b.requests(0)
+			if b.client.Halted().Since.IsZero() {
+				t.Error("not halted: the test shows nothing")
+			}
+			time.Sleep(200 * time.Millisecond)
+			s.set(ldtest.Sample.Token, nil)
+			if took := b.settle(b.cfg.BackoffMax); took > tokenInterval {
+				t.Errorf("delivered %v after the token changed", took)
+			}
+			if h := b.client.Halted(); !h.Since.IsZero() {
+				t.Errorf("still halted: %+v", h)
+			}
+		})
+	}
+}
+
+// Requests that were sent with the former token fail after the token changed.
+func TestRotationDuringRequestsEndsAHaltSoon(t *testing.T) {
+	withTokens(t, "api-revoked", nil, func(b *bubble, s *tokens) {
+		b.answerWith(func(*http.Request) *http.Response {
+			time.Sleep(2 * time.Second)
+			return nil
+		})
+		b.many(50)
+		time.Sleep(time.Second)
+		s.set(ldtest.Sample.Token, nil)
+		time.Sleep(time.Second)
+		b.requests(0)
+		if b.client.Halted().Since.IsZero() {
+			t.Error("not halted: the test shows nothing")
+		}
+		b.answerWith(nil)
+		if took := b.settle(b.cfg.BackoffMax); took > tokenInterval {
+			t.Errorf("delivered after %v", took)
+		}
+	})
+}
+
+// A token is tried when it has changed, and is read only while halted.
+func TestTokenIsReadEachSecondOfAHaltAndTriedOnceForEachChange(t *testing.T) {
+	withTokens(t, ldtest.Sample.Token, nil, func(b *bubble, s *tokens) {
+		idle := func() {
+			b.requests(0)
+			before := s.count()
+			time.Sleep(time.Hour)
+			if n := s.count() - before; n != 0 {
+				t.Errorf("token read %d times while not halted", n)
+			}
+		}
+		b.many(1)
+		idle()
+		s.set("api-revoked", nil)
+		b.many(20)
+		requests := len(b.requests(0))
+		before := s.count()
+		time.Sleep(20 * time.Second) // no probe is due
+		if n := s.count() - before; n < 19 || n > 20 {
+			t.Errorf("token read %d times in 20 s of a halt", n)
+		}
+		s.set("", errors.New("no such file"))
+		time.Sleep(3 * time.Second)
+		if n := len(b.requests(requests)); n != 0 {
+			t.Errorf("%d requests without a new token", n)
+		}
+		s.set("api-also-revoked", nil)
+		time.Sleep(5 * time.Second)
+		if n := len(b.requests(requests)); n != 1 {
+			t.Errorf("%d requests with a new token, want 1", n)
+		}
+		s.set(ldtest.Sample.Token, nil)
+		b.settle(2 * tokenInterval)
+		idle()
+	})
+}
+
+// No batch is at fault when the token cannot be read, whatever was accepted meanwhile.
+func TestUnreadableTokenHaltsEachTime(t *testing.T) {
+	unreadable := errors.New("no such file")
+	withTokens(t, "", unreadable, func(b *bubble, s *tokens) {
+		b.many(1)
+		b.requests(0)
+		b.answerWith(func(*http.Request) *http.Response {
+			time.Sleep(5 * time.Second)
+			return nil
+		})
+		s.set(ldtest.Sample.Token, nil)
+		b.many(1) // is sent first, because it was never denied
+		time.Sleep(3 * time.Second)
+		s.set("", unreadable)
+		time.Sleep(4 * time.Second)
+		b.requests(0)
+		if n := len(b.counted()); n != 1 || b.client.Halted().Since.IsZero() || b.gauge("halts_total") != 2 {
+			t.Errorf("%d events count, halted %+v", n, b.client.Halted())
+		}
+		s.set(ldtest.Sample.Token, nil)
+		b.settle(b.cfg.BackoffMax)
+	})
+}
+
+// A token may be read from a file system that hangs.
+func TestCloseWaitsForTheReadOfAToken(t *testing.T) {
+	var begun, ended atomic.Int32
+	inBubble(t, func(c *Config) {
+		endpoints[2].change(c)
+		c.AccessToken = func() (string, error) {
+			begun.Add(1)
+			defer ended.Add(1)
+			if begun.Load() > 1 {
+				time.Sleep(time.Minute)
+			}
+			return "api-revoked", nil
+		}
+	}, func(b *bubble) {
+		b.deliver(b.batch(1))
+		time.Sleep(2 * tokenInterval)
+		b.cancel()
+		b.client.Close()
+		if begun.Load() != 2 || ended.Load() != 2 {
+			t.Errorf("%d of %d reads ended when Close returned, want 2", ended.Load(), begun.Load())
+		}
+	})
+}
