@@ -152,7 +152,7 @@ func TestSameSeedGivesTheSamePlan(t *testing.T) {
 			}
 		}
 	}
-	if len(seen) != 10 || !fire || !calm {
-		t.Errorf("actions %v, under fire %v, in calm %v: want all 10, and both", seen, fire, calm)
+	if len(seen) != 14 || !fire || !calm {
+		t.Errorf("actions %v, under fire %v, in calm %v: want all 14, and both", seen, fire, calm)
 	}
 }

@@ -34,6 +34,7 @@ type Record struct {
 type Request struct {
 	Arrived   time.Time
 	Done      time.Time // when it took effect, if it was taken; before the answer
+	Member    string    // name; empty if it is not known
 	ID        string
 	Hash      ldtest.Hash // zero if the body was not read
 	Numbers   []int       // of the records that its events came from; none if the body was not read

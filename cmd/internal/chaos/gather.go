@@ -52,7 +52,7 @@ func (r *run) check(ctx context.Context) error {
 	e.Requests = r.ld.requests
 	r.ld.mu.Unlock()
 	r.report.add(e, r.ld.Report())
-	return nil
+	return r.network.seen.report(r.report)
 }
 
 // newLetter reads where a dead letter comes from, as its headers say.

@@ -65,6 +65,7 @@ func ModuleRoot(ctx context.Context) (string, error) {
 // member is the program as a process.
 type member struct {
 	name    string
+	wire    *wire
 	log     string // file
 	process *os.Process
 	exited  chan struct{} // closed when the process has ended

@@ -24,6 +24,10 @@ const (
 	RestartBrokers  Action = "restart brokers"  // those that were killed
 	MoveLeader      Action = "move leader"
 	Outage          Action = "outage" // LaunchDarkly answers everything with the fault
+	Cut             Action = "cut connections"
+	Block           Action = "black hole" // connections stay open and nothing arrives
+	Slow            Action = "slow network"
+	Late            Action = "late commit" // a commit's connection breaks, and the broker gets it later
 	Rest            Action = "rest"
 )
 
@@ -34,6 +38,22 @@ type Step struct {
 	Fire   bool          // of a kill or freeze: LaunchDarkly goes on failing meanwhile, and the takeover is not judged
 	Fault  ldtest.Fault  // of an outage
 	For    time.Duration // how long it lasts, or how long to wait after it
+
+	// Of a fault of the network, which affects the member's links to one broker, to LaunchDarkly (the number of brokers),
+	// or to all brokers (more than that).
+	Link     int
+	Up, Down bool          // directions of a black hole, seen from the member
+	Cut      bool          // after a black hole the connections break; else what was held arrives
+	By       time.Duration // delay in each direction
+}
+
+// onMember reports whether the target is a member.
+func (s Step) onMember() bool {
+	switch s.Do {
+	case Leave, Kill, Freeze, Cut, Block, Slow, Late:
+		return true
+	}
+	return false
 }
 
 func (s Step) String() string {
@@ -46,6 +66,12 @@ func (s Step) String() string {
 		return fmt.Sprintf("%s %d %s, %v", s.Do, s.Target, how, s.For)
 	case Leave, KillBroker, MoveLeader:
 		return fmt.Sprintf("%s %d, %v", s.Do, s.Target, s.For)
+	case Cut, Late:
+		return fmt.Sprintf("%s %d link %d, %v", s.Do, s.Target, s.Link, s.For)
+	case Block:
+		return fmt.Sprintf("%s %d link %d %s, %v, cut %v", s.Do, s.Target, s.Link, map[[2]bool]string{{true, false}: "up", {false, true}: "down"}[[2]bool{s.Up, s.Down}], s.For, s.Cut)
+	case Slow:
+		return fmt.Sprintf("%s %d link %d by %v, %v", s.Do, s.Target, s.Link, s.By, s.For)
 	case Outage:
 		return fmt.Sprintf("%s %v, %v", s.Do, s.Fault, s.For)
 	default:
@@ -63,6 +89,8 @@ type Limits struct {
 const (
 	maxMembers = 4
 	partitions = 6
+
+	clusterSize = 3 // brokers
 )
 
 // outages are the faults of outages: for the time being, and for good.
@@ -84,7 +112,7 @@ func NewPlan(seed uint64, duration time.Duration, limits Limits) []Step {
 	members, down := 2, 0 // down: steps since a broker was killed
 	for spent := 3 * time.Second; spent < duration; {
 		s := Step{For: time.Duration(500+rng.IntN(2000)) * time.Millisecond}
-		switch draw := rng.IntN(100); {
+		switch draw := rng.IntN(130); {
 		case down > 2 || down > 0 && draw < 30:
 			s.Do = RestartBrokers
 		case draw < joins && members < maxMembers || members == 1:
@@ -93,21 +121,23 @@ func NewPlan(seed uint64, duration time.Duration, limits Limits) []Step {
 		case draw < 45 || limits.Clean:
 			s.Do, s.Target = Leave, rng.IntN(members)
 			members--
-		case draw < 60:
+		case draw < 58:
 			s.Do, s.Target, s.Fire = Kill, rng.IntN(members), rng.IntN(2) == 0
 			if !s.Fire {
 				s.For = limits.Session + takeover
 			}
 			members--
-		case draw < 68:
+		case draw < 66:
 			s.Do, s.Target, s.Fire, s.For = Freeze, rng.IntN(members), rng.IntN(2) == 0, limits.Session+takeover
-		case draw < 78:
+		case draw < 76:
 			s.Do, s.Fault = Outage, outages[rng.IntN(len(outages))]
-		case draw < 85:
+		case draw < 82:
 			s.Do, s.Target = MoveLeader, rng.IntN(partitions)
+		case draw < 112:
+			networkFault(rng, &s, members, limits)
 		case limits.Brokers == 0 || down > 0:
 			s.Do = Rest
-		case draw < 93:
+		case draw < 124:
 			s.Do, s.Target = KillBroker, rng.IntN(limits.Brokers)
 		default:
 			s.Do = KillCoordinator
@@ -124,6 +154,30 @@ func NewPlan(seed uint64, duration time.Duration, limits Limits) []Step {
 		spent += s.For
 	}
 	return plan
+}
+
+// networkFault draws a fault of the network for one of the members.
+func networkFault(rng *rand.Rand, s *Step, members int, limits Limits) {
+	s.Target, s.Link = rng.IntN(members), rng.IntN(2*clusterSize)
+	switch draw := rng.IntN(30); {
+	case draw < 6:
+		s.Do = Cut
+	case draw < 14:
+		s.Do, s.Cut = Block, rng.IntN(2) == 0
+		s.Up, s.Down = rng.IntN(3) > 0, true
+		if s.Up {
+			s.Down = rng.IntN(2) == 0
+		}
+		s.For = time.Second + time.Duration(rng.Int64N(int64(limits.Session+takeover)))
+	case draw < 20:
+		s.Do, s.By = Slow, time.Duration(10+rng.IntN(20))*time.Millisecond
+		if rng.IntN(2) == 0 {
+			s.By = time.Duration(100+rng.IntN(2500)) * time.Millisecond
+		}
+		s.For += time.Second
+	default:
+		s.Do, s.Link, s.For = Late, clusterSize+1, 2*time.Second
+	}
 }
 
 // takeover is how long, beyond the session timeout, the partitions of a member that is gone may be left alone.

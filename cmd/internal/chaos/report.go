@@ -34,10 +34,16 @@ type Report struct {
 	LongestLeave time.Duration  // from SIGTERM to the exit
 	Excused      int            // members that left with exit code 1, which was right around a broker's absence or a freeze
 	PeakBytes    int            // highest resident memory of a member
+	LateCommits  int            // commits that were held back by the network
+	LateApplied  int            // partitions of them that the broker stored
+	LateRefused  map[string]int // partitions of them that it rejected, by error
+	Errors       map[string]int // of the coordinator to members, by request and error
 }
 
 // NewReport returns a report of nothing.
-func NewReport() *Report { return &Report{Steps: map[Action]int{}, Faults: map[string]int{}} }
+func NewReport() *Report {
+	return &Report{Steps: map[Action]int{}, Faults: map[string]int{}, LateRefused: map[string]int{}, Errors: map[string]int{}}
+}
 
 // tell notes a broken invariant.
 func (r *Report) tell(format string, args ...any) {
@@ -88,6 +94,14 @@ func (r *Report) Add(o *Report) {
 	for k, n := range o.Faults {
 		r.Faults[k] += n
 	}
+	for k, n := range o.LateRefused {
+		r.LateRefused[k] += n
+	}
+	for k, n := range o.Errors {
+		r.Errors[k] += n
+	}
+	r.LateCommits += o.LateCommits
+	r.LateApplied += o.LateApplied
 	r.Duration += o.Duration
 	r.Records += o.Records
 	r.Events += o.Events
@@ -120,6 +134,14 @@ func (r *Report) String() string {
 	line("commits checked", "%d", r.Commits)
 	for _, k := range slices.Sorted(maps.Keys(r.Faults)) {
 		line("  fault "+k, "%d", r.Faults[k])
+	}
+	for _, k := range slices.Sorted(maps.Keys(r.Errors)) {
+		line("  coordinator "+k, "%d", r.Errors[k])
+	}
+	line("commits delivered late", "%d", r.LateCommits)
+	line("  partitions stored", "%d", r.LateApplied)
+	for _, k := range slices.Sorted(maps.Keys(r.LateRefused)) {
+		line("  partitions rejected, "+k, "%d", r.LateRefused[k])
 	}
 	line("events taken twice, same payload ID", "%d", r.Duplicates)
 	line("events counted twice", "%d", r.Doubled)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -27,6 +28,7 @@ type Config struct {
 	Seed     uint64        // of LaunchDarkly's faults
 	Rate     int           // records a second
 	Faults   float64       // share of requests that LaunchDarkly fails; 0 if Clean
+	Late     float64       // share of offset commits that arrive late, in addition to those of the plan; 0 if Clean
 	Settings []string      // more environment for the members, such as S2LD_DELIVERY_DRAIN_TIMEOUT=1s
 	Settle   time.Duration // how long to wait for the last deliveries; 0: two minutes
 
@@ -44,6 +46,7 @@ type run struct {
 	cfg      Config
 	letters  string // topic
 	ld       *launchDarkly
+	network  *network
 	producer *producer
 	samples  sampler
 	members  []*member // that run, the oldest first
@@ -66,10 +69,19 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 		return nil, err
 	}
 	defer journal.Close()
-	if r.ld, err = newLaunchDarkly(journal); err != nil {
+	var network *network
+	owner := func(remote string) string {
+		name, _ := network.owners.Load(remote)
+		member, _ := name.(string)
+		return member
+	}
+	if r.ld, err = newLaunchDarkly(journal, owner); err != nil {
 		return nil, err
 	}
 	defer r.ld.server.Close()
+	network = newNetwork(cfg.Seed, strings.TrimPrefix(r.ld.url, "http://"), cfg.Logf)
+	r.network = network
+	defer network.close()
 	defer func() {
 		for _, m := range r.members {
 			_ = m.end(syscall.SIGKILL, time.Minute) // those that an error left behind
