@@ -3,6 +3,7 @@
 package chaos
 
 import (
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -196,8 +197,7 @@ type traffic struct {
 
 // attempt is a commit of one partition, as a member sent it.
 type attempt struct {
-	topic     string
-	id        [16]byte
+	topic     string // its ID if the request has one
 	partition int32
 	offset    int64
 	metadata  string
@@ -224,7 +224,7 @@ func (t *traffic) commit(member string, r *kmsg.OffsetCommitRequest) {
 		for _, p := range topic.Partitions {
 			a := attempt{topic: topic.Topic, partition: p.Partition, offset: p.Offset}
 			if a.topic == "" {
-				a.id = topic.TopicID
+				a.topic = base64.RawURLEncoding.EncodeToString(topic.TopicID[:])
 			}
 			if p.Metadata != nil {
 				a.metadata = *p.Metadata
@@ -235,11 +235,11 @@ func (t *traffic) commit(member string, r *kmsg.OffsetCommitRequest) {
 }
 
 // sentBy returns who sent the commit of a partition that was stored at a time: the last of those who had sent it by then.
-func (t *traffic) sentBy(topic string, id [16]byte, partition int32, offset int64, metadata string, at time.Time) (by sender, known bool) {
+func (t *traffic) sentBy(topic, id string, partition int32, offset int64, metadata string, at time.Time) (by sender, known bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, a := range []attempt{{topic: topic, partition: partition, offset: offset, metadata: metadata}, {id: id, partition: partition, offset: offset, metadata: metadata}} {
-		for _, s := range t.commits[a] {
+	for _, name := range []string{topic, id} {
+		for _, s := range t.commits[attempt{name, partition, offset, metadata}] {
 			if s.time.Truncate(time.Millisecond).After(at) {
 				break
 			}

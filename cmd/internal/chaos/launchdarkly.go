@@ -35,7 +35,7 @@ type launchDarkly struct {
 
 	mu       sync.Mutex
 	requests []Request                  // guards
-	counted  map[int]bool               // guards: numbers of the events that counted
+	counted  map[int]bool               // guards: numbers of the main topic's events that counted
 	members  func(remote string) string // whose connection it is
 	more     chan struct{}              // guards: closed, and replaced, when counted grows
 }
@@ -85,14 +85,16 @@ func (d *launchDarkly) note(r ldtest.Request) {
 	d.requests = append(d.requests, kept)
 	if kept.Taken {
 		for _, n := range kept.Numbers {
-			d.counted[n] = true
+			if ledgerOf(n) == 0 {
+				d.counted[n] = true
+			}
 		}
 		close(d.more)
 		d.more = make(chan struct{})
 	}
 }
 
-// progress returns how many events counted, and a channel that is closed when there are more.
+// progress returns how many events of the main topic counted, and a channel that is closed when there are more.
 func (d *launchDarkly) progress() (int, <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -64,13 +64,14 @@ func ModuleRoot(ctx context.Context) (string, error) {
 
 // member is the program as a process.
 type member struct {
-	name    string
-	wire    *wire
-	log     string // file
-	process *os.Process
-	exited  chan struct{} // closed when the process has ended
-	code    int           // valid then; -1: by a signal
-	thawed  time.Time     // when it was continued after a freeze
+	name     string
+	wire     *wire
+	instance string // instance ID; empty if it is not a static member
+	log      string // file
+	process  *os.Process
+	exited   chan struct{} // closed when the process has ended
+	code     int           // valid then; -1: by a signal
+	thawed   time.Time     // when it was continued after a freeze
 
 	mu   sync.Mutex
 	peak int // guards: highest resident memory seen, in bytes

@@ -5,6 +5,7 @@ package chaos
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
@@ -28,14 +29,26 @@ const (
 	Block           Action = "black hole" // connections stay open and nothing arrives
 	Slow            Action = "slow network"
 	Late            Action = "late commit" // a commit's connection breaks, and the broker gets it later
+	Bounce          Action = "bounce"      // a static member ends and starts again at once
+	Twin            Action = "twin"        // a second member with the same instance ID
+	Grow            Action = "add partitions"
+	Trim            Action = "delete delivered records"
 	Rest            Action = "rest"
+
+	// These are done to topics of their own.
+	TrimAhead Action = "delete undelivered records"
+	Unclean   Action = "elect a lagging replica"
+	Recreate  Action = "recreate the topic"
+	Reset     Action = "reset offsets" // while the group has no members
 )
 
 // Step is one step of a plan.
 type Step struct {
 	Do     Action
 	Target int           // member, broker or partition
-	Fire   bool          // of a kill or freeze: LaunchDarkly goes on failing meanwhile, and the takeover is not judged
+	Fire   bool          // of a kill or freeze: LaunchDarkly goes on failing meanwhile, and the takeover is not judged. Of others: by SIGKILL
+	Static bool          // of a join: the member has an instance ID
+	To     string        // of a reset: where the offsets are set to
 	Fault  ldtest.Fault  // of an outage
 	For    time.Duration // how long it lasts, or how long to wait after it
 
@@ -50,7 +63,7 @@ type Step struct {
 // onMember reports whether the target is a member.
 func (s Step) onMember() bool {
 	switch s.Do {
-	case Leave, Kill, Freeze, Cut, Block, Slow, Late:
+	case Leave, Kill, Freeze, Cut, Block, Slow, Late, Bounce, Twin:
 		return true
 	}
 	return false
@@ -64,7 +77,11 @@ func (s Step) String() string {
 			how = "under fire"
 		}
 		return fmt.Sprintf("%s %d %s, %v", s.Do, s.Target, how, s.For)
-	case Leave, KillBroker, MoveLeader:
+	case Join:
+		return fmt.Sprintf("%s, static %v, %v", s.Do, s.Static, s.For)
+	case Reset:
+		return fmt.Sprintf("%s to %s, %v", s.Do, s.To, s.For)
+	case Leave, KillBroker, MoveLeader, Bounce, Twin, TrimAhead:
 		return fmt.Sprintf("%s %d, %v", s.Do, s.Target, s.For)
 	case Cut, Late:
 		return fmt.Sprintf("%s %d link %d, %v", s.Do, s.Target, s.Link, s.For)
@@ -81,6 +98,7 @@ func (s Step) String() string {
 
 // Limits bound a plan.
 type Limits struct {
+	Topics  bool          // what happens to whole topics, once each; needs about two minutes
 	Clean   bool          // members join and leave, and nothing else
 	Brokers int           // that may be killed, one at a time; 0: none
 	Session time.Duration // of the group
@@ -109,38 +127,18 @@ func NewPlan(seed uint64, duration time.Duration, limits Limits) []Step {
 	if limits.Clean {
 		joins = 50
 	}
-	members, down := 2, 0 // down: steps since a broker was killed
-	for spent := 3 * time.Second; spent < duration; {
-		s := Step{For: time.Duration(500+rng.IntN(2000)) * time.Millisecond}
-		switch draw := rng.IntN(130); {
-		case down > 2 || down > 0 && draw < 30:
-			s.Do = RestartBrokers
-		case draw < joins && members < maxMembers || members == 1:
-			s.Do = Join
-			members++
-		case draw < 45 || limits.Clean:
-			s.Do, s.Target = Leave, rng.IntN(members)
-			members--
-		case draw < 58:
-			s.Do, s.Target, s.Fire = Kill, rng.IntN(members), rng.IntN(2) == 0
-			if !s.Fire {
-				s.For = limits.Session + takeover
-			}
-			members--
-		case draw < 66:
-			s.Do, s.Target, s.Fire, s.For = Freeze, rng.IntN(members), rng.IntN(2) == 0, limits.Session+takeover
-		case draw < 76:
-			s.Do, s.Fault = Outage, outages[rng.IntN(len(outages))]
-		case draw < 82:
-			s.Do, s.Target = MoveLeader, rng.IntN(partitions)
-		case draw < 112:
-			networkFault(rng, &s, members, limits)
-		case limits.Brokers == 0 || down > 0:
-			s.Do = Rest
-		case draw < 124:
-			s.Do, s.Target = KillBroker, rng.IntN(limits.Brokers)
-		default:
-			s.Do = KillCoordinator
+	static, down := []bool{false, false}, 0 // down: steps since a broker was killed
+	spent := 3 * time.Second
+	add := func(s Step) {
+		switch s.Do {
+		case Join:
+			static = append(static, s.Static)
+		case Leave, Kill:
+			static = slices.Delete(static, s.Target, s.Target+1)
+		case Bounce, Twin: // its successor is the youngest
+			static = append(slices.Delete(static, s.Target, s.Target+1), true)
+		case Reset:
+			static = make([]bool, len(static))
 		}
 		switch {
 		case s.Do == KillBroker || s.Do == KillCoordinator:
@@ -153,7 +151,68 @@ func NewPlan(seed uint64, duration time.Duration, limits Limits) []Step {
 		plan = append(plan, s)
 		spent += s.For
 	}
+	rare := rareFaults(rng, limits)
+	every := duration / time.Duration(len(rare)+1)
+	for next := every; spent < duration; {
+		members := len(static)
+		s := Step{For: time.Duration(500+rng.IntN(2000)) * time.Millisecond}
+		if len(rare) > 0 && down == 0 && members > 1 && spent >= next {
+			add(rare[0])
+			rare, next = rare[1:], next+every
+			continue
+		}
+		switch draw := rng.IntN(140); {
+		case down > 2 || down > 0 && draw < 30:
+			s.Do = RestartBrokers
+		case draw < joins && members < maxMembers || members == 1:
+			s.Do, s.Static = Join, !limits.Clean && rng.IntN(3) == 0
+		case draw < 45 || limits.Clean:
+			s.Do, s.Target = Leave, rng.IntN(members)
+		case draw < 58:
+			s.Do, s.Target, s.Fire = Kill, rng.IntN(members), rng.IntN(2) == 0
+			if !s.Fire {
+				s.For = limits.Session + takeover
+			}
+		case draw < 66:
+			s.Do, s.Target, s.Fire, s.For = Freeze, rng.IntN(members), rng.IntN(2) == 0, limits.Session+takeover
+		case draw < 76:
+			s.Do, s.Fault = Outage, outages[rng.IntN(len(outages))]
+		case draw < 82:
+			s.Do, s.Target = MoveLeader, rng.IntN(partitions)
+		case draw < 112:
+			networkFault(rng, &s, members, limits)
+		case draw < 115:
+			s.Do = Trim
+		case draw < 122 && slices.Contains(static, true):
+			s.Do, s.Target, s.Fire = Bounce, slices.Index(static, true), rng.IntN(2) == 0
+		case draw < 126 && slices.Contains(static, true):
+			s.Do, s.Target, s.Fire, s.For = Twin, slices.Index(static, true), rng.IntN(2) == 0, limits.Session+takeover
+		case limits.Brokers == 0 || down > 0:
+			s.Do = Rest
+		case draw < 136:
+			s.Do, s.Target = KillBroker, rng.IntN(limits.Brokers)
+		default:
+			s.Do = KillCoordinator
+		}
+		add(s)
+	}
 	return plan
+}
+
+// rareFaults draws the order of what happens once per plan.
+func rareFaults(rng *rand.Rand, limits Limits) []Step {
+	if limits.Clean || !limits.Topics {
+		return nil
+	}
+	rare := []Step{
+		{Do: Grow, For: time.Second}, {Do: TrimAhead, Target: rng.IntN(sidePartitions), For: 3 * time.Second, Fire: rng.IntN(2) == 0},
+		{Do: Recreate, For: 2 * time.Second}, {Do: Reset, To: []string{earliest, middle, beyond}[rng.IntN(3)], For: 5 * time.Second},
+	}
+	if limits.Brokers == clusterSize {
+		rare = append(rare, Step{Do: Unclean, For: 2 * time.Second})
+	}
+	rng.Shuffle(len(rare), func(i, j int) { rare[i], rare[j] = rare[j], rare[i] })
+	return rare
 }
 
 // networkFault draws a fault of the network for one of the members.

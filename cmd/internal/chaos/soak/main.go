@@ -75,7 +75,7 @@ func soak(ctx context.Context, duration, turn time.Duration, seed uint64, rate i
 		log.Printf("turn %d: protocol %s, seed %d", i, protocol, seed)
 		report, err := chaos.Run(ctx, chaos.Config{
 			Binary: binary, Cluster: chaos.Apache{Apache: cluster}, Dir: dir, Name: fmt.Sprintf("soak-%d", i), Protocol: protocol,
-			Session: session, Plan: chaos.NewPlan(seed, min(turn, duration-all.Duration), chaos.Limits{Brokers: 3, Session: session}),
+			Session: session, Plan: chaos.NewPlan(seed, min(turn, duration-all.Duration), chaos.Limits{Topics: true, Brokers: 3, Session: session}),
 			Seed: seed, Rate: rate, Faults: faults, Late: late, Logf: log.Printf,
 		})
 		if err != nil {
