@@ -338,6 +338,7 @@ func (c *checker) cut(r *Request) {
 			return
 		}
 	}
+	r.Partition = first.Partition
 	ranges := c.ranges[first.Partition]
 	for i := sort.Search(len(ranges), func(i int) bool { return ranges[i].first > first.Offset }) - 1; i >= 0; i-- {
 		s := ranges[i]

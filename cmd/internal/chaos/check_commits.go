@@ -12,21 +12,25 @@ import (
 func (c *checker) commits(how string, commits []Commit) {
 	last, truncated := map[int32]Commit{}, map[int32]bool{}
 	for _, k := range commits {
-		if r, early := c.passed(k); early && !k.Operator {
-			c.tell(how+"committed before it was delivered", "commit %d of partition %d at %s passes event %d, offset %d", k.Offset, k.Partition, clock(k.Time), r.Number, r.Offset)
-		}
 		if was, known := last[k.Partition]; known && k.Offset < was.Offset && !c.mayGoDown(was, k, truncated) {
 			c.tell(how+"commit goes down", "partition %d from %d at %s to %d at %s", k.Partition, was.Offset, clock(was.Time), k.Offset, clock(k.Time))
+		}
+		if r, early := c.passed(k, truncated[k.Partition]); early && !k.Operator {
+			c.tell(how+"committed before it was delivered", "commit %d of partition %d at %s passes event %d, offset %d", k.Offset, k.Partition, clock(k.Time), r.Number, r.Offset)
 		}
 		last[k.Partition] = k
 	}
 }
 
 // passed returns a record that a commit must not have passed. Where the log has two versions, it must not have passed one of
-// either.
-func (c *checker) passed(k Commit) (r Record, early bool) {
+// either, or one of the second if it is truncated: commits have followed the log down.
+func (c *checker) passed(k Commit, truncated bool) (r Record, early bool) {
 	at := k.Time.UnixMilli()
-	for _, v := range c.logs[k.Partition] {
+	versions := c.logs[k.Partition]
+	if truncated {
+		versions = versions[1:]
+	}
+	for _, v := range versions {
 		if v.since > at {
 			break
 		}

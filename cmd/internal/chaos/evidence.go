@@ -61,6 +61,7 @@ type Request struct {
 
 	// Set by the checker: the recorded range that the events are of, and whether they are a part of it, as a rejected batch
 	// is split. Next is 0 if there is none.
+	Partition   int32
 	First, Next int64
 	Part        bool
 }
