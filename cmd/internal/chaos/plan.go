@@ -149,7 +149,7 @@ func NewPlan(seed uint64, duration time.Duration, limits Limits) []Step {
 			down++
 		}
 		plan = append(plan, s)
-		spent += s.For
+		spent += s.For + overhead[s.Do]
 	}
 	rare := rareFaults(rng, limits)
 	every := duration / time.Duration(len(rare)+1)
@@ -197,6 +197,12 @@ func NewPlan(seed uint64, duration time.Duration, limits Limits) []Step {
 		add(s)
 	}
 	return plan
+}
+
+// overhead is about how long an action takes by itself.
+var overhead = map[Action]time.Duration{
+	Leave: 3 * time.Second, Bounce: 2 * time.Second, Twin: 2 * time.Second, Kill: time.Second, Freeze: 3 * time.Second,
+	RestartBrokers: 4 * time.Second, Recreate: time.Second, Reset: 10 * time.Second, Unclean: 25 * time.Second,
 }
 
 // rareFaults draws the order of what happens once per plan.
