@@ -21,11 +21,13 @@ import (
 //
 // Members reach brokers only through their links: the proxy replaces the brokers' addresses in Kafka responses.
 type network struct {
-	ld     string        // LaunchDarkly's address
-	late   atomic.Uint64 // share of offset commits that arrive late, in millionths
-	seen   *traffic
-	logf   func(format string, args ...any)
-	owners sync.Map // local address of a connection to LaunchDarkly: name of the member behind it
+	ld      string        // LaunchDarkly's address
+	late    atomic.Uint64 // share of offset commits that arrive late, in millionths
+	holdMin time.Duration // shortest and longest time for which a late commit is held
+	holdMax time.Duration
+	seen    *traffic
+	logf    func(format string, args ...any)
+	owners  sync.Map // local address of a connection to LaunchDarkly: name of the member behind it
 
 	mu    sync.Mutex
 	rng   *rand.Rand // guarded by mu
@@ -33,7 +35,7 @@ type network struct {
 }
 
 func newNetwork(seed uint64, ld string, logf func(string, ...any)) *network {
-	return &network{ld: ld, logf: logf, seen: newTraffic(), rng: rand.New(rand.NewPCG(seed, 2))}
+	return &network{ld: ld, logf: logf, holdMin: time.Second, holdMax: 15 * time.Second, seen: newTraffic(), rng: rand.New(rand.NewPCG(seed, 2))}
 }
 
 // direction is one of the two directions of a link.
@@ -358,7 +360,8 @@ func (c *conn) read(d direction, from io.Reader, to chan<- bundle) {
 				c.fail(err)
 				return
 			case late:
-				hold := time.Second + time.Duration(c.link.wire.net.draw(14_000))*time.Millisecond
+				n := c.link.wire.net
+				hold := n.holdMin + time.Duration(n.draw(int((n.holdMax-n.holdMin)/time.Millisecond)+1))*time.Millisecond
 				c.link.wire.net.seen.held()
 				c.late.Store(true)
 				_ = c.member.SetLinger(0)

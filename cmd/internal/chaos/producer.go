@@ -90,6 +90,21 @@ func (p *producer) hold() {
 	p.flush()
 }
 
+// grow has records produced to more partitions of the topic, once the client knows them.
+func (p *producer) grow(ctx context.Context, topic string, more int32) error {
+	for last := p.partitions.Load() + more - 1; ; pause(ctx, 50*time.Millisecond) {
+		p.client.ForceMetadataRefresh()
+		if leader, _, err := p.client.PartitionLeader(topic, last); err == nil && leader >= 0 {
+			break
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	p.partitions.Add(more)
+	return nil
+}
+
 func (p *producer) resume() { p.producing.Unlock() }
 
 func (p *producer) flush() {

@@ -27,8 +27,7 @@ func (r *run) grow(ctx context.Context) error {
 	if err := r.ready(ctx); err != nil {
 		return err
 	}
-	p.partitions.Add(more)
-	return nil
+	return p.grow(ctx, r.cfg.Name, more)
 }
 
 // ready waits until the brokers are, if they can be killed. Others are at once.
