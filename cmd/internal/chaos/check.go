@@ -5,6 +5,7 @@ package chaos
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"math"
 	"net/http"
 	"slices"
@@ -53,7 +54,7 @@ type checker struct {
 	taken    map[int][]int32       // by number: the requests that counted it, without duplicates
 	logs     map[int32][]version   // by partition
 	ranges   map[int32][]span      // that commits recorded, by their start
-	written  map[place]Letter      // the first letter of each record
+	written  map[int]Letter        // by number: the first letter of each record
 	repeats  int                   // letters beyond the first
 	judged   int                   // absences
 	posts    map[int32][]time.Time // of each partition: when events counted
@@ -66,11 +67,6 @@ type version struct {
 	done    []int64  // per record: when it and each before it was done with; never
 }
 
-type place struct {
-	partition int32
-	offset    int64
-}
-
 // span is a range of a partition that lies between two neighbours in a commit.
 type span struct {
 	first, next int64
@@ -79,7 +75,7 @@ type span struct {
 
 func newChecker(e *Evidence) *checker {
 	c := &checker{Evidence: e, told: map[string]int{}, byNumber: map[int]Record{}, taken: map[int][]int32{}, logs: map[int32][]version{},
-		ranges: map[int32][]span{}, written: map[place]Letter{}, posts: map[int32][]time.Time{}}
+		ranges: map[int32][]span{}, written: map[int]Letter{}, posts: map[int32][]time.Time{}}
 	all := map[int32][]Record{}
 	for _, r := range e.Produced {
 		c.byNumber[r.Number] = r
@@ -93,11 +89,10 @@ func newChecker(e *Evidence) *checker {
 		}
 	}
 	for _, l := range e.Letters {
-		at := place{l.Partition, l.Offset}
-		if _, known := c.written[at]; known {
+		if _, known := c.written[l.Number]; known {
 			c.repeats++
 		} else {
-			c.written[at] = l
+			c.written[l.Number] = l
 		}
 	}
 	for partition, records := range all {
@@ -144,7 +139,7 @@ func (c *checker) doneWith(r Record) int64 {
 			at = min(at, c.Requests[by[0]].Done.UnixMilli())
 		}
 	default:
-		if l, ok := c.written[place{r.Partition, r.Offset}]; ok {
+		if l, ok := c.written[r.Number]; ok {
 			at = min(at, l.Time.UnixMilli())
 		}
 	}
@@ -246,17 +241,14 @@ func (c *checker) bodies() {
 
 // letters: the dead-letter topic holds what it should and nothing else.
 func (c *checker) letters() {
-	of := map[place]Record{}
 	for _, r := range c.Produced {
-		at := place{r.Partition, r.Offset}
-		of[at] = r
-		if _, written := c.written[at]; !written && KindOf(r.Number).reason() != "" && !c.optional(r) {
+		if _, written := c.written[r.Number]; !written && KindOf(r.Number).reason() != "" && !c.optional(r) {
 			c.tell("no dead letter", "event %d, partition %d, offset %d", r.Number, r.Partition, r.Offset)
 		}
 	}
 	for _, l := range c.Letters {
-		switch r, produced := of[place{l.Partition, l.Offset}]; {
-		case !produced:
+		switch r, produced := c.byNumber[l.Number]; {
+		case !produced || r.Partition != l.Partition || r.Offset != l.Offset:
 			c.tell("dead letter of nothing", "partition %d, offset %d", l.Partition, l.Offset)
 		case l.Reason != KindOf(r.Number).reason():
 			c.tell("wrong dead letter", "event %d, partition %d, offset %d: reason %q, want %q", r.Number, r.Partition, r.Offset, l.Reason, KindOf(r.Number).reason())
@@ -346,19 +338,46 @@ func (c *checker) cut(r *Request) {
 			continue
 		}
 		for _, v := range c.logs[first.Partition] {
-			if events := v.events(s.first, s.next); isPart(r.Numbers, events) {
-				r.First, r.Next, r.Part = s.first, s.next, len(r.Numbers) < len(events)
-				return
+			for events := range c.remaining(first.Partition, v.events(s.first, s.next), r.Arrived) {
+				if isPart(r.Numbers, events) {
+					r.First, r.Next, r.Part = s.first, s.next, len(r.Numbers) < len(events)
+					return
+				}
 			}
 		}
 	}
 	c.tell("posted before its cut was committed", "payload ID %s at %s: %d events from offset %d of partition %d", r.ID, clock(r.Arrived), len(r.Numbers), first.Offset, first.Partition)
 }
 
+// remaining yields what the events of a range may be at a time: all of them, and without those that Kafka had deleted by
+// then, which are the first, and of which the first may have been read before.
+func (c *checker) remaining(partition int32, events []int, at time.Time) iter.Seq[[]int] {
+	return func(yield func([]int) bool) {
+		if !yield(events) {
+			return
+		}
+		if _, unclean := c.Unclean[partition]; unclean {
+			return
+		}
+		deleted := 0
+		for deleted < len(events) {
+			if lost := c.byNumber[events[deleted]].Lost; lost.IsZero() || lost.After(at) {
+				break
+			}
+			deleted++
+		}
+		for read := range deleted {
+			if !yield(slices.Concat(events[:read], events[deleted:])) {
+				return
+			}
+		}
+	}
+}
+
 // isPart says whether numbers are those of a whole batch, of one of its halves, of a half of that, and so on: what is
 // posted of a batch that LaunchDarkly refuses.
 func isPart(numbers, batch []int) bool {
-	for len(numbers) < len(batch) {
+	for len(numbers) < len(batch) && len(batch) > 1 {
 		if middle := len(batch) / 2; slices.Contains(batch[:middle], numbers[0]) {
 			batch = batch[:middle]
 		} else {

@@ -108,6 +108,21 @@ func TestLossesAreExpectedOnlyWhereTheyWereProvoked(t *testing.T) {
 	}
 }
 
+func TestARangeIsSentWithoutWhatWasDeletedOfIt(t *testing.T) {
+	e := trimmed()
+	e.Produced[1].Lost = time.Time{}
+	e.Commits[0].Cuts, e.Commits[1] = []int64{4}, Commit{Time: e.Commits[1].Time, Cuts: []int64{4}}
+	e.Requests = []Request{e.Requests[1]}
+	e.Requests[0].Numbers = []int{4, 5, 6} // no half of the range's events
+	if broken := e.Check(); len(broken) > 0 {
+		t.Errorf("told %q", broken)
+	}
+	e.Requests[0].Arrived = e.Produced[0].Lost.Add(-time.Millisecond)
+	if broken := e.Check(); len(broken) != 1 || !strings.HasPrefix(broken[0], "posted before its cut was committed: payload ID b") {
+		t.Errorf("sent before the deletion: told %q", broken)
+	}
+}
+
 func TestAnOffsetBeyondTheEndIsSetToTheEnd(t *testing.T) {
 	at := time.UnixMilli(2000)
 	e := &Evidence{

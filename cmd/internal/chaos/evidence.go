@@ -86,6 +86,7 @@ type Letter struct {
 	Time      time.Time // when it was appended
 	Partition int32     // of the record that it tells of
 	Offset    int64     // of that record
+	Number    int       // of that record, as its value has it
 	Reason    string
 }
 

@@ -246,7 +246,7 @@ func numberOf(value []byte) int {
 
 // newLetter reads where a dead letter comes from, as its headers say.
 func newLetter(r *kgo.Record) Letter {
-	l := Letter{Time: r.Timestamp, Partition: -1, Offset: -1}
+	l := Letter{Time: r.Timestamp, Partition: -1, Offset: -1, Number: numberOf(r.Value)}
 	for _, h := range r.Headers {
 		switch n, _ := strconv.ParseInt(string(h.Value), 10, 64); h.Key {
 		case "s2ld.partition":
