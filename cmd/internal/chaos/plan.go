@@ -86,7 +86,7 @@ func (s Step) String() string {
 	case Cut, Late:
 		return fmt.Sprintf("%s %d link %d, %v", s.Do, s.Target, s.Link, s.For)
 	case Block:
-		return fmt.Sprintf("%s %d link %d %s, %v, cut %v", s.Do, s.Target, s.Link, map[[2]bool]string{{true, false}: "up", {false, true}: "down"}[[2]bool{s.Up, s.Down}], s.For, s.Cut)
+		return fmt.Sprintf("%s %d link %d %s, %v, cut %v", s.Do, s.Target, s.Link, map[[2]bool]string{{true, false}: "up", {false, true}: "down", {true, true}: "both ways"}[[2]bool{s.Up, s.Down}], s.For, s.Cut)
 	case Slow:
 		return fmt.Sprintf("%s %d link %d by %v, %v", s.Do, s.Target, s.Link, s.By, s.For)
 	case Outage:
