@@ -52,8 +52,8 @@ test-kafka: ## the packages with tests on real Apache Kafka
 		$$(grep -rlE 'KAFKA_TEST|NewApache\(' --include='*_test.go' . | xargs -n 1 dirname | sort -u)
 
 .PHONY: soak
-soak: ## processes killed at random on real Kafka, and a checker: DURATION=10m SEED=1
-	$(GO) run ./cmd/internal/chaos/soak -duration $(or $(DURATION),10m) $(if $(SEED),-seed $(SEED))
+soak: ## processes, network and topics disturbed at random on real Kafka, and a checker: DURATION=10m SEED=1 LATE=0.01
+	$(GO) run ./cmd/internal/chaos/soak -duration $(or $(DURATION),10m) $(if $(SEED),-seed $(SEED)) $(if $(LATE),-late $(LATE))
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME=1m

@@ -75,46 +75,53 @@ func Produce(ctx context.Context, brokers []string, topic string, first, last in
 // ReadAll returns the records that a topic holds now, without those of open and aborted transactions, in the order of
 // their offsets within each partition.
 func ReadAll(ctx context.Context, brokers []string, topic string, opts ...kgo.Opt) ([]*kgo.Record, error) {
+	var all []*kgo.Record
+	err := ReadFrom(ctx, brokers, topic, nil, func(r *kgo.Record) { all = append(all, r) }, opts...)
+	return all, err
+}
+
+// ReadFrom calls each with the records that [ReadAll] returns, except for those below the offset of their partition in
+// from. It keeps none of them.
+func ReadFrom(ctx context.Context, brokers []string, topic string, from map[int32]int64, each func(*kgo.Record), opts ...kgo.Opt) error {
 	cl, err := connect(brokers, opts,
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // the last record before the end may be one
 	)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer cl.Close()
 	adm := kadm.NewClient(cl)
 	starts, err := offsets(ctx, topic, adm.ListStartOffsets)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	ends, err := offsets(ctx, topic, adm.ListCommittedOffsets)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	from := make(map[int32]kgo.Offset)
+	unread := make(map[int32]kgo.Offset)
 	for p, end := range ends {
-		if starts[p] < end {
-			from[p] = kgo.NewOffset().At(starts[p])
+		if start := max(starts[p], from[p]); start < end {
+			unread[p] = kgo.NewOffset().At(start)
 		}
 	}
-	cl.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: from})
-	var all []*kgo.Record
-	for len(from) > 0 {
+	cl.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: unread})
+	for len(unread) > 0 {
 		fetches := cl.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
-			return nil, fmt.Errorf("read all of %s: %w", topic, err)
+			return fmt.Errorf("read %s: %w", topic, err)
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
 			if r.Offset < ends[r.Partition] && !r.Attrs.IsControl() {
-				all = append(all, r)
+				each(r)
 			}
 			if r.Offset+1 >= ends[r.Partition] {
-				delete(from, r.Partition)
+				delete(unread, r.Partition)
 			}
 		})
 	}
-	return all, nil
+	return nil
 }
 
 // Committed is what a group has committed: offset, leader epoch and metadata by topic and partition.

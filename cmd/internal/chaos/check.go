@@ -5,6 +5,7 @@ package chaos
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"math"
 	"net/http"
 	"slices"
@@ -17,25 +18,28 @@ import (
 // Check returns every broken invariant, in words, at most ten of a kind. None is the good outcome.
 func (e *Evidence) Check() []string {
 	c := newChecker(e)
+	c.bodies()
 	c.check()
 	return c.broken
 }
 
 func (c *checker) check() {
+	c.cuts()
 	c.counts()
-	c.bodies()
 	c.letters()
 	c.commits("", c.Commits)
-	c.commits("sampled: ", c.Samples)
+	c.commits(sampled, c.Samples)
 	c.kept("", c.Commits)
-	c.kept("sampled: ", c.Samples)
+	c.kept(sampled, c.Samples)
 	c.end()
-	c.cuts()
 	c.absences()
 	if c.Clean {
 		c.clean()
 	}
 }
+
+// sampled precedes what was told of samples.
+const sampled = "sampled: "
 
 // never is later than any time.
 const never = math.MaxInt64
@@ -47,19 +51,20 @@ type checker struct {
 	told   map[string]int
 
 	byNumber map[int]Record
-	taken    map[int][]Request     // by number: the requests that counted it, duplicates left out
-	logs     map[int32][]Record    // by partition, ascending
-	done     map[int32][]int64     // beside logs: when this record, and each before it, was done with; never
+	taken    map[int][]int32       // by number: the requests that counted it, without duplicates
+	logs     map[int32][]version   // by partition
 	ranges   map[int32][]span      // that commits recorded, by their start
-	written  map[place]Letter      // the first letter of each record
+	written  map[int]Letter        // by number: the first letter of each record
 	repeats  int                   // letters beyond the first
 	judged   int                   // absences
 	posts    map[int32][]time.Time // of each partition: when events counted
 }
 
-type place struct {
-	partition int32
-	offset    int64
+// version is a version of a partition's log. There is one; or two, if a lagging replica was elected.
+type version struct {
+	since   int64    // when it began
+	records []Record // ascending
+	done    []int64  // per record: when it and each before it was done with; never
 }
 
 // span is a range of a partition that lies between two neighbours in a commit.
@@ -69,55 +74,82 @@ type span struct {
 }
 
 func newChecker(e *Evidence) *checker {
-	c := &checker{Evidence: e, told: map[string]int{}, byNumber: map[int]Record{}, taken: map[int][]Request{}, logs: map[int32][]Record{},
-		done: map[int32][]int64{}, ranges: map[int32][]span{}, written: map[place]Letter{}, posts: map[int32][]time.Time{}}
+	c := &checker{Evidence: e, told: map[string]int{}, byNumber: map[int]Record{}, taken: map[int][]int32{}, logs: map[int32][]version{},
+		ranges: map[int32][]span{}, written: map[int]Letter{}, posts: map[int32][]time.Time{}}
+	all := map[int32][]Record{}
 	for _, r := range e.Produced {
 		c.byNumber[r.Number] = r
-		c.logs[r.Partition] = append(c.logs[r.Partition], r)
+		all[r.Partition] = append(all[r.Partition], r)
 	}
-	for _, log := range c.logs {
-		slices.SortFunc(log, func(a, b Record) int { return cmp.Compare(a.Offset, b.Offset) })
-	}
-	for _, r := range e.Requests {
+	for i, r := range e.Requests {
 		if r.Taken && !r.Duplicate {
 			for _, n := range r.Numbers {
-				c.taken[n] = append(c.taken[n], r)
+				c.taken[n] = append(c.taken[n], int32(i))
 			}
 		}
 	}
 	for _, l := range e.Letters {
-		at := place{l.Partition, l.Offset}
-		if _, known := c.written[at]; known {
+		if _, known := c.written[l.Number]; known {
 			c.repeats++
 		} else {
-			c.written[at] = l
+			c.written[l.Number] = l
 		}
 	}
-	for partition, log := range c.logs {
-		latest := int64(0)
-		for _, r := range log {
-			latest = max(latest, c.doneWith(r))
-			c.done[partition] = append(c.done[partition], latest)
+	for partition, records := range all {
+		slices.SortFunc(records, func(a, b Record) int { return cmp.Compare(a.Offset, b.Offset) })
+		at, unclean := e.Unclean[partition]
+		if !unclean {
+			c.logs[partition] = []version{c.version(0, records)}
+			continue
 		}
+		var before, after []Record
+		for _, r := range records {
+			if r.Lost.IsZero() {
+				after = append(after, r)
+			}
+			if r.Acked.Before(at) {
+				before = append(before, r)
+			}
+		}
+		c.logs[partition] = []version{c.version(0, before), c.version(at.UnixMilli(), after)}
 	}
 	return c
 }
 
+func (c *checker) version(since int64, records []Record) version {
+	v, latest := version{since: since, records: records}, int64(0)
+	for _, r := range records {
+		latest = max(latest, c.doneWith(r))
+		v.done = append(v.done, latest)
+	}
+	return v
+}
+
 // doneWith returns when a commit may pass a record.
 func (c *checker) doneWith(r Record) int64 {
-	switch KindOf(r.Number) {
-	case Filtered:
+	at := int64(never)
+	if !r.Lost.IsZero() {
+		at = r.Lost.UnixMilli()
+	}
+	switch kind := KindOf(r.Number); {
+	case kind == Filtered || r.Offset < c.From[r.Partition]:
 		return 0
-	case Delivered:
+	case kind == Delivered:
 		if by := c.taken[r.Number]; len(by) > 0 {
-			return by[0].Done.UnixMilli()
+			at = min(at, c.Requests[by[0]].Done.UnixMilli())
 		}
 	default:
-		if l, ok := c.written[place{r.Partition, r.Offset}]; ok {
-			return l.Time.UnixMilli()
+		if l, ok := c.written[r.Number]; ok {
+			at = min(at, l.Time.UnixMilli())
 		}
 	}
-	return never
+	return at
+}
+
+// optional reports whether a record might never be delivered: Kafka lost it, or an operator set the group's offsets.
+func (c *checker) optional(r Record) bool {
+	to, bounded := c.To[r.Partition]
+	return !r.Lost.IsZero() || r.Offset < c.From[r.Partition] || c.To != nil && (!bounded || r.Offset >= to)
 }
 
 // tell notes a broken invariant.
@@ -144,15 +176,50 @@ func (c *checker) counts() {
 		case KindOf(r.Number) != Delivered && len(by) > 0:
 			c.tell("delivered what is not to be", "event %d, partition %d, offset %d", r.Number, r.Partition, r.Offset)
 		case KindOf(r.Number) != Delivered:
+		case len(by) > 0 && r.Offset < c.From[r.Partition]:
+			c.tell("delivered from before the group's offset", "event %d, partition %d, offset %d", r.Number, r.Partition, r.Offset)
+		case len(by) == 0 && c.optional(r):
 		case len(by) == 0:
 			c.tell("missing", "event %d, partition %d, offset %d", r.Number, r.Partition, r.Offset)
-		case len(by) > 1:
+		case len(by) > 1 && c.twice(r, by):
+			one, other := c.Requests[by[0]], c.Requests[by[1]]
 			c.tell("counted twice", "event %d, partition %d, offset %d, by %s at %s and by %s at %s", r.Number, r.Partition, r.Offset,
-				by[0].ID, clock(by[0].Done), by[1].ID, clock(by[1].Done))
-		case by[0].Done.Sub(r.Acked) > limit:
-			c.tell("stalled", "event %d, partition %d, offset %d, acknowledged at %s, counted at %s", r.Number, r.Partition, r.Offset, clock(r.Acked), clock(by[0].Done))
+				one.ID, clock(one.Done), other.ID, clock(other.Done))
+		case c.wait(r) > limit:
+			done := c.Requests[by[0]].Done
+			c.tell("stalled", "event %d, partition %d, offset %d, acknowledged at %s, counted at %s", r.Number, r.Partition, r.Offset, clock(r.Acked), clock(done))
 		}
 	}
+}
+
+// wait returns how long a record that counts has waited for it.
+func (c *checker) wait(r Record) time.Duration {
+	from := r.Acked
+	if c.Since.After(from) {
+		from = c.Since
+	}
+	return c.Requests[c.taken[r.Number][0]].Done.Sub(from)
+}
+
+// twice reports whether a record must not count by all of these requests. Once Kafka has lost a record of a range, nobody
+// can form the same request again: those that remain of the range count by another one. So of the requests that count a
+// record, all but one must be of ranges of which Kafka lost records.
+func (c *checker) twice(r Record, by []int32) bool {
+	whole := 0
+	for _, i := range by {
+		q := c.Requests[i]
+		lost := false
+		for _, v := range c.logs[r.Partition] {
+			j := sort.Search(len(v.records), func(j int) bool { return v.records[j].Offset >= q.First })
+			for ; j < len(v.records) && v.records[j].Offset < q.Next; j++ {
+				lost = lost || !v.records[j].Lost.IsZero()
+			}
+		}
+		if !lost {
+			whole++
+		}
+	}
+	return whole > 1 || !r.Lost.IsZero()
 }
 
 // bodies: one body for each payload ID; no request that a correct client does not send.
@@ -174,17 +241,14 @@ func (c *checker) bodies() {
 
 // letters: the dead-letter topic holds what it should and nothing else.
 func (c *checker) letters() {
-	of := map[place]Record{}
 	for _, r := range c.Produced {
-		at := place{r.Partition, r.Offset}
-		of[at] = r
-		if _, written := c.written[at]; !written && KindOf(r.Number).reason() != "" {
+		if _, written := c.written[r.Number]; !written && KindOf(r.Number).reason() != "" && !c.optional(r) {
 			c.tell("no dead letter", "event %d, partition %d, offset %d", r.Number, r.Partition, r.Offset)
 		}
 	}
 	for _, l := range c.Letters {
-		switch r, produced := of[place{l.Partition, l.Offset}]; {
-		case !produced:
+		switch r, produced := c.byNumber[l.Number]; {
+		case !produced || r.Partition != l.Partition || r.Offset != l.Offset:
 			c.tell("dead letter of nothing", "partition %d, offset %d", l.Partition, l.Offset)
 		case l.Reason != KindOf(r.Number).reason():
 			c.tell("wrong dead letter", "event %d, partition %d, offset %d: reason %q, want %q", r.Number, r.Partition, r.Offset, l.Reason, KindOf(r.Number).reason())
@@ -192,45 +256,19 @@ func (c *checker) letters() {
 	}
 }
 
-// commits: none passes what is not done with, none goes down.
-func (c *checker) commits(how string, commits []Commit) {
-	last := map[int32]Commit{}
-	for _, k := range commits {
-		log := c.logs[k.Partition]
-		i := sort.Search(len(log), func(i int) bool { return log[i].Offset >= k.Offset })
-		if i > 0 && c.done[k.Partition][i-1] > k.Time.UnixMilli() {
-			j := i - 1
-			for j > 0 && c.doneWith(log[j]) <= k.Time.UnixMilli() {
-				j--
-			}
-			c.tell(how+"committed before it was delivered", "commit %d of partition %d at %s passes event %d, offset %d", k.Offset, k.Partition, clock(k.Time), log[j].Number, log[j].Offset)
+// hasEvents reports whether a range holds records that events are made of, in each version of the log.
+func (c *checker) hasEvents(partition int32, first, next int64) bool {
+	for _, v := range c.logs[partition] {
+		if len(v.events(first, next)) == 0 {
+			return false
 		}
-		if was, known := last[k.Partition]; known && k.Offset < was.Offset {
-			c.tell(how+"commit goes down", "partition %d from %d at %s to %d at %s", k.Partition, was.Offset, clock(was.Time), k.Offset, clock(k.Time))
-		}
-		last[k.Partition] = k
 	}
-}
-
-// kept: a cut that ends a range with events stays in the commits until the offset has passed it.
-func (c *checker) kept(how string, commits []Commit) {
-	last := map[int32]Commit{}
-	for _, k := range commits {
-		was := last[k.Partition] // without cuts, if there is none
-		from := was.Offset
-		for _, cut := range was.Cuts {
-			if cut > k.Offset && !slices.Contains(k.Cuts, cut) && len(c.events(k.Partition, from, cut)) > 0 {
-				c.tell(how+"cut forgotten", "commit %d of partition %d at %s leaves out %d, which was in the one at %s", k.Offset, k.Partition, clock(k.Time), cut, clock(was.Time))
-			}
-			from = cut
-		}
-		last[k.Partition] = k
-	}
+	return len(c.logs[partition]) > 0
 }
 
 // events returns the numbers of the records of a range that events are made of, in the order of the log.
-func (c *checker) events(partition int32, first, next int64) (numbers []int) {
-	log := c.logs[partition]
+func (v version) events(first, next int64) (numbers []int) {
+	log := v.records
 	i := sort.Search(len(log), func(i int) bool { return log[i].Offset >= first })
 	for ; i < len(log) && log[i].Offset < next; i++ {
 		if kind := KindOf(log[i].Number); kind == Delivered || kind == Poisoned {
@@ -271,14 +309,15 @@ func (c *checker) cuts() {
 		}
 		slices.SortFunc(c.ranges[partition], func(a, b span) int { return cmp.Compare(a.first, b.first) })
 	}
-	for _, r := range c.Requests {
-		if len(r.Numbers) > 0 {
-			c.cut(r)
+	for i := range c.Requests {
+		if len(c.Requests[i].Numbers) > 0 {
+			c.cut(&c.Requests[i])
 		}
 	}
 }
 
-func (c *checker) cut(r Request) {
+// cut finds the recorded range that a request's events are of.
+func (c *checker) cut(r *Request) {
 	first := c.byNumber[r.Numbers[0]]
 	for _, n := range r.Numbers {
 		record, known := c.byNumber[n]
@@ -291,20 +330,54 @@ func (c *checker) cut(r Request) {
 			return
 		}
 	}
+	r.Partition = first.Partition
 	ranges := c.ranges[first.Partition]
 	for i := sort.Search(len(ranges), func(i int) bool { return ranges[i].first > first.Offset }) - 1; i >= 0; i-- {
 		s := ranges[i]
-		if first.Offset < s.next && s.since <= r.Arrived.UnixMilli() && isPart(r.Numbers, c.events(first.Partition, s.first, s.next)) {
-			return
+		if first.Offset >= s.next || s.since > r.Arrived.UnixMilli() {
+			continue
+		}
+		for _, v := range c.logs[first.Partition] {
+			for events := range c.remaining(first.Partition, v.events(s.first, s.next), r.Arrived) {
+				if isPart(r.Numbers, events) {
+					r.First, r.Next, r.Part = s.first, s.next, len(r.Numbers) < len(events)
+					return
+				}
+			}
 		}
 	}
 	c.tell("posted before its cut was committed", "payload ID %s at %s: %d events from offset %d of partition %d", r.ID, clock(r.Arrived), len(r.Numbers), first.Offset, first.Partition)
 }
 
+// remaining yields what the events of a range may be at a time: all of them, and without those that Kafka had deleted by
+// then, which are the first, and of which the first may have been read before.
+func (c *checker) remaining(partition int32, events []int, at time.Time) iter.Seq[[]int] {
+	return func(yield func([]int) bool) {
+		if !yield(events) {
+			return
+		}
+		if _, unclean := c.Unclean[partition]; unclean {
+			return
+		}
+		deleted := 0
+		for deleted < len(events) {
+			if lost := c.byNumber[events[deleted]].Lost; lost.IsZero() || lost.After(at) {
+				break
+			}
+			deleted++
+		}
+		for read := range deleted {
+			if !yield(slices.Concat(events[:read], events[deleted:])) {
+				return
+			}
+		}
+	}
+}
+
 // isPart says whether numbers are those of a whole batch, of one of its halves, of a half of that, and so on: what is
 // posted of a batch that LaunchDarkly refuses.
 func isPart(numbers, batch []int) bool {
-	for len(numbers) < len(batch) {
+	for len(numbers) < len(batch) && len(batch) > 1 {
 		if middle := len(batch) / 2; slices.Contains(batch[:middle], numbers[0]) {
 			batch = batch[:middle]
 		} else {

@@ -29,7 +29,7 @@ func good() *Evidence {
 		{Arrived: at(9), Done: at(10), ID: "a", Hash: ldtest.Hash{1}, Numbers: []int{0, 3}, Taken: true},
 		{Arrived: at(29), Done: at(30), ID: "c", Hash: ldtest.Hash{3}, Numbers: []int{4}, Taken: true},
 	}
-	e.Letters = []Letter{{Time: at(35), Offset: 3, Reason: "refused"}}
+	e.Letters = []Letter{{Time: at(35), Offset: 3, Number: 202, Reason: "refused"}}
 	e.Gone = []Absence{{From: at(10), Deadline: at(40)}}
 	return e
 }
@@ -48,7 +48,7 @@ func TestCheckerFindsEachBrokenInvariant(t *testing.T) {
 		"no dead letter: event 202":                         func(e *Evidence) { e.Letters = nil },
 		"wrong dead letter: event 202":                      func(e *Evidence) { e.Letters[0].Reason = "malformed" },
 		"wrong dead letter: event 0":                        func(e *Evidence) { e.Letters = append(e.Letters, Letter{Offset: 0, Reason: "refused"}) },
-		"dead letter of nothing":                            func(e *Evidence) { e.Letters = append(e.Letters, Letter{Offset: 77}) },
+		"dead letter of nothing":                            func(e *Evidence) { e.Letters = append(e.Letters, Letter{Offset: 77, Number: 77}) },
 		"committed before it was delivered: commit 3":       func(e *Evidence) { e.Commits[2].Time = e.Commits[1].Time },
 		"committed before it was delivered: commit 5":       func(e *Evidence) { e.Letters[0].Time = e.Letters[0].Time.Add(time.Second) },
 		"sampled: committed before":                         func(e *Evidence) { e.Samples[1].Time = e.Samples[0].Time },
@@ -66,7 +66,7 @@ func TestCheckerFindsEachBrokenInvariant(t *testing.T) {
 			e.Commits[0].Cuts, e.Commits[1].Cuts = []int64{3}, []int64{2, 5}
 		},
 		"wrong dead letter: event 202, partition 0, offset 3: reason \"other\"": func(e *Evidence) {
-			e.Letters = append(e.Letters, Letter{Offset: 3, Reason: "other"})
+			e.Letters = append(e.Letters, Letter{Offset: 3, Number: 202, Reason: "other"})
 		},
 		"committed before it was delivered: commit 5 of partition 0 at 00:00:01.040 passes event 3": func(e *Evidence) {
 			e.Requests[1].Done = e.Commits[3].Time.Add(time.Second)
@@ -120,11 +120,11 @@ func TestTakeoverIsNotJudgedWhileTheBrokersAreSlow(t *testing.T) {
 }
 
 func TestSameSeedGivesTheSamePlan(t *testing.T) {
-	limits := Limits{Brokers: 3, Session: 3 * time.Second}
+	limits := Limits{Topics: true, Brokers: 3, Session: 3 * time.Second}
 	seen := map[Action]bool{}
 	fire, calm := false, false
 	for seed := range uint64(20) {
-		one, other := NewPlan(seed, time.Minute, limits), NewPlan(seed, time.Minute, limits)
+		one, other := NewPlan(seed, 2*time.Minute, limits), NewPlan(seed, 2*time.Minute, limits)
 		members, down := 0, false
 		for i, s := range one {
 			if s != other[i] {
@@ -152,7 +152,7 @@ func TestSameSeedGivesTheSamePlan(t *testing.T) {
 			}
 		}
 	}
-	if len(seen) != 10 || !fire || !calm {
-		t.Errorf("actions %v, under fire %v, in calm %v: want all 10, and both", seen, fire, calm)
+	if len(seen) != 22 || !fire || !calm {
+		t.Errorf("actions %v, under fire %v, in calm %v: want all 22, and both", seen, fire, calm)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
@@ -23,9 +25,14 @@ import (
 type Cluster interface {
 	Brokers() []string
 	MoveLeader(ctx context.Context, topic string, partition int32) (to int, err error)
-	// Commits returns what a group has committed for a topic so far, those of one partition in order.
-	Commits(ctx context.Context, group, topic string) ([]Commit, error)
+	// Position returns where the log of all commits ends now.
+	Position(ctx context.Context) (Position, error)
+	// Commits calls each with what a group has committed since a position, those of one partition in order.
+	Commits(ctx context.Context, group string, since Position, each func(topic string, at time.Time, partition int32, offset int64, metadata string)) error
 }
+
+// Position is a position in the log of all commits, by partition. Nil is its start.
+type Position map[int32]int64
 
 // breakable is a cluster whose brokers can be killed.
 type breakable interface {
@@ -49,46 +56,44 @@ func ApacheProperties(session time.Duration) map[string]string {
 	}
 }
 
+// Position returns the end of __consumer_offsets.
+func (a Apache) Position(ctx context.Context) (Position, error) {
+	return kafkatest.EndOffsets(ctx, a.Brokers(), "__consumer_offsets")
+}
+
 // Commits reads the log of __consumer_offsets, in which the coordinators write each commit.
-func (a Apache) Commits(ctx context.Context, group, topic string) ([]Commit, error) {
-	records, err := kafkatest.ReadAll(ctx, a.Brokers(), "__consumer_offsets")
-	if err != nil {
-		return nil, err
-	}
-	var all []Commit
-	for _, r := range records {
-		if len(r.Key) < 2 || r.Key[0] != 0 || r.Key[1] > 1 || r.Value == nil { // not an offset, or the end of one
-			continue
+func (a Apache) Commits(ctx context.Context, group string, since Position, each func(string, time.Time, int32, int64, string)) error {
+	var failed error
+	err := kafkatest.ReadFrom(ctx, a.Brokers(), "__consumer_offsets", since, func(r *kgo.Record) {
+		if len(r.Key) < 2 || r.Key[0] != 0 || r.Key[1] > 1 || r.Value == nil || failed != nil { // not an offset, or the end of one
+			return
 		}
 		key, value := kmsg.NewOffsetCommitKey(), kmsg.NewOffsetCommitValue()
-		if err := key.ReadFrom(r.Key); err != nil {
-			return nil, fmt.Errorf("key of a commit: %w", err)
+		if err := errors.Join(key.ReadFrom(r.Key), value.ReadFrom(r.Value)); err != nil {
+			failed = fmt.Errorf("read a stored commit: %w", err)
+			return
 		}
-		if key.Group != group || key.Topic != topic {
-			continue
+		if key.Group == group {
+			each(key.Topic, r.Timestamp, key.Partition, value.Offset, value.Metadata)
 		}
-		if err := value.ReadFrom(r.Value); err != nil {
-			return nil, fmt.Errorf("commit: %w", err)
-		}
-		c, err := newCommit(r.Timestamp, key.Partition, value.Offset, value.Metadata)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, c)
-	}
-	return all, nil
+	})
+	return errors.Join(err, failed)
 }
 
 // newCommit reads the cuts in a commit's metadata, "v1 +10 +20 @topic", on its own: the checker shares no code with what it
-// checks.
+// checks. Commits without metadata are those of an operator.
 func newCommit(at time.Time, partition int32, offset int64, metadata string) (Commit, error) {
-	c := Commit{Time: at, Partition: partition, Offset: offset}
+	c := Commit{Time: at, Partition: partition, Offset: offset, Operator: metadata == ""}
+	if c.Operator {
+		return c, nil
+	}
 	words := strings.Fields(metadata)
 	if len(words) == 0 || words[0] != "v1" {
 		return c, fmt.Errorf("commit of partition %d, offset %d: metadata %q", partition, offset, metadata)
 	}
 	for _, word := range words[1:] {
-		if strings.HasPrefix(word, "@") {
+		if id, found := strings.CutPrefix(word, "@"); found {
+			c.TopicID = id
 			break
 		}
 		length, err := strconv.ParseInt(strings.TrimPrefix(word, "+"), 10, 64)
@@ -134,14 +139,16 @@ func (e *Embedded) MoveLeader(_ context.Context, topic string, partition int32) 
 	return int(to), e.cluster.MoveTopicPartition(topic, partition, to)
 }
 
+// Position is the start: the log of an embedded cluster is short.
+func (e *Embedded) Position(context.Context) (Position, error) { return nil, nil }
+
 // Commits reads kfake's log of groups, in which the coordinators write each commit. An entry is JSON after a length (4
 // bytes, of what follows the checksum), a checksum (4 bytes), and a version (2 bytes).
-func (e *Embedded) Commits(_ context.Context, group, topic string) ([]Commit, error) {
+func (e *Embedded) Commits(_ context.Context, group string, _ Position, each func(string, time.Time, int32, int64, string)) error {
 	log, err := os.ReadFile(filepath.Join(e.dir, "groups.log"))
 	if err != nil {
-		return nil, fmt.Errorf("commits: %w", err)
+		return fmt.Errorf("commits: %w", err)
 	}
-	var all []Commit
 	for len(log) >= 10 {
 		end := 8 + int(binary.LittleEndian.Uint32(log))
 		if end > len(log) { // the last is being written
@@ -157,17 +164,12 @@ func (e *Embedded) Commits(_ context.Context, group, topic string) ([]Commit, er
 			Time     int64  `json:"lc"` // Unix milliseconds
 		}
 		if err := json.Unmarshal(log[10:end], &entry); err != nil {
-			return nil, fmt.Errorf("entry of the groups' log: %w", err)
+			return fmt.Errorf("entry of the groups' log: %w", err)
 		}
 		log = log[end:]
-		if entry.Type != "commit" || entry.Group != group || entry.Topic != topic {
-			continue
+		if entry.Type == "commit" && entry.Group == group {
+			each(entry.Topic, time.UnixMilli(entry.Time), entry.Part, entry.Offset, entry.Metadata)
 		}
-		c, err := newCommit(time.UnixMilli(entry.Time), entry.Part, entry.Offset, entry.Metadata)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, c)
 	}
-	return all, nil
+	return nil
 }

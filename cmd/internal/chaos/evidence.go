@@ -8,8 +8,12 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// Evidence is what a run left behind, and all that [Evidence.Check] reads.
+// Evidence is what a run left behind for one log: a topic, one incarnation of a topic, or the part of a run between two
+// changes of the group's offsets by an operator. [Evidence.Check] reads nothing else.
 type Evidence struct {
+	Topic   string
+	TopicID string // as commits have it
+
 	Produced []Record  // each acknowledged
 	Requests []Request // in the order in which they took effect
 	Commits  []Commit  // all that were made, those of one partition in order
@@ -19,6 +23,17 @@ type Evidence struct {
 	Ends     []int64   // by partition: the end of the log, after all members left
 	Final    []int64   // by partition: what is committed then
 	Clean    bool      // members only joined and left, and nothing failed
+
+	// Since is when an operator set the group's offsets, and From the offsets where the group must continue then, by
+	// partition. To holds the offsets that the group had committed before the next such change: what lies beyond might not
+	// be delivered. Zero and nil: no such change.
+	Since time.Time
+	From  map[int32]int64
+	To    map[int32]int64
+
+	// Unclean holds, by partition, when a lagging replica was elected. The log has two versions then: with the records that
+	// were lost, and with those that took their offsets.
+	Unclean map[int32]time.Time
 }
 
 // Record is one record produced.
@@ -28,12 +43,14 @@ type Record struct {
 	Offset    int64
 	Sent      time.Time
 	Acked     time.Time
+	Lost      time.Time // when Kafka lost or deleted it, on purpose; zero: never
 }
 
 // Request is one request that reached LaunchDarkly, whatever came of it.
 type Request struct {
 	Arrived   time.Time
 	Done      time.Time // when it took effect, if it was taken; before the answer
+	Member    string    // name; empty if it is not known
 	ID        string
 	Hash      ldtest.Hash // zero if the body was not read
 	Numbers   []int       // of the records that its events came from; none if the body was not read
@@ -41,6 +58,12 @@ type Request struct {
 	Taken     bool
 	Duplicate bool     // taken before, under the same payload ID
 	Faults    []string // violations of LaunchDarkly's rules, and events that it dropped
+
+	// Set by the checker: the recorded range that the events are of, and whether they are a part of it, as a rejected batch
+	// is split. Next is 0 if there is none.
+	Partition   int32
+	First, Next int64
+	Part        bool
 }
 
 // Commit is one commit of one partition.
@@ -49,6 +72,13 @@ type Commit struct {
 	Partition int32
 	Offset    int64
 	Cuts      []int64 // beyond the offset, ascending
+	TopicID   string  // empty if the commit has none
+	Operator  bool    // not by a member
+
+	// Who sent it, if that is known.
+	Member     string // name
+	MemberID   string
+	Generation int32
 }
 
 // Letter is one record of the dead-letter topic.
@@ -56,6 +86,7 @@ type Letter struct {
 	Time      time.Time // when it was appended
 	Partition int32     // of the record that it tells of
 	Offset    int64     // of that record
+	Number    int       // of that record, as its value has it
 	Reason    string
 }
 

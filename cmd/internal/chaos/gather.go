@@ -4,8 +4,11 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -14,29 +17,134 @@ import (
 
 // check gathers the evidence and has it checked.
 func (r *run) check(ctx context.Context) error {
-	e := &Evidence{Gone: r.gone, Clean: r.cfg.Clean}
-	var err error
-	if e.Produced, _, err = r.producer.result(); err != nil {
-		return err
-	}
-	brokers := r.cfg.Cluster.Brokers()
-	if e.Commits, err = r.cfg.Cluster.Commits(ctx, r.cfg.Name, r.cfg.Name); err != nil {
-		return err
-	}
-	if e.Samples, err = r.samples.result(); err != nil {
-		return err
-	}
-	if len(e.Commits) == 0 || len(e.Samples) == 0 {
-		return fmt.Errorf("%d commits and %d samples seen: nothing can be checked", len(e.Commits), len(e.Samples))
-	}
-	letters, err := kafkatest.ReadAll(ctx, brokers, r.letters)
+	all, err := r.gather(ctx)
 	if err != nil {
 		return err
 	}
-	for _, l := range letters {
-		e.Letters = append(e.Letters, newLetter(l))
+	for _, l := range r.ledgers {
+		for i, e := range all[l.number] {
+			name := ""
+			if l.role != "" {
+				name = fmt.Sprintf(" (topic %s, ID %s, reset %d times)", l.topic, l.id, i)
+			}
+			r.report.add(name, e)
+		}
 	}
-	ends, err := kafkatest.EndOffsets(ctx, brokers, r.cfg.Name)
+	r.ld.mu.Lock()
+	defer r.ld.mu.Unlock()
+	r.report.addRequests(r.ld.requests, r.ld.Report())
+	if r.cfg.Evidence != nil {
+		var flat []*Evidence
+		for _, l := range r.ledgers {
+			flat = append(flat, all[l.number]...)
+		}
+		r.cfg.Evidence(flat)
+	}
+	return r.network.seen.report(r.report)
+}
+
+// gather returns the evidence of each ledger, one for each time between two changes of its offsets by an operator.
+func (r *run) gather(ctx context.Context) ([][]*Evidence, error) {
+	whole := make([]*Evidence, len(r.ledgers))
+	for i, l := range r.ledgers {
+		e := &Evidence{Topic: l.topic, TopicID: l.id, Clean: r.cfg.Clean, Unclean: l.unclean}
+		if i == 0 {
+			e.Gone = r.gone
+		}
+		var err error
+		if e.Produced, _, err = l.producer.result(); err != nil {
+			return nil, err
+		}
+		whole[i] = e
+	}
+	// find returns the ledger that a commit belongs to: by the ID of the topic if the commit has one, else the newest.
+	find := func(topic, id string) (found *Evidence) {
+		for _, e := range whole {
+			if e.Topic == topic && (found == nil || id == "" || e.TopicID == id || found.TopicID != id) {
+				found = e
+			}
+		}
+		return found
+	}
+	var failed error
+	err := r.cfg.Cluster.Commits(ctx, r.cfg.Name, r.position, func(topic string, at time.Time, partition int32, offset int64, metadata string) {
+		c, err := newCommit(at, partition, offset, metadata)
+		failed = errors.Join(failed, err)
+		if e := find(topic, c.TopicID); e != nil {
+			if by, known := r.network.seen.sentBy(topic, c.TopicID, partition, offset, metadata, at); known {
+				c.Member, c.MemberID, c.Generation, c.Operator = by.member, by.memberID, by.generation, false
+			}
+			e.Commits = append(e.Commits, c)
+		}
+	})
+	if err := errors.Join(err, failed); err != nil {
+		return nil, err
+	}
+	samples, err := r.samples.result()
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range samples {
+		if e := find(s.topic, s.TopicID); e != nil {
+			e.Samples = append(e.Samples, s.Commit)
+		}
+	}
+	if len(whole[0].Commits) == 0 || len(whole[0].Samples) == 0 {
+		return nil, fmt.Errorf("%d commits and %d samples seen: nothing can be checked", len(whole[0].Commits), len(whole[0].Samples))
+	}
+	err = kafkatest.ReadFrom(ctx, r.cfg.Cluster.Brokers(), r.letters, nil, func(record *kgo.Record) {
+		if i := ledgerOf(numberOf(record.Value)); i < len(whole) {
+			whole[i].Letters = append(whole[i].Letters, newLetter(record))
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.ld.mu.Lock()
+	for _, q := range r.ld.requests {
+		if len(q.Numbers) > 0 {
+			if i := ledgerOf(q.Numbers[0]); i < len(whole) {
+				whole[i].Requests = append(whole[i].Requests, q)
+			} else {
+				whole[0].Requests = append(whole[0].Requests, q) // was never produced
+			}
+		}
+	}
+	r.ld.mu.Unlock()
+
+	all := make([][]*Evidence, len(whole))
+	for i, l := range r.ledgers {
+		if err := r.conclude(ctx, l, whole[i]); err != nil {
+			return nil, err
+		}
+		all[i] = whole[i].split(l.resets)
+	}
+	return all, nil
+}
+
+// conclude notes which records Kafka lost, and what is committed in the end.
+func (r *run) conclude(ctx context.Context, l *ledger, e *Evidence) error {
+	for i := range e.Produced {
+		p := &e.Produced[i]
+		for _, t := range l.trims {
+			if p.Partition == t.partition && p.Offset < t.next && p.Lost.IsZero() {
+				p.Lost = t.time
+			}
+		}
+		if !l.deleted.IsZero() && p.Lost.IsZero() {
+			p.Lost = l.deleted
+		}
+	}
+	if !l.deleted.IsZero() {
+		return nil
+	}
+	brokers := r.cfg.Cluster.Brokers()
+	if l.role == Unclean {
+		if err := lose(ctx, brokers, l, e); err != nil {
+			return err
+		}
+	}
+	ends, err := kafkatest.EndOffsets(ctx, brokers, l.topic)
 	if err != nil {
 		return err
 	}
@@ -44,20 +152,101 @@ func (r *run) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for p := range int32(partitions) {
-		o, _ := final.Lookup(r.cfg.Name, p)
-		e.Ends, e.Final = append(e.Ends, ends[p]), append(e.Final, o.At)
+	for p := range int32(len(ends)) {
+		at := int64(0)
+		if o, ok := final.Lookup(l.topic, p); ok {
+			at = o.At
+		}
+		e.Ends, e.Final = append(e.Ends, ends[p]), append(e.Final, at)
 	}
-	r.ld.mu.Lock()
-	e.Requests = r.ld.requests
-	r.ld.mu.Unlock()
-	r.report.add(e, r.ld.Report())
 	return nil
+}
+
+// lose notes which records were lost when a lagging replica was elected: those that are not in the log any more. Where none
+// was elected, Kafka must have lost nothing.
+func lose(ctx context.Context, brokers []string, l *ledger, e *Evidence) error {
+	survivors := map[int]bool{}
+	err := kafkatest.ReadFrom(ctx, brokers, l.topic, nil, func(record *kgo.Record) { survivors[numberOf(record.Value)] = true })
+	if err != nil {
+		return err
+	}
+	for i := range e.Produced {
+		p := &e.Produced[i]
+		if survivors[p.Number] {
+			continue
+		}
+		at, provoked := l.unclean[p.Partition]
+		if !provoked || p.Acked.After(at) {
+			return fmt.Errorf("kafka lost record %d, partition %d, offset %d of %s unprovoked", p.Number, p.Partition, p.Offset, l.topic)
+		}
+		p.Lost = at
+	}
+	return nil
+}
+
+// split divides evidence at the changes of the group's offsets. No member runs then, and nothing is on its way.
+func (e *Evidence) split(resets []reset) []*Evidence {
+	if len(resets) == 0 {
+		return []*Evidence{e}
+	}
+	var all []*Evidence
+	for i := range len(resets) + 1 {
+		part := &Evidence{Topic: e.Topic, TopicID: e.TopicID, Produced: e.Produced}
+		until := time.Now()
+		if i > 0 {
+			part.Since, part.From = resets[i-1].time, resets[i-1].from
+		}
+		if i < len(resets) {
+			part.To, until = resets[i].to, resets[i].time
+		} else {
+			part.Ends, part.Final = e.Ends, e.Final
+		}
+		within := func(t time.Time) bool {
+			return !t.Before(part.Since.Truncate(time.Millisecond)) && t.Before(until.Truncate(time.Millisecond))
+		}
+		counted := map[string]bool{}
+		for _, q := range e.Requests {
+			if within(q.Arrived) {
+				q.Duplicate = q.Taken && counted[q.ID]
+				counted[q.ID] = counted[q.ID] || q.Taken
+				part.Requests = append(part.Requests, q)
+			}
+		}
+		for _, c := range e.Commits {
+			if within(c.Time) {
+				part.Commits = append(part.Commits, c)
+			}
+		}
+		for _, s := range e.Samples {
+			if within(s.Time) {
+				part.Samples = append(part.Samples, s)
+			}
+		}
+		for _, l := range e.Letters {
+			if within(l.Time) {
+				part.Letters = append(part.Letters, l)
+			}
+		}
+		all = append(all, part)
+	}
+	return all
+}
+
+var numberField = regexp.MustCompile(`"n":(\d+)`)
+
+// numberOf reads the number of a record; that of none if it has none.
+func numberOf(value []byte) int {
+	if found := numberField.FindSubmatch(value); found != nil {
+		if n, err := strconv.Atoi(string(found[1])); err == nil {
+			return n
+		}
+	}
+	return -1
 }
 
 // newLetter reads where a dead letter comes from, as its headers say.
 func newLetter(r *kgo.Record) Letter {
-	l := Letter{Time: r.Timestamp, Partition: -1, Offset: -1}
+	l := Letter{Time: r.Timestamp, Partition: -1, Offset: -1, Number: numberOf(r.Value)}
 	for _, h := range r.Headers {
 		switch n, _ := strconv.ParseInt(string(h.Value), 10, 64); h.Key {
 		case "s2ld.partition":

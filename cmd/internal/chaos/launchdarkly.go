@@ -34,13 +34,15 @@ type launchDarkly struct {
 	server *http.Server
 
 	mu       sync.Mutex
-	requests []Request     // guards
-	counted  map[int]bool  // guards: numbers of the events that counted
-	more     chan struct{} // guards: closed, and replaced, when counted grows
+	requests []Request                  // guards
+	counted  map[int]bool               // guards: numbers of the main topic's events that counted
+	members  func(remote string) string // whose connection it is
+	more     chan struct{}              // guards: closed, and replaced, when counted grows
 }
 
-func newLaunchDarkly(journal io.Writer) (*launchDarkly, error) {
-	d := &launchDarkly{counted: map[int]bool{}, more: make(chan struct{})}
+// newLaunchDarkly starts the fake. members names the member behind a remote address.
+func newLaunchDarkly(journal io.Writer, members func(remote string) string) (*launchDarkly, error) {
+	d := &launchDarkly{counted: map[int]bool{}, members: members, more: make(chan struct{})}
 	d.Server = ldtest.New(ldtest.Config{Identity: ldtest.DataField("n"), OnRequest: d.note, Journal: journal})
 	d.Poison(ldtest.Containing(poison))
 	d.Limit(bodyLimit)
@@ -49,14 +51,22 @@ func newLaunchDarkly(journal io.Writer) (*launchDarkly, error) {
 		return nil, fmt.Errorf("fake LaunchDarkly: %w", err)
 	}
 	d.url = "http://" + listener.Addr().String()
-	d.server = &http.Server{Handler: d.Server, ErrorLog: log.New(io.Discard, "", 0)}
+	d.server = &http.Server{Handler: http.HandlerFunc(d.serve), ErrorLog: log.New(io.Discard, "", 0)}
 	go d.server.Serve(listener) //nolint:errcheck // it ends by Close
 	return d, nil
 }
 
+// memberHeader tells note which member sent a request. The connection is known only here.
+const memberHeader = "Chaos-Member"
+
+func (d *launchDarkly) serve(w http.ResponseWriter, r *http.Request) {
+	r.Header.Set(memberHeader, d.members(r.RemoteAddr))
+	d.Server.ServeHTTP(w, r)
+}
+
 // note keeps what the checker needs of a request.
 func (d *launchDarkly) note(r ldtest.Request) {
-	kept := Request{Arrived: r.Time, Done: time.Now(), ID: r.PayloadID, Hash: r.Hash, Status: r.Status, Taken: r.Taken, Duplicate: r.Duplicate}
+	kept := Request{Arrived: r.Time, Done: time.Now(), Member: r.Header.Get(memberHeader), ID: r.PayloadID, Hash: r.Hash, Status: r.Status, Taken: r.Taken, Duplicate: r.Duplicate}
 	for _, id := range r.Identities {
 		n, err := strconv.Atoi(id)
 		if err != nil {
@@ -75,14 +85,16 @@ func (d *launchDarkly) note(r ldtest.Request) {
 	d.requests = append(d.requests, kept)
 	if kept.Taken {
 		for _, n := range kept.Numbers {
-			d.counted[n] = true
+			if ledgerOf(n) == 0 {
+				d.counted[n] = true
+			}
 		}
 		close(d.more)
 		d.more = make(chan struct{})
 	}
 }
 
-// progress returns how many events counted, and a channel that is closed when there are more.
+// progress returns how many events of the main topic counted, and a channel that is closed when there are more.
 func (d *launchDarkly) progress() (int, <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -64,12 +64,14 @@ func ModuleRoot(ctx context.Context) (string, error) {
 
 // member is the program as a process.
 type member struct {
-	name    string
-	log     string // file
-	process *os.Process
-	exited  chan struct{} // closed when the process has ended
-	code    int           // valid then; -1: by a signal
-	thawed  time.Time     // when it was continued after a freeze
+	name     string
+	wire     *wire
+	instance string // instance ID; empty if it is not a static member
+	log      string // file
+	process  *os.Process
+	exited   chan struct{} // closed when the process has ended
+	code     int           // valid then; -1: by a signal
+	thawed   time.Time     // when it was continued after a freeze
 
 	mu   sync.Mutex
 	peak int // guards: highest resident memory seen, in bytes
@@ -121,20 +123,24 @@ func (m *member) watch() {
 
 // measure reads the peak of resident memory so far.
 func (m *member) measure() {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.process.Pid))
+	peak := peakBytes(m.process.Pid)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.peak = max(m.peak, peak)
+}
+
+// peakBytes returns the peak of a process's resident memory; 0 if it has exited.
+func peakBytes(pid int) int {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return
+		return 0
 	}
-	_, after, found := bytes.Cut(status, []byte("VmHWM:"))
-	if !found {
-		return // it has ended and was not waited for yet
-	}
+	_, after, _ := bytes.Cut(status, []byte("VmHWM:"))
 	kB := 0
-	if _, err := fmt.Fscan(bytes.NewReader(after), &kB); err == nil {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.peak = max(m.peak, kB<<10)
+	if _, err := fmt.Fscan(bytes.NewReader(after), &kB); err != nil {
+		return 0
 	}
+	return kB << 10
 }
 
 func (m *member) peakBytes() int {

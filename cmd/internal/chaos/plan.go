@@ -5,6 +5,7 @@ package chaos
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
@@ -24,16 +25,48 @@ const (
 	RestartBrokers  Action = "restart brokers"  // those that were killed
 	MoveLeader      Action = "move leader"
 	Outage          Action = "outage" // LaunchDarkly answers everything with the fault
+	Cut             Action = "cut connections"
+	Block           Action = "black hole" // connections stay open and nothing arrives
+	Slow            Action = "slow network"
+	Late            Action = "late commit" // a commit's connection breaks, and the broker gets it later
+	Bounce          Action = "bounce"      // a static member ends and starts again at once
+	Twin            Action = "twin"        // a second member with the same instance ID
+	Grow            Action = "add partitions"
+	Trim            Action = "delete delivered records"
 	Rest            Action = "rest"
+
+	// These are done to topics of their own.
+	TrimAhead Action = "delete undelivered records"
+	Unclean   Action = "elect a lagging replica"
+	Recreate  Action = "recreate the topic"
+	Reset     Action = "reset offsets" // while the group has no members
 )
 
 // Step is one step of a plan.
 type Step struct {
 	Do     Action
 	Target int           // member, broker or partition
-	Fire   bool          // of a kill or freeze: LaunchDarkly goes on failing meanwhile, and the takeover is not judged
+	Fire   bool          // of a kill or freeze: LaunchDarkly goes on failing meanwhile, and the takeover is not judged. Of others: by SIGKILL
+	Static bool          // of a join: the member has an instance ID
+	To     string        // of a reset: where the offsets are set to
 	Fault  ldtest.Fault  // of an outage
 	For    time.Duration // how long it lasts, or how long to wait after it
+
+	// Of a fault of the network, which affects the member's links to one broker, to LaunchDarkly (the number of brokers),
+	// or to all brokers (more than that).
+	Link     int
+	Up, Down bool          // directions of a black hole, seen from the member
+	Cut      bool          // after a black hole the connections break; else what was held arrives
+	By       time.Duration // delay in each direction
+}
+
+// onMember reports whether the target is a member.
+func (s Step) onMember() bool {
+	switch s.Do {
+	case Leave, Kill, Freeze, Cut, Block, Slow, Late, Bounce, Twin:
+		return true
+	}
+	return false
 }
 
 func (s Step) String() string {
@@ -44,8 +77,18 @@ func (s Step) String() string {
 			how = "under fire"
 		}
 		return fmt.Sprintf("%s %d %s, %v", s.Do, s.Target, how, s.For)
-	case Leave, KillBroker, MoveLeader:
+	case Join:
+		return fmt.Sprintf("%s, static %v, %v", s.Do, s.Static, s.For)
+	case Reset:
+		return fmt.Sprintf("%s to %s, %v", s.Do, s.To, s.For)
+	case Leave, KillBroker, MoveLeader, Bounce, Twin, TrimAhead:
 		return fmt.Sprintf("%s %d, %v", s.Do, s.Target, s.For)
+	case Cut, Late:
+		return fmt.Sprintf("%s %d link %d, %v", s.Do, s.Target, s.Link, s.For)
+	case Block:
+		return fmt.Sprintf("%s %d link %d %s, %v, cut %v", s.Do, s.Target, s.Link, map[[2]bool]string{{true, false}: "up", {false, true}: "down", {true, true}: "both ways"}[[2]bool{s.Up, s.Down}], s.For, s.Cut)
+	case Slow:
+		return fmt.Sprintf("%s %d link %d by %v, %v", s.Do, s.Target, s.Link, s.By, s.For)
 	case Outage:
 		return fmt.Sprintf("%s %v, %v", s.Do, s.Fault, s.For)
 	default:
@@ -55,6 +98,7 @@ func (s Step) String() string {
 
 // Limits bound a plan.
 type Limits struct {
+	Topics  bool          // what happens to whole topics, once each; needs about two minutes
 	Clean   bool          // members join and leave, and nothing else
 	Brokers int           // that may be killed, one at a time; 0: none
 	Session time.Duration // of the group
@@ -63,6 +107,8 @@ type Limits struct {
 const (
 	maxMembers = 4
 	partitions = 6
+
+	clusterSize = 3 // brokers
 )
 
 // outages are the faults of outages: for the time being, and for good.
@@ -81,36 +127,18 @@ func NewPlan(seed uint64, duration time.Duration, limits Limits) []Step {
 	if limits.Clean {
 		joins = 50
 	}
-	members, down := 2, 0 // down: steps since a broker was killed
-	for spent := 3 * time.Second; spent < duration; {
-		s := Step{For: time.Duration(500+rng.IntN(2000)) * time.Millisecond}
-		switch draw := rng.IntN(100); {
-		case down > 2 || down > 0 && draw < 30:
-			s.Do = RestartBrokers
-		case draw < joins && members < maxMembers || members == 1:
-			s.Do = Join
-			members++
-		case draw < 45 || limits.Clean:
-			s.Do, s.Target = Leave, rng.IntN(members)
-			members--
-		case draw < 60:
-			s.Do, s.Target, s.Fire = Kill, rng.IntN(members), rng.IntN(2) == 0
-			if !s.Fire {
-				s.For = limits.Session + takeover
-			}
-			members--
-		case draw < 68:
-			s.Do, s.Target, s.Fire, s.For = Freeze, rng.IntN(members), rng.IntN(2) == 0, limits.Session+takeover
-		case draw < 78:
-			s.Do, s.Fault = Outage, outages[rng.IntN(len(outages))]
-		case draw < 85:
-			s.Do, s.Target = MoveLeader, rng.IntN(partitions)
-		case limits.Brokers == 0 || down > 0:
-			s.Do = Rest
-		case draw < 93:
-			s.Do, s.Target = KillBroker, rng.IntN(limits.Brokers)
-		default:
-			s.Do = KillCoordinator
+	static, down := []bool{false, false}, 0 // down: steps since a broker was killed
+	spent := 3 * time.Second
+	add := func(s Step) {
+		switch s.Do {
+		case Join:
+			static = append(static, s.Static)
+		case Leave, Kill:
+			static = slices.Delete(static, s.Target, s.Target+1)
+		case Bounce, Twin: // its successor is the youngest
+			static = append(slices.Delete(static, s.Target, s.Target+1), true)
+		case Reset:
+			static = make([]bool, len(static))
 		}
 		switch {
 		case s.Do == KillBroker || s.Do == KillCoordinator:
@@ -121,9 +149,100 @@ func NewPlan(seed uint64, duration time.Duration, limits Limits) []Step {
 			down++
 		}
 		plan = append(plan, s)
-		spent += s.For
+		spent += s.For + overhead[s.Do]
+	}
+	rare := rareFaults(rng, limits)
+	every := duration / time.Duration(len(rare)+1)
+	for next := every; spent < duration; {
+		members := len(static)
+		s := Step{For: time.Duration(500+rng.IntN(2000)) * time.Millisecond}
+		if len(rare) > 0 && down == 0 && members > 1 && spent >= next {
+			add(rare[0])
+			rare, next = rare[1:], next+every
+			continue
+		}
+		switch draw := rng.IntN(140); {
+		case down > 2 || down > 0 && draw < 30:
+			s.Do = RestartBrokers
+		case draw < joins && members < maxMembers || members == 1:
+			s.Do, s.Static = Join, !limits.Clean && rng.IntN(3) == 0
+		case draw < 45 || limits.Clean:
+			s.Do, s.Target = Leave, rng.IntN(members)
+		case draw < 58:
+			s.Do, s.Target, s.Fire = Kill, rng.IntN(members), rng.IntN(2) == 0
+			if !s.Fire {
+				s.For = limits.Session + takeover
+			}
+		case draw < 66:
+			s.Do, s.Target, s.Fire, s.For = Freeze, rng.IntN(members), rng.IntN(2) == 0, limits.Session+takeover
+		case draw < 76:
+			s.Do, s.Fault = Outage, outages[rng.IntN(len(outages))]
+		case draw < 82:
+			s.Do, s.Target = MoveLeader, rng.IntN(partitions)
+		case draw < 112:
+			networkFault(rng, &s, members, limits)
+		case draw < 115:
+			s.Do = Trim
+		case draw < 122 && slices.Contains(static, true):
+			s.Do, s.Target, s.Fire = Bounce, slices.Index(static, true), rng.IntN(2) == 0
+		case draw < 126 && slices.Contains(static, true):
+			s.Do, s.Target, s.Fire, s.For = Twin, slices.Index(static, true), rng.IntN(2) == 0, limits.Session+takeover
+		case limits.Brokers == 0 || down > 0:
+			s.Do = Rest
+		case draw < 136:
+			s.Do, s.Target = KillBroker, rng.IntN(limits.Brokers)
+		default:
+			s.Do = KillCoordinator
+		}
+		add(s)
 	}
 	return plan
+}
+
+// overhead is about how long an action takes by itself.
+var overhead = map[Action]time.Duration{
+	Leave: 3 * time.Second, Bounce: 2 * time.Second, Twin: 2 * time.Second, Kill: time.Second, Freeze: 3 * time.Second,
+	RestartBrokers: 4 * time.Second, Recreate: time.Second, Reset: 10 * time.Second, Unclean: 25 * time.Second,
+}
+
+// rareFaults draws the order of what happens once per plan.
+func rareFaults(rng *rand.Rand, limits Limits) []Step {
+	if limits.Clean || !limits.Topics {
+		return nil
+	}
+	rare := []Step{
+		{Do: Grow, For: time.Second}, {Do: TrimAhead, Target: rng.IntN(sidePartitions), For: 3 * time.Second, Fire: rng.IntN(2) == 0},
+		{Do: Recreate, For: 2 * time.Second}, {Do: Reset, To: []string{earliest, middle, beyond}[rng.IntN(3)], For: 5 * time.Second},
+	}
+	if limits.Brokers == clusterSize {
+		rare = append(rare, Step{Do: Unclean, For: 2 * time.Second})
+	}
+	rng.Shuffle(len(rare), func(i, j int) { rare[i], rare[j] = rare[j], rare[i] })
+	return rare
+}
+
+// networkFault draws a fault of the network for one of the members.
+func networkFault(rng *rand.Rand, s *Step, members int, limits Limits) {
+	s.Target, s.Link = rng.IntN(members), rng.IntN(2*clusterSize)
+	switch draw := rng.IntN(30); {
+	case draw < 6:
+		s.Do = Cut
+	case draw < 14:
+		s.Do, s.Cut = Block, rng.IntN(2) == 0
+		s.Up, s.Down = rng.IntN(3) > 0, true
+		if s.Up {
+			s.Down = rng.IntN(2) == 0
+		}
+		s.For = time.Second + time.Duration(rng.Int64N(int64(limits.Session+takeover)))
+	case draw < 20:
+		s.Do, s.By = Slow, time.Duration(10+rng.IntN(20))*time.Millisecond
+		if rng.IntN(2) == 0 {
+			s.By = time.Duration(100+rng.IntN(2500)) * time.Millisecond
+		}
+		s.For += time.Second
+	default:
+		s.Do, s.Link, s.For = Late, clusterSize+1, 2*time.Second
+	}
 }
 
 // takeover is how long, beyond the session timeout, the partitions of a member that is gone may be left alone.

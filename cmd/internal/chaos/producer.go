@@ -5,9 +5,11 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -31,45 +33,83 @@ func value(number int) []byte {
 		call, name, number%97, number, extra, pad)
 }
 
-// producer produces numbered records at a steady rate, each acknowledged by all replicas.
+// producer produces numbered records to one topic, each acknowledged by all in-sync replicas.
 type producer struct {
-	client *kgo.Client
-	topic  string
+	client     *kgo.Client
+	first      int          // number of the first record
+	partitions atomic.Int32 // that it produces to
+
+	producing sync.Mutex // held while records are produced
 
 	mu       sync.Mutex
-	produced []Record // guards
-	sent     int      // guards
-	events   int      // guards: thereof to be delivered
-	err      error    // guards: the first
+	produced []Record // guarded by mu
+	sent     int      // guarded by mu
+	events   int      // guarded by mu: of those sent, the ones that must be delivered
+	err      error    // guarded by mu: the first
 }
 
-func newProducer(brokers []string, topic string) (*producer, error) {
-	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+func newProducer(brokers []string, topic string, first int, partitions int32) (*producer, error) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.MetadataMinAge(100*time.Millisecond))
 	if err != nil {
 		return nil, fmt.Errorf("producer: %w", err)
 	}
-	return &producer{client: client, topic: topic}, nil
+	p := &producer{client: client, first: first}
+	p.partitions.Store(partitions)
+	return p, nil
 }
 
-// run produces about rate records a second until ctx is done, and returns when each is acknowledged.
+// bursts is the period of the producers' rate, which rises from a tenth of the mean to almost twice the mean and falls again.
+const bursts = 20 * time.Second
+
+// run produces about rate records per second until ctx is done, and returns when each is acknowledged.
 func (p *producer) run(ctx context.Context, rate int) {
-	const every = 20 * time.Millisecond
-	tick := time.NewTicker(every)
+	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
+	defer p.client.Close()
 	started := time.Now()
 	for n := 0; ; {
 		select {
 		case <-ctx.Done():
-			if err := p.client.Flush(context.WithoutCancel(ctx)); err != nil {
-				p.noteError(err)
-			}
-			p.client.Close()
+			p.flush()
 			return
 		case <-tick.C:
 		}
-		for due := int(time.Since(started).Seconds() * float64(rate)); n < due; n++ {
-			p.produce(n)
+		p.producing.Lock()
+		phase := 2 * math.Pi * time.Since(started).Seconds() / bursts.Seconds()
+		for due := int(float64(rate) * (phase - 0.9*math.Sin(phase)) / (2 * math.Pi) * bursts.Seconds()); n < due; n++ {
+			p.produce(p.first + n)
 		}
+		p.producing.Unlock()
+	}
+}
+
+// hold stops producing until resume is called, and returns when each record is acknowledged.
+func (p *producer) hold() {
+	p.producing.Lock()
+	p.flush()
+}
+
+// grow has records produced to more partitions of the topic, once the client knows them.
+func (p *producer) grow(ctx context.Context, topic string, more int32) error {
+	for last := p.partitions.Load() + more - 1; ; pause(ctx, 50*time.Millisecond) {
+		p.client.ForceMetadataRefresh()
+		if leader, _, err := p.client.PartitionLeader(topic, last); err == nil && leader >= 0 {
+			break
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	p.partitions.Add(more)
+	return nil
+}
+
+func (p *producer) resume() { p.producing.Unlock() }
+
+func (p *producer) flush() {
+	if err := p.client.Flush(context.Background()); err != nil {
+		p.noteError(err)
 	}
 }
 
@@ -80,7 +120,7 @@ func (p *producer) produce(number int) {
 		p.events++
 	}
 	p.mu.Unlock()
-	r := &kgo.Record{Partition: rand.Int32N(partitions), Value: value(number)}
+	r := &kgo.Record{Partition: rand.Int32N(p.partitions.Load()), Value: value(number)}
 	p.client.Produce(context.Background(), r, func(r *kgo.Record, err error) {
 		if err != nil {
 			p.noteError(fmt.Errorf("record %d is not acknowledged: %w", number, err))

@@ -7,9 +7,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 )
@@ -27,8 +31,11 @@ type Config struct {
 	Seed     uint64        // of LaunchDarkly's faults
 	Rate     int           // records a second
 	Faults   float64       // share of requests that LaunchDarkly fails; 0 if Clean
+	Late     float64       // share of offset commits that arrive late, in addition to those of the plan; 0 if Clean
 	Settings []string      // more environment for the members, such as S2LD_DELIVERY_DRAIN_TIMEOUT=1s
 	Settle   time.Duration // how long to wait for the last deliveries; 0: two minutes
+
+	Evidence func([]*Evidence) // called with the evidence after it was checked; may be nil
 
 	Logf func(format string, args ...any) // what happens, as it happens
 }
@@ -44,7 +51,10 @@ type run struct {
 	cfg      Config
 	letters  string // topic
 	ld       *launchDarkly
-	producer *producer
+	network  *network
+	ledgers  []*ledger // the main topic's is the first
+	admin    *kadm.Client
+	position Position // of the commits before the run
 	samples  sampler
 	members  []*member // that run, the oldest first
 	started  int       // members so far
@@ -66,10 +76,19 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 		return nil, err
 	}
 	defer journal.Close()
-	if r.ld, err = newLaunchDarkly(journal); err != nil {
+	var network *network
+	owner := func(remote string) string {
+		name, _ := network.owners.Load(remote)
+		member, _ := name.(string)
+		return member
+	}
+	if r.ld, err = newLaunchDarkly(journal, owner); err != nil {
 		return nil, err
 	}
 	defer r.ld.server.Close()
+	network = newNetwork(cfg.Seed, strings.TrimPrefix(r.ld.url, "http://"), cfg.Logf)
+	r.network = network
+	defer network.close()
 	defer func() {
 		for _, m := range r.members {
 			_ = m.end(syscall.SIGKILL, time.Minute) // those that an error left behind
@@ -84,26 +103,39 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 // all is the run from the topics to the report.
 func (r *run) all(ctx context.Context) error {
 	brokers := r.cfg.Cluster.Brokers()
-	if err := kafkatest.CreateTopic(ctx, brokers, r.cfg.Name, partitions, nil); err != nil {
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.MetadataMinAge(50*time.Millisecond))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	r.admin = kadm.NewClient(client)
+	if r.position, err = r.cfg.Cluster.Position(ctx); err != nil {
 		return err
 	}
 	// The dead letters' times are to be those at which they were written.
 	if err := kafkatest.CreateTopic(ctx, brokers, r.letters, 1, map[string]string{"message.timestamp.type": "LogAppendTime"}); err != nil {
 		return err
 	}
-	var err error
-	if r.producer, err = newProducer(brokers, r.cfg.Name); err != nil {
+	defer func() {
+		for _, l := range r.ledgers {
+			l.end()
+		}
+	}()
+	if err := r.open(ctx, ""); err != nil {
 		return err
 	}
+	for _, role := range roles {
+		if r.planned(role) {
+			if err := r.open(ctx, role); err != nil {
+				return err
+			}
+		}
+	}
 	background, stop := context.WithCancel(ctx)
-	producing, stopProducing := context.WithCancel(ctx)
-	var running, produced sync.WaitGroup
+	var running sync.WaitGroup
 	running.Go(func() { r.samples.run(background, brokers, r.cfg.Name) })
-	produced.Go(func() { r.producer.run(producing, r.cfg.Rate) })
 	defer running.Wait()
 	defer stop()
-	defer produced.Wait()
-	defer stopProducing()
 
 	r.faults()
 	started := time.Now()
@@ -121,8 +153,9 @@ func (r *run) all(ctx context.Context) error {
 		return err
 	}
 	r.calm()
-	stopProducing()
-	produced.Wait()
+	for _, l := range r.ledgers {
+		l.end()
+	}
 	r.settle(ctx)
 	r.dead()
 	for len(r.members) > 0 {
@@ -134,21 +167,49 @@ func (r *run) all(ctx context.Context) error {
 
 // settle waits until everything produced is delivered, or until waiting is in vain.
 func (r *run) settle(ctx context.Context) {
-	_, events, _ := r.producer.result()
+	_, events, _ := r.ledgers[0].producer.result()
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Settle)
 	defer cancel()
 	for {
 		counted, more := r.ld.progress()
 		if counted >= events {
-			return
+			break
 		}
 		select {
 		case <-more:
 		case <-ctx.Done():
-			r.report.tell("%d of %d events delivered %v after the last was produced", counted, events, r.cfg.Settle)
+			r.report.tell("not settled: %d of %d events delivered %v after the last was produced", counted, events, r.cfg.Settle)
 			return
 		}
 	}
+	for behind := "nothing is known"; behind != ""; {
+		pause(ctx, 200*time.Millisecond)
+		behind = r.behind(ctx)
+		if ctx.Err() != nil {
+			r.report.tell("not settled: %s", behind)
+			return
+		}
+	}
+}
+
+// behind describes a partition of which not everything is committed, if there is one.
+func (r *run) behind(ctx context.Context) string {
+	ends, err := r.admin.ListEndOffsets(ctx, r.topics()...)
+	if err != nil {
+		return err.Error()
+	}
+	committed, err := r.admin.FetchOffsets(ctx, r.cfg.Name)
+	if err != nil {
+		return err.Error()
+	}
+	behind := ""
+	ends.Each(func(end kadm.ListedOffset) {
+		at, _ := committed.Lookup(end.Topic, end.Partition)
+		if end.Err != nil || at.At < end.Offset {
+			behind = fmt.Sprintf("topic %s, partition %d: %d of %d committed", end.Topic, end.Partition, at.At, end.Offset)
+		}
+	})
+	return behind
 }
 
 func pause(ctx context.Context, d time.Duration) {

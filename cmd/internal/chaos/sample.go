@@ -14,8 +14,14 @@ import (
 // sampler asks again and again what a group has committed.
 type sampler struct {
 	mu      sync.Mutex
-	samples []Commit // guards: those that differ from the one before
+	samples []sample // guards: those that differ from the one before
 	err     error    // guards: the first
+}
+
+// sample is what was committed for a topic at a time.
+type sample struct {
+	Commit
+	topic string
 }
 
 // sampleEvery is the time between two samples.
@@ -25,12 +31,12 @@ const sampleEvery = 75 * time.Millisecond
 func (s *sampler) run(ctx context.Context, brokers []string, group string) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
 	if err != nil {
-		s.note(Commit{}, err)
+		s.note("", Commit{}, err)
 		return
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
-	last := map[int32]kadm.Offset{}
+	last := map[string]map[int32]kadm.Offset{}
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
 	for {
@@ -47,26 +53,30 @@ func (s *sampler) run(ctx context.Context, brokers []string, group string) {
 		}
 		now := time.Now()
 		offsets.Offsets().Each(func(o kadm.Offset) {
-			if o.At < 0 || last[o.Partition] == o {
+			if o.At < 0 || last[o.Topic][o.Partition] == o {
 				return
 			}
-			last[o.Partition] = o
-			s.note(newCommit(now, o.Partition, o.At, o.Metadata))
+			if last[o.Topic] == nil {
+				last[o.Topic] = map[int32]kadm.Offset{}
+			}
+			last[o.Topic][o.Partition] = o
+			c, err := newCommit(now, o.Partition, o.At, o.Metadata)
+			s.note(o.Topic, c, err)
 		})
 	}
 }
 
-func (s *sampler) note(c Commit, err error) {
+func (s *sampler) note(topic string, c Commit, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err == nil {
 		s.err = err
 	}
-	s.samples = append(s.samples, c)
+	s.samples = append(s.samples, sample{c, topic})
 }
 
 // result returns the samples so far.
-func (s *sampler) result() ([]Commit, error) {
+func (s *sampler) result() ([]sample, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.samples, s.err

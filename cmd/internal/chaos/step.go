@@ -21,7 +21,7 @@ import (
 // step does one step of the plan.
 func (r *run) step(ctx context.Context, s Step) error {
 	r.report.Steps[s.Do]++
-	if s.Do == Leave || s.Do == Kill || s.Do == Freeze {
+	if s.onMember() {
 		if len(r.members) == 0 { // they ended by themselves, which is told
 			return nil
 		}
@@ -29,7 +29,11 @@ func (r *run) step(ctx context.Context, s Step) error {
 	}
 	switch s.Do {
 	case Join:
-		if err := r.join(); err != nil {
+		instance := ""
+		if s.Static {
+			instance = fmt.Sprintf("instance-%d", r.started+1)
+		}
+		if err := r.join(instance); err != nil {
 			return err
 		}
 	case Leave:
@@ -38,7 +42,7 @@ func (r *run) step(ctx context.Context, s Step) error {
 		r.absent(ctx, s, func(m *member) {
 			_ = m.end(syscall.SIGKILL, time.Minute)
 			if m.code != -1 {
-				r.report.tell("%s ended by itself with code %d\n%s", m.name, m.code, m.tail())
+				r.report.tell("ended by itself: %s with code %d\n%s", m.name, m.code, m.tail())
 			}
 			r.remove(s.Target)
 		})
@@ -49,6 +53,33 @@ func (r *run) step(ctx context.Context, s Step) error {
 		m.signal(syscall.SIGCONT)
 		m.thawed = time.Now()
 		return nil
+	case Cut, Block, Slow, Late:
+		r.disturb(ctx, s)
+		return nil
+	case Bounce:
+		if err := r.bounce(s); err != nil {
+			return err
+		}
+	case Twin:
+		return r.twin(ctx, s)
+	case Grow:
+		if err := r.grow(ctx); err != nil {
+			return err
+		}
+	case Trim:
+		if err := r.trim(ctx); err != nil {
+			return err
+		}
+	case TrimAhead:
+		return r.trimAhead(ctx, s)
+	case Unclean:
+		return r.electUnclean(ctx, s)
+	case Recreate:
+		if err := r.recreate(ctx); err != nil {
+			return err
+		}
+	case Reset:
+		return r.resetOffsets(ctx, s)
 	case Outage:
 		r.ld.Down(s.Fault)
 		defer r.ld.Up()
@@ -67,6 +98,37 @@ func (r *run) step(ctx context.Context, s Step) error {
 	}
 	pause(ctx, s.For)
 	return nil
+}
+
+// disturb has a fault of the network affect one member for a while.
+func (r *run) disturb(ctx context.Context, s Step) {
+	w := r.members[s.Target].wire
+	links := w.links[:len(w.links)-1]
+	switch n := len(links); {
+	case s.Link == n:
+		links = w.links[n:]
+	case s.Link < n:
+		links = links[s.Link : s.Link+1]
+	}
+	for _, l := range links {
+		switch s.Do {
+		case Cut:
+			l.cut()
+		case Block:
+			l.block(s.Up, s.Down)
+		case Slow:
+			l.slow(s.By)
+		case Late:
+			l.arm(1)
+		}
+	}
+	pause(ctx, s.For)
+	for _, l := range links {
+		if s.Do == Block && s.Cut {
+			l.cut()
+		}
+		l.heal()
+	}
 }
 
 // absent takes a member away and looks on. Under fire that comes at once, with batches of which LaunchDarkly has failed
@@ -93,8 +155,8 @@ func (r *run) absent(ctx context.Context, s Step, do func(*member)) {
 // keptUp waits until no more is to be delivered than what came in the last second. It gives up after a while.
 func (r *run) keptUp(ctx context.Context) bool {
 	for range 100 {
-		_, events, _ := r.producer.result()
-		if counted, _ := r.ld.progress(); events-counted <= r.cfg.Rate {
+		_, events, _ := r.ledgers[0].producer.result()
+		if counted, _ := r.ld.progress(); events-counted <= 2*r.cfg.Rate {
 			return true
 		}
 		pause(ctx, 100*time.Millisecond)
@@ -141,29 +203,48 @@ func (r *run) faults() {
 		r.ld.Random(r.cfg.Seed, 1, slow...)
 		return
 	}
+	r.network.late.Store(uint64(r.cfg.Late * 1_000_000))
 	r.ld.Random(r.cfg.Seed+uint64(r.started), r.cfg.Faults, weather...)
 }
 
-// calm has LaunchDarkly take everything, slowly.
-func (r *run) calm() { r.ld.Random(r.cfg.Seed, 1, slow...) }
+// calm has LaunchDarkly take everything, slowly, and no commit arrive late.
+func (r *run) calm() {
+	r.network.late.Store(0)
+	r.ld.Random(r.cfg.Seed, 1, slow...)
+}
 
 // join starts a member. Its batches are of another size than those of the members before and after it.
-func (r *run) join() error {
-	r.started++
-	environ := append([]string{
-		"S2LD_KAFKA_BROKERS=" + strings.Join(r.cfg.Cluster.Brokers(), ","), "S2LD_KAFKA_TOPICS=" + r.cfg.Name, "S2LD_KAFKA_GROUP=" + r.cfg.Name,
-		"S2LD_KAFKA_REBALANCE_PROTOCOL=" + r.cfg.Protocol, "S2LD_KAFKA_SESSION_TIMEOUT=" + r.cfg.Session.String(),
-		"S2LD_LAUNCHDARKLY_EVENTS_URL=" + r.ld.url, "S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=" + ldtest.Sample.ClientSideID,
-		"S2LD_BATCH_MAX_EVENTS=" + strconv.Itoa(30+20*(r.started%3)), "S2LD_BATCH_MAX_AGE=300ms",
-		"S2LD_DELIVERY_TIMEOUT=2s", "S2LD_DELIVERY_BACKOFF_MIN=50ms", "S2LD_DELIVERY_BACKOFF_MAX=1s",
-		"S2LD_DELIVERY_MAX_BUFFERED=" + strconv.Itoa(buffered>>20) + "MiB",
-		"S2LD_DEAD_LETTERS_TOPIC=" + r.letters, "S2LD_ADMIN_LISTEN=127.0.0.1:0",
-	}, r.cfg.Settings...)
-	m, err := startMember(r.cfg.Dir, fmt.Sprintf("%s-member-%d", r.cfg.Name, r.started), r.cfg.Binary, environ)
+// instance is its instance ID; empty if it is not a static member.
+func (r *run) join(instance string) error {
+	m, err := r.startMember(instance)
 	if err == nil {
 		r.members = append(r.members, m)
 	}
 	return err
+}
+
+func (r *run) startMember(instance string) (*member, error) {
+	r.started++
+	name := fmt.Sprintf("%s-member-%d", r.cfg.Name, r.started)
+	wire, err := r.network.attach(name, r.cfg.Cluster.Brokers())
+	if err != nil {
+		return nil, err
+	}
+	environ := append([]string{
+		"S2LD_KAFKA_BROKERS=" + strings.Join(wire.brokers(), ","), "S2LD_KAFKA_TOPICS=" + strings.Join(r.topics(), ","), "S2LD_KAFKA_GROUP=" + r.cfg.Name,
+		"S2LD_KAFKA_REBALANCE_PROTOCOL=" + r.cfg.Protocol, "S2LD_KAFKA_SESSION_TIMEOUT=" + r.cfg.Session.String(),
+		"S2LD_LAUNCHDARKLY_EVENTS_URL=http://launchdarkly.test", "HTTP_PROXY=http://" + wire.launchDarkly(), "S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=" + ldtest.Sample.ClientSideID,
+		"S2LD_BATCH_MAX_EVENTS=" + strconv.Itoa(30+20*(r.started%3)), "S2LD_BATCH_MAX_AGE=300ms",
+		"S2LD_DELIVERY_TIMEOUT=2s", "S2LD_DELIVERY_BACKOFF_MIN=50ms", "S2LD_DELIVERY_BACKOFF_MAX=1s",
+		"S2LD_DELIVERY_MAX_BUFFERED=" + strconv.Itoa(buffered>>20) + "MiB",
+		"S2LD_DEAD_LETTERS_TOPIC=" + r.letters, "S2LD_ADMIN_LISTEN=127.0.0.1:0",
+		"S2LD_KAFKA_INSTANCE_ID=" + instance,
+	}, r.cfg.Settings...)
+	m, err := startMember(r.cfg.Dir, name, r.cfg.Binary, environ)
+	if err == nil {
+		m.wire, m.instance = wire, instance
+	}
+	return m, err
 }
 
 // leave ends a member by SIGTERM. It must exit with 0; or with 1 while a broker is down or has just come back, or when it
@@ -174,10 +255,10 @@ func (r *run) leave(i int) {
 	started := time.Now()
 	if err := m.end(syscall.SIGTERM, leaveLimit); err != nil {
 		r.report.tell("does not leave: %v\n%s", err, m.tail())
-	} else if m.code == 1 && (len(r.down) > 0 || time.Since(r.restored) <= leaveLimit || time.Since(m.thawed) <= leaveLimit) {
+	} else if m.code == 1 && (len(r.down) > 0 || time.Since(r.restored) <= leaveLimit || time.Since(m.thawed) <= leaveLimit || time.Since(m.wire.disturbed()) <= leaveLimit) {
 		r.report.Excused++
 	} else if m.code != 0 {
-		r.report.tell("exit code %d of %s after SIGTERM\n%s", m.code, m.name, m.tail())
+		r.report.tell("exit code: %d of %s after SIGTERM\n%s", m.code, m.name, m.tail())
 	}
 	r.report.LongestLeave = max(r.report.LongestLeave, time.Since(started))
 	r.remember(m)
@@ -201,7 +282,7 @@ func (r *run) remember(m *member) {
 func (r *run) dead() {
 	for i, m := range slices.Backward(r.members) {
 		if m.ended() {
-			r.report.tell("%s ended by itself with code %d\n%s", m.name, m.code, m.tail())
+			r.report.tell("ended by itself: %s with code %d\n%s", m.name, m.code, m.tail())
 			r.remove(i)
 		}
 	}

@@ -31,13 +31,14 @@ func main() {
 	seed := flag.Uint64("seed", uint64(time.Now().UnixNano()), "what the plans and faults derive from; each turn takes the next number")
 	rate := flag.Int("rate", 500, "records produced per second")
 	faults := flag.Float64("faults", 0.15, "share of requests that LaunchDarkly fails")
+	late := flag.Float64("late", 0.002, "share of offset commits that arrive late, in addition to those of the plans")
 	protocols := flag.String("protocols", "classic,consumer", "the group protocols that turns are of, one after the other")
 	dir := flag.String("dir", "", "directory for logs and journals, which is kept; empty: a temporary one, which is not")
 	flag.Parse()
 	log.SetFlags(log.Ltime)
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	report, err := soak(ctx, *duration, *turn, *seed, *rate, *faults, strings.Split(*protocols, ","), *dir)
+	report, err := soak(ctx, *duration, *turn, *seed, *rate, *faults, *late, strings.Split(*protocols, ","), *dir)
 	stop()
 	if report != nil {
 		fmt.Print(report)
@@ -50,7 +51,7 @@ func main() {
 	}
 }
 
-func soak(ctx context.Context, duration, turn time.Duration, seed uint64, rate int, faults float64, protocols []string, dir string) (*chaos.Report, error) {
+func soak(ctx context.Context, duration, turn time.Duration, seed uint64, rate int, faults, late float64, protocols []string, dir string) (*chaos.Report, error) {
 	if dir == "" {
 		var err error
 		if dir, err = os.MkdirTemp("", "soak"); err != nil {
@@ -74,8 +75,8 @@ func soak(ctx context.Context, duration, turn time.Duration, seed uint64, rate i
 		log.Printf("turn %d: protocol %s, seed %d", i, protocol, seed)
 		report, err := chaos.Run(ctx, chaos.Config{
 			Binary: binary, Cluster: chaos.Apache{Apache: cluster}, Dir: dir, Name: fmt.Sprintf("soak-%d", i), Protocol: protocol,
-			Session: session, Plan: chaos.NewPlan(seed, min(turn, duration-all.Duration), chaos.Limits{Brokers: 3, Session: session}),
-			Seed: seed, Rate: rate, Faults: faults, Logf: log.Printf,
+			Session: session, Plan: chaos.NewPlan(seed, min(turn, duration-all.Duration), chaos.Limits{Topics: true, Brokers: 3, Session: session}),
+			Seed: seed, Rate: rate, Faults: faults, Late: late, Logf: log.Printf,
 		})
 		if err != nil {
 			return all, err

@@ -1,0 +1,323 @@
+//go:build linux
+
+package chaos
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// maxFrame bounds a frame of Kafka's protocol. No request or response in a run comes near it.
+const maxFrame = 64 << 20
+
+// readFrame reads one frame of Kafka's protocol, with its length.
+func readFrame(from io.Reader) ([]byte, error) {
+	var length [4]byte
+	if _, err := io.ReadFull(from, length[:]); err != nil {
+		return nil, err
+	}
+	n := binary.BigEndian.Uint32(length[:])
+	if n > maxFrame {
+		return nil, fmt.Errorf("a frame of %d bytes", n)
+	}
+	b := make([]byte, 4+n)
+	copy(b, length[:])
+	_, err := io.ReadFull(from, b[4:])
+	return b, err
+}
+
+// question is a request whose response has not been seen.
+type question struct {
+	key     kmsg.Key
+	version int16
+	late    bool
+}
+
+// request reads the header of a request frame, and all of an offset commit. It reports whether the request is an offset
+// commit that is to arrive late.
+func (c *conn) request(frame []byte) (late bool, err error) {
+	if len(frame) < 14 {
+		return false, errors.New("a request without a header")
+	}
+	q := question{key: kmsg.Key(binary.BigEndian.Uint16(frame[4:])), version: int16(binary.BigEndian.Uint16(frame[6:]))}
+	correlation := int32(binary.BigEndian.Uint32(frame[8:]))
+	if q.key == kmsg.OffsetCommit {
+		request := kmsg.NewPtrOffsetCommitRequest()
+		request.Version = q.version
+		body := frame[14+max(0, int(int16(binary.BigEndian.Uint16(frame[12:])))):] // after the client ID
+		if request.IsFlexible() {
+			if body, err = skipTags(body); err != nil {
+				return false, err
+			}
+		}
+		if err := request.ReadFrom(body); err != nil {
+			return false, fmt.Errorf("read an offset commit: %w", err)
+		}
+		c.link.wire.net.seen.commit(c.link.wire.member, request)
+		q.late = c.link.takeLate()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked[correlation] = q
+	return q.late, nil
+}
+
+// skipTags skips the tagged fields of a header.
+func skipTags(b []byte) ([]byte, error) {
+	tags, n := binary.Uvarint(b)
+	if n <= 0 {
+		return nil, errors.New("a header without tagged fields")
+	}
+	for b = b[n:]; tags > 0; tags-- {
+		_, n := binary.Uvarint(b)
+		if n <= 0 {
+			return nil, errors.New("a tagged field without a tag")
+		}
+		b = b[n:]
+		size, n := binary.Uvarint(b)
+		if n <= 0 || uint64(len(b)-n) < size {
+			return nil, errors.New("a tagged field without an end")
+		}
+		b = b[n+int(size):]
+	}
+	return b, nil
+}
+
+// response returns a response frame with the brokers' addresses replaced by those of the member's links. It counts the
+// errors of the group's coordinator.
+func (c *conn) response(frame []byte) ([]byte, error) {
+	if len(frame) < 8 {
+		return nil, errors.New("a response without a header")
+	}
+	correlation := int32(binary.BigEndian.Uint32(frame[4:]))
+	c.mu.Lock()
+	q, known := c.asked[correlation]
+	delete(c.asked, correlation)
+	c.mu.Unlock()
+	if !known {
+		return nil, fmt.Errorf("a response to a request that was not seen, correlation ID %d", correlation)
+	}
+	if !interesting(q.key) {
+		return frame, nil
+	}
+	response := kmsg.ResponseForKey(int16(q.key))
+	response.SetVersion(q.version)
+	body, err := frame[8:], error(nil)
+	if response.IsFlexible() {
+		if body, err = skipTags(body); err != nil {
+			return nil, err
+		}
+	}
+	if err := response.ReadFrom(body); err != nil {
+		return nil, fmt.Errorf("read a response of %s: %w", q.key.Name(), err)
+	}
+	c.link.wire.net.seen.answer(q, response)
+	if q.late {
+		c.reset()
+	}
+	changed, err := c.readdress(response)
+	if !changed || err != nil {
+		return frame, err
+	}
+	out := make([]byte, 8, len(frame)+64)
+	copy(out[4:], frame[4:8])
+	if response.IsFlexible() {
+		out = append(out, 0) // no tagged fields
+	}
+	out = response.AppendTo(out)
+	binary.BigEndian.PutUint32(out, uint32(len(out)-4))
+	return out, nil
+}
+
+// interesting reports whether responses of this kind hold addresses of brokers, or errors that are counted.
+func interesting(key kmsg.Key) bool {
+	switch key {
+	case kmsg.Metadata, kmsg.FindCoordinator, kmsg.DescribeCluster, kmsg.Produce, kmsg.Fetch,
+		kmsg.OffsetCommit, kmsg.JoinGroup, kmsg.SyncGroup, kmsg.Heartbeat, kmsg.ConsumerGroupHeartbeat:
+		return true
+	}
+	return false
+}
+
+// readdress replaces the addresses of brokers. It reports whether there were any.
+func (c *conn) readdress(response kmsg.Response) (changed bool, err error) {
+	replace := func(host *string, port *int32) {
+		if *host == "" || err != nil {
+			return
+		}
+		changed = true
+		*host, *port, err = c.link.wire.proxied(*host, *port)
+	}
+	switch r := response.(type) {
+	case *kmsg.MetadataResponse:
+		for i := range r.Brokers {
+			replace(&r.Brokers[i].Host, &r.Brokers[i].Port)
+		}
+	case *kmsg.FindCoordinatorResponse:
+		replace(&r.Host, &r.Port)
+		for i := range r.Coordinators {
+			replace(&r.Coordinators[i].Host, &r.Coordinators[i].Port)
+		}
+	case *kmsg.DescribeClusterResponse:
+		for i := range r.Brokers {
+			replace(&r.Brokers[i].Host, &r.Brokers[i].Port)
+		}
+	case *kmsg.ProduceResponse:
+		for i := range r.Brokers {
+			replace(&r.Brokers[i].Host, &r.Brokers[i].Port)
+		}
+	case *kmsg.FetchResponse:
+		for i := range r.Brokers {
+			replace(&r.Brokers[i].Host, &r.Brokers[i].Port)
+		}
+	}
+	return changed, err
+}
+
+// traffic is what the network saw of the members' commits and of the coordinator's errors.
+type traffic struct {
+	mu      sync.Mutex // guards the fields below
+	commits map[attempt][]sender
+	errors  map[string]int // by request and error
+	late    int            // commits that were held
+	applied int            // partitions of them that the broker stored
+	refused map[string]int // partitions of them that the broker rejected, by error
+	fault   error          // the first
+}
+
+// attempt is a commit of one partition, as a member sent it.
+type attempt struct {
+	topic     string // its ID if the request has one
+	partition int32
+	offset    int64
+	metadata  string
+}
+
+// sender is who sent a commit, and when.
+type sender struct {
+	time       time.Time
+	member     string // name
+	memberID   string
+	generation int32
+}
+
+func newTraffic() *traffic {
+	return &traffic{commits: map[attempt][]sender{}, errors: map[string]int{}, refused: map[string]int{}}
+}
+
+// commit notes who sends a commit.
+func (t *traffic) commit(member string, r *kmsg.OffsetCommitRequest) {
+	by := sender{time.Now(), member, r.MemberID, r.Generation}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, topic := range r.Topics {
+		for _, p := range topic.Partitions {
+			a := attempt{topic: topic.Topic, partition: p.Partition, offset: p.Offset}
+			if a.topic == "" {
+				a.topic = base64.RawURLEncoding.EncodeToString(topic.TopicID[:])
+			}
+			if p.Metadata != nil {
+				a.metadata = *p.Metadata
+			}
+			t.commits[a] = append(t.commits[a], by)
+		}
+	}
+}
+
+// sentBy returns who sent the commit of a partition that was stored at a time: the last of those who had sent it by then.
+func (t *traffic) sentBy(topic, id string, partition int32, offset int64, metadata string, at time.Time) (by sender, known bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, name := range []string{topic, id} {
+		for _, s := range t.commits[attempt{name, partition, offset, metadata}] {
+			if s.time.Truncate(time.Millisecond).After(at) {
+				break
+			}
+			by, known = s, true
+		}
+	}
+	return by, known
+}
+
+func (t *traffic) held() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.late++
+}
+
+func (t *traffic) fail(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.fault == nil {
+		t.fault = err
+	}
+}
+
+// answer counts the errors in a coordinator's response, and what became of a late commit.
+func (t *traffic) answer(q question, response kmsg.Response) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	count := func(code int16) {
+		if err := kerr.TypedErrorForCode(code); err != nil {
+			t.errors[q.key.Name()+" "+err.Message]++
+		}
+	}
+	switch r := response.(type) {
+	case *kmsg.OffsetCommitResponse:
+		for _, topic := range r.Topics {
+			for _, p := range topic.Partitions {
+				count(p.ErrorCode)
+				switch err := kerr.TypedErrorForCode(p.ErrorCode); {
+				case q.late && err == nil:
+					t.applied++
+				case q.late:
+					t.refused[err.Message]++
+				}
+			}
+		}
+	case *kmsg.JoinGroupResponse:
+		count(r.ErrorCode)
+	case *kmsg.SyncGroupResponse:
+		count(r.ErrorCode)
+	case *kmsg.HeartbeatResponse:
+		count(r.ErrorCode)
+	case *kmsg.ConsumerGroupHeartbeatResponse:
+		count(r.ErrorCode)
+	}
+}
+
+// fenced returns how often the coordinator fenced a static member, or did not let one in.
+func (t *traffic) fenced() (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for name, count := range t.errors {
+		if strings.HasSuffix(name, kerr.FencedInstanceID.Message) || strings.HasSuffix(name, kerr.UnreleasedInstanceID.Message) {
+			n += count
+		}
+	}
+	return n
+}
+
+func hasSuffix(s, suffix string) bool {
+	return len(s) >= len(suffix) && s[len(s)-len(suffix):] == suffix
+}
+
+// report adds what was seen to a report. The error says what the proxy did not understand.
+func (t *traffic) report(r *Report) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r.LateCommits, r.LateApplied = t.late, t.applied
+	maps.Copy(r.LateRefused, t.refused)
+	maps.Copy(r.Errors, t.errors)
+	return t.fault
+}

@@ -1,0 +1,286 @@
+//go:build linux
+
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+// grow adds partitions to the main topic, and has the producer produce to them once all brokers know them.
+func (r *run) grow(ctx context.Context) error {
+	const more = 2
+	p := r.ledgers[0].producer
+	added, err := r.admin.CreatePartitions(ctx, more, r.cfg.Name)
+	if err = errors.Join(err, added.Error()); err != nil {
+		return err
+	}
+	if err := r.ready(ctx); err != nil {
+		return err
+	}
+	return p.grow(ctx, r.cfg.Name, more)
+}
+
+// ready waits until the brokers are, if they can be killed. Others are at once.
+func (r *run) ready(ctx context.Context) error {
+	if cluster, ok := r.cfg.Cluster.(breakable); ok {
+		return cluster.Ready(ctx)
+	}
+	return nil
+}
+
+// trim deletes the records of the main topic that are delivered and committed, as retention does.
+func (r *run) trim(ctx context.Context) error {
+	committed, err := kafkatest.Committed(ctx, r.cfg.Cluster.Brokers(), r.cfg.Name)
+	if err != nil {
+		return err
+	}
+	before := kadm.Offsets{}
+	committed.Each(func(o kadm.Offset) {
+		if o.Topic == r.cfg.Name && o.At > 0 {
+			before.AddOffset(o.Topic, o.Partition, o.At, -1)
+		}
+	})
+	_, err = r.admin.DeleteRecords(ctx, before)
+	return err
+}
+
+// trimAhead has records wait for LaunchDarkly, and deletes half of those of one partition, as a retention does that is too
+// short.
+func (r *run) trimAhead(ctx context.Context, s Step) error {
+	r.ld.Down(ldtest.Fault{Status: 503})
+	defer r.ld.Up()
+	pause(ctx, s.For)
+	l, partition := r.current(TrimAhead), int32(s.Target)
+	committed, err := kafkatest.Committed(ctx, r.cfg.Cluster.Brokers(), r.cfg.Name)
+	if err != nil {
+		return err
+	}
+	ends, err := kafkatest.EndOffsets(ctx, r.cfg.Cluster.Brokers(), l.topic)
+	if err != nil {
+		return err
+	}
+	at, _ := committed.Lookup(l.topic, partition)
+	next := at.At + (ends[partition]-at.At+1)/2
+	if next <= 0 {
+		return nil
+	}
+	before := kadm.Offsets{}
+	before.AddOffset(l.topic, partition, next, -1)
+	l.trims = append(l.trims, trim{time.Now(), partition, next})
+	if _, err := r.admin.DeleteRecords(ctx, before); err != nil {
+		return err
+	}
+	if s.Fire { // the new owner finds a log that begins beyond the committed offset
+		m := r.members[len(r.members)-1]
+		r.remove(len(r.members) - 1)
+		_ = m.end(syscall.SIGKILL, time.Minute)
+		return r.join(m.instance)
+	}
+	return nil
+}
+
+// electUnclean has a replica that lags become the leader of a partition of the unclean topic. One of the partition's two
+// brokers is stopped until the other is the only replica in sync, and continued when that one has been killed.
+func (r *run) electUnclean(ctx context.Context, s Step) error {
+	cluster, ok := r.cfg.Cluster.(Apache)
+	l, partition := r.current(Unclean), int32(-1)
+	for p := range int32(sidePartitions) {
+		if _, done := l.unclean[p]; !done {
+			partition = p
+			break
+		}
+	}
+	if !ok || partition < 0 || len(r.down) > 0 {
+		return nil
+	}
+	leader, err := cluster.Leader(ctx, l.topic, partition)
+	if err != nil {
+		return err
+	}
+	lagging := (int(partition) + 1) % clusterSize
+	if leader == lagging {
+		lagging = int(partition)
+	}
+	if err := cluster.Pause(lagging); err != nil {
+		return err
+	}
+	err = r.awaitPartition(ctx, l.topic, partition, func(p kadm.PartitionDetail) bool { return len(p.ISR) == 1 })
+	if err == nil {
+		pause(ctx, s.For)
+		l.producer.hold() // so that each record of the old log is acknowledged
+		defer l.producer.resume()
+		l.unclean[partition] = time.Now()
+		err = cluster.Kill(leader)
+	}
+	if err := errors.Join(err, cluster.Continue(lagging)); err != nil {
+		return err
+	}
+	r.down = append(r.down, leader)
+	err = r.awaitPartition(ctx, l.topic, partition, func(p kadm.PartitionDetail) bool { return int(p.Leader) == lagging })
+	return errors.Join(err, r.restartBrokers(ctx))
+}
+
+// awaitPartition waits until a partition is as it should be.
+func (r *run) awaitPartition(ctx context.Context, topic string, partition int32, reached func(kadm.PartitionDetail) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		askCtx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		topics, err := r.admin.ListTopics(askCtx, topic)
+		cancel()
+		if err == nil && reached(topics[topic].Partitions[partition]) {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("wait for %s/%d: %w", topic, partition, ctx.Err())
+		}
+		pause(ctx, 100*time.Millisecond)
+	}
+}
+
+// recreate deletes a topic and creates it again.
+func (r *run) recreate(ctx context.Context) error {
+	l := r.current(Recreate)
+	l.end()
+	l.deleted = time.Now()
+	if _, err := r.admin.DeleteTopic(ctx, l.topic); err != nil {
+		return err
+	}
+	for {
+		topics, err := r.admin.ListTopics(ctx, l.topic)
+		if err == nil && !topics.Has(l.topic) {
+			break
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		pause(ctx, 50*time.Millisecond)
+	}
+	return r.open(ctx, Recreate)
+}
+
+// resetOffsets has all members leave, sets the group's offsets of the reset topic, and has as many members join. Nothing
+// is produced to that topic meanwhile.
+func (r *run) resetOffsets(ctx context.Context, s Step) error {
+	l := r.current(Reset)
+	l.producer.hold()
+	defer l.producer.resume()
+	r.calm()
+	defer r.faults()
+	count := len(r.members)
+	for len(r.members) > 0 {
+		r.leave(0)
+	}
+	if err := r.empty(ctx); err != nil {
+		return err
+	}
+	brokers := r.cfg.Cluster.Brokers()
+	committed, err := kafkatest.Committed(ctx, brokers, r.cfg.Name)
+	if err != nil {
+		return err
+	}
+	ends, err := kafkatest.EndOffsets(ctx, brokers, l.topic)
+	if err != nil {
+		return err
+	}
+	change, to := reset{from: map[int32]int64{}, to: map[int32]int64{}}, kadm.Offsets{}
+	for partition, end := range ends {
+		if at, ok := committed.Lookup(l.topic, partition); ok {
+			change.to[partition] = at.At
+		}
+		offset := map[string]int64{earliest: 0, beyond: end + 1000, middle: end / 2}[s.To]
+		change.from[partition] = min(offset, end)
+		to.AddOffset(l.topic, partition, offset, -1)
+	}
+	pause(ctx, 10*time.Millisecond) // times are compared in milliseconds
+	change.time = time.Now()
+	pause(ctx, 10*time.Millisecond)
+	altered, err := r.admin.CommitOffsets(ctx, r.cfg.Name, to)
+	if err = errors.Join(err, altered.Error()); err != nil {
+		return fmt.Errorf("set the offsets: %w", err)
+	}
+	l.resets = append(l.resets, change)
+	for range count {
+		if err := r.join(""); err != nil {
+			return err
+		}
+	}
+	r.stable(ctx)
+	return nil
+}
+
+// Where an operator sets offsets to.
+const (
+	earliest = "earliest"
+	middle   = "middle"
+	beyond   = "beyond the end"
+)
+
+// empty waits until the group has no members, also no static ones, and nothing is on its way to a server.
+func (r *run) empty(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		state, members := r.group(ctx, r.admin)
+		if state == "Empty" && members == 0 && !r.network.held() {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("wait for an empty group: it is %q with %d members: %w", state, members, ctx.Err())
+		}
+		pause(ctx, 100*time.Millisecond)
+	}
+}
+
+// bounce ends a static member and starts it again at once.
+func (r *run) bounce(s Step) error {
+	m := r.members[s.Target]
+	if s.Fire {
+		_ = m.end(syscall.SIGKILL, time.Minute)
+		r.remove(s.Target)
+	} else {
+		r.leave(s.Target)
+	}
+	return r.join(m.instance)
+}
+
+// twin starts a second member with the instance ID of a static one. Either may be fenced, and may end itself then. One of
+// them goes on.
+func (r *run) twin(ctx context.Context, s Step) error {
+	elder := r.members[s.Target]
+	if elder.instance == "" { // one that replaced a static member
+		return nil
+	}
+	before := r.network.seen.fenced()
+	younger, err := r.startMember(elder.instance)
+	if err != nil {
+		return err
+	}
+	pause(ctx, s.For)
+	fenced := r.network.seen.fenced() - before
+	if r.report.Fenced += fenced; fenced == 0 {
+		r.report.tell("not fenced: neither %s nor %s, with one instance ID", elder.name, younger.name)
+	}
+	leaver, stayer := younger, elder
+	if s.Fire || elder.ended() {
+		leaver, stayer = elder, younger
+	}
+	r.members = append(slices.Delete(r.members, s.Target, s.Target+1), stayer)
+	if err := leaver.end(syscall.SIGTERM, leaveLimit); err != nil {
+		r.report.tell("does not leave: %v\n%s", err, leaver.tail())
+	} else if leaver.code != 0 {
+		r.report.Excused++
+	}
+	r.remember(leaver)
+	return nil
+}
