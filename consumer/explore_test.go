@@ -124,7 +124,7 @@ func explore(t *testing.T, next bool, seed uint64) {
 
 // check asserts what must hold in the end.
 func (w *world) check(expired, recreated bool) {
-	w.readCommits()
+	w.readCommits(false)
 	w.history.check(!w.poison, w.breaks)
 	report := w.ld.Report()
 	if report.ViolationCount > 0 || report.Dropped > 0 {

@@ -65,8 +65,9 @@ type world struct {
 	records  int      // produced so far
 	unread   int      // produced, and deleted since: members need not have read them
 
-	dirty atomic.Bool // a commit was sent since the stored ones were last read
-	began atomic.Int64
+	readMu sync.Mutex // guards the fields below, and that each commit is read once
+	dirty  bool       // a commit was executed, or is about to be, since the stored ones were last read
+	began  int        // number in the history of the last commit's arrival
 
 	seenMu sync.Mutex // guards seen
 	seen   map[string]time.Time
@@ -99,9 +100,7 @@ func newWorld(t *testing.T, rng *rand.Rand, partitions int32) *world {
 	w.topic = cluster.TopicInfo(topic).TopicID
 	cluster.Control(w.onKafkaRequest)
 	w.ld = ldtest.New(ldtest.Config{Identity: ldtest.DataField("n"), OnRequest: func(r ldtest.Request) {
-		if w.dirty.Load() {
-			w.readCommits()
-		}
+		w.readCommits(false)
 		w.history.request(r)
 	}})
 	w.server = &http.Server{Handler: w.ld}
@@ -134,14 +133,13 @@ func (w *world) breaks(invariant, detail string) {
 // onKafkaRequest is called for each request before the brokers execute it.
 func (w *world) onKafkaRequest(r kmsg.Request) (kmsg.Response, error, bool) {
 	w.cluster.KeepControl()
-	if w.dirty.Swap(false) {
-		w.readCommits()
-	}
+	w.readCommits(true)
 	var member string
 	switch r := r.(type) {
 	case *kmsg.OffsetCommitRequest:
-		w.began.Store(int64(w.history.tick()))
-		w.dirty.Store(true)
+		w.readMu.Lock()
+		w.began, w.dirty = w.history.tick(), true
+		w.readMu.Unlock()
 		member = r.MemberID
 	case *kmsg.HeartbeatRequest:
 		member = r.MemberID
@@ -161,9 +159,14 @@ func (w *world) onKafkaRequest(r kmsg.Request) (kmsg.Response, error, bool) {
 }
 
 // readCommits adds to the history what the brokers have stored. Every commit that is stored is read: at the latest
-// before the next request is executed.
-func (w *world) readCommits() {
-	from := int(w.began.Load())
+// before the next request is executed. executed says that all requests that arrived so far are.
+func (w *world) readCommits(executed bool) {
+	w.readMu.Lock()
+	defer w.readMu.Unlock()
+	if !w.dirty {
+		return
+	}
+	w.dirty = !executed
 	info := w.cluster.GroupInfo(group)
 	if info == nil {
 		return
@@ -175,7 +178,7 @@ func (w *world) readCommits() {
 			continue
 		}
 		if id != ([16]byte{}) { // otherwise nothing says which incarnation it is of
-			w.history.commit(place{id, number}, stored{from: from, offset: c.Offset, cuts: cuts})
+			w.history.commit(place{id, number}, stored{from: w.began, offset: c.Offset, cuts: cuts})
 		}
 	}
 }
@@ -261,7 +264,7 @@ func (w *world) produce(n int) {
 // recreate deletes the topic and creates it again, without a pause: the client asks for a topic that does not exist
 // without any, so that virtual time would stand still.
 func (w *world) recreate(partitions int32) {
-	w.readCommits()
+	w.readCommits(false)
 	for _, p := range w.cluster.PartitionInfos(topic) {
 		w.unread += int(p.HighWatermark - p.LogStartOffset)
 	}
@@ -279,6 +282,7 @@ func (w *world) recreate(partitions int32) {
 // expire deletes the log of a partition up to its committed offset or to one of the cuts beyond it. Other offsets
 // would end within a batch, of which a new owner could not read the whole.
 func (w *world) expire() {
+	w.readCommits(false)
 	info := w.cluster.GroupInfo(group)
 	if info == nil || len(info.Commits[topic]) == 0 {
 		return
@@ -309,6 +313,7 @@ func (w *world) addPartitions(n int) {
 	if _, err := kadm.NewClient(cl).CreatePartitions(ctx, n, topic); err != nil {
 		w.note("add partitions: %v", err)
 	}
+	w.connectProducer()
 }
 
 // ask sends a request to the group's coordinator, past all networks, and returns when it is answered or at the latest
