@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"testing"
 
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
@@ -132,7 +133,7 @@ func (h *history) expire(at place, start int64) {
 	h.now++
 	h.starts[at] = append(h.starts[at], start)
 	for _, e := range h.events {
-		if e.place == at && e.offset < start && e.inBody && len(e.counted) == 0 && e.lost == 0 {
+		if e.place == at && e.offset < start && !e.never && len(e.counted) == 0 && e.lost == 0 {
 			e.lost = h.now
 		}
 	}
@@ -274,4 +275,67 @@ func parseMetadata(offset int64, metadata string) (cuts []int64, topic [16]byte,
 		}
 	}
 	return cuts, topic, nil
+}
+
+// Each case is a history that breaks one invariant, beside the one that breaks none.
+func TestHistoryIsChecked(t *testing.T) {
+	at := place{topic: [16]byte{1}}
+	post := func(taken bool, duplicate bool, names ...string) func(*history) {
+		return func(h *history) {
+			h.request(ldtest.Request{Identities: names, Taken: taken, Duplicate: duplicate})
+		}
+	}
+	commit := func(offset int64, cuts ...int64) func(*history) {
+		return func(h *history) { h.commit(at, stored{from: h.tick(), offset: offset, cuts: cuts}) }
+	}
+	deliver := post(true, false, "0", "1")
+	rest := post(true, false, "2", "3")
+	for _, test := range []struct {
+		name  string
+		steps []func(*history)
+		want  []string
+	}{
+		{"none", []func(*history){commit(0, 2), deliver, commit(2, 4), post(false, false, "2", "3"), rest, post(true, true, "2", "3"), commit(4)}, nil},
+		{"missing", []func(*history){commit(0, 2), deliver, commit(2, 4)}, []string{"missing", "missing"}},
+		{"counted twice", []func(*history){commit(0, 2, 4), deliver, rest, rest}, []string{"counted twice", "counted twice"}},
+		{"passed", []func(*history){commit(0, 2, 4), deliver, commit(4), rest}, []string{"commit passed an undelivered event", "commit passed an undelivered event"}},
+		{"back", []func(*history){commit(0, 2, 4), deliver, rest, commit(4), commit(2, 4)}, []string{"stored offset went back"}},
+		{"lost cut", []func(*history){commit(0, 2, 4), deliver, rest, commit(0, 4), commit(4)}, []string{"cut lost"}},
+		{"no cut", []func(*history){commit(0, 2), deliver, rest, commit(2, 4), commit(4)}, []string{"request before its cut"}},
+		{"over a cut", []func(*history){commit(0, 2, 4), post(true, false, "0", "1", "2", "3")}, []string{"request over a cut"}},
+		{"a part", []func(*history){commit(0, 2, 4), post(true, false, "0"), post(true, false, "1"), rest},
+			[]string{"request is not the range between two cuts", "request is not the range between two cuts"}},
+		{"retention", []func(*history){commit(0, 2, 4), deliver, func(h *history) { h.expire(at, 4) }, commit(4)}, nil},
+		{"retention later", []func(*history){commit(0, 2, 4), deliver, commit(4), func(h *history) { h.expire(at, 4) }},
+			[]string{"commit passed an undelivered event", "commit passed an undelivered event"}},
+		{"deleted", []func(*history){commit(0, 2, 4), deliver, func(h *history) { h.delete(at.topic) }}, nil},
+		{"rejected", []func(*history){func(h *history) { h.events[3].never = true }, commit(0, 4), commit(0, 2, 4), deliver, rest, commit(4)},
+			[]string{"counted although rejected"}},
+	} {
+		h := newHistory()
+		for n := range 4 {
+			h.produced(n, event{inBody: true})
+			h.locate(n, at, int64(n))
+		}
+		for _, step := range test.steps {
+			step(h)
+		}
+		var got []string
+		h.check(true, func(invariant, _ string) { got = append(got, invariant) })
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: broken are %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+func TestMetadataIsParsed(t *testing.T) {
+	cuts, id, err := parseMetadata(7, "v1 +3 +10 @AQAAAAAAAAAAAAAAAAAAAA")
+	if err != nil || !slices.Equal(cuts, []int64{10, 20}) || id != ([16]byte{1}) {
+		t.Errorf("%v %v %v", cuts, id, err)
+	}
+	for _, bad := range []string{"v2", "v1 3", "v1 +0", "v1 +3 @AQ", "v1 @AQAAAAAAAAAAAAAAAAAAAA +3"} {
+		if _, _, err := parseMetadata(0, bad); err == nil {
+			t.Errorf("%q is accepted", bad)
+		}
+	}
 }

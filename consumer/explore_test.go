@@ -95,6 +95,7 @@ func explore(t *testing.T, next bool, seed uint64) {
 	}
 	if wrong != "" {
 		w.breaks("not settled", wrong)
+		w.noteGroup()
 	} else {
 		time.Sleep(2 * time.Minute) // whatever comes late
 		if wrong = w.unsettled(); wrong != "" {

@@ -495,6 +495,28 @@ func (w *world) unsettled() string {
 	return strings.Join(wrong, "; ")
 }
 
+// noteGroup adds what the brokers know of the group to the log of faults: it tells their mistakes from the program's.
+func (w *world) noteGroup() {
+	info := w.cluster.GroupInfo(group)
+	if info == nil {
+		return
+	}
+	w.note("group is %s in generation %d", info.State, info.Epoch)
+	for _, m := range info.Members {
+		w.seenMu.Lock()
+		heard := time.Since(w.seen[m.MemberID])
+		w.seenMu.Unlock()
+		w.note("    %s %s owns %v, heard of %v ago", m.ClientID, m.MemberID, m.Assignment, heard)
+	}
+	for _, m := range w.members {
+		s := m.Status()
+		w.note("    %s reports joined %v, problems %q", m.name, s.Joined, s.Problems)
+		for _, p := range s.Partitions {
+			w.note("        partition %d: %+v", p.Partition, p)
+		}
+	}
+}
+
 var numberOfEvent = regexp.MustCompile(`"n":(\d+)`)
 
 // checkLetters asserts that every call that was rejected is in the dead-letter topic.
