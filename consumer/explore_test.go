@@ -75,7 +75,7 @@ func explore(t *testing.T, next bool, seed uint64) {
 		d.join()
 	}
 	w.produce(300)
-	for range 15 + rng.IntN(30) {
+	for range 30 + rng.IntN(40) {
 		pause := 20 + rng.IntN(1500)
 		if rng.IntN(10) == 0 {
 			pause += rng.IntN(20000)
@@ -336,7 +336,7 @@ var (
 		{kmsg.OffsetFetch, offsetErrors, true, true}, {kmsg.OffsetCommit, commitErrors, false, true}, {kmsg.OffsetCommit, commitErrors, false, true},
 		{kmsg.FindCoordinator, coordinatorErrors, true, false}, {kmsg.Metadata, leaderErrors[:2], false, true}, {kmsg.Metadata, leaderErrors, false, true},
 		{kmsg.Fetch, fetchErrors, false, true}, {kmsg.Fetch, sessErrors, true, false}, {kmsg.ListOffsets, leaderErrors, false, true},
-		{kmsg.OffsetForLeaderEpoch, leaderErrors, false, true},
+		{kmsg.OffsetForLeaderEpoch, leaderErrors, false, true}, {kmsg.Produce, leaderErrors, false, true}, // of dead letters
 	}
 	classicInjections = append([]injection{
 		{kmsg.JoinGroup, joinErrors, true, false}, {kmsg.SyncGroup, syncErrors, true, false}, {kmsg.Heartbeat, syncErrors, true, false}, {kmsg.Heartbeat, syncErrors, true, false},
@@ -359,7 +359,9 @@ func (d *disturber) fault() {
 	where := "the request"
 	if !f.TopLevel && in.entities {
 		f.Topic, where = topic, "all partitions"
-		if partitions := d.cluster.PartitionInfos(topic); d.rng.IntN(2) == 0 && in.key != kmsg.Metadata {
+		if in.key == kmsg.Produce {
+			f.Topic, where = letters, "dead letters"
+		} else if partitions := d.cluster.PartitionInfos(topic); d.rng.IntN(2) == 0 && in.key != kmsg.Metadata {
 			f.Partitions = []int32{partitions[d.rng.IntN(len(partitions))].Partition}
 			where = fmt.Sprint("partition ", f.Partitions[0])
 		}
@@ -393,11 +395,11 @@ func (d *disturber) wire(m *member) {
 }
 
 // repairGroup does for the embedded broker what it omits, until stop is closed. Apache Kafka forgets a member that does
-// not heartbeat, and ends a rebalance after its timeout. kfake does neither in some cases: it starts no session timer
-// for a member whose connection was gone when its join was answered, and so goes on assigning partitions to it; it
-// starts the rebalance timeout anew at each join; it miscounts those who have joined when it removes a member that
-// waits in SyncGroup. Members that nobody has heard of are expelled here, and all of them when a rebalance takes longer
-// than any client waits.
+// not heartbeat, and ends a rebalance after its timeout. kfake does neither in some cases (explore_kfake_test.go): it may
+// start no session timer for a member whose connection was gone when its join was answered, and goes on assigning
+// partitions to it; it miscounts those who have joined when it removes one that waits in SyncGroup; and it starts the
+// rebalance timeout anew at each join. Members that nobody has heard of are expelled here, and all of them when a
+// rebalance takes longer than any client waits.
 func (w *world) repairGroup(stop <-chan struct{}) {
 	const silence = 80 * time.Second // a JoinGroup may wait for 70 seconds
 	preparing := time.Now()
