@@ -1,0 +1,564 @@
+package consumer_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/segment-to-launchdarkly/forwarder/consumer"
+	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
+	"github.com/segment-to-launchdarkly/forwarder/sink"
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+	"github.com/segment-to-launchdarkly/forwarder/transform"
+)
+
+const (
+	topic   = "segment"
+	group   = "forwarder"
+	letters = "dead"
+
+	brokers        = 3
+	sessionTimeout = 10 * time.Second
+)
+
+// world is three embedded brokers and a fake LaunchDarkly on an in-memory network, in one synctest bubble.
+type world struct {
+	t       *testing.T
+	rng     *rand.Rand // of the schedule: used by its goroutine only
+	started time.Time
+	next    bool // the members use the protocol of KIP-848
+	letters bool // they have a dead-letter topic
+	poison  bool // LaunchDarkly rejects some events
+	old     bool // commits name their topics instead of their IDs
+
+	net      kfake.VirtualNetwork
+	cluster  *kfake.Cluster
+	ld       *ldtest.Server
+	pipe     *ldtest.Pipe
+	server   *http.Server
+	producer *kgo.Client
+	history  *history
+	topic    [16]byte // ID of the present incarnation
+	events   int      // produced so far
+	records  int      // produced so far
+	unread   int      // produced, and deleted since: members need not have read them
+
+	readMu sync.Mutex // guards the fields below, and that each commit is read once
+	dirty  bool       // a commit was executed, or is about to be, since the stored ones were last read
+	began  int        // number in the history of the last commit's arrival
+
+	seenMu sync.Mutex // guards seen
+	seen   map[string]time.Time
+
+	members []*member // alive
+	gone    []*member // killed or leaving
+	names   int
+
+	mu     sync.Mutex // guards the fields below
+	log    []string
+	broken map[string][]string // by invariant
+}
+
+func newWorld(t *testing.T, rng *rand.Rand, partitions int32) *world {
+	w := &world{t: t, rng: rng, started: time.Now(), pipe: ldtest.NewPipe(), history: newHistory(), seen: map[string]time.Time{}, broken: map[string][]string{}}
+	cluster, err := kafkatest.NewEmbedded(kfake.NumBrokers(brokers), kfake.ListenFn(w.net.Listen), kfake.Ports(9092, 9093, 9094),
+		kfake.SeedTopics(partitions, topic), kfake.SeedTopics(1, letters),
+		kfake.BrokerConfigs(map[string]string{
+			"group.initial.rebalance.delay.ms":     "0",
+			"group.consumer.heartbeat.interval.ms": "1000",
+			"group.consumer.session.timeout.ms":    strconv.FormatInt(sessionTimeout.Milliseconds(), 10),
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.cluster = cluster
+	for p := range partitions { // kfake places leaders at random
+		w.moveLeader(p, p%brokers)
+	}
+	w.topic = cluster.TopicInfo(topic).TopicID
+	cluster.Control(w.onKafkaRequest)
+	w.ld = ldtest.New(ldtest.Config{Identity: ldtest.DataField("n"), OnRequest: func(r ldtest.Request) {
+		w.readCommits(false)
+		w.history.request(r)
+	}})
+	w.server = &http.Server{Handler: w.ld}
+	go func() { _ = w.server.Serve(w.pipe) }()
+	w.connectProducer()
+	return w
+}
+
+func (w *world) close() {
+	w.producer.Close()
+	w.server.Close()
+	w.pipe.Close()
+	w.cluster.Close()
+}
+
+// note adds a line to the log of faults.
+func (w *world) note(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.log = append(w.log, fmt.Sprintf("%9.3f  ", time.Since(w.started).Seconds())+fmt.Sprintf(format, args...))
+}
+
+// breaks notes that an invariant is broken.
+func (w *world) breaks(invariant, detail string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.broken[invariant] = append(w.broken[invariant], detail)
+}
+
+// onKafkaRequest is called for each request before the brokers execute it.
+func (w *world) onKafkaRequest(r kmsg.Request) (kmsg.Response, error, bool) {
+	w.cluster.KeepControl()
+	w.readCommits(true)
+	var member string
+	switch r := r.(type) {
+	case *kmsg.OffsetCommitRequest:
+		w.readMu.Lock()
+		w.began, w.dirty = w.history.tick(), true
+		w.readMu.Unlock()
+		member = r.MemberID
+	case *kmsg.HeartbeatRequest:
+		member = r.MemberID
+	case *kmsg.SyncGroupRequest:
+		member = r.MemberID
+	case *kmsg.JoinGroupRequest:
+		member = r.MemberID
+	case *kmsg.ConsumerGroupHeartbeatRequest:
+		member = r.MemberID
+	}
+	if member != "" {
+		w.seenMu.Lock()
+		w.seen[member] = time.Now()
+		w.seenMu.Unlock()
+	}
+	return nil, nil, false
+}
+
+// readCommits adds to the history what the brokers have stored. Every commit that is stored is read: at the latest
+// before the next request is executed. executed says that all requests that arrived so far are.
+func (w *world) readCommits(executed bool) {
+	w.readMu.Lock()
+	defer w.readMu.Unlock()
+	if !w.dirty {
+		return
+	}
+	w.dirty = !executed
+	info := w.cluster.GroupInfo(group)
+	if info == nil {
+		return
+	}
+	for number, c := range info.Commits[topic] {
+		cuts, id, err := parseMetadata(c.Offset, c.Metadata)
+		if err != nil {
+			w.breaks("metadata damaged", err.Error())
+			continue
+		}
+		if id != ([16]byte{}) { // otherwise nothing says which incarnation it is of
+			w.history.commit(place{id, number}, stored{from: w.began, offset: c.Offset, cuts: cuts})
+		}
+	}
+}
+
+// ends returns the end of each partition's log, and what is committed.
+func (w *world) ends() (ends, committed map[int32]int64) {
+	ends, committed = map[int32]int64{}, map[int32]int64{}
+	for _, p := range w.cluster.PartitionInfos(topic) {
+		ends[p.Partition] = p.HighWatermark
+	}
+	if info := w.cluster.GroupInfo(group); info != nil {
+		for number, c := range info.Commits[topic] {
+			committed[number] = c.Offset
+		}
+	}
+	return ends, committed
+}
+
+func (w *world) moveLeader(p, node int32) {
+	if err := w.cluster.MoveTopicPartition(topic, p, node); err != nil {
+		w.t.Error(err)
+	}
+}
+
+func (w *world) client(opts ...kgo.Opt) *kgo.Client {
+	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(w.cluster.ListenAddrs()...), kgo.Dialer(w.net.DialContext))...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return cl
+}
+
+// connectProducer starts a new producer, which knows nothing of earlier incarnations. It allows the creation of topics,
+// by which Metadata faults know its requests and leave them alone.
+func (w *world) connectProducer() {
+	if w.producer != nil {
+		w.producer.Close()
+	}
+	w.producer = w.client(kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.AllowAutoTopicCreation(),
+		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.UnknownTopicRetries(-1), kgo.DisableIdempotentWrite())
+}
+
+// produce writes n records to partitions of the schedule's choice.
+func (w *world) produce(n int) {
+	partitions := len(w.cluster.PartitionInfos(topic))
+	for range n {
+		var numbers []int
+		add := func(e event, properties, name string) string {
+			number := w.events
+			w.events++
+			w.history.produced(number, e)
+			numbers = append(numbers, number)
+			return fmt.Sprintf(`{"type":"track","event":%q,"userId":"u%d","timestamp":"2026-01-02T03:04:05Z","properties":{"n":%d,"value":1.5%s}}`, name, number%97, number, properties)
+		}
+		good := func() string { return add(event{inBody: true}, "", "e") }
+		var value string
+		switch k := w.rng.IntN(100); {
+		case k < 15:
+			value = `{"type":"page","userId":"u","properties":{}}`
+		case k < 20:
+			value = "[" + good() + "," + good() + "]"
+		case k < 22:
+			value = add(event{never: true}, "", "") // without a name
+		case k < 23 && w.poison:
+			value = add(event{never: true, inBody: true}, `,"poison":true`, "e")
+		default:
+			value = good()
+		}
+		w.records++
+		w.producer.Produce(context.Background(), &kgo.Record{Partition: int32(w.rng.IntN(partitions)), Value: []byte(value)}, func(r *kgo.Record, err error) {
+			if err != nil {
+				w.t.Errorf("produce: %v", err)
+				return
+			}
+			for _, number := range numbers {
+				w.history.locate(number, place{w.topic, r.Partition}, r.Offset)
+			}
+		})
+	}
+	_ = w.producer.Flush(context.Background())
+}
+
+// recreate deletes the topic and creates it again, without a pause: the client asks for a topic that does not exist
+// without any, so that virtual time would stand still.
+func (w *world) recreate(partitions int32) {
+	w.readCommits(false)
+	for _, p := range w.cluster.PartitionInfos(topic) {
+		w.unread += int(p.HighWatermark - p.LogStartOffset)
+	}
+	w.history.delete(w.topic)
+	if err := w.cluster.DeleteTopic(topic); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.cluster.CreateTopic(topic, partitions, nil); err != nil {
+		w.t.Fatal(err)
+	}
+	w.topic = w.cluster.TopicInfo(topic).TopicID
+	w.connectProducer()
+}
+
+// expire deletes the log of a partition up to its committed offset or to one of the cuts beyond it. Other offsets
+// would end within a batch, of which a new owner could not read the whole.
+func (w *world) expire() {
+	w.readCommits(false)
+	info := w.cluster.GroupInfo(group)
+	if info == nil || len(info.Commits[topic]) == 0 {
+		return
+	}
+	numbers := w.cluster.PartitionInfos(topic)
+	p := numbers[w.rng.IntN(len(numbers))].Partition
+	c, ok := info.Commits[topic][p]
+	cuts, id, err := parseMetadata(c.Offset, c.Metadata)
+	if !ok || err != nil || id != w.topic {
+		return
+	}
+	choices := append([]int64{c.Offset}, cuts...)
+	to := choices[w.rng.IntN(len(choices))]
+	w.note("retention deletes partition %d below %d, committed %d", p, to, c.Offset)
+	start := w.cluster.PartitionInfo(topic, p).LogStartOffset
+	w.unread += int(max(to-start, 0))
+	w.history.expire(place{w.topic, p}, to)
+	if err := w.cluster.DeleteRecords(topic, p, to); err != nil {
+		w.note("retention: %v", err)
+	}
+}
+
+func (w *world) addPartitions(n int) {
+	cl := w.client()
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if _, err := kadm.NewClient(cl).CreatePartitions(ctx, n, topic); err != nil {
+		w.note("add partitions: %v", err)
+	}
+	w.connectProducer()
+}
+
+// ask sends a request to the group's coordinator, past all networks, and returns when it is answered or at the latest
+// after a second.
+func (w *world) ask(r kmsg.Request) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	conn, err := w.net.DialContext(ctx, "tcp", w.cluster.ListenAddrs()[w.cluster.CoordinatorFor(group)])
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(time.Second))
+	if _, err := conn.Write(kmsg.NewRequestFormatter().AppendRequest(nil, r, 1)); err != nil {
+		return
+	}
+	size := make([]byte, 4)
+	if _, err := io.ReadFull(conn, size); err == nil {
+		_, _ = io.CopyN(io.Discard, conn, int64(binary.BigEndian.Uint32(size)))
+	}
+}
+
+// expel removes a member from the group, as an administrator or a broker does.
+func (w *world) expel(m kfake.GroupMember) {
+	if w.next {
+		r := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+		r.SetVersion(1)
+		r.Group, r.MemberID, r.MemberEpoch, r.InstanceID = group, m.MemberID, -1, m.InstanceID
+		w.ask(r)
+		return
+	}
+	r := kmsg.NewPtrLeaveGroupRequest()
+	r.SetVersion(5)
+	r.Group = group
+	lm := kmsg.NewLeaveGroupRequestMember()
+	lm.MemberID, lm.InstanceID = m.MemberID, m.InstanceID
+	r.Members = append(r.Members, lm)
+	w.ask(r)
+}
+
+// member is one running consumer.
+type member struct {
+	*consumer.Consumer
+	w        *world
+	name     string
+	instance string
+	net      *network
+	reg      *prometheus.Registry
+	drain    time.Duration
+	stop     context.CancelFunc
+	told     atomic.Bool
+	done     chan error
+}
+
+// join starts a member. An instance ID makes it a static one.
+func (w *world) join(instance string) {
+	w.names++
+	m := &member{w: w, name: fmt.Sprint("m", w.names), instance: instance, net: newNetwork(), reg: prometheus.NewRegistry(),
+		drain: time.Duration(2+w.rng.IntN(20)) * time.Second, done: make(chan error, 1)}
+	mapping, err := transform.Compile(transform.Config{Schema: 3, MetricValue: []string{"properties.value"}, IntegrationNames: []string{"LaunchDarkly Events"}, HonorIntegrations: true})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	cfg := consumer.Config{
+		Client: []kgo.Opt{kgo.SeedBrokers(w.cluster.ListenAddrs()...), kgo.Dialer(m.net.through(w.net.DialContext, true)), kgo.ClientID(m.name)},
+		Topics: []string{topic}, Group: group, SessionTimeout: sessionTimeout, InstanceID: instance, ConsumerProtocol: w.next,
+		MaxEvents: 20 + w.rng.IntN(150), MaxBytes: 1 << 20, MaxAge: time.Duration(100+w.rng.IntN(1500)) * time.Millisecond, DrainTimeout: m.drain,
+		Mapping: mapping, Budget: sink.NewBudget(64 << 20), Registry: m.reg, Log: w.logger(m.name),
+	}
+	if w.old {
+		cfg.Client = append(cfg.Client, kgo.MaxVersions(kversion.V3_6_0()))
+	}
+	if w.letters {
+		cfg.DeadLetterTopic = letters
+	}
+	transport := &http.Transport{DialContext: m.net.through(w.pipe.DialContext, false)}
+	if cfg.Sink, err = sink.New(sink.Config{
+		EventsURL: "http://ld", Endpoint: sink.ClientSide, ClientSideID: ldtest.Sample.ClientSideID, Schema: 3, Version: "test",
+		MaxInFlight: 1 + w.rng.IntN(16), Timeout: 5 * time.Second, BackoffMin: 500 * time.Millisecond, BackoffMax: 20 * time.Second,
+		Transport: transport, Metrics: sink.NewMetrics(m.reg, cfg.Budget), Log: cfg.Log,
+	}); err != nil {
+		w.t.Fatal(err)
+	}
+	if m.Consumer, err = consumer.New(cfg); err != nil {
+		w.t.Fatal(err)
+	}
+	var ctx context.Context
+	ctx, m.stop = context.WithCancel(context.Background())
+	go func() {
+		err := m.Run(ctx)
+		if !m.told.Load() {
+			w.breaks("returned by itself", fmt.Sprintf("%s: %v", m.name, err))
+		}
+		cfg.Sink.Close()
+		transport.CloseIdleConnections()
+		if held := cfg.Budget.Used(); held != 0 {
+			w.breaks("budget not given back", fmt.Sprintf("%s: %d bytes", m.name, held))
+		}
+		m.done <- err
+	}()
+	w.members = append(w.members, m)
+	w.note("%s joins, instance %q", m.name, instance)
+}
+
+// leave tells a member to stop, and waits until it has.
+func (m *member) leave(peace bool) {
+	if m.told.Swap(true) {
+		return
+	}
+	began := time.Now()
+	m.stop()
+	var err error
+	select {
+	case err = <-m.done:
+	case <-time.After(10 * time.Minute):
+		m.w.breaks("never stopped", m.name)
+		return
+	}
+	if took := time.Since(began); took > m.drain+15*time.Second {
+		m.w.breaks("stopped late", fmt.Sprintf("%s: after %v with a drain timeout of %v", m.name, took, m.drain))
+	}
+	if peace && err != nil {
+		m.w.breaks("left with an error", fmt.Sprintf("%s: %v", m.name, err))
+	}
+	m.done <- nil
+	m.net.die(false)
+}
+
+// calls returns how many calls members have counted, under any outcome, and how many records as lost.
+func (w *world) counters() (calls, lost, truncations float64) {
+	for _, m := range append(slices.Clone(w.gone), w.members...) {
+		families, err := m.reg.Gather()
+		if err != nil {
+			w.t.Error(err)
+		}
+		for _, f := range families {
+			sum := 0.0
+			for _, metric := range f.GetMetric() {
+				sum += metric.GetCounter().GetValue()
+			}
+			switch f.GetName() {
+			case "segment_launchdarkly_consumer_calls_total":
+				calls += sum
+			case "segment_launchdarkly_consumer_records_lost_total":
+				lost += sum
+			case "segment_launchdarkly_consumer_truncations_total":
+				truncations += sum
+			}
+		}
+	}
+	return calls, lost, truncations
+}
+
+// unsettled describes what is not as it must be once nothing disturbs the members any more; empty if all is well.
+func (w *world) unsettled() string {
+	var wrong []string
+	if n := w.history.outstanding(); n > 0 {
+		wrong = append(wrong, fmt.Sprintf("%d events not delivered", n))
+	}
+	owners := map[int32][]string{}
+	for _, m := range w.members {
+		s := m.Status()
+		for _, p := range s.Problems {
+			wrong = append(wrong, fmt.Sprintf("%s has a problem: %s", m.name, p))
+		}
+		for _, p := range s.Partitions {
+			owners[p.Partition] = append(owners[p.Partition], m.name)
+		}
+	}
+	ends, committed := w.ends()
+	for p := range int32(len(ends)) {
+		if len(owners[p]) != 1 {
+			wrong = append(wrong, fmt.Sprintf("partition %d belongs to %v", p, owners[p]))
+		}
+		if committed[p] != ends[p] {
+			wrong = append(wrong, fmt.Sprintf("partition %d is committed up to %d of %d", p, committed[p], ends[p]))
+		}
+	}
+	return strings.Join(wrong, "; ")
+}
+
+// noteGroup adds what the brokers know of the group to the log of faults: it tells their mistakes from the program's.
+func (w *world) noteGroup() {
+	info := w.cluster.GroupInfo(group)
+	if info == nil {
+		return
+	}
+	w.note("group is %s in generation %d", info.State, info.Epoch)
+	for _, m := range info.Members {
+		w.seenMu.Lock()
+		heard := time.Since(w.seen[m.MemberID])
+		w.seenMu.Unlock()
+		w.note("    %s %s owns %v, heard of %v ago", m.ClientID, m.MemberID, m.Assignment, heard)
+	}
+	for _, m := range w.members {
+		s := m.Status()
+		w.note("    %s reports joined %v, problems %q", m.name, s.Joined, s.Problems)
+		for _, p := range s.Partitions {
+			w.note("        partition %d: %+v", p.Partition, p)
+		}
+	}
+}
+
+var numberOfEvent = regexp.MustCompile(`"n":(\d+)`)
+
+// checkLetters asserts that every call that was rejected is in the dead-letter topic.
+func (w *world) checkLetters() {
+	all, err := kafkatest.ReadAll(context.Background(), w.cluster.ListenAddrs(), letters, kgo.Dialer(w.net.DialContext))
+	if err != nil {
+		w.t.Error(err)
+	}
+	found := map[int]bool{}
+	for _, r := range all {
+		for _, match := range numberOfEvent.FindAllSubmatch(r.Value, -1) {
+			n, _ := strconv.Atoi(string(match[1]))
+			found[n] = true
+		}
+	}
+	w.history.mu.Lock()
+	defer w.history.mu.Unlock()
+	for n, e := range w.history.events {
+		start := slices.Max(append(w.history.starts[e.place], 0))
+		if e.never && !found[n] && !w.history.deleted[e.place] && e.offset >= start {
+			w.breaks("dead letter missing", fmt.Sprintf("event %d at %v offset %d", n, e.place, e.offset))
+		}
+	}
+}
+
+// logger returns a logger into the log of faults, if it is asked for.
+func (w *world) logger(name string) *zap.Logger {
+	if os.Getenv("EXPLORE_VERBOSE") == "" {
+		return zap.NewNop()
+	}
+	encoder := zapcore.NewConsoleEncoder(zapcore.EncoderConfig{MessageKey: "m", LevelKey: "l", EncodeLevel: zapcore.CapitalLevelEncoder})
+	return zap.New(zapcore.NewCore(encoder, noteWriter{w, name}, zap.InfoLevel))
+}
+
+type noteWriter struct {
+	w    *world
+	name string
+}
+
+func (n noteWriter) Write(line []byte) (int, error) {
+	n.w.note("    %s: %s", n.name, bytes.TrimSpace(line))
+	return len(line), nil
+}
+
+func (noteWriter) Sync() error { return nil }
