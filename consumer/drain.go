@@ -102,14 +102,18 @@ func (s *session) drop(partitions []*partition) {
 		if s.partitions[p.topicPartition] == p {
 			delete(s.partitions, p.topicPartition)
 		}
+		none := len(s.partitions) == 0
 		s.mu.Unlock()
 		s.health.forget(pollSubject(p.topicPartition))
+		if none { // nothing is left that a commit could fail for
+			s.health.forgetCommit()
+		}
 	}
 }
 
 // stop drains all partitions, because Run is about to return.
 func (s *session) stop() error {
-	partitions := s.owned()
+	partitions := s.all()
 	s.log.Info("stopping: delivering what is sealed", zap.Int("partitions", len(partitions)))
 	return s.drain(partitions)
 }

@@ -51,6 +51,7 @@ func (g *group) onAssigned(_ context.Context, _ *kgo.Client, assigned map[string
 		return // their offsets are still to be fetched
 	}
 	g.health.setJoined(true)
+	g.health.resolve(subjectAssignment)
 	g.health.resolve(subjectGroup)
 }
 

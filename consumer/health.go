@@ -92,6 +92,14 @@ func (h *health) commitFailed() time.Duration {
 	return time.Since(h.failingSince)
 }
 
+// forgetCommit drops what is known of failing commits, because there is nothing to commit any more.
+func (h *health) forgetCommit() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.failingSince = time.Time{}
+	delete(h.problems, subjectCommit)
+}
+
 // status returns the part of a [Status] that health knows.
 func (h *health) status() Status {
 	h.mu.Lock()

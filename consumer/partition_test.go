@@ -147,15 +147,15 @@ func TestPartitionAssignedWhileItIsReadEndsTheSession(t *testing.T) {
 	if _, err := s.begin(again); err != nil {
 		t.Fatal(err)
 	}
-	unread := s.owned()[0]
-	if _, err := s.begin(again); err != nil || s.owned()[0] == unread {
+	unread := s.all()[0]
+	if _, err := s.begin(again); err != nil || s.all()[0] == unread {
 		t.Errorf("%v: want it to be replaced, since nothing of it was read", err)
 	}
-	s.owned()[0].queue.push(chunk{})
+	s.all()[0].queue.push(chunk{})
 	if _, err := s.begin(again); err == nil || s.cause != endAssignment {
 		t.Errorf("%v, cause %q", err, s.cause)
 	}
-	s.drop(s.owned())
+	s.drop(s.all())
 }
 
 func TestPieceOfARecordedRangeIsLeftToTheNextOwner(t *testing.T) {

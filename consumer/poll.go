@@ -62,7 +62,7 @@ func (s *poller) mayPoll(ctx context.Context) bool {
 		wait := 10 * time.Millisecond
 		switch {
 		case queued >= maxQueued, queued > 0 && used+queued >= limit:
-			for _, p := range s.owned() {
+			for _, p := range s.all() {
 				p.queue.pauseIfStuck()
 			}
 			room = nil
@@ -93,9 +93,7 @@ func (s *poller) distribute(t kgo.FetchTopic, f kgo.FetchPartition) {
 		s.end(endTopics, fmt.Errorf("topic %s was deleted and created again", t.Topic))
 		return
 	}
-	s.mu.Lock()
-	p := s.partitions[name]
-	s.mu.Unlock()
+	p := s.owned(name)
 	if p == nil { // the session has ended: a rebalance waits for AllowRebalance
 		return
 	}
@@ -131,6 +129,7 @@ func (s *poller) pollError(name topicPartition, err error) {
 		s.health.report(subjectGroup, "cannot take part in the group: "+advise(err))
 	case name.partition < 0: // of the topic: watchTopics looks at it too, and sees when it is resolved
 		s.topics.report("topic", name.topic, err, advise)
+	case s.owned(name) == nil: // of a partition whose offset could not be fetched: that ends the session
 	default:
 		s.health.report(pollSubject(name), "cannot read "+name.String()+": "+advise(err))
 	}

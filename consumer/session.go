@@ -148,14 +148,14 @@ const (
 // endStopped, and the error describes what was left undelivered.
 func (s *session) run(ctx context.Context) (cause string, err error) {
 	var running sync.WaitGroup
-	running.Go(func() { s.committer.run(s.ctx, s.owned) })
+	running.Go(func() { s.committer.run(s.ctx, s.all) })
 	running.Go(func() { (&watcher{s, map[string]int{}}).run(s.ctx) })
 	s.poller.run(ctx)
 	if ctx.Err() != nil {
 		err = s.stop()
 	}
 	s.end(endStopped, err)
-	s.drop(s.owned())
+	s.drop(s.all())
 	s.leave(ctx)
 	running.Wait()
 	s.health.setJoined(false)
@@ -195,11 +195,18 @@ func (s *session) over() bool {
 	return s.cause != ""
 }
 
-// owned returns the partitions that the session has and has not released.
-func (s *session) owned() []*partition {
+// all returns the partitions that the session has and has not released.
+func (s *session) all() []*partition {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Collect(maps.Values(s.partitions))
+}
+
+// owned returns one of them, nil if the session does not have it.
+func (s *session) owned(name topicPartition) *partition {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.partitions[name]
 }
 
 // begin makes partitions that start at starts, and has their intake run. A partition that is being
@@ -209,9 +216,7 @@ func (s *session) begin(starts []start) (begun []*partition, err error) {
 	member, _ := s.client.GroupMetadata()
 	var unread []*partition
 	for _, at := range starts {
-		s.mu.Lock()
-		old := s.partitions[at.topicPartition]
-		s.mu.Unlock()
+		old := s.owned(at.topicPartition)
 		if old == nil {
 			continue
 		}

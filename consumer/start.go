@@ -67,12 +67,11 @@ type starter struct {
 	log     *zap.Logger
 }
 
-// resolve returns the starts of the partitions in an OffsetFetch response. Partitions that the broker
-// reports an error for are left out.
+// resolve returns the starts of the partitions in an OffsetFetch response.
 func (s *starter) resolve(ctx context.Context, response *kmsg.OffsetFetchResponse) ([]start, error) {
-	committed := s.parse(response)
-	if len(committed) == 0 {
-		return nil, nil
+	committed, err := s.parse(response)
+	if err != nil || len(committed) == 0 {
+		return nil, err
 	}
 	b, err := s.look(ctx, committed)
 	if err != nil {
@@ -103,8 +102,9 @@ func (s *starter) resolve(ctx context.Context, response *kmsg.OffsetFetchRespons
 	return starts, nil
 }
 
-// parse reads the response. A start without an offset has offset -1.
-func (s *starter) parse(response *kmsg.OffsetFetchResponse) (committed []start) {
+// parse reads the response. A start without an offset has offset -1. The error of one partition is the
+// error of all, because the client does not fetch the offset again.
+func (s *starter) parse(response *kmsg.OffsetFetchResponse) (committed []start, err error) {
 	names := make(map[topicID]string, len(s.ids))
 	for name, id := range s.ids {
 		names[id] = name
@@ -120,12 +120,12 @@ func (s *starter) parse(response *kmsg.OffsetFetchResponse) (committed []start) 
 				continue
 			}
 			for _, p := range t.Partitions {
-				if p.ErrorCode != 0 {
-					continue
-				}
 				c := start{
 					topicPartition: topicPartition{name, p.Partition},
 					position:       position{p.Offset, p.LeaderEpoch}, committed: p.Offset >= 0,
+				}
+				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+					return nil, fmt.Errorf("fetch the committed offset of %s: %w", c.topicPartition, err)
 				}
 				if c.committed && p.Metadata != nil {
 					var err error
@@ -142,7 +142,7 @@ func (s *starter) parse(response *kmsg.OffsetFetchResponse) (committed []start) 
 	if foreign > 0 {
 		s.log.Info("ignoring commit metadata written by another client", zap.Int("partitions", foreign))
 	}
-	return committed
+	return committed, nil
 }
 
 // settle decides where a partition with the committed offset c starts. It reports whether the offset

@@ -102,7 +102,11 @@ func TestWhereAPartitionStarts(t *testing.T) {
 			response.Groups = []kmsg.OffsetFetchResponseGroup{{Topics: []kmsg.OffsetFetchResponseGroupTopic{{Topic: testTopic, Partitions: []kmsg.OffsetFetchResponseGroupTopicPartition{
 				{Offset: 100, LeaderEpoch: test.epoch, Metadata: &test.metadata},
 			}}}}}
-			c := sess.starter.parse(response)[0]
+			committed, err := sess.starter.parse(response)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := committed[0]
 			name := c.topicPartition
 			b := bounds{start: map[topicPartition]position{name: {10, 0}}, end: map[topicPartition]position{name: test.end}}
 			if test.epochEnd.epoch >= 0 {

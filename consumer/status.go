@@ -38,7 +38,7 @@ func (c *Consumer) Status() Status {
 	if current == nil {
 		return s
 	}
-	for _, p := range current.owned() {
+	for _, p := range current.all() {
 		s.Partitions = append(s.Partitions, p.status())
 	}
 	slices.SortFunc(s.Partitions, func(a, b PartitionStatus) int {

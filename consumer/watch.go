@@ -73,7 +73,7 @@ func (w *watcher) look(ctx context.Context) (sure bool) {
 
 // listEnds asks the leaders where the logs of the session's partitions end.
 func (w *watcher) listEnds(ctx context.Context) {
-	partitions := w.owned()
+	partitions := w.all()
 	names := make([]topicPartition, len(partitions))
 	for i, p := range partitions {
 		names[i] = p.topicPartition
