@@ -20,6 +20,10 @@ type network struct {
 	dead   bool          // nothing connects any more
 }
 
+// latency is what everything takes in each direction. Without it the client's requests that it repeats without a pause (to
+// a leader that has moved, for a topic that is deleted) would keep virtual time from passing.
+const latency = 5 * time.Millisecond
+
 // rule is a fault that hits the next requests of a kind, or their responses.
 type rule struct {
 	key      int16 // of the request
@@ -165,7 +169,7 @@ type link struct {
 
 type parcel struct {
 	data []byte
-	at   time.Time // of delivery; zero: immediately
+	at   time.Time // of delivery
 }
 
 func (l *link) end() {
@@ -185,7 +189,7 @@ func (l *link) read(from net.Conn, to chan<- parcel, response bool) {
 		if err != nil {
 			return
 		}
-		p := parcel{data: data}
+		p := parcel{data: data, at: time.Now().Add(latency)}
 		if r := l.rule(data, response); r != nil {
 			switch {
 			case r.what == hold:
@@ -258,7 +262,7 @@ func (l *link) write(to net.Conn, from <-chan parcel) {
 		}
 	}()
 	for p := range from {
-		if wait := time.Until(p.at); !p.at.IsZero() && wait > 0 {
+		if wait := time.Until(p.at); wait > 0 {
 			select {
 			case <-time.After(wait):
 			case <-l.done:

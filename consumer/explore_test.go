@@ -47,6 +47,11 @@ func TestRandomSchedules(t *testing.T) {
 		}
 		for seed := from; seed < from+seeds; seed++ {
 			t.Run(fmt.Sprint(protocol, "/", seed), func(t *testing.T) {
+				// In real time, because virtual time can stand still.
+				hung := time.AfterFunc(time.Minute, func() {
+					panic(fmt.Sprintf("seed %d takes forever; again: make explore FROM=%d SEEDS=1 PROTOCOL=%s", seed, seed, protocol))
+				})
+				defer hung.Stop()
 				synctest.Test(t, func(t *testing.T) { explore(t, protocol == "consumer", uint64(seed)) })
 				if t.Failed() {
 					t.Logf("again: make explore FROM=%d SEEDS=1 PROTOCOL=%s", seed, protocol)
