@@ -62,6 +62,7 @@ type deadLetters struct {
 	large    *kgo.Client   // for others, one at a time: a batch of several would exceed the topic's limit
 	largeMu  chanMutex     // held while large writes
 	rereads  chan struct{} // capacity: records that are read again at once
+	failing  failingLetters
 
 	background sync.WaitGroup // writes that wait for another attempt
 }
@@ -140,50 +141,86 @@ func letterBytes(l *kgo.Record) int { return len(l.Key) + len(l.Value) + recordO
 // write writes a dead letter, again until the broker has acknowledged it or ctx is done. Then it calls
 // done, once. It blocks while the client's buffer is full.
 func (d *deadLetters) write(ctx context.Context, l *kgo.Record, done func(error)) {
-	if letterBytes(l) > largeLetter {
-		d.background.Go(func() {
-			if err := d.largeMu.lock(ctx); err != nil {
-				done(err)
-				return
-			}
-			err := d.large.ProduceSync(ctx, l).FirstErr()
-			d.largeMu.unlock()
-			d.written(ctx, l, err, done)
-		})
+	d.attempt(ctx, l, func(err error) {
+		if d.failing.ended(l) { // no letter waits for another attempt
+			d.health.resolve(subjectDeadLetters)
+		}
+		if err == nil {
+			d.metrics.deadLetters.WithLabelValues(header(l, headerReason)).Inc()
+		}
+		done(err)
+	})
+}
+
+// attempt writes l once and has written decide how to go on.
+func (d *deadLetters) attempt(ctx context.Context, l *kgo.Record, done func(error)) {
+	again := &kgo.Record{Topic: l.Topic, Key: l.Key, Value: l.Value, Headers: l.Headers, Timestamp: l.Timestamp}
+	if letterBytes(l) <= largeLetter {
+		d.producer.Produce(ctx, again, func(_ *kgo.Record, err error) { d.written(ctx, l, err, done) })
 		return
 	}
-	d.producer.Produce(ctx, l, func(l *kgo.Record, err error) { d.written(ctx, l, err, done) })
+	d.background.Go(func() {
+		if err := d.largeMu.lock(ctx); err != nil {
+			done(err)
+			return
+		}
+		err := d.large.ProduceSync(ctx, again).FirstErr()
+		d.largeMu.unlock()
+		d.written(ctx, l, err, done)
+	})
 }
 
 // written takes the result of an attempt. It does not block, since the client may be waiting for it.
 func (d *deadLetters) written(ctx context.Context, l *kgo.Record, err error, done func(error)) {
-	again := &kgo.Record{Topic: l.Topic, Key: l.Key, Value: l.Value, Headers: l.Headers, Timestamp: l.Timestamp}
 	wait := letterBackoff
 	switch {
 	case err == nil:
-		d.health.resolve(subjectDeadLetters)
-		d.metrics.deadLetters.WithLabelValues(header(l, headerReason)).Inc()
 		done(nil)
 		return
 	case ctx.Err() != nil:
 		done(context.Cause(ctx))
 		return
+	case errors.Is(err, context.Canceled): // of another letter that the client put into the same batch
 	case errors.Is(err, kerr.MessageTooLarge) && len(l.Value) > largeLetter/2:
 		d.log.Warn("record too large for the dead-letter topic; omitting its value", zap.Int("bytes", len(l.Value)),
 			zap.String("topic", header(l, headerTopic)), zap.String("partition", header(l, headerPartition)), zap.String("offset", header(l, headerOffset)))
 		omitted := kgo.RecordHeader{Key: headerOmitted, Value: strconv.AppendInt(nil, int64(len(l.Value)), 10)}
-		again.Value, again.Headers, wait = nil, append(slices.Clone(l.Headers), omitted), 0
+		l.Value, l.Headers, wait = nil, append(l.Headers, omitted), 0
 	default:
+		d.failing.add(l)
 		d.health.report(subjectDeadLetters, fmt.Sprintf("cannot write to the dead-letter topic %s; commits wait for it: %s", l.Topic, adviseDeadLetter(err)))
 	}
 	d.background.Go(func() {
 		select {
 		case <-time.After(wait):
-			d.write(ctx, again, done)
+			d.attempt(ctx, l, done)
 		case <-ctx.Done():
 			done(context.Cause(ctx))
 		}
 	})
+}
+
+// failingLetters are the dead letters whose last attempt failed. The zero value is usable.
+type failingLetters struct {
+	mu      sync.Mutex // guards the field below
+	letters map[*kgo.Record]bool
+}
+
+func (f *failingLetters) add(l *kgo.Record) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.letters == nil {
+		f.letters = map[*kgo.Record]bool{}
+	}
+	f.letters[l] = true
+}
+
+// ended removes a letter that was written or abandoned. It reports whether none is left.
+func (f *failingLetters) ended(l *kgo.Record) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.letters, l)
+	return len(f.letters) == 0
 }
 
 // writeRefused writes the dead letter of an event that LaunchDarkly rejected, and returns when the
