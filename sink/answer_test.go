@@ -235,6 +235,42 @@ func TestRetryAfterOutlastsASuccess(t *testing.T) {
 	})
 }
 
+// Nor does another failure, with or without a shorter Retry-After.
+func TestRetryAfterOutlastsAFailure(t *testing.T) {
+	for _, second := range []string{"", "1"} {
+		inBubble(t, nil, func(b *bubble) {
+			answers := 0
+			b.answerWith(func(r *http.Request) *http.Response {
+				b.mu.Lock()
+				answers++
+				n := answers
+				b.mu.Unlock()
+				response := withStatus(503, r)
+				switch n {
+				case 1:
+					response.Header.Set("Retry-After", "60")
+				case 2:
+					time.Sleep(time.Second)
+					response.Header.Set("Retry-After", second)
+				default:
+					return nil
+				}
+				return response
+			})
+			started := time.Now()
+			b.many(2)
+			time.Sleep(2 * time.Second)
+			b.many(1)
+			b.settle(2 * time.Minute)
+			for _, r := range b.requests(0) {
+				if after := r.Time.Sub(started); after < time.Minute {
+					t.Errorf("second Retry-After %q: a request after %v", second, after)
+				}
+			}
+		})
+	}
+}
+
 func TestOtherAnswersHaveNoRetryAfter(t *testing.T) {
 	for _, status := range []int{401, 408, 500, 502, 504} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {

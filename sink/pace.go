@@ -78,7 +78,7 @@ func (p *pace) learn(a answer, s *seen, now time.Time) {
 	switch {
 	case a.verdict == denied:
 		p.limit = 1
-		p.probe = latest(p.probe, now.Add(p.backoffMax/2+rand.N(p.backoffMax/2+1)))
+		p.probe = now.Add(p.backoffMax/2 + rand.N(p.backoffMax/2+1))
 	case s.round == p.round && (p.failing() || a.asksForLess()):
 		p.round++
 		p.limit = max(p.limit/2, 1)

@@ -235,6 +235,19 @@ func TestRequestsWhileDownDoNotGrowWithWhatWaits(t *testing.T) {
 	}
 }
 
+func TestOnlyAcceptedRequestsRaiseConcurrency(t *testing.T) {
+	p := newPace(16, time.Second, time.Minute)
+	p.learn(answer{verdict: denied}, new(seen), time.Now())
+	for _, c := range []struct {
+		verdict verdict
+		want    int
+	}{{refused, 1}, {tooLarge, 1}, {accepted, 2}, {refused, 2}, {accepted, 3}} {
+		if p.learn(answer{verdict: c.verdict}, new(seen), time.Now()); p.limit != c.want {
+			t.Errorf("%d requests at once after verdict %v, want %d", p.limit, c.verdict, c.want)
+		}
+	}
+}
+
 // A success ends what the client has only guessed.
 func TestStrayRefusalHoldsUpNothing(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {

@@ -108,11 +108,13 @@ func TestTokenIsReadEachSecondOfAHaltAndTriedOnceForEachChange(t *testing.T) {
 		b.many(20)
 		requests := len(b.requests(0))
 		before := s.count()
-		time.Sleep(20 * time.Second) // no probe is due
-		if n := s.count() - before; n < 19 || n > 20 {
-			t.Errorf("token read %d times in 20 s of a halt", n)
+		time.Sleep(15 * time.Second) // no probe is due
+		if n := s.count() - before; n < 14 || n > 15 {
+			t.Errorf("token read %d times in 15 s of a halt", n)
 		}
 		s.set("", errors.New("no such file"))
+		time.Sleep(3 * time.Second)
+		s.set("api-revoked", nil)
 		time.Sleep(3 * time.Second)
 		if n := len(b.requests(requests)); n != 0 {
 			t.Errorf("%d requests without a new token", n)
@@ -125,6 +127,42 @@ func TestTokenIsReadEachSecondOfAHaltAndTriedOnceForEachChange(t *testing.T) {
 		s.set(ldtest.Sample.Token, nil)
 		b.settle(2 * tokenInterval)
 		idle()
+	})
+}
+
+// A new token is tried once, and what LaunchDarkly responds to it decides when to go on.
+func TestNewTokenIsNoReasonToHurryInAnOutage(t *testing.T) {
+	withTokens(t, "api-revoked", nil, func(b *bubble, s *tokens) {
+		b.many(50)
+		b.requests(0)
+		b.ld.Down(ldtest.Fault{Status: 500})
+		s.set(ldtest.Sample.Token, nil)
+		time.Sleep(time.Hour)
+		b.requests(0)
+		if n := b.requested(500); n < 30 || n > 220 {
+			t.Errorf("%d requests in an hour", n)
+		}
+		b.ld.Up()
+		b.settle(2 * b.cfg.BackoffMax)
+	})
+}
+
+// The read of a token may outlast the halt.
+func TestTokenReadAfterAHaltChangesNothing(t *testing.T) {
+	inBubble(t, nil, func(b *bubble) {
+		b.ld.Down(ldtest.Fault{Status: 500})
+		b.many(50)
+		time.Sleep(10 * time.Minute)
+		b.requests(0)
+		b.client.mu.Lock()
+		probe := b.client.pace.probe
+		b.client.mu.Unlock()
+		b.client.tryToken("api-new")
+		b.client.mu.Lock()
+		defer b.client.mu.Unlock()
+		if b.client.pace.probe != probe || b.client.rejected != "" {
+			t.Error("a token was tried while not halted")
+		}
 	})
 }
 
