@@ -51,6 +51,10 @@ test-kafka: ## the packages with tests on real Apache Kafka
 	KAFKA_TEST=1 $(GO) test -race -shuffle=on -count=1 -p 1 -timeout 30m \
 		$$(grep -rlE 'KAFKA_TEST|NewApache\(' --include='*_test.go' . | xargs -n 1 dirname | sort -u)
 
+.PHONY: model
+model: ## every schedule of the commit protocol in a small world; the last line is the number of distinct states
+	@out=$$(mktemp) && MODEL_STATES=$$out $(GO) test -count=1 -timeout 10m -v -run '^TestModel' ./consumer && cat "$$out" && rm "$$out"
+
 .PHONY: soak
 soak: ## processes killed at random on real Kafka, and a checker: DURATION=10m SEED=1
 	$(GO) run ./cmd/internal/chaos/soak -duration $(or $(DURATION),10m) $(if $(SEED),-seed $(SEED))

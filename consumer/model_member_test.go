@@ -41,7 +41,6 @@ const (
 	mutantIgnoreEpoch     mutant = "the leader epoch of the committed offset is not checked"
 	mutantRecordInFlight  mutant = "a response records batches that the commit does not hold"
 	mutantDeliverRejected mutant = "a batch counts as delivered when one of its halves is accepted"
-	mutantWrongSource     mutant = "recorded batches are formed under the present topic ID"
 )
 
 const (
@@ -288,9 +287,6 @@ func (o *owners) live(s ownerStart) *liveOwner {
 	}
 	m := &memory{budget: sink.NewBudget(1 << 20)}
 	source := at.sourceID(s.topic)
-	if o.mutant == mutantWrongSource {
-		source = s.topic
-	}
 	p := newPartition(at, "member", zap.NewNop(), newWindow(at, source, m, func(bool) {}))
 	p.queue = recordQueue{ready: make(chan struct{}, 1)}
 	in := &intake{

@@ -18,10 +18,19 @@ func bounded(records int8, faults int, logs bool) bound {
 	return b
 }
 
+// anywhere has the filtered record, and the one that LaunchDarkly rejects, at every offset.
+func anywhere(b bound) bound {
+	b.anywhere = true
+	return b
+}
+
 // quickBounds take a few seconds; fullBounds are those of make model.
 var (
 	quickBounds = []bound{bounded(2, 2, false), bounded(3, 1, false), bounded(2, 1, true)}
-	fullBounds  = []bound{bounded(2, 4, false), bounded(2, 2, true), bounded(3, 1, true), bounded(4, 1, false)}
+	fullBounds  = []bound{
+		bounded(2, 4, false), bounded(2, 3, true), anywhere(bounded(3, 2, false)), bounded(3, 3, false), anywhere(bounded(3, 1, true)),
+		bounded(4, 1, false), bounded(4, 1, true),
+	}
 )
 
 // No schedule within the bounds breaks an invariant, and each ends with everything delivered and
