@@ -61,6 +61,10 @@ test-kafka: ## the packages with tests on real Apache Kafka
 	KAFKA_TEST=1 $(GO) test -race -shuffle=on -count=1 -p 1 -timeout 30m \
 		$$(grep -rlE 'KAFKA_TEST|NewApache\(' --include='*_test.go' . | xargs -n 1 dirname | sort -u)
 
+.PHONY: model
+model: ## every schedule of the commit protocol in a small world; the last line is the number of distinct states
+	@out=$$(mktemp) && MODEL_STATES=$$out $(GO) test -count=1 -timeout 10m -v -run '^TestModel' ./consumer && cat "$$out" && rm "$$out"
+
 .PHONY: soak
 soak: ## processes, network and topics disturbed at random on real Kafka, and a checker: DURATION=10m SEED=1 LATE=0.01
 	$(GO) run ./cmd/internal/chaos/soak -duration $(or $(DURATION),10m) $(if $(SEED),-seed $(SEED)) $(if $(LATE),-late $(LATE))

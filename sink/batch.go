@@ -89,6 +89,26 @@ func (p *part) split() (left, right part) {
 	return newPart(p.low, middle, l, p.compressed), newPart(middle, p.high, r, p.compressed)
 }
 
+// Part identifies one request body of a batch: the whole, or a part that halving makes of it.
+type Part struct {
+	Low, High int    // events [Low, High) of the batch
+	ID        string // payload ID
+	Sum       uint64 // XXH64 of the body before compression
+}
+
+// Parts returns the parts under which the batch may be sent to destination: the whole, then all parts
+// of its left half, then all of its right half. It must not be called once the batch is delivered.
+func (b *Batch) Parts(destination string) []Part { return b.parts(nil, b.whole, destination) }
+
+func (b *Batch) parts(all []Part, p part, destination string) []Part {
+	all = append(all, Part{p.low, p.high, b.payloadID(&p, destination), p.sum})
+	if p.events() == 1 {
+		return all
+	}
+	left, right := p.split()
+	return b.parts(b.parts(all, left, destination), right, destination)
+}
+
 // eventEnd returns the index just past the n-th event (from 1 on) of a JSON array
 // of objects.
 func eventEnd(array []byte, n int) int {

@@ -1,0 +1,760 @@
+package consumer
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/zap"
+
+	"github.com/segment-to-launchdarkly/forwarder/consumer/model"
+)
+
+// The world of the search: a group coordinator, a log of one partition, LaunchDarkly, and two members.
+// A state is a small value; what is in it by number is in a table.
+
+// worldState is one state of the world.
+type worldState struct {
+	log      uint8 // number of the modelLog
+	poison   int8  // offset of the record that LaunchDarkly always rejects, -1 if none
+	owner    int8  // member that the group has assigned the partition to, -1 if none
+	stored   int32 // commit, 0 if none
+	observer int32 // LaunchDarkly's memory and the history that the invariants speak of
+	members  [2]memberState
+	late     inFlight // commit that is still to arrive, of the present generation
+	request  inFlight // request that is still to arrive
+	faults   uint8    // that have happened
+}
+
+// inFlight is a message whose sender no longer waits for it.
+type inFlight struct {
+	number int32 // of the commit or part, 0 if none
+	log    uint8 // how often the log had changed when the sender read it
+}
+
+// memberState is one member: a process, its session, and the partition if the process believes it owns
+// it.
+type memberState struct {
+	phase   phase
+	owner   int32 // number of the owner, 0 if none
+	commit  commitPhase
+	inGroup bool  // the group knows the session
+	log     uint8 // how often the log had changed before the session began, or without effect on it
+	seen    uint8 // 1 + how often the topic had been recreated when the process first saw it, 0 if it has not
+	remade  bool  // the process saw that the topic was recreated
+}
+
+type phase uint8
+
+const (
+	phaseOut      phase = iota // no session
+	phaseIdle                  // in the group, without the partition
+	phaseBegins                // the resolved start is to be committed before anything is read
+	phaseOwns                  // reads, commits, and delivers
+	phaseDrains                // revoked: intake is stopped
+	phaseCommits               // revoked: requests have ended, and the last commit is due
+	phaseUnfenced              // released without a fence; only of a mutant
+)
+
+type commitPhase uint8
+
+const (
+	commitNone     commitPhase = iota
+	commitSent                 // on its way
+	commitStale                // on its way, of an earlier generation
+	commitApplied              // the response is on its way
+	commitRejected             // likewise
+)
+
+// faultKind is a kind of fault.
+type faultKind int
+
+const (
+	faultCrash        faultKind = iota // a member crashes
+	faultExpel                         // the group removes a member, which does not know
+	faultRevoke                        // the group moves the partition
+	faultRebalance                     // a new generation, in which the owner keeps the partition
+	faultCommitLost                    // a commit or its response is lost
+	faultCommitLate                    // a commit arrives after its connection broke
+	faultResponseLost                  // LaunchDarkly's response is lost
+	faultRequestLate                   // a request arrives after its connection broke
+	faultLog                           // the log is truncated, or the topic recreated
+	faultKinds
+)
+
+// bound bounds a search.
+type bound struct {
+	records  int8             // in the log, one of them filtered
+	faults   int              // that happen in one schedule
+	kinds    [faultKinds]bool // those that may
+	anywhere bool             // start from every position of the filtered record and of the one that LaunchDarkly rejects
+}
+
+// protocol holds the tables of one search. It is safe for concurrent use.
+type protocol struct {
+	*owners
+	bound   bound
+	carried bool // follow the known limit that [protocol.assign] describes
+	logs    []modelLog
+	logOf   map[modelLog]uint8
+
+	watch      sync.Mutex // guards the fields below
+	observers  []observed
+	observerOf map[string]int32
+	starters   [2]*starter // by whether the process saw that the topic was recreated
+}
+
+type observed struct {
+	observer *model.Observer
+	filtered int8
+}
+
+func newProtocol(m mutant, b bound) *protocol {
+	p := &protocol{owners: newOwners(m), bound: b, logOf: map[modelLog]uint8{}, observerOf: map[string]int32{}}
+	for filtered := range b.records {
+		p.addLog(modelLog{records: b.records, filtered: filtered, parts: b.records, full: true})
+		for _, same := range []bool{false, true} {
+			p.addLog(modelLog{records: b.records, filtered: filtered, parts: b.records, full: true, recreated: true, same: same})
+			for parts := int8(1); parts < b.records; parts++ {
+				p.addLog(modelLog{records: b.records, filtered: filtered, parts: parts, full: true, same: same})
+			}
+		}
+		for parts := int8(1); parts < b.records; parts++ {
+			p.addLog(modelLog{records: b.records, filtered: filtered, parts: parts})
+		}
+	}
+	counter := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "moves"}, []string{"cause"})
+	for i := range p.starters {
+		p.starters[i] = &starter{cfg: &Config{}, metrics: &metrics{moves: counter}, log: zap.NewNop(),
+			topics: &topics{known: map[string]knownTopic{testTopic: {recreated: i == 1}}}}
+	}
+	return p
+}
+
+func (p *protocol) addLog(l modelLog) {
+	p.logOf[l] = uint8(len(p.logs))
+	p.logs = append(p.logs, l)
+}
+
+// initial returns the states that the search starts from.
+func (p *protocol) initial() (all []worldState) {
+	b := p.bound
+	for filtered := range b.records {
+		observer := model.NewObserver(func(_ int32, _ int, offset int64) bool { return offset != int64(filtered) })
+		log := p.logOf[modelLog{records: b.records, filtered: filtered, parts: b.records, full: true}]
+		for poison := int8(-1); poison < b.records; poison++ {
+			if poison == filtered || !b.anywhere && (filtered != 1 || poison != -1 && poison != 2) {
+				continue
+			}
+			all = append(all, worldState{log: log, poison: poison, owner: -1, observer: p.observe(observer, filtered)})
+		}
+	}
+	return all
+}
+
+// observe numbers an observer.
+func (p *protocol) observe(o *model.Observer, filtered int8) int32 {
+	key := string('0'+rune(filtered)) + o.Key()
+	p.watch.Lock()
+	defer p.watch.Unlock()
+	n, known := p.observerOf[key]
+	if !known {
+		n = int32(len(p.observers))
+		p.observerOf[key] = n
+		p.observers = append(p.observers, observed{o, filtered})
+	}
+	return n
+}
+
+// expander finds the successors of states. It belongs to one goroutine, and remembers what it found of
+// owners and observers.
+type expander struct {
+	*protocol
+	emit func(to worldState, label label)
+
+	all      []*owner
+	applied  map[ownerStep]int32
+	observed map[observerStep]observerResult
+	begun    map[beginStep]beginResult
+
+	from  worldState
+	moved bool // the state has a successor that is no fault
+}
+
+type ownerStep struct {
+	owner int32
+	op    ownerOp
+}
+
+type observerStep struct {
+	observer int32
+	kind     observerStepKind
+	number   int32 // of the commit or part, or an offset
+	log      uint8
+	accepted bool
+}
+
+type observerStepKind uint8
+
+const (
+	stepCommit observerStepKind = iota
+	stepRequest
+	stepLetter
+	stepTruncated
+)
+
+type observerResult struct {
+	observer int32
+	broken   string
+}
+
+type beginStep struct {
+	stored int32
+	log    uint8
+	member int
+	remade bool
+}
+
+type beginResult struct {
+	owner   int32
+	carried bool
+}
+
+// label describes a transition. Its text is formed only for a trace.
+type label struct {
+	format string
+	a, b   int
+	broken string // invariant that the transition breaks
+}
+
+func newExpander(p *protocol) *expander {
+	return &expander{protocol: p, applied: map[ownerStep]int32{}, observed: map[observerStep]observerResult{}, begun: map[beginStep]beginResult{}}
+}
+
+// get returns an owner by its number.
+func (x *expander) get(n int32) *owner {
+	if int(n) >= len(x.all) {
+		x.mu.Lock()
+		x.all = x.owners.all
+		x.mu.Unlock()
+	}
+	return x.all[n]
+}
+
+// do applies an operation to the owner of a member.
+func (x *expander) do(m *memberState, op ownerOp) (broken string) {
+	step := ownerStep{m.owner, op}
+	n, known := x.applied[step]
+	if !known {
+		n = x.apply(m.owner, op)
+		x.applied[step] = n
+	}
+	m.owner = n
+	return x.get(n).broken
+}
+
+// see has the observer judge a step.
+func (x *expander) see(s *worldState, step observerStep) (broken string) {
+	step.observer = s.observer
+	result, known := x.observed[step]
+	if !known {
+		result = x.judge(step)
+		x.observed[step] = result
+	}
+	s.observer = result.observer
+	return result.broken
+}
+
+func (x *expander) judge(step observerStep) observerResult {
+	x.watch.Lock()
+	was := x.observers[step.observer]
+	x.watch.Unlock()
+	o := was.observer.Clone()
+	var err error
+	switch step.kind {
+	case stepCommit:
+		x.mu.Lock()
+		c := x.commits[step.number]
+		x.mu.Unlock()
+		err = o.Commit(model.Commit{Log: int(step.log), Offset: c.offset, Cuts: c.cuts()})
+	case stepRequest:
+		r := x.partOf(step.number)
+		offsets := make([]int64, len(r.offsets))
+		for i := range offsets {
+			offsets[i] = int64(r.offsets[i])
+		}
+		err = o.Request(model.Request{Log: int(step.log), Offsets: offsets, ID: r.id, Body: r.sum, Accepted: step.accepted})
+	case stepLetter:
+		o.DeadLetter(0, int64(step.number))
+	case stepTruncated:
+		o.Truncated(0, int64(step.number))
+	}
+	result := observerResult{observer: x.observe(o, was.filtered)}
+	if err != nil {
+		result.broken = err.Error()
+	}
+	return result
+}
+
+func (x *expander) partOf(n int32) modelPart {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.parts[n]
+}
+
+// fault counts a fault of a kind. It reports whether the bound allows it.
+func (x *expander) fault(s *worldState, kind faultKind) bool {
+	if !x.bound.kinds[kind] || int(s.faults) >= x.bound.faults {
+		return false
+	}
+	s.faults++
+	return true
+}
+
+// progress emits a transition that is no fault.
+func (x *expander) progress(to worldState, l label) {
+	x.moved = true
+	x.emit(to, l)
+}
+
+// expand emits the successors of a state, those that break an invariant too.
+func (x *expander) expand(from worldState) {
+	x.from, x.moved = from, false
+	for i := range from.members {
+		x.member(i)
+		x.assign(i)
+		x.groupFaults(i)
+	}
+	x.network()
+	x.logFaults()
+	if !x.moved {
+		x.settled()
+	}
+}
+
+// settled checks a state in which nothing but faults can happen: everything is delivered and committed.
+func (x *expander) settled() {
+	l := x.logs[x.from.log]
+	x.watch.Lock()
+	first := x.observers[x.from.observer].observer.Undelivered(0, l.end())
+	x.watch.Unlock()
+	x.mu.Lock()
+	stored := x.commits[x.from.stored]
+	x.mu.Unlock()
+	switch {
+	case first < l.end():
+		x.emit(x.from, label{format: "nothing happens any more", broken: fmt.Sprintf("record %d is never delivered", first)})
+	case stored.offset != l.end():
+		x.emit(x.from, label{format: "nothing happens any more", broken: fmt.Sprintf("%d is never committed, but %d", l.end(), stored.offset)})
+	}
+}
+
+// member emits what a member does by itself.
+func (x *expander) member(i int) {
+	m := x.from.members[i]
+	if m.owner == 0 {
+		return
+	}
+	is := x.get(m.owner)
+	log := x.logs[x.from.log]
+	ahead := log.changes() > int(m.log) // it has read what the log no longer holds
+	if m.phase == phaseOwns {
+		if is.next < log.end() && !ahead {
+			x.step(i, ownerOp{kind: opMap, log: log}, "member %d reads record %d", int(is.next))
+		}
+		if is.open && (!is.cuts || log.end() <= is.next || x.mutant == mutantOwnSettings) {
+			x.step(i, ownerOp{kind: opAge, log: log}, "member %d seals at %d", int(is.next))
+		}
+	}
+	x.commitSteps(i, is)
+	if m.phase == phaseOwns || m.phase == phaseDrains || m.phase == phaseUnfenced {
+		for _, send := range is.sends {
+			for _, part := range send.parts {
+				x.attempt(i, send, part)
+			}
+		}
+	}
+	switch m.phase {
+	case phaseDrains:
+		s := x.from
+		broken := x.do(&s.members[i], ownerOp{kind: opAbandon})
+		s.members[i].phase = phaseCommits
+		x.progress(s, label{"member %d stops sending", i, 0, broken})
+	case phaseCommits:
+		if m.commit == commitNone && !is.changed {
+			x.release(i, x.from, "member %d releases the partition")
+		}
+		if s := x.from; m.commit == commitNone && is.changed && x.fault(&s, faultCommitLost) {
+			x.release(i, s, "member %d cannot commit and releases the partition")
+		}
+	}
+	if !m.inGroup || ahead {
+		s := x.from
+		if x.mutant == mutantLost && !m.inGroup { // the client has joined again by itself
+			s.members[i].inGroup = true
+			x.progress(s, label{"member %d learns that the partition is lost", i, 0, ""})
+			return
+		}
+		broken := x.end(&s, i)
+		x.progress(s, label{"member %d learns that its session has ended", i, 0, broken})
+	}
+}
+
+// step emits an operation of a member's owner.
+func (x *expander) step(i int, op ownerOp, format string, arg int) {
+	s := x.from
+	broken := x.do(&s.members[i], op)
+	x.progress(s, label{format, i, arg, broken})
+}
+
+// end ends the session of a member, as session.end does: its window is fenced first of all.
+func (x *expander) end(s *worldState, i int) (broken string) {
+	m := &s.members[i]
+	broken = x.do(m, ownerOp{kind: opFence})
+	*m = memberState{seen: m.seen, remade: m.remade}
+	if s.owner == int8(i) {
+		s.owner = -1
+	}
+	return broken
+}
+
+// release emits the end of a drain.
+func (x *expander) release(i int, s worldState, format string) {
+	broken := x.released(&s, i)
+	x.progress(s, label{format, i, 0, broken})
+}
+
+func (x *expander) released(s *worldState, i int) (broken string) {
+	m := &s.members[i]
+	if s.owner == int8(i) {
+		s.owner = -1
+	}
+	if x.mutant == mutantRevoked {
+		m.phase = phaseUnfenced
+		return ""
+	}
+	broken = x.do(m, ownerOp{kind: opFence})
+	m.owner, m.phase, m.commit, m.log = 0, phaseIdle, commitNone, 0
+	if !m.inGroup {
+		*m = memberState{seen: m.seen, remade: m.remade}
+	}
+	return broken
+}
+
+// commitSteps emits what becomes of a member's commit.
+func (x *expander) commitSteps(i int, is *owner) {
+	m := x.from.members[i]
+	switch m.commit {
+	case commitNone:
+		if !is.due || !is.changed && m.phase == phaseCommits {
+			return
+		}
+		s := x.from
+		broken := x.do(&s.members[i], ownerOp{kind: opCommit})
+		s.members[i].commit = commitSent
+		if !m.inGroup {
+			s.members[i].commit = commitStale
+		}
+		x.progress(s, label{"member %d sends a commit", i, 0, broken})
+	case commitSent:
+		s := x.from
+		s.members[i].commit = commitApplied
+		broken := x.store(&s, is.commit, m.log)
+		x.progress(s, label{"the commit of member %d is applied", i, 0, broken})
+		if s := x.from; x.fault(&s, faultCommitLost) {
+			x.unanswered(s, i, "the commit of member %d is lost")
+		}
+		if s := x.from; s.late.number == 0 && x.fault(&s, faultCommitLate) {
+			s.late = inFlight{is.commit, m.log}
+			x.unanswered(s, i, "the connection of member %d breaks, and its commit is still to arrive")
+		}
+	case commitStale:
+		s := x.from
+		s.members[i].commit = commitRejected
+		x.progress(s, label{"the commit of member %d is rejected", i, 0, ""})
+		if s := x.from; x.fault(&s, faultCommitLost) {
+			x.unanswered(s, i, "the commit of member %d is lost")
+		}
+	case commitApplied:
+		s := x.from
+		s.members[i].commit = commitNone
+		broken := x.do(&s.members[i], ownerOp{kind: opStored})
+		switch m.phase {
+		case phaseBegins:
+			s.members[i].phase = phaseOwns
+		case phaseCommits:
+			if b := x.released(&s, i); broken == "" {
+				broken = b
+			}
+		}
+		x.progress(s, label{"member %d learns that its commit is stored", i, 0, broken})
+		if s := x.from; x.fault(&s, faultCommitLost) {
+			x.unanswered(s, i, "the response to the commit of member %d is lost")
+		}
+	case commitRejected:
+		s := x.from
+		answer := error(kerr.IllegalGeneration)
+		if !m.inGroup {
+			answer = kerr.UnknownMemberID
+		}
+		var broken string
+		if endsSession(answer) != "" && x.mutant != mutantLost {
+			broken = x.end(&s, i)
+		} else {
+			broken = x.do(&s.members[i], ownerOp{kind: opFailed})
+			s.members[i].commit = commitNone
+		}
+		x.progress(s, label{"member %d learns that its commit is rejected", i, 0, broken})
+	}
+}
+
+// store has the broker store a commit. It keeps offsets by topic name.
+func (x *expander) store(s *worldState, commit int32, log uint8) (broken string) {
+	s.stored = commit
+	return x.see(s, observerStep{kind: stepCommit, number: commit, log: log})
+}
+
+// unanswered emits a commit that may have been written and is not answered.
+func (x *expander) unanswered(s worldState, i int, format string) {
+	var broken string
+	if endsSession(fmt.Errorf("%w: broken", errUnanswered)) != "" && x.mutant != mutantUnanswered {
+		broken = x.end(&s, i)
+	} else {
+		broken = x.do(&s.members[i], ownerOp{kind: opFailed})
+		s.members[i].commit = commitNone
+	}
+	x.emit(s, label{format, i, 0, broken})
+}
+
+// attempt emits what becomes of a request. One that is lost without effect changes nothing.
+func (x *expander) attempt(i int, send ownerSend, part ownerPart) {
+	var early string
+	if !send.known {
+		early = "a request before its cut is stored: " + spanName(send.first, send.next)
+	}
+	r := x.partOf(part.id)
+	log := x.from.members[i].log
+	done := ownerOp{kind: opDone, at: send.first, part: part.node}
+	result := func(s worldState, l label) {
+		if early != "" {
+			l.broken = early
+		}
+		x.progress(s, l)
+	}
+	for at := range len(r.offsets) {
+		if int8(r.offsets[at]) != x.from.poison {
+			continue
+		}
+		s := x.from
+		broken := x.see(&s, observerStep{kind: stepRequest, number: part.id, log: log})
+		if len(r.offsets) == 1 {
+			if int(log) == x.logs[s.log].changes() || int8(r.offsets[0]) < x.logs[s.log].parts && !x.logs[s.log].recreated {
+				x.see(&s, observerStep{kind: stepLetter, number: int32(r.offsets[0])})
+			}
+		} else {
+			done.kind = opSplit
+		}
+		x.do(&s.members[i], done)
+		result(s, label{"LaunchDarkly rejects %[2]d events of member %[1]d", i, len(r.offsets), broken})
+		return
+	}
+	s := x.from
+	broken := x.see(&s, observerStep{kind: stepRequest, number: part.id, log: log, accepted: true})
+	unanswered := s
+	if b := x.do(&s.members[i], done); broken == "" {
+		broken = b
+	}
+	result(s, label{"LaunchDarkly accepts events from record %[2]d of member %[1]d", i, int(r.offsets[0]), broken})
+	if unanswered != x.from && x.fault(&unanswered, faultResponseLost) {
+		x.emit(unanswered, label{"LaunchDarkly accepts events from record %[2]d of member %[1]d, and its response is lost", i, int(r.offsets[0]), ""})
+	}
+	if s := x.from; s.request.number == 0 && x.fault(&s, faultRequestLate) {
+		s.request = inFlight{part.id, log}
+		x.emit(s, label{"a request of member %d from record %d is still to arrive", i, int(r.offsets[0]), ""})
+	}
+}
+
+// network emits the arrival of late messages.
+func (x *expander) network() {
+	if late := x.from.late; late.number != 0 {
+		s := x.from
+		s.late = inFlight{}
+		broken := x.store(&s, late.number, late.log)
+		x.emit(s, label{"the late commit is applied", 0, 0, broken})
+	}
+	if late := x.from.request; late.number != 0 {
+		s := x.from
+		s.request = inFlight{}
+		broken := x.see(&s, observerStep{kind: stepRequest, number: late.number, log: late.log, accepted: true})
+		x.emit(s, label{"LaunchDarkly accepts the late request", 0, 0, broken})
+	}
+}
+
+// newGeneration begins a generation of the group, which rejects all commits of those before.
+func newGeneration(s *worldState) {
+	s.late = inFlight{}
+	for i := range s.members {
+		if s.members[i].commit == commitSent {
+			s.members[i].commit = commitStale
+		}
+	}
+}
+
+// assign emits that a member joins, if it has not, and is assigned the partition. It reads the
+// committed offset after the new generation has begun.
+//
+// A process that did not see the topic being recreated trusts an offset with another topic ID, because
+// the group may have been carried here from another cluster: start.go, rule 2. Brokers drop the offsets
+// of a deleted topic, but a member that has not noticed the deletion may commit to the new one by name.
+// The new records below that offset are then lost. Unless carried is set, these schedules are not
+// followed.
+func (x *expander) assign(i int) {
+	s := x.from
+	if s.owner >= 0 && s.members[s.owner].phase != phaseOut || s.members[i].phase > phaseIdle {
+		return
+	}
+	newGeneration(&s)
+	s.owner = int8(i)
+	m := &s.members[i]
+	log := x.logs[s.log]
+	incarnation := uint8(1)
+	if log.recreated {
+		incarnation = 2
+	}
+	if !x.bound.kinds[faultLog] {
+		m.seen = 0 // every process sees the same
+	} else if m.seen == 0 {
+		m.seen = incarnation
+	} else if m.seen != incarnation {
+		m.seen, m.remade = incarnation, true
+	}
+	step := beginStep{s.stored, s.log, i, m.remade}
+	result, known := x.begun[step]
+	if !known {
+		result = x.begin(step)
+		x.begun[step] = result
+	}
+	if result.carried && !x.carried {
+		x.moved = true
+		return
+	}
+	m.owner, m.inGroup, m.commit, m.log = result.owner, true, commitNone, uint8(log.changes())
+	m.phase = phaseOwns
+	if !x.get(m.owner).anchored {
+		m.phase = phaseBegins
+	}
+	x.progress(s, label{"member %d is assigned the partition", i, 0, ""})
+}
+
+// begin makes the owner that starts where the program says.
+func (x *expander) begin(step beginStep) beginResult {
+	log := x.logs[step.log]
+	name := topicPartition{testTopic, 0}
+	part := kmsg.NewOffsetFetchResponseGroupTopicPartition()
+	part.Offset, part.LeaderEpoch = -1, -1
+	x.mu.Lock()
+	if step.stored != 0 {
+		c := x.commits[step.stored]
+		part.Offset, part.LeaderEpoch, part.Metadata = c.offset, c.epoch, &c.metadata
+	}
+	x.mu.Unlock()
+	topic := kmsg.NewOffsetFetchResponseGroupTopic()
+	topic.Topic, topic.Partitions = testTopic, []kmsg.OffsetFetchResponseGroupTopicPartition{part}
+	group := kmsg.NewOffsetFetchResponseGroup()
+	group.Topics = []kmsg.OffsetFetchResponseGroupTopic{topic}
+	response := &kmsg.OffsetFetchResponse{Groups: []kmsg.OffsetFetchResponseGroup{group}}
+
+	x.watch.Lock()
+	defer x.watch.Unlock()
+	starter := x.starters[0]
+	if step.remade {
+		starter = x.starters[1]
+	}
+	starter.ids = map[string]topicID{testTopic: log.id()}
+	at := starter.parse(response)[0]
+	read := at.offset
+	b := log.bounds(name, at.epoch)
+	if x.mutant == mutantIgnoreEpoch {
+		clear(b.epochEnd)
+	}
+	at.end = b.end[name].offset
+	if !starter.settle(&at, b) {
+		at = start{topicPartition: name, position: position{0, -1}, end: at.end}
+	}
+	carried := read >= 0 && !at.committed && at.offset == read && at.recorded != log.id() && at.recorded != (topicID{})
+	return beginResult{x.start(at, log.id(), modelMaxEvents-2*step.member), carried}
+}
+
+// groupFaults emits the faults of a member and its group.
+func (x *expander) groupFaults(i int) {
+	m := x.from.members[i]
+	if m.phase == phaseOut {
+		return
+	}
+	if s := x.from; x.fault(&s, faultCrash) {
+		s.members[i] = memberState{}
+		x.emit(s, label{"member %d crashes, and what it has sent is lost", i, 0, ""})
+		if m.commit == commitSent && s.late.number == 0 && x.fault(&s, faultCommitLate) {
+			s.late = inFlight{x.get(m.owner).commit, m.log}
+			x.emit(s, label{"member %d crashes, and its commit is still to arrive", i, 0, ""})
+		}
+	}
+	if s := x.from; s.owner == int8(i) && m.owner != 0 && x.fault(&s, faultExpel) {
+		newGeneration(&s)
+		s.owner = -1
+		s.members[i].inGroup = false
+		x.emit(s, label{"the group removes member %d", i, 0, ""})
+	}
+	if s := x.from; s.owner == int8(i) && m.phase == phaseOwns && x.fault(&s, faultRevoke) {
+		broken := x.do(&s.members[i], ownerOp{kind: opStop})
+		s.members[i].phase = phaseDrains
+		x.emit(s, label{"the partition is revoked from member %d", i, 0, broken})
+	}
+	if s := x.from; s.owner == int8(i) && (m.commit == commitSent || s.late.number != 0) && x.fault(&s, faultRebalance) {
+		newGeneration(&s)
+		x.emit(s, label{"the group rebalances, and member %d keeps the partition", i, 0, ""})
+	}
+}
+
+// logFaults emits the loss of records.
+func (x *expander) logFaults() {
+	log := x.logs[x.from.log]
+	if log.changes() > 0 {
+		if !log.full {
+			for _, same := range []bool{false, true} {
+				s := x.from
+				now := log
+				now.full, now.same = true, same
+				s.log = x.logOf[now]
+				x.progress(s, label{"the lost records are replaced", 0, 0, ""})
+			}
+		}
+		return
+	}
+	for parts := int8(1); parts < log.records; parts++ {
+		if s := x.from; x.fault(&s, faultLog) {
+			s.log = x.logOf[modelLog{records: log.records, filtered: log.filtered, parts: parts}]
+			for i := range s.members {
+				if m := &s.members[i]; m.owner != 0 && x.get(m.owner).next <= int64(parts) {
+					m.log = 1
+				}
+			}
+			broken := x.see(&s, observerStep{kind: stepTruncated, number: int32(parts)})
+			x.emit(s, label{"the log is truncated at %[2]d", 0, int(parts), broken})
+		}
+	}
+	for _, same := range []bool{false, true} {
+		for _, kept := range []bool{false, true} {
+			if s := x.from; x.fault(&s, faultLog) {
+				s.log = x.logOf[modelLog{records: log.records, filtered: log.filtered, parts: log.records, full: true, recreated: true, same: same}]
+				if !kept {
+					s.stored = 0
+				}
+				broken := x.see(&s, observerStep{kind: stepTruncated})
+				x.emit(s, label{"the topic is recreated", 0, 0, broken})
+			}
+		}
+	}
+}
