@@ -75,8 +75,8 @@ func newMetrics(r prometheus.Registerer, c *Consumer) *metrics {
 		pollErrors:     counter("poll_errors_total", "Errors of fetching."),
 		lost:           counter("records_lost_total", "Offsets that retention deleted before they were read."),
 		recreations:    counter("topic_recreations_total", "Times that a topic was deleted and created again."),
-		moves: vector("position_moves_total", "Partitions that did not start at their committed offset because the log no longer held it, by cause.", labelCause,
-			moveRecreated, moveTruncated, moveForeign),
+		moves: vector("position_moves_total", "Partitions whose committed offset was not one of the present log, by cause.", labelCause,
+			moveRecreated, moveTruncated, moveCarried, moveForeign),
 		sessionsEnded: vector("sessions_ended_total", "Memberships of the consumer group that ended, by cause.", labelCause, endCauses...),
 	}
 	calls := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem,

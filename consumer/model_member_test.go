@@ -36,6 +36,7 @@ const (
 	mutantIDWithoutRange  mutant = "payload ID without the body and the range's end"
 	mutantIDWithoutEpoch  mutant = "payload ID without the leader epoch"
 	mutantIDWithoutTopic  mutant = "payload ID without the topic ID"
+	mutantGap             mutant = "the end of a gap before recorded cuts is left out"
 	mutantDrain           mutant = "part of a recorded range is sealed on drain"
 	mutantFloor           mutant = "the floor is raised past an open batch"
 	mutantIgnoreEpoch     mutant = "the leader epoch of the committed offset is not checked"
@@ -210,7 +211,6 @@ type ownerStart struct {
 // owners numbers the owners, commits and parts. It is safe for concurrent use.
 type owners struct {
 	mutant      mutant
-	gap         bool // commit what the window says, the known violation included
 	transformer *transform.Mapping
 	metrics     *metrics
 
@@ -414,16 +414,17 @@ func (l *liveOwner) do(op ownerOp) (broken string) {
 	return broken
 }
 
-// snapshot returns what a commit stores. Unless gap is set, it adds the end of a gap that the window
-// leaves out: see [TestModelGapBeforeRecordedCuts].
+// snapshot returns what a commit stores.
 func (l *liveOwner) snapshot() (snapshot, bool) {
 	w := l.in.window
-	if s, ok := w.snapshot(); l.gap || len(w.cuts) == 0 || w.floor.offset == s.offset || slices.Contains((modelCommit{offset: s.offset, metadata: s.metadata}).cuts(), w.floor.offset) {
-		return s, ok
+	s, ok := w.snapshot()
+	if l.mutant == mutantGap && len(w.cuts) > 0 {
+		cuts := slices.DeleteFunc((modelCommit{offset: s.offset, metadata: s.metadata}).cuts(), func(cut int64) bool {
+			return cut == w.floor.offset && !slices.ContainsFunc(w.batches, func(b *batch) bool { return b.next == cut })
+		})
+		s.metadata, _ = formatMetadata(s.offset, cuts, w.source)
 	}
-	defer func(cuts []int64) { w.cuts = cuts }(w.cuts)
-	w.cuts = slices.Insert(slices.Clone(w.cuts), 0, w.floor.offset)
-	return w.snapshot()
+	return s, ok
 }
 
 // find returns what is known of a batch, which may be new.

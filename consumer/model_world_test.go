@@ -673,7 +673,11 @@ func (x *expander) begin(step beginStep) beginResult {
 		starter = x.starters[1]
 	}
 	starter.ids = map[string]topicID{testTopic: log.id()}
-	at := starter.parse(response)[0]
+	parsed, err := starter.parse(response)
+	if err != nil {
+		panic(err) // the response holds no error
+	}
+	at := parsed[0]
 	read := at.offset
 	b := log.bounds(name, at.epoch)
 	if x.mutant == mutantIgnoreEpoch {

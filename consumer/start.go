@@ -162,6 +162,7 @@ func (s *starter) settle(c *start, b bounds) bool {
 	case !ours && s.topics.firstSeen(c.topic).recreated:
 		s.moved(c, moveRecreated, position{first.offset, -1})
 	case !ours && c.offset <= end.offset:
+		s.metrics.moves.WithLabelValues(moveCarried).Inc()
 		s.log.Warn("committed offset carries another topic ID; trusting it, as for a group that was carried here from another cluster",
 			zap.String("topic", c.topic), zap.Int32("partition", c.partition), zap.Int64("offset", c.offset))
 		c.cuts, c.epoch, c.committed = nil, -1, false
@@ -190,6 +191,7 @@ func (s *starter) moved(c *start, cause string, to position) {
 const (
 	moveRecreated = "recreated"  // the topic was deleted and created again
 	moveTruncated = "truncated"  // the brokers lost the end of the log
+	moveCarried   = "carried"    // it carries another topic ID and counts all the same; only its cuts do not
 	moveForeign   = "not_in_log" // beyond the end of a log that it was not committed for
 )
 

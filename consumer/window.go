@@ -156,6 +156,9 @@ func (w *window) snapshot() (s snapshot, ok bool) {
 		ends = append(ends, len(cuts))
 		at = b.next
 	}
+	if len(w.cuts) > 0 && w.floor.offset != at { // the end of a gap, where the next recorded range begins
+		cuts = append(cuts, w.floor.offset)
+	}
 	cuts = append(cuts, w.cuts...)
 	var recorded int
 	s.metadata, recorded = formatMetadata(s.offset, cuts, w.source)
