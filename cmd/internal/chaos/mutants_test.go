@@ -24,6 +24,7 @@ type mutant struct {
 	setting string
 	faults  float64 // share of requests that LaunchDarkly fails
 	rate    int     // 0: the usual
+	late    float64 // share of commits that arrive late
 }
 
 // edit replaces text of a file that stands there once.
@@ -41,6 +42,10 @@ var (
 		{Do: Kill, Fire: true, For: 4 * time.Second}, {Do: Join, For: time.Second},
 	}
 	refusing = []Step{{Do: Join, For: 2 * time.Second}, {Do: Outage, Fault: ldtest.Fault{Status: 302}, For: time.Second}, {Do: Outage, Fault: ldtest.Fault{Status: 401}, For: time.Second}}
+	// Commits arrive late, and members are killed after it.
+	delaying = []Step{
+		{Do: Join, For: time.Second}, {Do: Join, For: 8 * time.Second}, {Do: Kill, For: 6 * time.Second}, {Do: Join, For: 8 * time.Second}, {Do: Kill, For: 6 * time.Second},
+	}
 	// A member gives partitions up while its requests hang; when they have timed out it sends them again.
 	handing = []Step{
 		{Do: Join, For: 2 * time.Second}, {Do: Outage, Fault: ldtest.Fault{Kind: ldtest.Hang, For: 3 * time.Second}, For: 600 * time.Millisecond},
@@ -51,21 +56,21 @@ var (
 var mutants = []mutant{
 	{
 		name:   "commit early",
-		edits:  []edit{{"consumer/window.go", "return e.sealed && e.delivered && e.letters == 0", "return e.sealed && e.recorded && e.letters == 0"}},
+		edits:  []edit{{"consumer/batch.go", "return b.state == stateDelivered && b.letters == 0", "return b.state >= stateRecorded && b.letters == 0"}},
 		broken: []string{"committed before it was delivered", "sampled: committed before it was delivered"},
 		plan:   refusing,
 	},
 	{
-		name:   "forget the cut",
-		edits:  []edit{{"consumer/start.go", "if f.cuts, mark, err = parseCuts(p.Offset, *p.Metadata); err != nil {", "if _, mark, err = parseCuts(p.Offset, *p.Metadata); err != nil {"}},
+		name:   "forget the cuts",
+		edits:  []edit{{"consumer/start.go", "						c.metadata = *p.Metadata\n", "						c.cuts, c.metadata = nil, *p.Metadata\n"}},
 		broken: []string{"counted twice"},
 		plan:   killing,
 	},
 	{
 		name: "every second cut is not recorded",
 		edits: []edit{
-			{"consumer/window.go", "	for _, e := range w.entries {\n		if e.first != at {", "	for i, e := range w.entries {\n		if e.first != at {"},
-			{"consumer/window.go", "		cuts = append(cuts, e.next)\n", "		if i%2 == 1 || i == len(w.entries)-1 {\n			cuts = append(cuts, e.next)\n		}\n"},
+			{"consumer/window.go", "	for _, b := range w.batches {\n		if b.first.offset != at {", "	for i, b := range w.batches {\n		if b.first.offset != at {"},
+			{"consumer/window.go", "		cuts = append(cuts, b.next)\n", "		if i%2 == 1 || i == len(w.batches)-1 {\n			cuts = append(cuts, b.next)\n		}\n"},
 		},
 		broken: []string{"posted before its cut was committed", "cut forgotten"},
 		plan:   firing,
@@ -80,21 +85,24 @@ var mutants = []mutant{
 		rate:   3000, // more than one poll fetches up to the last cut
 	},
 	{
-		name: "post before the cut is committed",
-		edits: []edit{{"consumer/commit.go", "	failed, err := c.send(ctx, snapshots)\n", `	var early []*posting
-	c.mu.Lock()
-	for p, s := range snapshots {
-		early = append(early, c.record(p, s)...)
-	}
-	c.mu.Unlock()
-	for _, r := range early {
-		c.cfg.Sink.Deliver(r.p.ctx, sink.Delivery{Batch: r.e.batch, Refused: c.refused, Done: func(err error) { c.posted(r.p, r.e, err) }})
+		name: "send before the cut is committed",
+		edits: []edit{{"consumer/committer.go", "	failed, all := c.exchange(ctx, snapshots)\n", `	for p, s := range snapshots {
+		for _, b := range p.window.record(s, sent) {
+			c.send(p, b)
+		}
 	}
 	time.Sleep(20 * time.Millisecond)
-	failed, err := c.send(ctx, snapshots)
+	failed, all := c.exchange(ctx, snapshots)
 `}},
 		broken: []string{"posted before its cut was committed"},
 		plan:   killing,
+	},
+	{
+		name:   "an unanswered commit does not end the session",
+		edits:  []edit{{"consumer/committer.go", "		return endUnanswered\n", "		return \"\"\n"}},
+		broken: []string{"counted twice", "commit goes down", "cut forgotten"},
+		plan:   delaying,
+		late:   0.2,
 	},
 	{
 		name:   "payload ID from a random source",
@@ -105,9 +113,11 @@ var mutants = []mutant{
 	{
 		name: "mark after revoke",
 		edits: []edit{
-			{"consumer/group.go", "	for _, p := range partitions {\n		p.cease()\n	}\n", ""},
-			{"consumer/group.go", "	for _, p := range partitions {\n		p.cancel()\n	}\n	c.abandon(partitions)\n", ""},
-			{"consumer/group.go", "	p.fenced = true\n	p.cancel()\n	delete(c.dirty, p)\n", ""},
+			{"consumer/drain.go", "	for _, p := range partitions {\n		p.stopSending()\n	}\n", ""},
+			{"consumer/drain.go", "		p.cancel()\n		<-p.stopped\n	}\n	commitCtx", "		<-p.stopped\n	}\n	commitCtx"},
+			{"consumer/drain.go", "		p.window.fence()\n		p.cancel()\n", "		_ = p\n"},
+			{"consumer/drain.go", "		p.window.wait(context.Background(), func() bool { return p.window.sends == 0 })\n", ""},
+			{"consumer/window.go", "	w.fenced = true\n", ""},
 		},
 		broken:  []string{"commit goes down", "sampled: commit goes down"},
 		plan:    handing,
@@ -169,7 +179,7 @@ func TestCheckerCatchesEachMutant(t *testing.T) {
 			for range 3 { // what a mutant breaks depends on when things happen
 				report := embedded(t, program, "classic", m.plan, func(c *Config) {
 					c.Faults, c.Rate = m.faults, cmp.Or(m.rate, c.Rate)
-					c.Settle = 10 * time.Second
+					c.Settle, c.Late = 10*time.Second, m.late
 					if m.setting != "" {
 						c.Settings = []string{m.setting}
 					}
