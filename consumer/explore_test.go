@@ -10,7 +10,7 @@
 // 20 runs (5 seeds: 18 or more). GOMAXPROCS=1 makes little difference: 12 to 20 and 8 to 20. A seed of 300 takes
 // 0.27 s of one processor.
 //
-// What is injected: every documented error, for a request or one of its partitions; requests and responses that are
+// What is injected: the errors that brokers document, as listed below, for a request or one of its partitions; requests and responses that are
 // held, lost, swallowed, or executed after the member has seen its connection reset; members that are killed, frozen,
 // expelled, join, leave, or come back under the same instance ID; coordinators and leaders that move; retention,
 // partitions that are added, topics that are created again; and LaunchDarkly failing in each of its ways.
