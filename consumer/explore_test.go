@@ -5,7 +5,20 @@
 //	EXPLORE_VERBOSE=1                                    the log of the members too
 //
 // A seed fixes what is done to the members and when. It does not fix how goroutines take turns, nor the member IDs and
-// jitter that the client draws, so that two runs of one seed are alike but not the same. REPRODUCIBILITY
+// jitter that the client draws, so that two runs of one seed are alike but not the same. Of eight seeds that failed, run
+// again 20 times each, seven failed in at least 19 runs and one in 14, the same invariant among the broken ones in 6 to
+// 20 runs (5 seeds: 18 or more). GOMAXPROCS=1 makes little difference: 12 to 20 and 8 to 20. A seed of 300 takes
+// 0.27 s of one processor.
+//
+// What is injected: the errors that brokers document, as listed below, for a request or one of its partitions; requests and responses that are
+// held, lost, swallowed, or executed after the member has seen its connection reset; members that are killed, frozen,
+// expelled, join, leave, or come back under the same instance ID; coordinators and leaders that move; retention,
+// partitions that are added, topics that are created again; and LaunchDarkly failing in each of its ways.
+//
+// What is not: a log whose end is truncated, which the embedded broker cannot do (a topic created again is the nearest
+// to it); brokers that stop; a topic that does not exist for a while. Retention never deletes a part of a batch.
+//
+// The tests use the exported API and nothing else of the program, so that they run against any version of it.
 
 package consumer_test
 

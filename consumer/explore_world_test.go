@@ -131,7 +131,7 @@ func (w *world) breaks(invariant, detail string) {
 }
 
 // onKafkaRequest is called for each request before the brokers execute it.
-func (w *world) onKafkaRequest(r kmsg.Request) (kmsg.Response, error, bool) {
+func (w *world) onKafkaRequest(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // the order that Control asks for
 	w.cluster.KeepControl()
 	w.readCommits(true)
 	var member string

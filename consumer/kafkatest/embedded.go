@@ -54,7 +54,7 @@ type appended struct {
 }
 
 // watch notes under which epoch records are produced, before they are.
-func (e *epochs) watch(r kmsg.Request) (kmsg.Response, error, bool) {
+func (e *epochs) watch(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // the order that ControlKey asks for
 	e.cluster.KeepControl()
 	for _, t := range r.(*kmsg.ProduceRequest).Topics {
 		topic := e.cluster.TopicInfo(t.Topic)
@@ -78,7 +78,7 @@ func (e *epochs) watch(r kmsg.Request) (kmsg.Response, error, bool) {
 }
 
 // correct changes the questions that kfake answers wrongly.
-func (e *epochs) correct(r kmsg.Request) (kmsg.Response, error, bool) {
+func (e *epochs) correct(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // the order that ControlKey asks for
 	e.cluster.KeepControl()
 	for _, t := range r.(*kmsg.OffsetForLeaderEpochRequest).Topics {
 		topic := e.cluster.TopicInfo(t.Topic)
