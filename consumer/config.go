@@ -63,8 +63,7 @@ const (
 	recheckInterval = 2 * time.Second  // before a topic that was not found is looked up again
 
 	sessionBackoffMin = 250 * time.Millisecond // before the first session after one that ended
-	sessionBackoffMax = 30 * time.Second
-	sessionSteady     = time.Minute // a session that lasted longer starts the backoff over
+	sessionBackoffMax = 10 * time.Second
 
 	pollRecords = 2000                   // of one poll
 	maxQueued   = 16 << 20               // bytes of records polled and not mapped, over all partitions

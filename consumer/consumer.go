@@ -103,7 +103,7 @@ func (c *Consumer) runSessions(ctx context.Context, env *environment) error {
 		if ctx.Err() != nil {
 			return err
 		}
-		if time.Since(begun) > sessionSteady {
+		if c.health.committedSince(begun) {
 			attempt = 0
 		}
 		attempt++
@@ -120,7 +120,7 @@ func (c *Consumer) runSessions(ctx context.Context, env *environment) error {
 	}
 }
 
-// sessionBackoff returns how long to wait after so many sessions that ended soon: exponential, capped,
+// sessionBackoff returns how long to wait after so many sessions without a commit: exponential, capped,
 // with half of it random.
 func sessionBackoff(attempt int) time.Duration {
 	bound := sessionBackoffMax

@@ -54,8 +54,8 @@
 //
 // An ending costs one rejoin: the partitions pause until the group has rebalanced, usually for a few
 // seconds, and the batches in flight are sent again under their payload IDs, which LaunchDarkly ignores if
-// it has counted them. The next session begins after a backoff of 0.25 to 30 seconds, from what the group
-// has committed. sessions_ended_total counts the endings by cause.
+// it has counted them. The next session begins after a backoff of at most 0.25 seconds, or of up to 10 seconds
+// if the session committed nothing, from what the group has committed. sessions_ended_total counts the endings by cause.
 //
 // A coordinator that moves in an orderly way, a broker that stops cleanly, an idle connection that is
 // closed, and a commit that the broker rejects end no session.

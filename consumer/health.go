@@ -82,6 +82,13 @@ func (h *health) committed() {
 	h.resolve(subjectCommit)
 }
 
+// committedSince reports whether a commit has succeeded since the given time.
+func (h *health) committedSince(t time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.lastCommit.After(t)
+}
+
 // commitFailed notes a failed commit and returns for how long commits have been failing.
 func (h *health) commitFailed() time.Duration {
 	h.mu.Lock()

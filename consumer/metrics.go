@@ -76,7 +76,7 @@ func newMetrics(r prometheus.Registerer, c *Consumer) *metrics {
 		lost:           counter("records_lost_total", "Offsets that retention deleted before they were read."),
 		recreations:    counter("topic_recreations_total", "Times that a topic was deleted and created again."),
 		moves: vector("position_moves_total", "Partitions whose committed offset was not one of the present log, by cause.", labelCause,
-			moveRecreated, moveTruncated, moveCarried, moveForeign),
+			moveRecreated, moveTruncated, moveForeign),
 		sessionsEnded: vector("sessions_ended_total", "Memberships of the consumer group that ended, by cause.", labelCause, endCauses...),
 	}
 	calls := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem,

@@ -36,6 +36,7 @@ const (
 	mutantIDWithoutRange  mutant = "payload ID without the body and the range's end"
 	mutantIDWithoutEpoch  mutant = "payload ID without the leader epoch"
 	mutantIDWithoutTopic  mutant = "payload ID without the topic ID"
+	mutantTrustForeign    mutant = "an offset that was committed for the old topic is trusted"
 	mutantGap             mutant = "the end of a gap before recorded cuts is left out"
 	mutantDrain           mutant = "part of a recorded range is sealed on drain"
 	mutantFloor           mutant = "the floor is raised past an open batch"

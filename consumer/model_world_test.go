@@ -95,10 +95,9 @@ type bound struct {
 // protocol holds the tables of one search. It is safe for concurrent use.
 type protocol struct {
 	*owners
-	bound   bound
-	carried bool // follow the known limit that [protocol.assign] describes
-	logs    []modelLog
-	logOf   map[modelLog]uint8
+	bound bound
+	logs  []modelLog
+	logOf map[modelLog]uint8
 
 	watch      sync.Mutex // guards the fields below
 	observers  []observed
@@ -177,7 +176,7 @@ type expander struct {
 	all      []*owner
 	applied  map[ownerStep]int32
 	observed map[observerStep]observerResult
-	begun    map[beginStep]beginResult
+	begun    map[beginStep]int32
 
 	from  worldState
 	moved bool // the state has a successor that is no fault
@@ -217,11 +216,6 @@ type beginStep struct {
 	remade bool
 }
 
-type beginResult struct {
-	owner   int32
-	carried bool
-}
-
 // label describes a transition. Its text is formed only for a trace.
 type label struct {
 	format string
@@ -230,7 +224,7 @@ type label struct {
 }
 
 func newExpander(p *protocol) *expander {
-	return &expander{protocol: p, applied: map[ownerStep]int32{}, observed: map[observerStep]observerResult{}, begun: map[beginStep]beginResult{}}
+	return &expander{protocol: p, applied: map[ownerStep]int32{}, observed: map[observerStep]observerResult{}, begun: map[beginStep]int32{}}
 }
 
 // get returns an owner by its number.
@@ -604,12 +598,6 @@ func newGeneration(s *worldState) {
 
 // assign emits that a member joins, if it has not, and is assigned the partition. It reads the
 // committed offset after the new generation has begun.
-//
-// A process that did not see the topic being recreated trusts an offset with another topic ID, because
-// the group may have been carried here from another cluster: start.go, rule 2. Brokers drop the offsets
-// of a deleted topic, but a member that has not noticed the deletion may commit to the new one by name.
-// The new records below that offset are then lost. Unless carried is set, these schedules are not
-// followed.
 func (x *expander) assign(i int) {
 	s := x.from
 	if s.owner >= 0 && s.members[s.owner].phase != phaseOut || s.members[i].phase > phaseIdle {
@@ -631,16 +619,12 @@ func (x *expander) assign(i int) {
 		m.seen, m.remade = incarnation, true
 	}
 	step := beginStep{s.stored, s.log, i, m.remade}
-	result, known := x.begun[step]
+	owner, known := x.begun[step]
 	if !known {
-		result = x.begin(step)
-		x.begun[step] = result
+		owner = x.begin(step)
+		x.begun[step] = owner
 	}
-	if result.carried && !x.carried {
-		x.moved = true
-		return
-	}
-	m.owner, m.inGroup, m.commit, m.log = result.owner, true, commitNone, uint8(log.changes())
+	m.owner, m.inGroup, m.commit, m.log = owner, true, commitNone, uint8(log.changes())
 	m.phase = phaseOwns
 	if !x.get(m.owner).anchored {
 		m.phase = phaseBegins
@@ -649,7 +633,7 @@ func (x *expander) assign(i int) {
 }
 
 // begin makes the owner that starts where the program says.
-func (x *expander) begin(step beginStep) beginResult {
+func (x *expander) begin(step beginStep) int32 {
 	log := x.logs[step.log]
 	name := topicPartition{testTopic, 0}
 	part := kmsg.NewOffsetFetchResponseGroupTopicPartition()
@@ -678,17 +662,18 @@ func (x *expander) begin(step beginStep) beginResult {
 		panic(err) // the response holds no error
 	}
 	at := parsed[0]
-	read := at.offset
 	b := log.bounds(name, at.epoch)
 	if x.mutant == mutantIgnoreEpoch {
 		clear(b.epochEnd)
 	}
 	at.end = b.end[name].offset
-	if !starter.settle(&at, b) {
+	foreign := at.recorded != log.id() && at.recorded != (topicID{})
+	if x.mutant == mutantTrustForeign && foreign && at.offset <= at.end {
+		at.cuts, at.epoch, at.committed = nil, -1, false
+	} else if !starter.settle(&at, b) {
 		at = start{topicPartition: name, position: position{0, -1}, end: at.end}
 	}
-	carried := read >= 0 && !at.committed && at.offset == read && at.recorded != log.id() && at.recorded != (topicID{})
-	return beginResult{x.start(at, log.id(), modelMaxEvents-2*step.member), carried}
+	return x.start(at, log.id(), modelMaxEvents-2*step.member)
 }
 
 // groupFaults emits the faults of a member and its group.

@@ -18,9 +18,10 @@ import (
 //
 //  1. No committed offset: kafka.start_at. A partition that was added since the topic was first seen
 //     is read from its start. The resolved offset is committed before anything is read.
-//  2. The metadata names another incarnation of the topic. If this process saw it replaced, the offset
-//     is the old log's, and the new one is read from its start. Otherwise the group was carried here
-//     from another cluster, and the offset counts without its cuts, as long as it lies in the log.
+//  2. The metadata names another incarnation of the topic. The offset is the old log's, committed before
+//     the topic was recreated or, by name, by a member that had not noticed it yet. The new log is read
+//     from its start. A group that is carried to another cluster leaves the same trace; its offsets must
+//     be set again there, which clears the metadata (see the runbook).
 //  3. The leader says that the epoch of the committed offset ends below it: the log was truncated, and
 //     the partition is rewound to where the logs part.
 //  4. The offset is beyond the end of the log all the same. If the metadata names this incarnation,
@@ -159,14 +160,9 @@ func (s *starter) settle(c *start, b bounds) bool {
 	// ends early in the same epoch is another log.
 	truncated := known && epochEnd.offset < c.offset && (sure || epochEnd.epoch != end.epoch)
 	switch {
-	case !ours && s.topics.firstSeen(c.topic).recreated:
+	case !ours:
 		s.moved(c, moveRecreated, position{first.offset, -1})
-	case !ours && c.offset <= end.offset:
-		s.metrics.moves.WithLabelValues(moveCarried).Inc()
-		s.log.Warn("committed offset carries another topic ID; trusting it, as for a group that was carried here from another cluster",
-			zap.String("topic", c.topic), zap.Int32("partition", c.partition), zap.Int64("offset", c.offset))
-		c.cuts, c.epoch, c.committed = nil, -1, false
-	case ours && truncated:
+	case truncated:
 		s.moved(c, moveTruncated, position{max(epochEnd.offset, first.offset), epochEnd.epoch})
 	case c.offset <= end.offset:
 		return true
@@ -191,7 +187,6 @@ func (s *starter) moved(c *start, cause string, to position) {
 const (
 	moveRecreated = "recreated"  // the topic was deleted and created again
 	moveTruncated = "truncated"  // the brokers lost the end of the log
-	moveCarried   = "carried"    // it carries another topic ID and counts all the same; only its cuts do not
 	moveForeign   = "not_in_log" // beyond the end of a log that it was not committed for
 )
 

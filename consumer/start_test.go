@@ -63,13 +63,12 @@ func TestWhereAPartitionStarts(t *testing.T) {
 		return text
 	}
 	for _, test := range []struct {
-		name      string
-		id        byte // of the topic; 0: unknown
-		metadata  string
-		epoch     int32
-		end       position // of the log, which starts at 10
-		epochEnd  position // of the committed epoch; epoch -1: unknown
-		recreated bool     // this process saw the topic replaced
+		name     string
+		id       byte // of the topic; 0: unknown
+		metadata string
+		epoch    int32
+		end      position // of the log, which starts at 10
+		epochEnd position // of the committed epoch; epoch -1: unknown
 
 		offset int64 // -1: start_at decides
 		cuts   []int64
@@ -87,9 +86,8 @@ func TestWhereAPartitionStarts(t *testing.T) {
 		{name: "beyond the end, without an ID", id: known, metadata: metadata(0, 110), epoch: -1, end: position{90, 4}, epochEnd: position{-1, -1}, offset: -1, source: known, move: moveForeign, commit: true},
 		{name: "beyond the end of the same epoch, without IDs", metadata: metadata(0), epoch: 0, end: position{90, 0}, epochEnd: position{90, 0}, offset: -1, move: moveForeign, commit: true},
 		{name: "truncated, without IDs", metadata: metadata(0), epoch: 0, end: position{90, 1}, epochEnd: position{80, 0}, offset: 80, move: moveTruncated, commit: true},
-		{name: "of the old topic, which was replaced here", id: known, metadata: metadata(other, 110), epoch: 3, end: position{200, 3}, epochEnd: position{200, 3}, recreated: true, offset: 10, source: known, move: moveRecreated, commit: true},
-		{name: "carried here from another cluster", id: known, metadata: metadata(other, 110), epoch: 3, end: position{200, 3}, epochEnd: position{-1, -1}, offset: 100, source: known, move: moveCarried, commit: true},
-		{name: "carried here, and not of this log", id: known, metadata: metadata(other, 110), epoch: 3, end: position{90, 3}, epochEnd: position{-1, -1}, offset: -1, source: known, move: moveForeign, commit: true},
+		{name: "of the old topic", id: known, metadata: metadata(other, 110), epoch: 3, end: position{200, 3}, epochEnd: position{200, 3}, offset: 10, source: known, move: moveRecreated, commit: true},
+		{name: "of the old topic, beyond the end", id: known, metadata: metadata(other, 110), epoch: 3, end: position{90, 3}, epochEnd: position{-1, -1}, offset: 10, source: known, move: moveRecreated, commit: true},
 		{name: "IDs appeared after the cuts were recorded", id: known, metadata: metadata(0, 110), epoch: 3, end: position{200, 3}, epochEnd: position{200, 3}, offset: 100, cuts: []int64{110}, source: 0},
 		{name: "IDs appeared, and no cuts were recorded", id: known, metadata: metadata(0), epoch: 3, end: position{200, 3}, epochEnd: position{200, 3}, offset: 100, source: known},
 		{name: "IDs vanished", metadata: metadata(known, 110), epoch: 3, end: position{200, 3}, epochEnd: position{200, 3}, offset: 100, cuts: []int64{110}, source: known},
@@ -97,7 +95,7 @@ func TestWhereAPartitionStarts(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			sess := stillSession(t)
 			sess.ids[testTopic] = id(test.id)
-			sess.topics.known[testTopic] = knownTopic{id: id(test.id), partitions: 1, recreated: test.recreated}
+			sess.topics.known[testTopic] = knownTopic{id: id(test.id), partitions: 1}
 			response := kmsg.NewPtrOffsetFetchResponse()
 			response.Groups = []kmsg.OffsetFetchResponseGroup{{Topics: []kmsg.OffsetFetchResponseGroupTopic{{Topic: testTopic, Partitions: []kmsg.OffsetFetchResponseGroupTopicPartition{
 				{Offset: 100, LeaderEpoch: test.epoch, Metadata: &test.metadata},
@@ -119,7 +117,7 @@ func TestWhereAPartitionStarts(t *testing.T) {
 			if c.committed == test.commit || c.sourceID(id(test.id)) != id(test.source) {
 				t.Errorf("committed %v, source %v", c.committed, c.sourceID(id(test.id)))
 			}
-			for _, cause := range []string{moveCarried, moveForeign, moveRecreated, moveTruncated} {
+			for _, cause := range []string{moveForeign, moveRecreated, moveTruncated} {
 				want := 0.0
 				if cause == test.move {
 					want = 1

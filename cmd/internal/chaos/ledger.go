@@ -5,6 +5,7 @@ package chaos
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"time"
 
@@ -142,16 +143,24 @@ func (r *run) current(role Action) *ledger {
 	return nil
 }
 
+// topicID returns the ID of a topic, once the broker that is asked knows the topic.
 func topicID(ctx context.Context, admin *kadm.Client, topic string) (string, error) {
-	topics, err := admin.ListTopics(ctx, topic)
-	if err == nil {
-		err = topics[topic].Err
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	for {
+		topics, err := admin.ListTopics(ctx, topic)
+		if err == nil {
+			err = topics[topic].Err
+		}
+		switch {
+		case err == nil:
+			id := topics[topic].ID
+			return base64.RawURLEncoding.EncodeToString(id[:]), nil
+		case ctx.Err() != nil, !errors.Is(err, kerr.UnknownTopicOrPartition):
+			return "", fmt.Errorf("find the ID of %s: %w", topic, err)
+		}
+		time.Sleep(100 * time.Millisecond)
 	}
-	if err != nil {
-		return "", fmt.Errorf("find the ID of %s: %w", topic, err)
-	}
-	id := topics[topic].ID
-	return base64.RawURLEncoding.EncodeToString(id[:]), nil
 }
 
 // createUnclean creates a topic in which a replica that lags may become the leader. Partition p has two replicas, on the

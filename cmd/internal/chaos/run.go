@@ -41,9 +41,9 @@ type Config struct {
 }
 
 const (
-	leaveLimit = 45 * time.Second // delivery.drain_timeout (20s), the last commit (10s), leaving the group (10s), and some time
-	buffered   = 8 << 20          // delivery.max_buffered of the members
-	peakLimit  = 64 << 20         // bound of a member's resident memory: buffered, what is polled (16 MiB) and fetched, and the program itself
+	leaveLimit = 45 * time.Second  // delivery.drain_timeout (20s), the last commit (10s), leaving the group (10s), and some time
+	buffered   = 8 << 20           // delivery.max_buffered of the members
+	peakLimit  = buffered + 64<<20 // bound of a member's resident memory, as documented
 )
 
 // run is a run under way. Its fields belong to the goroutine of Run, unless they guard themselves.
