@@ -75,6 +75,11 @@ func (n *network) through(dial dialer, frames bool) dialer {
 		l := &link{network: n, near: near, far: far, frames: frames, up: make(chan parcel, 64), down: make(chan parcel, 64),
 			done: make(chan struct{}), keys: map[uint32]int16{}}
 		n.mu.Lock()
+		if n.dead { // since, as a frozen network that died before it thawed
+			n.mu.Unlock()
+			far.Close()
+			return nil, errors.New("no route to host")
+		}
 		n.links[l] = true
 		n.mu.Unlock()
 		go l.read(near, l.up, false)
