@@ -64,7 +64,7 @@ type deadLetters struct {
 	rereads  chan struct{} // capacity: records that are read again at once
 	failing  failingLetters
 
-	background sync.WaitGroup // writes that wait for another attempt
+	writing sync.WaitGroup // dead letters, from write to done
 }
 
 const (
@@ -95,11 +95,11 @@ func newDeadLetters(cfg *Config, h *health, m *metrics) (*deadLetters, error) {
 	return d, nil
 }
 
-// close waits for writes, whose contexts have ended, and closes the clients.
+// close ends the clients and waits for all writes, whose contexts have ended.
 func (d *deadLetters) close() {
-	d.background.Wait()
 	d.producer.Close()
 	d.large.Close()
+	d.writing.Wait()
 }
 
 // logRejected logs a call that the mapping rejected.
@@ -141,7 +141,9 @@ func letterBytes(l *kgo.Record) int { return len(l.Key) + len(l.Value) + recordO
 // write writes a dead letter, again until the broker has acknowledged it or ctx is done. Then it calls
 // done, once. It blocks while the client's buffer is full.
 func (d *deadLetters) write(ctx context.Context, l *kgo.Record, done func(error)) {
+	d.writing.Add(1)
 	d.attempt(ctx, l, func(err error) {
+		defer d.writing.Done()
 		if d.failing.ended(l) { // no letter waits for another attempt
 			d.health.resolve(subjectDeadLetters)
 		}
@@ -159,7 +161,7 @@ func (d *deadLetters) attempt(ctx context.Context, l *kgo.Record, done func(erro
 		d.producer.Produce(ctx, again, func(_ *kgo.Record, err error) { d.written(ctx, l, err, done) })
 		return
 	}
-	d.background.Go(func() {
+	go func() {
 		if err := d.largeMu.lock(ctx); err != nil {
 			done(err)
 			return
@@ -167,7 +169,7 @@ func (d *deadLetters) attempt(ctx context.Context, l *kgo.Record, done func(erro
 		err := d.large.ProduceSync(ctx, again).FirstErr()
 		d.largeMu.unlock()
 		d.written(ctx, l, err, done)
-	})
+	}()
 }
 
 // written takes the result of an attempt. It does not block, since the client may be waiting for it.
@@ -190,14 +192,14 @@ func (d *deadLetters) written(ctx context.Context, l *kgo.Record, err error, don
 		d.failing.add(l)
 		d.health.report(subjectDeadLetters, fmt.Sprintf("cannot write to the dead-letter topic %s; commits wait for it: %s", l.Topic, adviseDeadLetter(err)))
 	}
-	d.background.Go(func() {
+	go func() {
 		select {
 		case <-time.After(wait):
 			d.attempt(ctx, l, done)
 		case <-ctx.Done():
 			done(context.Cause(ctx))
 		}
-	})
+	}()
 }
 
 // failingLetters are the dead letters whose last attempt failed. The zero value is usable.

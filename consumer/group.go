@@ -3,9 +3,6 @@ package consumer
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -79,18 +76,16 @@ func (g *group) onOffsetsFetched(ctx context.Context, _ *kgo.Client, response *k
 func (g *group) beginAll(ctx context.Context, response *kmsg.OffsetFetchResponse) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*startPatience)
 	defer cancel()
-	found, err := g.topics.lookUp(ctx, slices.Collect(maps.Keys(g.ids))...)
+	starts, err := g.starter.resolve(ctx, response)
 	if err != nil {
 		return err
 	}
-	for name, id := range g.ids {
-		if t := found[name]; t.err == nil && t.id != id {
-			g.end(endTopics, fmt.Errorf("topic %s was deleted and created again", name))
+	// Last, so that everything above was asked of the topics that the session consumes.
+	if err := g.starter.checkTopics(ctx); err != nil {
+		if errors.Is(err, errRecreated) {
+			g.end(endTopics, err)
 			return errEnded
 		}
-	}
-	starts, err := g.starter.resolve(ctx, response)
-	if err != nil {
 		return err
 	}
 	g.mu.Lock()

@@ -90,7 +90,7 @@ func (s *poller) distribute(t kgo.FetchTopic, f kgo.FetchPartition) {
 		return
 	}
 	if id := s.ids[t.Topic]; t.TopicID != (topicID{}) && id != (topicID{}) && t.TopicID != id {
-		s.end(endTopics, fmt.Errorf("topic %s was deleted and created again", t.Topic))
+		s.end(endTopics, fmt.Errorf("topic %s: %w", t.Topic, errRecreated))
 		return
 	}
 	p := s.owned(name)

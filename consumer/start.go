@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -67,6 +68,29 @@ type starter struct {
 	metrics *metrics
 	log     *zap.Logger
 }
+
+// checkTopics returns errRecreated if a topic is not the one that the session consumes. It asks again
+// until the brokers know all topics.
+func (s *starter) checkTopics(ctx context.Context) error {
+	return s.retry(ctx, func() error {
+		found, err := s.topics.lookUp(ctx, slices.Collect(maps.Keys(s.ids))...)
+		if err != nil {
+			return err
+		}
+		for name, id := range s.ids {
+			switch t := found[name]; {
+			case t.err != nil:
+				return fmt.Errorf("look up topic %s: %w", name, t.err)
+			case t.id != id:
+				return fmt.Errorf("topic %s: %w", name, errRecreated)
+			}
+		}
+		return nil
+	})
+}
+
+// errRecreated means that a topic was deleted and created again since the session began.
+var errRecreated = errors.New("deleted and created again")
 
 // resolve returns the starts of the partitions in an OffsetFetch response.
 func (s *starter) resolve(ctx context.Context, response *kmsg.OffsetFetchResponse) ([]start, error) {
@@ -267,7 +291,7 @@ const (
 
 // retriableLook reports whether the same question may have an answer soon.
 func retriableLook(err error) bool {
-	for _, code := range []error{kerr.TopicAuthorizationFailed, kerr.ClusterAuthorizationFailed, kerr.UnsupportedVersion} {
+	for _, code := range []error{errRecreated, kerr.TopicAuthorizationFailed, kerr.ClusterAuthorizationFailed, kerr.UnsupportedVersion} {
 		if errors.Is(err, code) {
 			return false
 		}

@@ -61,7 +61,7 @@ func (w *watcher) look(ctx context.Context) (sure bool) {
 		case !consumed:
 			w.end(endTopics, fmt.Errorf("topic %s exists now", name))
 		case t.id != id:
-			w.end(endTopics, fmt.Errorf("topic %s was deleted and created again", name))
+			w.end(endTopics, fmt.Errorf("topic %s: %w", name, errRecreated))
 		}
 	}
 	if name := w.cfg.DeadLetterTopic; name != "" {
