@@ -82,10 +82,14 @@ func (h *history) locate(n int, at place, offset int64) {
 	h.events[n].place, h.events[n].offset = at, offset
 }
 
-// commit adds a stored commit, unless it is the last one of the place.
+// commit adds a stored commit, unless it is the last one of the place. One that arrives after the topic was deleted says
+// nothing of the log that is gone, and the next owner does not trust it for the new one.
 func (h *history) commit(at place, s stored) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.deleted[at] {
+		return
+	}
 	if all := h.stored[at]; len(all) > 0 && all[len(all)-1].offset == s.offset && slices.Equal(all[len(all)-1].cuts, s.cuts) {
 		return
 	}
