@@ -62,8 +62,8 @@ const (
 	watchInterval   = 15 * time.Second // between looks at the topics and the ends of their logs
 	recheckInterval = 2 * time.Second  // before a topic that was not found is looked up again
 
-	sessionBackoffMin = 250 * time.Millisecond // before the first session after one that ended
-	sessionBackoffMax = 10 * time.Second
+	sessionBackoffFirst   = 250 * time.Millisecond // before the first session after one that ended
+	sessionBackoffLongest = 10 * time.Second
 
 	pollRecords = 2000                   // of one poll
 	maxQueued   = 16 << 20               // bytes of records polled and not mapped, over all partitions

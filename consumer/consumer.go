@@ -110,7 +110,7 @@ func (c *Consumer) runSessions(ctx context.Context, env *environment) error {
 		wait := sessionBackoff(attempt)
 		if cause == endFenced { // joining at once would fence the other member, and so on
 			c.health.report(subjectGroup, "cannot take part in the group: "+advise(err))
-			wait = sessionBackoffMax
+			wait = sessionBackoffLongest
 		}
 		c.log.Warn("session ended; joining the group again", zap.String("cause", cause), zap.Error(err), zap.Duration("backoff", wait))
 		select {
@@ -123,9 +123,9 @@ func (c *Consumer) runSessions(ctx context.Context, env *environment) error {
 // sessionBackoff returns how long to wait after so many sessions without a commit: exponential, capped,
 // with half of it random.
 func sessionBackoff(attempt int) time.Duration {
-	bound := sessionBackoffMax
+	bound := sessionBackoffLongest
 	if shift := attempt - 1; shift < 10 {
-		bound = min(bound, sessionBackoffMin<<shift)
+		bound = min(bound, sessionBackoffFirst<<shift)
 	}
 	return bound/2 + rand.N(bound/2)
 }
@@ -138,11 +138,9 @@ func (c *Consumer) findTopics(ctx context.Context, env *environment) (map[string
 		ids, err := c.lookForTopics(lookCtx, env)
 		cancel()
 		switch {
-		case ctx.Err() != nil:
-			return nil, nil
 		case errors.Is(err, errNoServerSideGroups):
 			return nil, err
-		case len(ids) > 0:
+		case len(ids) > 0 && ctx.Err() == nil:
 			return ids, nil
 		}
 		select {

@@ -12,14 +12,14 @@ import (
 
 // The ways in which the ownership of a partition ends, and what happens in which order:
 //
-//	                                revoked   stopped   session ended
-//	1. intake stops, seals             x         x         stops only
-//	2. requests start              DrainTimeout/2          no more
-//	3. requests in flight finish     DrainTimeout          canceled
-//	4. last commit                lastCommitTimeout        none
-//	5. window is fenced                x         x         first of all
-//	6. memory is released              x         x           x
-//	7. group is left                             x           x
+//	                              revoked, stopped       session ended
+//	1. intake                     stops and seals        stops
+//	2. new requests start for     DrainTimeout / 2       not at all
+//	3. requests in flight         have DrainTimeout      are canceled
+//	4. last commit                lastCommitTimeout      none
+//	5. window                     is fenced              is fenced first of all
+//	6. memory                     is released            is released
+//	7. group                      is left if stopped     is left
 //
 // On a revoke or a stop, no request in flight is canceled while it may finish in time, because the
 // next owner would send it again. What was not sent is left to the next owner, which forms the same

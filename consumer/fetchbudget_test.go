@@ -3,6 +3,7 @@ package consumer
 import (
 	"bytes"
 	"context"
+	"errors"
 	"runtime"
 	"strings"
 	"testing"
@@ -59,7 +60,7 @@ func TestNothingIsDecompressedBeyondTheBudget(t *testing.T) {
 	var buffer bytes.Buffer
 	batch, codec := compressor.Compress(&buffer, make([]byte, 20<<20))
 	for i, want := range []error{nil, nil, errFetchBudget} {
-		if _, err := b.Decompress(batch, codec); err != want {
+		if _, err := b.Decompress(batch, codec); !errors.Is(err, want) {
 			t.Errorf("batch %d: %v, want %v", i, err, want)
 		}
 	}

@@ -124,7 +124,7 @@ func newProtocol(m mutant, b bound) *protocol {
 			p.addLog(modelLog{records: b.records, filtered: filtered, parts: parts})
 		}
 	}
-	counter := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "moves"}, []string{"cause"})
+	counter := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "moves_total"}, []string{"cause"})
 	for i := range p.starters {
 		p.starters[i] = &starter{cfg: &Config{}, metrics: &metrics{moves: counter}, log: zap.NewNop(),
 			topics: &topics{known: map[string]knownTopic{testTopic: {recreated: i == 1}}}}
@@ -611,11 +611,12 @@ func (x *expander) assign(i int) {
 	if log.recreated {
 		incarnation = 2
 	}
-	if !x.bound.kinds[faultLog] {
+	switch {
+	case !x.bound.kinds[faultLog]:
 		m.seen = 0 // every process sees the same
-	} else if m.seen == 0 {
+	case m.seen == 0:
 		m.seen = incarnation
-	} else if m.seen != incarnation {
+	case m.seen != incarnation:
 		m.seen, m.remade = incarnation, true
 	}
 	step := beginStep{s.stored, s.log, i, m.remade}

@@ -46,7 +46,7 @@ func (t *topics) lookUp(ctx context.Context, names ...string) (map[string]topicI
 	request := kmsg.NewPtrMetadataRequest()
 	for _, name := range names {
 		topic := kmsg.NewMetadataRequestTopic()
-		topic.Topic = kmsg.StringPtr(name)
+		topic.Topic = new(name)
 		request.Topics = append(request.Topics, topic)
 	}
 	response, err := request.RequestWith(ctx, t.admin)

@@ -73,8 +73,8 @@ func again() []*Evidence {
 func TestLossesAreExpectedOnlyWhereTheyWereProvoked(t *testing.T) {
 	reset := func() *Evidence { return again()[1] }
 	before := func() *Evidence { return again()[0] }
-	for name, make := range map[string]func() *Evidence{"trimmed": trimmed, "elected": elected, "before a reset": before, "after a reset": reset} {
-		if broken := make().Check(); len(broken) > 0 {
+	for name, evidence := range map[string]func() *Evidence{"trimmed": trimmed, "elected": elected, "before a reset": before, "after a reset": reset} {
+		if broken := evidence().Check(); len(broken) > 0 {
 			t.Errorf("%s: nothing is wrong, and yet: %q", name, broken)
 		}
 	}

@@ -112,8 +112,9 @@ func (c *conn) response(frame []byte) ([]byte, error) {
 	}
 	response := kmsg.ResponseForKey(int16(q.key))
 	response.SetVersion(q.version)
-	body, err := frame[8:], error(nil)
+	body := frame[8:]
 	if response.IsFlexible() {
+		var err error
 		if body, err = skipTags(body); err != nil {
 			return nil, err
 		}
@@ -306,10 +307,6 @@ func (t *traffic) fenced() (n int) {
 		}
 	}
 	return n
-}
-
-func hasSuffix(s, suffix string) bool {
-	return len(s) >= len(suffix) && s[len(s)-len(suffix):] == suffix
 }
 
 // report adds what was seen to a report. The error says what the proxy did not understand.

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -135,9 +136,9 @@ func (l *ledger) end() {
 
 // current returns the ledger of a topic that is in use.
 func (r *run) current(role Action) *ledger {
-	for i := len(r.ledgers) - 1; i >= 0; i-- {
-		if r.ledgers[i].role == role {
-			return r.ledgers[i]
+	for _, l := range slices.Backward(r.ledgers) {
+		if l.role == role {
+			return l
 		}
 	}
 	return nil

@@ -346,7 +346,7 @@ func (c *conn) reset() {
 // read reads bundles of one direction until that half ends.
 func (c *conn) read(d direction, from io.Reader, to chan<- bundle) {
 	for {
-		b, err := c.next(d, from)
+		b, err := c.next(from)
 		if err != nil {
 			return
 		}
@@ -398,7 +398,7 @@ func (c *conn) fail(err error) {
 }
 
 // next reads the next bundle.
-func (c *conn) next(d direction, from io.Reader) ([]byte, error) {
+func (c *conn) next(from io.Reader) ([]byte, error) {
 	if c.link.kafka {
 		return readFrame(from)
 	}

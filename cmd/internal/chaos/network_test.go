@@ -47,8 +47,8 @@ func TestClientsReachBrokersOnlyThroughTheirLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, b := range detail.Brokers {
-		for _, real := range cluster.ListenAddrs() {
-			if addr := b.Host + ":" + strconv.Itoa(int(b.Port)); addr == real {
+		for _, direct := range cluster.ListenAddrs() {
+			if addr := b.Host + ":" + strconv.Itoa(int(b.Port)); addr == direct {
 				t.Errorf("the client learned of the real address %s", addr)
 			}
 		}

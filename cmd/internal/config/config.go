@@ -34,7 +34,7 @@ type Kafka struct {
 	StartAt           string        `yaml:"start_at" default:"earliest" rule:"start,required" doc:"Where a group without a committed offset starts: earliest, latest, or a time such as 2026-01-31T00:00:00Z."`
 	InstanceID        string        `yaml:"instance_id" rule:"topic" doc:"Static membership: a name for this replica, different for each. A restart within session_timeout then moves no partitions."`
 	Rack              string        `yaml:"rack" doc:"This replica's rack or zone. Set, it reads from the nearest replica of a partition, where the brokers allow it."`
-	RebalanceProtocol string        `yaml:"rebalance_protocol" default:"classic" enum:"classic|consumer" rule:",required" doc:"classic (cooperative-sticky), or consumer (KIP-848, for brokers from Kafka 4.0 on)."`
+	RebalanceProtocol string        `yaml:"rebalance_protocol" default:"classic" enum:"classic|consumer" rule:",required" doc:"classic (cooperative-sticky), or consumer (KIP-848), which needs Kafka 4.0 or later on all brokers."`
 	SessionTimeout    time.Duration `yaml:"session_timeout" default:"10s" min:"1s" max:"5m" doc:"How long after its last heartbeat a replica counts as dead. The consumer protocol takes the brokers' setting instead."`
 	TLS               TLS           `yaml:"tls" doc:"Encryption, and the certificate that this client shows."`
 	SASL              SASL          `yaml:"sasl" doc:"Who we are to the brokers."`
