@@ -280,7 +280,7 @@ func (o *owners) apply(number int32, op ownerOp) int32 {
 func (o *owners) live(s ownerStart) *liveOwner {
 	at := start{topicPartition: topicPartition{testTopic, 0}, position: position{s.offset, s.epoch}, metadata: s.metadata,
 		recorded: s.recorded, committed: s.committed, end: modelRecords}
-	for _, word := range strings.FieldsSeq(s.cuts) {
+	for word := range strings.FieldsSeq(s.cuts) {
 		at.cuts = append(at.cuts, int64(word[0]-'0'))
 	}
 	if o.mutant == mutantIgnoreCuts {
