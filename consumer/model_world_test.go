@@ -124,7 +124,7 @@ func newProtocol(m mutant, b bound) *protocol {
 			p.addLog(modelLog{records: b.records, filtered: filtered, parts: parts})
 		}
 	}
-	counter := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "moves_total"}, []string{"cause"})
+	counter := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "moves_total", Help: "Moves."}, []string{"cause"})
 	for i := range p.starters {
 		p.starters[i] = &starter{cfg: &Config{}, metrics: &metrics{moves: counter}, log: zap.NewNop(),
 			topics: &topics{known: map[string]knownTopic{testTopic: {recreated: i == 1}}}}

@@ -132,8 +132,8 @@ func TestCommitThatArrivesLateUndoesNoCuts(t *testing.T) {
 		close(late.release)
 		<-late.delivered
 		time.Sleep(100 * time.Millisecond)
-		if a.ended(endUnanswered) == 0 {
-			w.t.Error("no commit was left unanswered: the test shows nothing")
+		if a.ended(endUnanswered)+a.ended(endLost) == 0 { // a heartbeat that broke with the connection may be first
+			w.t.Error("the session goes on: the test shows nothing")
 		}
 		a.kill()
 		b := w.join(func(c *Config, _ *sink.Config) { protocol(c) })

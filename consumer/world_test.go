@@ -53,7 +53,7 @@ type world struct {
 	counted  map[string]int                    // guards: by number, how often LaunchDarkly counted the event
 	late     []func()                          // guards: checks of requests whose events were not placed yet
 	commits  map[topicPartition]int64          // guards: the last commit at the broker
-	cuts     map[topicPartition]map[int64]bool // guards: every offset and cut that was ever committed
+	cuts     map[topicPartition]map[int64]bool // guards: every offset and cut that the broker had stored when a request arrived
 	places   map[string]topicPartitionOffset   // guards: by number, where the event is
 
 	unchecked bool // commits are an operator's, which may be anything
@@ -119,7 +119,7 @@ func (w *world) watchCommits() {
 		for _, t := range request.Topics {
 			for _, p := range t.Partitions {
 				name := topicPartition{w.topicName(t), p.Partition}
-				cuts, id, err := parseMetadata(p.Offset, *p.Metadata)
+				_, id, err := parseMetadata(p.Offset, *p.Metadata)
 				if err != nil {
 					w.t.Errorf("metadata %q: %v", *p.Metadata, err)
 				}
@@ -133,17 +133,40 @@ func (w *world) watchCommits() {
 					}
 				}
 				w.commits[name] = p.Offset
-				if w.cuts[name] == nil {
-					w.cuts[name] = map[int64]bool{}
-				}
-				w.cuts[name][p.Offset] = true
-				for _, cut := range cuts {
-					w.cuts[name][cut] = true
-				}
 			}
 		}
 		return nil, nil, false
 	})
+}
+
+// readCuts notes the offsets and cuts that the broker has stored. The caller does not hold mu.
+func (w *world) readCuts() {
+	group, topics := w.cluster.GroupInfo(testGroup), map[string]topicID{}
+	if group == nil {
+		return
+	}
+	for topic := range group.Commits {
+		if info := w.cluster.TopicInfo(topic); info != nil {
+			topics[topic] = info.TopicID
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for topic, partitions := range group.Commits {
+		for number, c := range partitions {
+			name := topicPartition{topic, number}
+			cuts, id, err := parseMetadata(c.Offset, c.Metadata)
+			if err != nil || id != topics[topic] && id != (topicID{}) {
+				continue // another client's, or of a topic that was deleted, by its name
+			}
+			if w.cuts[name] == nil {
+				w.cuts[name] = map[int64]bool{}
+			}
+			for _, cut := range append(cuts, c.Offset) {
+				w.cuts[name][cut] = true
+			}
+		}
+	}
 }
 
 func (w *world) topicName(t kmsg.OffsetCommitRequestTopic) string {
@@ -159,6 +182,7 @@ func (w *world) topicName(t kmsg.OffsetCommitRequestTopic) string {
 // watchRequest checks every request at LaunchDarkly, when it is known where its
 // events are: a consumer can be faster than the acknowledgement of the producer.
 func (w *world) watchRequest(r ldtest.Request) {
+	w.readCuts()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if r.Taken && !r.Duplicate {
