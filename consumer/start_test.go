@@ -12,8 +12,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/segment-to-launchdarkly/forwarder/sink"
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
 // commitAs commits an offset as another program, or an operator, would.
@@ -126,6 +128,35 @@ func TestWhereAPartitionStarts(t *testing.T) {
 					t.Errorf("%v moves counted as %s", n, cause)
 				}
 			}
+		})
+	}
+}
+
+// Brokers are upgraded or rolled back while batches are in flight, and begin or cease to have topic IDs.
+func TestTopicIDsThatAppearOrVanishDoubleNothing(t *testing.T) {
+	without := func(c *Config, _ *sink.Config) { c.Client = append(c.Client, kgo.MaxVersions(kversion.V2_7_0())) }
+	for name, change := range map[string][2]func(*Config, *sink.Config){"appear": {without, nil}, "vanish": {nil, without}} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, 2, func(w *world) {
+				w.produce(2000, mixed)
+				w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Taken: true}) // accepted, and never answered
+				a := w.join(change[0])
+				time.Sleep(20 * time.Second)
+				a.kill()
+				b := w.join(change[1])
+				w.ld.Up()
+				w.settled(5 * time.Minute)
+				a.abort()
+				b.finish(t)
+				if w.ld.Report().Duplicates == 0 {
+					t.Error("nothing was sent again: the test shows nothing")
+				}
+				for _, m := range []*member{a, b} {
+					if n := testutil.ToFloat64(m.metrics.recreations); n > 0 {
+						t.Errorf("%v recreations counted", n)
+					}
+				}
+			})
 		})
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
 
+	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
@@ -120,6 +121,28 @@ func TestDeadLetterThatIsTooLargeIsWrittenWithoutItsValue(t *testing.T) {
 		}
 		if got := w.committed(); got != 1001 {
 			t.Errorf("committed %d offsets of 1001", got)
+		}
+	})
+}
+
+// The client's own limit for ordinary batches is 1 MB.
+func TestLargeDeadLetterKeepsItsValue(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		huge := fmt.Appendf(nil, `{"type":"track","event":"","userId":"u","properties":{"x":"%s"}}`, bytes.Repeat([]byte("x"), 2<<20))
+		if err := w.cluster.CreateTopic("large", 1, map[string]string{"max.message.bytes": "33554432"}); err != nil {
+			t.Fatal(err)
+		}
+		w.produce(3, func(int) []byte { return huge }, kgo.ProducerBatchMaxBytes(16<<20), kgo.ProducerBatchCompression(kgo.GzipCompression()))
+		m := w.join(func(c *Config, _ *sink.Config) { c.DeadLetterTopic = "large" })
+		w.produce(100, nil)
+		w.settled(time.Minute)
+		m.leave(t)
+		dead, err := kafkatest.ReadAll(context.Background(), w.brokers, "large", append(w.kafka(), kgo.FetchMaxBytes(64<<20), kgo.FetchMaxPartitionBytes(64<<20))...)
+		if err != nil || len(dead) != 3 || !bytes.Equal(dead[2].Value, huge) || header(dead[2], headerOffset) != "2" {
+			t.Errorf("%d dead letters, %v", len(dead), err)
+		}
+		if n := testutil.ToFloat64(m.metrics.deadLetters.WithLabelValues("no_event_name")); n != 3 {
+			t.Errorf("%v dead letters counted", n)
 		}
 	})
 }
