@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 )
 
@@ -214,6 +215,15 @@ func TestCheckOfTopics(t *testing.T) {
 		"FAIL  dead letters' topic none: does not exist. ...Create it, or correct dead_letters.topic.",
 		okGroup, okLD, skipID)
 	newWorld(t).set("S2LD_DEAD_LETTERS_TOPIC=").check(t, okConfig, okBroker, okTopic, okGroup, okLD, skipID)
+}
+
+// Brokers before 4.0 offer the protocol in a preview at most, and the client would fall back to the classic one.
+func TestCheckOfTheConsumerProtocol(t *testing.T) {
+	w := newWorld(t).set("S2LD_KAFKA_REBALANCE_PROTOCOL=consumer")
+	w.check(t, okConfig, okBroker, okTopic, okDead, okGroup, okLD, skipID)
+	w = newWorld(t, kfake.MaxVersions(kversion.V3_9_0())).set("S2LD_KAFKA_REBALANCE_PROTOCOL=consumer")
+	w.check(t, okConfig, okBroker, okTopic, okDead,
+		"FAIL  group g: kafka.rebalance_protocol consumer needs Kafka 4.0 or later on all brokers. ...kafka.rebalance_protocol: classic.", okLD, skipID)
 }
 
 func TestCheckOfATopicWithoutALeader(t *testing.T) {
