@@ -239,12 +239,6 @@ func (in *intake) updateBudget() {
 	in.held = held
 }
 
-// release gives back what the buffer holds. The caller knows that run has returned.
-func (in *intake) release() {
-	in.buffer.Reset()
-	in.updateBudget()
-}
-
 // reject writes the rejected calls of a record as dead letters, one each. The open range is not
 // finished before the broker has acknowledged them. only is the index of the only call that was
 // mapped, or allCalls.

@@ -271,6 +271,9 @@ func (s *session) newPartition(at start, member string) *intake {
 		next: at.position, floor: at.position, cuts: at.cuts, age: time.NewTimer(time.Hour),
 	}
 	in.age.Stop()
-	p.releaseIntake = in.release
+	p.releaseIntake = func() {
+		in.buffer.Reset()
+		in.updateBudget()
+	}
 	return in
 }
