@@ -32,15 +32,18 @@ test: ## all tests that need only Go
 test-race: ## the same in random order, under the race detector
 	EXPLORE_SEEDS=10 $(GO) test -race -shuffle=on ./...
 
-# One process per seed: one that hangs or panics takes no other along, and a failure is run again in the same way.
+# One process per seed: one that hangs or panics takes no other along, and a failure is run again in the same way. With
+# RETRIES, a seed fails only if it fails in each of so many more runs: how goroutines take turns is not in the seed.
 .PHONY: explore
-explore: ## random schedules in virtual time: SEEDS=150 FROM=1 PROTOCOL=classic or consumer, both if empty; VERBOSE=1
+explore: ## random schedules in virtual time: SEEDS=150 FROM=1 PROTOCOL=classic or consumer, both if empty; RETRIES=0 VERBOSE=1
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; $(GO) test -c -o "$$dir/explore" ./consumer && \
 	for protocol in $(or $(PROTOCOL),classic consumer); do \
 		seq $(or $(FROM),1) $$(($(or $(FROM),1) + $(or $(SEEDS),150) - 1)) | sed "s/^/$$protocol /"; done | \
-	EXPLORE_VERBOSE=$(VERBOSE) xargs -P $(or $(JOBS),$$(nproc)) -n 2 sh -c 'cd consumer && \
-		EXPLORE_PROTOCOL=$$1 EXPLORE_FROM=$$2 EXPLORE_SEEDS=1 "$$0" -test.run TestRandomSchedules -test.timeout 2m >"$$0.$$1.$$2" 2>&1 || \
-		{ cat "$$0.$$1.$$2"; exit 1; }; rm -f "$$0.$$1.$$2"' "$$dir/explore"
+	EXPLORE_VERBOSE=$(VERBOSE) xargs -P $(or $(JOBS),$$(nproc)) -n 2 sh -c 'cd consumer && log="$$0.$$1.$$2" && \
+		for run in $$(seq 0 $(or $(RETRIES),0)); do \
+			EXPLORE_PROTOCOL=$$1 EXPLORE_FROM=$$2 EXPLORE_SEEDS=1 "$$0" -test.run TestRandomSchedules -test.timeout 2m >"$$log" 2>&1 && \
+				rm -f "$$log" && exit 0; \
+			cat "$$log"; done; exit 1' "$$dir/explore"
 
 .PHONY: test-browser
 test-browser: ## the status page in a headless Chromium; SCREENSHOTS=/directory keeps pictures
