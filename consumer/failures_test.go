@@ -97,6 +97,11 @@ func TestCommitsPassTransactionMarkersAndAbortedRecords(t *testing.T) {
 		if s := m.Status().Partitions[0]; s.Lag != 0 || s.Watermark != s.End {
 			t.Errorf("lag %d, watermark %d, end %d: the tail of markers is not passed", s.Lag, s.Watermark, s.End)
 		}
+		w.mu.Lock()
+		if n := w.counted[strconv.Itoa(notTrack)]; n > 0 {
+			t.Errorf("%d aborted events count", n)
+		}
+		w.mu.Unlock()
 		m.leave(t)
 	})
 }

@@ -28,6 +28,11 @@ func TestFetchDecompressesToABoundedSize(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for range 4 { // together more than one fetch may hold
+		if err := client.ProduceSync(context.Background(), &kgo.Record{Topic: testTopic, Partition: 8, Value: bomb[:maxBatchBytes*2/3]}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	client.Close()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"time"
@@ -156,6 +157,44 @@ func TestPartitionAssignedWhileItIsReadEndsTheSession(t *testing.T) {
 		t.Errorf("%v, cause %q", err, s.cause)
 	}
 	s.drop(s.all())
+}
+
+func TestPieceOfARecordedRangeIsNotSealedUnderPressure(t *testing.T) {
+	in := still(t, 30)
+	in.maps(span(0, 20)...)
+	in.memory.addOpen(1 << 20) // the budget is used up
+	go in.run()
+	time.Sleep(20 * time.Millisecond)
+	in.stopIntake()
+	<-in.stopped
+	if n := len(in.window.batches); n > 0 {
+		t.Errorf("%d batches sealed", n)
+	}
+}
+
+func TestPausedPartitionHoldsUpNoOther(t *testing.T) {
+	in := still(t)
+	in.queue.setStuck(time.Now().Add(-time.Second))
+	in.queue.push(chunk{bytes: 1000})
+	in.queue.push(chunk{bytes: 1000})
+	if n := in.queue.queued.Load(); n != 0 {
+		t.Errorf("%d bytes hold up the others", n)
+	}
+}
+
+// The records that were polled are bounded by themselves, and as bodies that they will become.
+func TestPollingWaitsForWhatWasPolled(t *testing.T) {
+	for _, test := range []struct{ queued, used int }{{maxQueued, 0}, {1000, 1<<20 - 1000}} {
+		in := still(t)
+		poller := &poller{session: &session{environment: &environment{cfg: in.cfg, health: newHealth(zap.NewNop()), memory: in.memory}}}
+		poller.queued.Store(int64(test.queued))
+		in.memory.addOpen(test.used)
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		if poller.mayPoll(ctx) {
+			t.Errorf("%d bytes polled and %d used, and another poll", test.queued, test.used)
+		}
+		cancel()
+	}
 }
 
 func TestPieceOfARecordedRangeIsLeftToTheNextOwner(t *testing.T) {

@@ -101,8 +101,8 @@ func TestPartitionsThatWereLostAreForgotten(t *testing.T) {
 				t.Errorf("partition %d: a has it: %t, b has it: %t", number, a.partition(number) != nil, b.partition(number) != nil)
 			}
 		}
-		if testutil.ToFloat64(a.metrics.rebalances.WithLabelValues(rebalanceLost)) == 0 {
-			t.Error("nothing was lost: the test shows nothing")
+		if testutil.ToFloat64(a.metrics.rebalances.WithLabelValues(rebalanceLost)) == 0 || a.ended(endLost) == 0 {
+			t.Errorf("%v sessions ended because partitions were lost", a.ended(endLost))
 		}
 		a.finish(t)
 		b.finish(t)

@@ -178,7 +178,7 @@ func TestStoppingTakesABoundedTimeWhateverTheBrokersDo(t *testing.T) {
 			t.Run(fmt.Sprint(name, "/", i), func(t *testing.T) {
 				onBothProtocols(t, 3, func(w *world, protocol func(*Config)) {
 					slow(w, 300*time.Millisecond)
-					m := w.join(func(c *Config, _ *sink.Config) { protocol(c) })
+					m := w.join(func(c *Config, _ *sink.Config) { protocol(c); c.SessionTimeout = 45 * time.Second })
 					w.produce(3000, mixed)
 					time.Sleep(2 * time.Second)
 					fail(w, m)
@@ -317,6 +317,40 @@ func TestConsumerProtocolNeedsBrokersThatOfferIt(t *testing.T) {
 			}
 			m.end()
 		})
+	})
+}
+
+func TestNothingBeginsAfterTheEnd(t *testing.T) {
+	s := stillSession(t)
+	s.end(endLost, errRemoved)
+	if begun, err := s.begin([]start{{topicPartition: topicPartition{testTopic, 0}}}); !errors.Is(err, errEnded) || len(begun) > 0 || len(s.all()) > 0 {
+		t.Errorf("%d partitions begun, %v", len(begun), err)
+	}
+}
+
+func TestErrorOfAPartitionThatIsNotOursIsNoProblem(t *testing.T) {
+	s := stillSession(t)
+	s.poller.pollError(topicPartition{testTopic, 3}, kerr.UnknownServerError)
+	if p := s.health.status().Problems; len(p) > 0 {
+		t.Errorf("problems: %v", p)
+	}
+}
+
+// A broker that has just started knows no topics.
+func TestTopicThatOneBrokerDoesNotKnowIsNotDeleted(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		m := w.join(nil)
+		w.produce(100, nil)
+		w.settled(time.Minute)
+		for range 10 {
+			once := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: testTopic, Err: kerr.UnknownTopicOrPartition, Count: 1})
+			time.Sleep(watchInterval)
+			once.Remove()
+		}
+		if n := m.ended(endTopics); n > 0 {
+			t.Errorf("%v sessions ended", n)
+		}
+		m.leave(t)
 	})
 }
 

@@ -191,6 +191,38 @@ func TestPartitionsAddedUnderLoadDropNoOthers(t *testing.T) {
 	})
 }
 
+func TestUnknownTopicIDIsNoEvidence(t *testing.T) {
+	s := stillSession(t)
+	for i, step := range []struct {
+		sent, want byte
+		recreated  bool
+	}{{0, 0, false}, {1, 1, false}, {0, 1, false}, {1, 1, false}, {2, 2, true}, {0, 2, true}} {
+		got := s.topics.remember("other", topicInfo{id: topicID{step.sent}})
+		if got != (topicID{step.want}) || s.topics.firstSeen("other").recreated != step.recreated {
+			t.Errorf("step %d: ID %v, recreated %v", i, got, s.topics.firstSeen("other").recreated)
+		}
+	}
+}
+
+// From version 10 on, a commit names topics by ID only.
+func TestCommitsNameTopicsThatHaveNoID(t *testing.T) {
+	cfg := Config{Topics: []string{testTopic}, Group: testGroup, SessionTimeout: time.Second}
+	for id, most := range map[byte]int16{0: 9, 1: 10} {
+		client, err := kgo.NewClient(cfg.groupOptions(map[string]topicID{testTopic: {id}})...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := int16(10)
+		if versions, _ := client.OptValue(kgo.MaxVersions).(*kversion.Versions); versions != nil {
+			got, _ = versions.LookupMaxKeyVersion(keyOffsetCommit)
+		}
+		if got != most {
+			t.Errorf("ID %d: version %d, want %d", id, got, most)
+		}
+		client.Close()
+	}
+}
+
 func TestLagIsNever0BeyondTheEndOfTheLog(t *testing.T) {
 	in := still(t)
 	in.maps(span(0, 5)...)
