@@ -346,6 +346,7 @@ func TestTopicThatOneBrokerDoesNotKnowIsNotDeleted(t *testing.T) {
 			once := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: testTopic, Err: kerr.UnknownTopicOrPartition, Count: 1})
 			time.Sleep(watchInterval)
 			once.Remove()
+			time.Sleep(watchInterval)
 		}
 		if n := m.ended(endTopics); n > 0 {
 			t.Errorf("%v sessions ended", n)

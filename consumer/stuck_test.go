@@ -138,8 +138,13 @@ func TestLargeDeadLetterKeepsItsValue(t *testing.T) {
 		w.settled(time.Minute)
 		m.leave(t)
 		dead, err := kafkatest.ReadAll(context.Background(), w.brokers, "large", append(w.kafka(), kgo.FetchMaxBytes(64<<20), kgo.FetchMaxPartitionBytes(64<<20))...)
-		if err != nil || len(dead) != 3 || !bytes.Equal(dead[2].Value, huge) || header(dead[2], headerOffset) != "2" {
+		if err != nil || len(dead) != 3 {
 			t.Errorf("%d dead letters, %v", len(dead), err)
+		}
+		for _, letter := range dead {
+			if !bytes.Equal(letter.Value, huge) {
+				t.Errorf("the letter of offset %s holds %d bytes", header(letter, headerOffset), len(letter.Value))
+			}
 		}
 		if n := testutil.ToFloat64(m.metrics.deadLetters.WithLabelValues("no_event_name")); n != 3 {
 			t.Errorf("%v dead letters counted", n)
