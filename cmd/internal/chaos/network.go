@@ -84,6 +84,8 @@ func (n *network) attach(member string, brokers []string) (*wire, error) {
 			changed: make(chan struct{}), conns: map[*conn]struct{}{},
 		}
 		w.links = append(w.links, l)
+	}
+	for _, l := range w.links { // all are known before anybody connects, as a member of before may whose port this was
 		go l.serve()
 	}
 	n.mu.Lock()
