@@ -44,7 +44,6 @@ func (g *group) onAssigned(_ context.Context, _ *kgo.Client, assigned map[string
 	}
 	g.mu.Unlock()
 	if n > 0 {
-		g.log.Info("partitions assigned", zap.Int("partitions", n), zap.Any("assigned", assigned))
 		return // their offsets are still to be fetched
 	}
 	g.health.setJoined(true)
@@ -56,7 +55,7 @@ func (g *group) onAssigned(_ context.Context, _ *kgo.Client, assigned map[string
 // startPatience, and no longer than the client's context allows.
 func (g *group) onOffsetsFetched(ctx context.Context, _ *kgo.Client, response *kmsg.OffsetFetchResponse) error {
 	<-g.ready
-	err := g.beginAll(ctx, response)
+	begun, err := g.beginAll(ctx, response)
 	switch {
 	case ctx.Err() != nil: // a rebalance; the client fetches the offsets again after it
 		return ctx.Err()
@@ -70,33 +69,38 @@ func (g *group) onOffsetsFetched(ctx context.Context, _ *kgo.Client, response *k
 	g.health.setJoined(true)
 	g.health.resolve(subjectAssignment)
 	g.health.resolve(subjectGroup)
+	assigned := map[string][]int32{}
+	for _, p := range begun {
+		assigned[p.topic] = append(assigned[p.topic], p.partition)
+	}
+	g.log.Info("partitions assigned", zap.Int("partitions", len(begun)), zap.Any("assigned", assigned))
 	return nil
 }
 
-func (g *group) beginAll(ctx context.Context, response *kmsg.OffsetFetchResponse) error {
+func (g *group) beginAll(ctx context.Context, response *kmsg.OffsetFetchResponse) (begun []*partition, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*startPatience)
 	defer cancel()
 	starts, err := g.starter.resolve(ctx, response)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	// Last, so that everything above was asked of the topics that the session consumes.
 	if err := g.starter.checkTopics(ctx); err != nil {
 		if errors.Is(err, errRecreated) {
 			g.end(endTopics, err)
-			return errEnded
+			return nil, errEnded
 		}
-		return err
+		return nil, err
 	}
 	g.mu.Lock()
 	names := missing(g.awaited, starts)
 	g.mu.Unlock()
 	if len(names) > 0 {
-		return errMissing(names)
+		return nil, errMissing(names)
 	}
-	begun, err := g.begin(starts)
+	begun, err = g.begin(starts)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var fresh []*partition
 	for i, p := range begun {
@@ -108,9 +112,9 @@ func (g *group) beginAll(ctx context.Context, response *kmsg.OffsetFetchResponse
 	// skipped. Where that fails, as without the permission, nothing of the partition can be sent before it
 	// succeeds, and the committer reports it.
 	if err := g.committer.commitAll(ctx, fresh); err != nil && g.over() {
-		return errEnded
+		return nil, errEnded
 	}
-	return ctx.Err()
+	return begun, ctx.Err()
 }
 
 // adjustOffsets tells the client where to begin.
