@@ -77,14 +77,6 @@ var mutants = []mutant{
 		faults: 0.15,
 	},
 	{
-		name:   "leave unreached cuts out of commits",
-		edits:  []edit{{"consumer/window.go", "	cuts = append(cuts, w.cuts...)\n", ""}},
-		broken: []string{"cut forgotten"},
-		plan:   firing,
-		faults: 0.15,
-		rate:   3000, // more than one poll fetches up to the last cut
-	},
-	{
 		name: "send before the cut is committed",
 		edits: []edit{{"consumer/committer.go", "	failed, all := c.exchange(ctx, snapshots)\n", `	for p, s := range snapshots {
 		for _, b := range p.window.record(s, sent) {
