@@ -412,6 +412,9 @@ func (c *checker) absences() {
 		c.judged++
 		half := gone.From.Add(gone.Deadline.Sub(gone.From) / 2)
 		for partition, posts := range c.posts {
+			if posts[0].After(gone.From) {
+				continue // added since, or not read yet: the group may not know it
+			}
 			i := sort.Search(len(posts), func(i int) bool { return posts[i].After(half) })
 			if i == len(posts) || posts[i].After(gone.Deadline) {
 				c.tell("not taken over in time", "partition %d: nothing counted from %s to %s, after a member went at %s", partition, clock(half), clock(gone.Deadline), clock(gone.From))
