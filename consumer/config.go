@@ -25,7 +25,7 @@ type Start struct {
 // Config configures a [Consumer]. All fields without a stated default are required.
 type Config struct {
 	Client []kgo.Opt // brokers, TLS, SASL, rack: how to reach Kafka
-	Hooks  []kgo.Opt // metrics and log of the group's client
+	Hooks  []kgo.Opt // metrics and log of all clients, one after another and at once
 
 	Topics           []string
 	Group            string

@@ -43,7 +43,7 @@ func New(cfg Config) (*Consumer, error) {
 // returns nil only if everything sealed was delivered and committed, and otherwise what was left, or
 // what made it stop. When it returns, nothing of it is running. It is called once.
 func (c *Consumer) Run(ctx context.Context) error {
-	admin, err := kgo.NewClient(slices.Concat(c.cfg.Client, []kgo.Opt{kgo.MetadataMinAge(adminMetadataAge), kgo.DisableClientMetrics()})...)
+	admin, err := kgo.NewClient(slices.Concat(c.cfg.Client, c.cfg.Hooks, []kgo.Opt{kgo.MetadataMinAge(adminMetadataAge), kgo.DisableClientMetrics()})...)
 	if err != nil {
 		return fmt.Errorf("kafka client: %w", err)
 	}

@@ -83,7 +83,7 @@ func newDeadLetters(cfg *Config, h *health, m *metrics) (*deadLetters, error) {
 	}))
 	// An idempotent producer would need a permission on the cluster before Kafka 3.0, and would keep
 	// letters whose fate it does not know. Letters may be written twice, so it gains nothing.
-	opts := slices.Concat(cfg.Client, []kgo.Opt{kgo.DisableIdempotentWrite(), kgo.DisableClientMetrics(), kgo.UnknownTopicRetries(0)})
+	opts := slices.Concat(cfg.Client, cfg.Hooks, []kgo.Opt{kgo.DisableIdempotentWrite(), kgo.DisableClientMetrics(), kgo.UnknownTopicRetries(0)})
 	var err error
 	if d.producer, err = kgo.NewClient(opts...); err != nil {
 		return nil, fmt.Errorf("dead letters: %w", err)

@@ -79,7 +79,7 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 	}
 	if a.consumer, err = consumer.New(consumer.Config{
 		Client: kafka,
-		Hooks:  []kgo.Opt{kgo.WithHooks(a.kafkaMetrics(registerer)), kgo.WithLogger(kzap.New(log.Named("kafka").WithOptions(zap.IncreaseLevel(max(zap.WarnLevel, log.Level())))))},
+		Hooks:  []kgo.Opt{kgo.WithHooks(a.newKafkaMetrics(registerer)), kgo.WithLogger(kzap.New(log.Named("kafka").WithOptions(zap.IncreaseLevel(max(zap.WarnLevel, log.Level())))))},
 		Topics: cfg.Kafka.Topics, Group: cfg.Kafka.Group,
 		Start:      consumer.Start{Latest: cfg.Kafka.StartAt == "latest", Time: cfg.Kafka.StartTime()},
 		InstanceID: cfg.Kafka.InstanceID, ConsumerProtocol: cfg.Kafka.RebalanceProtocol == "consumer",
@@ -96,9 +96,24 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 	return a, nil
 }
 
-// kafkaMetrics returns the metrics of the Kafka client.
-func (a *App) kafkaMetrics(r prometheus.Registerer) *kprom.Metrics {
-	return kprom.NewMetrics("segment_launchdarkly_kafka", kprom.Registerer(r), kprom.Gatherer(a.registry))
+// kafkaMetrics are the metrics of all Kafka clients. Each session of the group has a client of its own; the series belong
+// to the process and outlive the clients.
+type kafkaMetrics struct {
+	*kprom.Metrics
+	once sync.Once
+}
+
+// OnNewClient implements [kgo.HookNewClient]: it registers the metrics with the first client.
+func (m *kafkaMetrics) OnNewClient(client *kgo.Client) {
+	m.once.Do(func() { m.Metrics.OnNewClient(client) })
+}
+
+// OnClientClosed implements [kgo.HookClientClosed]: it does not remove the metrics.
+func (*kafkaMetrics) OnClientClosed(*kgo.Client) {}
+
+// newKafkaMetrics returns the metrics of the Kafka clients.
+func (a *App) newKafkaMetrics(r prometheus.Registerer) *kafkaMetrics {
+	return &kafkaMetrics{Metrics: kprom.NewMetrics("segment_launchdarkly_kafka", kprom.Registerer(r), kprom.Gatherer(a.registry))}
 }
 
 // AdminAddress returns where the status page, /metrics, /healthz and /readyz are served.
