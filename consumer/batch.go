@@ -20,7 +20,7 @@ type position struct {
 //
 // An open batch belongs to the partition's intake and grows. A sealed one stands in the window and
 // never changes again; its cut is not in a commit yet, so it must not be sent. A recorded one may be
-// sent: whoever owns the partition next forms the same batch. A delivered one is finished once its
+// sent: the next owner of the partition forms the same batch. A delivered one is finished once its
 // dead letters are written too; the watermark then passes it.
 //
 // A batch that is not finished when the partition is released is left to the next owner.

@@ -25,7 +25,7 @@ type Start struct {
 // Config configures a [Consumer]. All fields without a stated default are required.
 type Config struct {
 	Client []kgo.Opt // brokers, TLS, SASL, rack: how to reach Kafka
-	Hooks  []kgo.Opt // metrics and log of all clients, one after another and at once
+	Hooks  []kgo.Opt // metrics and log of all clients; several may use them at the same time
 
 	Topics           []string
 	Group            string
@@ -70,7 +70,7 @@ const (
 	pollBackoff = 250 * time.Millisecond // after a poll of nothing but errors
 	fetchWait   = 500 * time.Millisecond // of a fetch that finds nothing: a resumed partition waits as long
 	fetchBytes  = 1 << 20                // of one fetch from one broker, compressed
-	fetchPart   = 512 << 10              // thereof of one partition
+	fetchPart   = 512 << 10              // of one partition in a fetch, compressed
 )
 
 func (c *Config) validate() error {

@@ -65,7 +65,7 @@ const (
 	commitSent                 // on its way
 	commitStale                // on its way, of an earlier generation
 	commitApplied              // the response is on its way
-	commitRejected             // likewise
+	commitRejected             // the broker rejected it
 )
 
 // faultKind is a kind of fault.
@@ -437,7 +437,7 @@ func (x *expander) released(s *worldState, i int) (broken string) {
 	return broken
 }
 
-// commitSteps emits what becomes of a member's commit.
+// commitSteps emits the outcomes of a member's commit.
 func (x *expander) commitSteps(i int, is *owner) {
 	m := x.from.members[i]
 	switch m.commit {
@@ -522,7 +522,7 @@ func (x *expander) unanswered(s worldState, i int, format string) {
 	x.emit(s, label{format, i, 0, broken})
 }
 
-// attempt emits what becomes of a request. One that is lost without effect changes nothing.
+// attempt emits the outcomes of a request. One that is lost without effect changes nothing.
 func (x *expander) attempt(i int, send ownerSend, part ownerPart) {
 	var early string
 	if !send.known {

@@ -50,7 +50,7 @@ type session struct {
 
 	mu         sync.Mutex // guards the fields below
 	cause      string     // why the session has ended; "" while it has not
-	err        error      // likewise
+	err        error      // the error that ended it; nil while it has not ended
 	partitions map[topicPartition]*partition
 	awaited    map[topicPartition]bool       // assigned, but their offsets are not fetched yet
 	starts     map[topicPartition]kgo.Offset // from onOffsetsFetched to adjustOffsets

@@ -38,7 +38,7 @@ func (c *checker) check() {
 	}
 }
 
-// sampled precedes what was told of samples.
+// sampled is the prefix of broken rules that were found in samples.
 const sampled = "sampled: "
 
 // never is later than any time.

@@ -20,20 +20,20 @@ type Report struct {
 	Duration      time.Duration
 	Steps         map[Action]int
 	Records       int            // produced
-	Events        int            // thereof to be delivered
+	Events        int            // events among them that are to be delivered
 	Requests      int            // that LaunchDarkly saw
 	Faults        map[string]int // that they met, by kind
 	Sent          int            // events in requests that LaunchDarkly took
-	Duplicates    int            // thereof, events that it had taken before, under the same payload ID
+	Duplicates    int            // events that LaunchDarkly had accepted before under the same payload ID
 	Doubled       int            // events that count more than once
 	DoubledByLoss int            // events that count more than once because Kafka lost a part of their batch, on purpose
 	Again         int            // events that were delivered again after an operator set the group's offsets back
 	Lost          int            // records that Kafka lost or deleted, on purpose
-	LostUnsent    int            // thereof, events that were not delivered before
+	LostUnsent    int            // events among them that were not delivered before
 	Unknown       int            // commits of which no member is known to have sent them
-	Fenced        int            // static members that were fenced, or not let in, in favor of another with their instance ID
+	Fenced        int            // static members that were fenced or could not join because another member had their instance ID
 	Letters       int            // dead letters
-	Repeats       int            // thereof, of a record that had one
+	Repeats       int            // dead letters of a record that already had one
 	Commits       int            // of single partitions
 	Judged        int            // members that were killed or stopped, and whose partitions had to be taken over in time
 	LongestStall  time.Duration  // longest time from an event's acknowledgement to its delivery
@@ -126,7 +126,7 @@ func (r *Report) stall(d time.Duration, end time.Time) {
 	}
 }
 
-// Rules returns how many rules broke. Each breaks once, however many lines tell of it.
+// Rules returns the number of broken rules. A rule counts once, regardless of how many lines report it.
 func (r *Report) Rules() int {
 	rules := map[string]bool{}
 	for _, s := range r.Broken {
@@ -204,7 +204,7 @@ func (r *Report) String() string {
 	line("events counted twice", "%d", r.Doubled)
 	line("  since Kafka lost part of a batch", "%d", r.DoubledByLoss)
 	line("records lost by Kafka, on purpose", "%d", r.Lost)
-	line("  thereof events not delivered", "%d", r.LostUnsent)
+	line("  events not delivered before", "%d", r.LostUnsent)
 	line("events redelivered for an operator", "%d", r.Again)
 	line("instance IDs fenced", "%d", r.Fenced)
 	line("commits of unknown members", "%d", r.Unknown)
