@@ -65,7 +65,7 @@ const (
 	commitSent                 // on its way
 	commitStale                // on its way, of an earlier generation
 	commitApplied              // the response is on its way
-	commitRejected             // the broker rejected it
+	commitRejected             // rejected; the response is on its way
 )
 
 // faultKind is a kind of fault.

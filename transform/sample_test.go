@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"testing"
 )
 
 // sample generates n calls of the sizes and shapes that are met in practice: median 0.8 KB, three in five of them track.
@@ -37,4 +38,10 @@ func sample(n int) (records [][]byte) {
 		records = append(records, []byte(b.String()))
 	}
 	return records
+}
+
+func TestGeneratedCallsMapAsTheReferenceReturns(t *testing.T) {
+	for _, record := range sample(500) {
+		requireSame(t, record, 1)
+	}
 }
