@@ -442,8 +442,9 @@ func (m *member) leave(peace bool) {
 	m.net.die(false)
 }
 
-// calls returns how many calls members have counted, under any outcome, and how many records as lost.
-func (w *world) counters() (calls, lost, truncations float64) {
+// counters returns how many calls members have counted, under any outcome, how many records as lost, and how many partitions
+// as not starting where the group had committed.
+func (w *world) counters() (calls, lost, moves float64) {
 	for _, m := range append(slices.Clone(w.gone), w.members...) {
 		families, err := m.reg.Gather()
 		if err != nil {
@@ -459,12 +460,12 @@ func (w *world) counters() (calls, lost, truncations float64) {
 				calls += sum
 			case "segment_launchdarkly_consumer_records_lost_total":
 				lost += sum
-			case "segment_launchdarkly_consumer_truncations_total":
-				truncations += sum
+			case "segment_launchdarkly_consumer_position_moves_total":
+				moves += sum
 			}
 		}
 	}
-	return calls, lost, truncations
+	return calls, lost, moves
 }
 
 // unsettled describes what is not as it must be once nothing disturbs the members any more; empty if all is well.

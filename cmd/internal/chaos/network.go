@@ -136,8 +136,8 @@ func (w *wire) brokers() []string {
 	return all
 }
 
-// launchDarkly returns the address at which the member finds LaunchDarkly. Members use it as an HTTP proxy, because payload
-// IDs depend on the URL, which must be the same for all of them.
+// launchDarkly returns the address at which the member finds LaunchDarkly. Members use it as an HTTP proxy, so that all of
+// them have the same configuration.
 func (w *wire) launchDarkly() string { return w.links[len(w.links)-1].addr }
 
 // proxied returns the address at which the member finds a broker.
