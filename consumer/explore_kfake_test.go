@@ -24,7 +24,7 @@ type rawMember struct {
 	session time.Duration // zero: 10 seconds
 }
 
-// send writes a request. Its response is read by receive.
+// send writes a request, and lets the broker take it before another member's. Its response is read by receive.
 func (m *rawMember) send(r kmsg.Request) {
 	if m.conn == nil {
 		conn, err := m.w.net.DialContext(m.w.t.Context(), "tcp", m.w.cluster.ListenAddrs()[m.w.cluster.CoordinatorFor(group)])
@@ -36,6 +36,7 @@ func (m *rawMember) send(r kmsg.Request) {
 	if _, err := m.conn.Write(kmsg.NewRequestFormatter().AppendRequest(nil, r, 1)); err != nil {
 		m.w.t.Fatal(err)
 	}
+	time.Sleep(time.Millisecond)
 }
 
 func (m *rawMember) receive(r kmsg.Response) {

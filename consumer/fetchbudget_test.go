@@ -15,7 +15,7 @@ import (
 // A few kilobytes can decompress to gigabytes. In real time: the decompressors' finalizers run outside a
 // bubble.
 func TestFetchDecompressesToABoundedSize(t *testing.T) {
-	w := newWorld(t, 9)
+	w := newWorld(t, 1, 9)
 	defer w.close()
 	client, err := kgo.NewClient(append(w.kafka(), kgo.ProducerBatchCompression(kgo.ZstdCompression()), kgo.ProducerBatchMaxBytes(90<<20),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()))...)

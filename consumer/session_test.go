@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,9 +27,13 @@ import (
 
 // onBothProtocols runs a test in a world of its own for each group protocol.
 func onBothProtocols(t *testing.T, partitions int32, test func(w *world, protocol func(*Config))) {
+	onBothProtocolsOf(t, 1, partitions, test)
+}
+
+func onBothProtocolsOf(t *testing.T, brokers int, partitions int32, test func(w *world, protocol func(*Config))) {
 	for _, server := range []bool{false, true} {
 		t.Run(map[bool]string{false: "classic", true: "consumer"}[server], func(t *testing.T) {
-			inWorld(t, partitions, func(w *world) { test(w, func(c *Config) { c.ConsumerProtocol = server }) })
+			inWorldOf(t, brokers, partitions, func(w *world) { test(w, func(c *Config) { c.ConsumerProtocol = server }) })
 		})
 	}
 }
@@ -168,21 +173,22 @@ func TestFailedOffsetFetchStallsNoPartition(t *testing.T) {
 
 // The brokers accept connections and never respond, or are gone, while a member is told to stop.
 func TestStoppingTakesABoundedTimeWhateverTheBrokersDo(t *testing.T) {
-	brokers := map[string]func(w *world, m *member){
-		"commits are not answered": func(w *world, _ *member) { w.mute(int16(kmsg.OffsetCommit)) },
-		"nothing is answered":      func(w *world, _ *member) { w.mute(-1) },
-		"connections are refused":  func(_ *world, m *member) { m.killKafka() },
+	brokers := map[string]func(w *world, m *member, run int32){
+		"commits are not answered":        func(w *world, _ *member, _ int32) { w.mute(int16(kmsg.OffsetCommit), 0, 1, 2) },
+		"nothing is answered":             func(w *world, _ *member, _ int32) { w.mute(-1, 0, 1, 2) },
+		"two of three brokers are silent": func(w *world, _ *member, run int32) { w.mute(-1, run%3, (run+1)%3) },
+		"connections are refused":         func(_ *world, m *member, _ int32) { m.killKafka() },
 	}
 	for name, fail := range brokers {
-		for i := range 7 {
-			t.Run(fmt.Sprint(name, "/", i), func(t *testing.T) {
-				onBothProtocols(t, 3, func(w *world, protocol func(*Config)) {
+		for run := range int32(20) {
+			t.Run(fmt.Sprint(name, "/", run), func(t *testing.T) {
+				onBothProtocolsOf(t, 3, 3, func(w *world, protocol func(*Config)) {
 					slow(w, 300*time.Millisecond)
 					m := w.join(func(c *Config, _ *sink.Config) { protocol(c); c.SessionTimeout = 45 * time.Second })
 					w.produce(3000, mixed)
 					time.Sleep(2 * time.Second)
-					fail(w, m)
-					time.Sleep(time.Duration(i) * 1700 * time.Millisecond)
+					fail(w, m, run)
+					time.Sleep(time.Duration(run) * 600 * time.Millisecond)
 					told := time.Now()
 					m.stop()
 					err := <-m.done
@@ -196,11 +202,11 @@ func TestStoppingTakesABoundedTimeWhateverTheBrokersDo(t *testing.T) {
 	}
 }
 
-// mute has the broker answer no request with the given key, -1: no request at all.
-func (w *world) mute(key int16) {
+// mute has brokers answer no request with the given key, -1: no request at all.
+func (w *world) mute(key int16, brokers ...int32) {
 	w.cluster.ControlKey(key, func(kmsg.Request) (kmsg.Response, error, bool) {
 		w.cluster.KeepControl()
-		return nil, nil, true
+		return nil, nil, slices.Contains(brokers, w.cluster.CurrentNode())
 	})
 }
 

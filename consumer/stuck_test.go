@@ -265,7 +265,7 @@ func TestDeletedTopicIsNotPolledInAHurry(t *testing.T) {
 // because the client asks for such a topic without a pause.
 func TestDeletedTopicHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, 2)
+	w := newWorld(t, 1, 2)
 	defer w.close()
 	if err := w.cluster.CreateTopic("other", 2, nil); err != nil {
 		t.Fatal(err)

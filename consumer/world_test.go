@@ -71,20 +71,30 @@ var ldtestUnavailable = ldtest.Fault{Status: 503}
 // notTrack marks a record in world.log that needs no delivery.
 const notTrack = -1
 
-// inWorld runs a test in a bubble of its own.
+// inWorld runs a test in a bubble of its own, with one broker.
 func inWorld(t *testing.T, partitions int32, test func(w *world)) {
 	t.Helper()
+	inWorldOf(t, 1, partitions, test)
+}
+
+// inWorldOf runs a test in a bubble of its own, with so many brokers.
+func inWorldOf(t *testing.T, brokers int, partitions int32, test func(w *world)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, partitions)
+		w := newWorld(t, brokers, partitions)
 		defer w.close()
 		test(w)
 	})
 }
 
-func newWorld(t *testing.T, partitions int32) *world {
+func newWorld(t *testing.T, brokers int, partitions int32) *world {
 	w := &world{t: t, pipe: ldtest.NewPipe(), log: map[topicPartition]map[int64]int{}, counted: map[string]int{}, refused: map[int]bool{},
 		commits: map[topicPartition]int64{}, cuts: map[topicPartition]map[int64]bool{}, places: map[string]topicPartitionOffset{}}
-	cluster, err := kafkatest.NewEmbedded(kfake.NumBrokers(1), kfake.ListenFn(w.net.Listen), kfake.Ports(9092),
+	var ports []int
+	for i := range brokers {
+		ports = append(ports, 9092+i)
+	}
+	cluster, err := kafkatest.NewEmbedded(kfake.NumBrokers(brokers), kfake.ListenFn(w.net.Listen), kfake.Ports(ports...),
 		kfake.SeedTopics(partitions, testTopic), kfake.SeedTopics(1, letters),
 		kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0", "group.consumer.heartbeat.interval.ms": "1000"}))
 	if err != nil {

@@ -33,6 +33,7 @@ func (c *checker) check() {
 	c.kept(sampled, c.Samples)
 	c.end()
 	c.absences()
+	c.replay()
 	if c.Clean {
 		c.clean()
 	}
@@ -57,6 +58,7 @@ type checker struct {
 	written  map[int]Letter        // by number: the first letter of each record
 	repeats  int                   // letters beyond the first
 	judged   int                   // absences
+	steps    int                   // that were replayed through the model
 	posts    map[int32][]time.Time // of each partition: when events counted
 }
 
@@ -337,10 +339,10 @@ func (c *checker) cut(r *Request) {
 		if first.Offset >= s.next || s.since > r.Arrived.UnixMilli() {
 			continue
 		}
-		for _, v := range c.logs[first.Partition] {
+		for version, v := range c.logs[first.Partition] {
 			for events := range c.remaining(first.Partition, v.events(s.first, s.next), r.Arrived) {
 				if isPart(r.Numbers, events) {
-					r.First, r.Next, r.Part = s.first, s.next, len(r.Numbers) < len(events)
+					r.First, r.Next, r.version = s.first, s.next, version
 					return
 				}
 			}

@@ -39,29 +39,32 @@ func TestCheckerFindsEachBrokenInvariant(t *testing.T) {
 		t.Fatalf("nothing is wrong, and yet: %q", broken)
 	}
 	for want, spoil := range map[string]func(*Evidence){
-		"missing: event 4":                                  func(e *Evidence) { e.Requests[2].Taken = false },
-		"counted twice: event 4":                            func(e *Evidence) { r := e.Requests[2]; r.ID = "d"; e.Requests = append(e.Requests, r) },
-		"stalled: event 4":                                  func(e *Evidence) { e.Produced[4].Acked = e.Requests[2].Done.Add(-cleanStallLimit - 1) },
-		"delivered what is not to be: event 1":              func(e *Evidence) { e.Requests[1].Numbers = []int{0, 1, 3} },
-		"two bodies: payload ID b":                          func(e *Evidence) { r := e.Requests[0]; r.Hash[0]++; e.Requests = append(e.Requests, r) },
-		"LaunchDarkly objects: payload ID a":                func(e *Evidence) { e.Requests[1].Faults = []string{"no event schema header"} },
-		"no dead letter: event 202":                         func(e *Evidence) { e.Letters = nil },
-		"wrong dead letter: event 202":                      func(e *Evidence) { e.Letters[0].Reason = "malformed" },
-		"wrong dead letter: event 0":                        func(e *Evidence) { e.Letters = append(e.Letters, Letter{Offset: 0, Reason: "refused"}) },
-		"dead letter of nothing":                            func(e *Evidence) { e.Letters = append(e.Letters, Letter{Offset: 77, Number: 77}) },
-		"committed before it was delivered: commit 3":       func(e *Evidence) { e.Commits[2].Time = e.Commits[1].Time },
-		"committed before it was delivered: commit 5":       func(e *Evidence) { e.Letters[0].Time = e.Letters[0].Time.Add(time.Second) },
-		"sampled: committed before":                         func(e *Evidence) { e.Samples[1].Time = e.Samples[0].Time },
-		"commit goes down: partition 0 from 5":              func(e *Evidence) { e.Commits = append(e.Commits, e.Commits[2]) },
-		"not committed to the end":                          func(e *Evidence) { e.Final[0] = 4 },
-		"posted before its cut was committed: payload ID b": func(e *Evidence) { e.Commits[1].Cuts = []int64{3} },
-		"posted before its cut was committed: payload ID a": func(e *Evidence) { e.Commits[1].Time = e.Requests[2].Arrived },
-		"partitions mixed":                                  func(e *Evidence) { e.Produced[2].Partition = 1 },
-		"posted what was never produced":                    func(e *Evidence) { e.Requests[0].Numbers[0] = -1 },
-		"not taken over in time: partition 0":               func(e *Evidence) { e.Gone[0].Deadline = e.Requests[2].Done.Add(-time.Millisecond) },
-		"sent twice on a clean change: payload ID a":        func(e *Evidence) { r := e.Requests[1]; r.Taken = false; e.Requests = append(e.Requests, r) },
-		"sampled: cut forgotten: commit 0 of partition 0":   func(e *Evidence) { e.Samples = []Commit{e.Commits[1], e.Commits[0], e.Commits[3]} },
-		"dead letters written twice":                        func(e *Evidence) { e.Letters = append(e.Letters, e.Letters[0]) },
+		"missing: event 4":                                                  func(e *Evidence) { e.Requests[2].Taken = false },
+		"counted twice: event 4":                                            func(e *Evidence) { r := e.Requests[2]; r.ID = "d"; e.Requests = append(e.Requests, r) },
+		"stalled: event 4":                                                  func(e *Evidence) { e.Produced[4].Acked = e.Requests[2].Done.Add(-cleanStallLimit - 1) },
+		"delivered what is not to be: event 1":                              func(e *Evidence) { e.Requests[1].Numbers = []int{0, 1, 3} },
+		"two bodies: payload ID b":                                          func(e *Evidence) { r := e.Requests[0]; r.Hash[0]++; e.Requests = append(e.Requests, r) },
+		"LaunchDarkly objects: payload ID a":                                func(e *Evidence) { e.Requests[1].Faults = []string{"no event schema header"} },
+		"no dead letter: event 202":                                         func(e *Evidence) { e.Letters = nil },
+		"wrong dead letter: event 202":                                      func(e *Evidence) { e.Letters[0].Reason = "malformed" },
+		"wrong dead letter: event 0":                                        func(e *Evidence) { e.Letters = append(e.Letters, Letter{Offset: 0, Reason: "refused"}) },
+		"dead letter of nothing":                                            func(e *Evidence) { e.Letters = append(e.Letters, Letter{Offset: 77, Number: 77}) },
+		"committed before it was delivered: commit 3":                       func(e *Evidence) { e.Commits[2].Time = e.Commits[1].Time },
+		"committed before it was delivered: commit 5":                       func(e *Evidence) { e.Letters[0].Time = e.Letters[0].Time.Add(time.Second) },
+		"sampled: committed before":                                         func(e *Evidence) { e.Samples[1].Time = e.Samples[0].Time },
+		"commit goes down: partition 0 from 5":                              func(e *Evidence) { e.Commits = append(e.Commits, e.Commits[2]) },
+		"not committed to the end":                                          func(e *Evidence) { e.Final[0] = 4 },
+		"posted before its cut was committed: payload ID b":                 func(e *Evidence) { e.Commits[1].Cuts = []int64{3} },
+		"posted before its cut was committed: payload ID a":                 func(e *Evidence) { e.Commits[1].Time = e.Requests[2].Arrived },
+		"partitions mixed":                                                  func(e *Evidence) { e.Produced[2].Partition = 1 },
+		"posted what was never produced":                                    func(e *Evidence) { e.Requests[0].Numbers[0] = -1 },
+		"not taken over in time: partition 0":                               func(e *Evidence) { e.Gone[0].Deadline = e.Requests[2].Done.Add(-time.Millisecond) },
+		"sent twice on a clean change: payload ID a":                        func(e *Evidence) { r := e.Requests[1]; r.Taken = false; e.Requests = append(e.Requests, r) },
+		"sampled: cut forgotten: commit 0 of partition 0":                   func(e *Evidence) { e.Samples = []Commit{e.Commits[1], e.Commits[0], e.Commits[3]} },
+		"not allowed by the model: at 00:00:01.020: recorded range changed": func(e *Evidence) { e.Commits[1].Cuts = []int64{5} },
+		"not allowed by the model: at 00:00:01.040: commit passes":          func(e *Evidence) { e.Letters[0].Time = e.Letters[0].Time.Add(time.Second) },
+		"not allowed by the model: at 00:00:01.029: event counted twice":    func(e *Evidence) { e.Requests[2].Numbers = []int{3} },
+		"dead letters written twice":                                        func(e *Evidence) { e.Letters = append(e.Letters, e.Letters[0]) },
 		"cut forgotten: commit 0 of partition 0 at 00:00:01.005 leaves out 3": func(e *Evidence) {
 			e.Commits[0].Cuts, e.Commits[1].Cuts = []int64{3}, []int64{2, 5}
 		},
@@ -94,8 +97,13 @@ func TestWhatTheCheckerAllows(t *testing.T) {
 			e.Produced[0].Number, e.Requests[1].Numbers = 51, []int{3} // filtered
 			e.Commits[0].Cuts = []int64{2}
 		},
+		"a range is recorded, sent, and passed in one millisecond": func(e *Evidence) {
+			at := e.Requests[1].Arrived
+			e.Commits[1].Time, e.Commits[2].Time, e.Requests[0].Arrived, e.Requests[1].Done = at, at, at, at
+		},
 		"a refused batch is posted in halves of halves": func(e *Evidence) {
-			e.Commits[1].Cuts = []int64{5}
+			e.Commits[1].Cuts, e.Commits[2] = []int64{5}, e.Commits[1]
+			e.Commits[2].Cuts = []int64{5}
 			for i, numbers := range [][]int{{0, 3, 202, 4}, {202}} {
 				e.Requests = append(e.Requests, Request{Arrived: e.Requests[0].Arrived, ID: fmt.Sprint(i), Numbers: numbers})
 			}

@@ -60,7 +60,9 @@
 // allowed around a broker's absence, after a fault of its network, or after it was stopped, and is counted. Of two members
 // with one instance ID, the coordinator must fence one, which may exit.
 //
-// [Stream] yields the commits and requests of all logs in the order of time, for checks of the protocol itself.
+// Every commit and request is also replayed, in the order of time, through the [model.Observer] that judges the search of
+// every schedule in package consumer: each observed step must be one that the model allows. Partitions of which undelivered
+// records were deleted are left out, because the model has no retention.
 //
 // # Times
 //

@@ -59,11 +59,11 @@ type Request struct {
 	Duplicate bool     // taken before, under the same payload ID
 	Faults    []string // violations of LaunchDarkly's rules, and events that it dropped
 
-	// Set by the checker: the recorded range that the events are of, and whether they are a part of it, as a rejected batch
-	// is split. Next is 0 if there is none.
+	// Set by the checker: the recorded range that the events are of, and the version of the log that has it. Next is 0 if
+	// there is none.
 	Partition   int32
 	First, Next int64
-	Part        bool
+	version     int
 }
 
 // Commit is one commit of one partition.

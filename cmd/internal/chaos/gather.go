@@ -33,13 +33,6 @@ func (r *run) check(ctx context.Context) error {
 	r.ld.mu.Lock()
 	defer r.ld.mu.Unlock()
 	r.report.addRequests(r.ld.requests, r.ld.Report())
-	if r.cfg.Evidence != nil {
-		var flat []*Evidence
-		for _, l := range r.ledgers {
-			flat = append(flat, all[l.number]...)
-		}
-		r.cfg.Evidence(flat)
-	}
 	return r.network.seen.report(r.report)
 }
 

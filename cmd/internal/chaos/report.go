@@ -35,6 +35,7 @@ type Report struct {
 	Letters       int            // dead letters
 	Repeats       int            // dead letters of a record that already had one
 	Commits       int            // of single partitions
+	Replayed      int            // commits, requests, and other steps that were replayed through the model
 	Judged        int            // members that were killed or stopped, and whose partitions had to be taken over in time
 	LongestStall  time.Duration  // longest time from an event's acknowledgement to its delivery
 	StallEnd      time.Time      // when that event was delivered
@@ -65,6 +66,7 @@ func (r *Report) add(name string, e *Evidence) {
 	r.Repeats += c.repeats
 	r.Commits += len(e.Commits)
 	r.Judged += c.judged
+	r.Replayed += c.steps
 	if e.Since.IsZero() {
 		r.Records += len(e.Produced)
 	}
@@ -170,6 +172,7 @@ func (r *Report) Add(o *Report) {
 	r.Repeats += o.Repeats
 	r.Commits += o.Commits
 	r.Judged += o.Judged
+	r.Replayed += o.Replayed
 	r.stall(o.LongestStall, o.StallEnd)
 	r.LongestLeave = max(r.LongestLeave, o.LongestLeave)
 	r.Excused += o.Excused
@@ -209,6 +212,7 @@ func (r *Report) String() string {
 	line("instance IDs fenced", "%d", r.Fenced)
 	line("commits of unknown members", "%d", r.Unknown)
 	line("dead letters", "%d, repeated %d", r.Letters, r.Repeats)
+	line("steps replayed through the model", "%d", r.Replayed)
 	line("takeovers judged", "%d", r.Judged)
 	line("longest stall", "%v, to %s", r.LongestStall.Round(time.Millisecond), clock(r.StallEnd))
 	line("longest leave", "%v", r.LongestLeave.Round(time.Millisecond))

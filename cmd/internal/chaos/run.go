@@ -35,8 +35,6 @@ type Config struct {
 	Settings []string      // more environment for the members, such as S2LD_DELIVERY_DRAIN_TIMEOUT=1s
 	Settle   time.Duration // how long to wait for the last deliveries; 0: two minutes
 
-	Evidence func([]*Evidence) // called with the evidence after it was checked; may be nil
-
 	Logf func(format string, args ...any) // what happens, as it happens
 }
 
