@@ -184,14 +184,17 @@ func TestPausedPartitionHoldsUpNoOther(t *testing.T) {
 
 // The records that were polled are bounded by themselves, and as bodies that they will become.
 func TestPollingWaitsForWhatWasPolled(t *testing.T) {
-	for _, test := range []struct{ queued, used int }{{maxQueued, 0}, {1000, 1<<20 - 1000}} {
-		in := still(t)
-		poller := &poller{session: &session{environment: &environment{cfg: in.cfg, health: newHealth(zap.NewNop()), memory: in.memory}}}
+	for _, test := range []struct {
+		budget       int64
+		queued, used int
+	}{{2 * maxQueued, maxQueued, 0}, {1 << 20, 1000, 1<<20 - 1000}} {
+		memory := &memory{budget: sink.NewBudget(test.budget)}
+		poller := &poller{session: &session{environment: &environment{health: newHealth(zap.NewNop()), memory: memory}}}
 		poller.queued.Store(int64(test.queued))
-		in.memory.addOpen(test.used)
+		memory.addOpen(test.used)
 		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 		if poller.mayPoll(ctx) {
-			t.Errorf("%d bytes polled and %d used, and another poll", test.queued, test.used)
+			t.Errorf("%d bytes polled and %d of %d used, and another poll", test.queued, test.used, test.budget)
 		}
 		cancel()
 	}

@@ -210,6 +210,72 @@ func (w *world) mute(key int16, brokers ...int32) {
 	})
 }
 
+// The time that a commit may take includes a new connection.
+func TestCommitIsGivenUpInTimeOnASlowConnection(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		broken, slow := make(chan struct{}), make(chan struct{})
+		m := w.join(func(c *Config, _ *sink.Config) {
+			c.SessionTimeout = 45 * time.Second
+			dial := cuttable(broken, w.net.DialContext)
+			c.Client = append(c.Client, kgo.Dialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
+				select {
+				case <-slow:
+					select {
+					case <-time.After(7 * time.Second):
+						return w.net.DialContext(ctx, network, addr)
+					case <-ctx.Done():
+						return nil, ctx.Err()
+					}
+				default:
+					return dial(ctx, network, addr)
+				}
+			}))
+		})
+		w.produce(100, nil)
+		w.settled(time.Minute)
+		w.mute(int16(kmsg.OffsetCommit), 0)
+		close(slow)
+		close(broken)
+		time.Sleep(50 * time.Millisecond)
+		w.produce(1, nil)
+		sealed := time.Now()
+		for m.ended(endUnanswered) == 0 && time.Since(sealed) < time.Minute {
+			time.Sleep(100 * time.Millisecond)
+		}
+		// A batch is sealed within MaxAge, after a fetch on a new connection.
+		if took := time.Since(sealed); took > 8*time.Second+m.cfg.MaxAge+commitTimeout {
+			w.t.Errorf("the commit was given up after %v", took)
+		}
+		m.stop()
+		<-m.done
+		m.end()
+	})
+}
+
+// A coordinator that has moved is found by the next commit, in the same session.
+func TestCommitsFollowTheCoordinator(t *testing.T) {
+	onBothProtocolsOf(t, 3, 3, func(w *world, protocol func(*Config)) {
+		m := w.join(func(c *Config, _ *sink.Config) { protocol(c) })
+		w.produce(100, nil)
+		w.settled(time.Minute)
+		before := m.ended(endUnanswered) + m.ended(endLost)
+		was := w.cluster.CoordinatorFor(testGroup)
+		for w.cluster.CoordinatorFor(testGroup) == was {
+			w.cluster.RehashCoordinators()
+		}
+		w.produce(100, nil)
+		moved := time.Now()
+		w.settled(time.Minute)
+		if took := time.Since(moved); took > 10*time.Second {
+			w.t.Errorf("committed after %v", took)
+		}
+		if n := m.ended(endUnanswered) + m.ended(endLost); n != before {
+			w.t.Errorf("%v sessions ended", n-before)
+		}
+		m.leave(w.t)
+	})
+}
+
 // A revoke must not wait for ever behind a commit that is not answered.
 func TestRevokeBehindACommitThatHangs(t *testing.T) {
 	onBothProtocols(t, 4, func(w *world, protocol func(*Config)) {
