@@ -70,7 +70,7 @@ model: ## every schedule of the commit protocol in a small world; the last line 
 
 .PHONY: soak
 soak: ## processes, network and topics disturbed at random on real Kafka, and a checker: DURATION=10m SEED=1 RATE=500 LATE=0.01
-	$(GO) run ./cmd/internal/chaos/soak -duration $(or $(DURATION),10m) $(if $(SEED),-seed $(SEED)) $(if $(RATE),-rate $(RATE)) $(if $(LATE),-late $(LATE))
+	$(GO) run ./cmd/soak -duration $(or $(DURATION),10m) $(if $(SEED),-seed $(SEED)) $(if $(RATE),-rate $(RATE)) $(if $(LATE),-late $(LATE))
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME=1m

@@ -11,7 +11,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
-	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/segmentgen"
+	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
 // receiver takes the place of LaunchDarkly. It accepts everything, and keeps the requests until it is asked what was in
@@ -107,7 +107,7 @@ func report(requests []request, steady int) (r received, err error) {
 }
 
 // number precedes the number of each event, which the generator writes first in its properties.
-const number = `"data":{"` + segmentgen.NumberField + `":`
+const number = `"data":{"` + segmenttest.NumberField + `":`
 
 // count counts the events in a body.
 func count(r request) (t tally, err error) {

@@ -8,8 +8,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/segmentgen"
 	"github.com/segment-to-launchdarkly/forwarder/transform"
+	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
 var codecs = map[string]kgo.CompressionCodec{
@@ -65,13 +65,13 @@ func (b *bench) load(ctx context.Context) (expected tally, valueBytes int64, err
 	defer client.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	g := segmentgen.New(seed)
+	g := segmenttest.New(seed)
 	for n := range b.records {
 		value, calls := g.Record(int64(n))
 		for i, reason := range calls {
 			if reason == transform.None {
 				expected.Events++
-				expected.Sum += segmentgen.Number(int64(n), i)
+				expected.Sum += segmenttest.Number(int64(n), i)
 			}
 		}
 		valueBytes += int64(len(value))

@@ -12,9 +12,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/app"
-	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/segmentgen"
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
 const (
@@ -83,8 +83,8 @@ func runDemo(args []string, sys system) error {
 	brokers := cluster.ListenAddrs()
 
 	ledger := newLedger(o.seed)
-	samples := &sampler{gen: segmentgen.New(o.seed), picked: make(chan sample, 1)}
-	ld := ldtest.New(ldtest.Config{Identity: ldtest.DataField(segmentgen.NumberField), OnRequest: func(r ldtest.Request) {
+	samples := &sampler{gen: segmenttest.New(o.seed), picked: make(chan sample, 1)}
+	ld := ldtest.New(ldtest.Config{Identity: ldtest.DataField(segmenttest.NumberField), OnRequest: func(r ldtest.Request) {
 		ledger.received(r)
 		samples.received(r)
 	}})

@@ -12,8 +12,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/segmentgen"
 	"github.com/segment-to-launchdarkly/forwarder/transform"
+	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
 // command is one run of the demo.
@@ -100,7 +100,7 @@ func (w *watched) await(t *testing.T, pattern string) []string {
 
 // truth says what must come of so many records.
 func truth(seed uint64, records int64) (s summary) {
-	g := segmentgen.New(seed)
+	g := segmenttest.New(seed)
 	for n := range records {
 		_, calls := g.Record(n)
 		for _, reason := range calls {
@@ -178,7 +178,7 @@ func TestSecondInterruptEndsAtOnce(t *testing.T) {
 // An event that LaunchDarkly refuses goes to the dead letters: the program is done with it, the demo is not.
 func TestMissingEventIsAFailure(t *testing.T) {
 	t.Parallel()
-	g := segmentgen.New(1)
+	g := segmenttest.New(1)
 	n := int64(500)
 	for {
 		if _, calls := g.Record(n); len(calls) == 1 && calls[0] == transform.None {
@@ -188,7 +188,7 @@ func TestMissingEventIsAFailure(t *testing.T) {
 	}
 	c := start(nil, "-events", "1000", "-rate", "500")
 	address := c.stderr.await(t, `LaunchDarkly +(http://\S+)`)[1]
-	poison := fmt.Sprintf(`%s/control/poison?contains=%%22seq%%22:%d,`, address, segmentgen.Number(n, 0))
+	poison := fmt.Sprintf(`%s/control/poison?contains=%%22seq%%22:%d,`, address, segmenttest.Number(n, 0))
 	answer, err := http.Post(poison, "", nil)
 	if err != nil || answer.StatusCode != http.StatusNoContent {
 		t.Fatal(answer, err)

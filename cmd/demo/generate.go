@@ -14,8 +14,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/segmentgen"
 	"github.com/segment-to-launchdarkly/forwarder/transform"
+	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
 // generator produces Segment events to a topic.
@@ -60,7 +60,7 @@ func (g *generator) run(ctx context.Context) error {
 		g.produced.Add(1)
 		g.last.Store(time.Now().Unix())
 	}
-	events := segmentgen.New(g.seed)
+	events := segmenttest.New(g.seed)
 	started := time.Now()
 	for n := int64(0); (g.events == 0 || n < g.events) && g.wait(ctx, failed, started, n); n++ {
 		value, calls := events.Record(n)

@@ -5,17 +5,17 @@ import (
 	"strconv"
 	"sync"
 
-	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/segmentgen"
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 	"github.com/segment-to-launchdarkly/forwarder/transform"
+	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
 // ledger compares what was produced with what LaunchDarkly counts. It asks the program nothing. Its memory is a byte for
 // each record from the oldest on whose event is on its way.
 type ledger struct {
 	mu   sync.Mutex
-	gen  *segmentgen.Generator // guards: to see again what a record was
-	base int64                 // guards: no event of a record below is awaited
+	gen  *segmenttest.Generator // guards: to see again what a record was
+	base int64                  // guards: no event of a record below is awaited
 
 	// awaited has a byte for each record from base on, and in it a bit for each call whose event has not arrived.
 	awaited []byte // guards
@@ -27,7 +27,7 @@ type ledger struct {
 	strange    string                   // guards: the first of these
 }
 
-func newLedger(seed uint64) *ledger { return &ledger{gen: segmentgen.New(seed)} }
+func newLedger(seed uint64) *ledger { return &ledger{gen: segmenttest.New(seed)} }
 
 // expect notes the next record, before it is produced.
 func (l *ledger) expect(calls []transform.Reason) {
@@ -67,7 +67,7 @@ func (l *ledger) received(r ldtest.Request) {
 // arrive takes in one event by its number. The caller holds the mutex.
 func (l *ledger) arrive(identity string) {
 	number, err := strconv.ParseInt(identity, 10, 64)
-	n, i := segmentgen.CallOf(number)
+	n, i := segmenttest.CallOf(number)
 	if err != nil || number < 0 || n >= l.base+int64(len(l.awaited)) {
 		l.unexpect("an event with the number %q, which was not produced", identity)
 		return

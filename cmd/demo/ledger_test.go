@@ -6,20 +6,20 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/segmentgen"
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 	"github.com/segment-to-launchdarkly/forwarder/transform"
+	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
 // produced returns a ledger that expects so many records, and the numbers of their events.
 func produced(records int64) (l *ledger, events, others []string) {
 	l = newLedger(1)
-	g := segmentgen.New(1)
+	g := segmenttest.New(1)
 	for n := range records {
 		_, calls := g.Record(n)
 		l.expect(calls)
 		for i, reason := range calls {
-			number := strconv.FormatInt(segmentgen.Number(n, i), 10)
+			number := strconv.FormatInt(segmenttest.Number(n, i), 10)
 			if reason == transform.None {
 				events = append(events, number)
 			} else {
@@ -75,6 +75,6 @@ func TestLedgerTellsEventsThatShouldNotBe(t *testing.T) {
 	if a := l.account(); !strings.Contains(a.strange, "not_track") {
 		t.Errorf("strange: %q", a.strange)
 	}
-	l.received(taken("", "x", "-1", "123456789", strconv.Itoa(segmentgen.MaxCalls-1))) // record 0 has one call
+	l.received(taken("", "x", "-1", "123456789", strconv.Itoa(segmenttest.MaxCalls-1))) // record 0 has one call
 	l.account().want(t, len(events), 0, 6)
 }

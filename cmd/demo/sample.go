@@ -9,8 +9,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/segmentgen"
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
 // sideBySide writes a Segment call and the event made of it in two columns, or one below the other where those would be
@@ -76,7 +76,7 @@ type sample struct{ call, event []byte }
 // sampler picks the first event that is good to look at: from a record that is one call in plain letters, with a metric's
 // value and not too much else.
 type sampler struct {
-	gen    *segmentgen.Generator
+	gen    *segmenttest.Generator
 	picked chan sample // capacity 1: it picks one only
 	done   bool
 }
@@ -93,7 +93,7 @@ func (s *sampler) received(r ldtest.Request) {
 		if err != nil || !bytes.Contains(event, []byte(`"metricValue"`)) {
 			continue
 		}
-		n, _ := segmentgen.CallOf(number)
+		n, _ := segmenttest.CallOf(number)
 		call, calls := s.gen.Record(n)
 		if len(calls) == 1 && call[0] == '{' && len(call) < 1200 && plain(call) {
 			s.picked <- sample{bytes.Clone(call), bytes.Clone(event)}

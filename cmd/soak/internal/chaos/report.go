@@ -217,7 +217,7 @@ func (r *Report) String() string {
 	line("longest stall", "%v, to %s", r.LongestStall.Round(time.Millisecond), clock(r.StallEnd))
 	line("longest leave", "%v", r.LongestLeave.Round(time.Millisecond))
 	line("exit code 1, excused", "%d", r.Excused)
-	line("highest memory of the soak itself", "%.1f MiB", float64(peakBytes(os.Getpid()))/(1<<20))
+	line("highest memory of the soak itself", "%.1f MiB", float64(processMemory(os.Getpid(), residentPeak))/(1<<20))
 	line("highest memory of a member", "%.1f MiB", float64(r.PeakBytes)/(1<<20))
 	for _, s := range r.Broken {
 		fmt.Fprintf(&b, "  %s\n", s)

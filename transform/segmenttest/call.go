@@ -1,4 +1,4 @@
-package segmentgen
+package segmenttest
 
 import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"

@@ -1,4 +1,4 @@
-package segmentgen
+package segmenttest
 
 import (
 	"math"

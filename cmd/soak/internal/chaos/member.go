@@ -123,19 +123,25 @@ func (m *member) watch() {
 
 // measure reads the peak of resident memory so far.
 func (m *member) measure() {
-	peak := peakBytes(m.process.Pid)
+	peak := processMemory(m.process.Pid, residentPeak)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.peak = max(m.peak, peak)
 }
 
-// peakBytes returns the peak of a process's resident memory; 0 if it has exited.
-func peakBytes(pid int) int {
+// Fields of proc(5). getrusage(2) would not do for the peak: its maxrss begins with the parent's.
+const (
+	residentNow  = "VmRSS:"
+	residentPeak = "VmHWM:"
+)
+
+// processMemory returns a field of a process's memory in bytes; 0 if it has exited.
+func processMemory(pid int, field string) int {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0
 	}
-	_, after, _ := bytes.Cut(status, []byte("VmHWM:"))
+	_, after, _ := bytes.Cut(status, []byte(field))
 	kB := 0
 	if _, err := fmt.Fscan(bytes.NewReader(after), &kB); err != nil {
 		return 0

@@ -1,6 +1,6 @@
-// Package segmentgen makes records such as a topic of Segment events holds, and knows what must become of each.
+// Package segmenttest makes records such as a topic of Segment events holds, and knows what must become of each.
 //
-//	g := segmentgen.New(1)
+//	g := segmenttest.New(1)
 //	value, calls := g.Record(n)     // n = 0, 1, 2, ...
 //
 // # What it guarantees
@@ -22,4 +22,4 @@
 //
 // The sizes of records follow a log-normal distribution with the median at 0.8 KB and the 99th percentile at 2.9 KB,
 // as in public samples of Segment events. They compress about as well as those: six to one in blocks of 64 KB.
-package segmentgen
+package segmenttest

@@ -1,4 +1,4 @@
-package segmentgen
+package segmenttest
 
 import (
 	"bytes"
@@ -8,20 +8,22 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
 const sample = 20_000
 
-// mapping is the default configuration's.
-func mapping(t *testing.T, schema string) *transform.Mapping {
+// mapping is the one that the program has unless it is configured otherwise.
+func mapping(t *testing.T, schema int) *transform.Mapping {
 	t.Helper()
-	cfg, err := config.LoadFor(config.DryRun, "", []string{"S2LD_LAUNCHDARKLY_EVENT_SCHEMA=" + schema})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := transform.Compile(cfg.Mapping())
+	m, err := transform.Compile(transform.Config{
+		Schema:            schema,
+		Contexts:          map[string][]string{"unauthenticatedUser": {"anonymousId"}, "user": {"userId", "anonymousId"}},
+		MetricValue:       []string{"properties.value"},
+		IntegrationNames:  []string{"LaunchDarkly Events"},
+		HonorIntegrations: true,
+		MaxEventBytes:     1<<20 - len("[]"),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,8 +31,8 @@ func mapping(t *testing.T, schema string) *transform.Mapping {
 }
 
 func TestTruthIsWhatTransformSays(t *testing.T) {
-	for _, schema := range []string{"3", "4"} {
-		t.Run("schema "+schema, func(t *testing.T) {
+	for _, schema := range []int{3, 4} {
+		t.Run(fmt.Sprint("schema ", schema), func(t *testing.T) {
 			g, tr := New(1), mapping(t, schema).NewTransformer()
 			seen := map[transform.Reason]int{}
 			for n := range int64(sample) {

@@ -4,7 +4,7 @@
 // turns between the protocols, classic and consumer, each turn with a topic, a group and a plan of its own. It exits
 // with 1 if an invariant broke.
 //
-//	go run ./cmd/internal/chaos/soak -duration 30m -seed 1
+//	go run ./cmd/soak -duration 30m -seed 1
 package main
 
 import (
@@ -18,7 +18,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/chaos"
+	"github.com/segment-to-launchdarkly/forwarder/cmd/soak/internal/chaos"
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 )
 
