@@ -59,7 +59,7 @@ type checker struct {
 	repeats  int                   // letters beyond the first
 	judged   int                   // absences
 	steps    int                   // that were replayed through the model
-	posts    map[int32][]time.Time // of each partition: when events counted
+	sent     map[int32][]time.Time // of each partition: when requests with its events arrived, ascending
 }
 
 // version is a version of a partition's log. There is one; or two, if a lagging replica was elected.
@@ -77,7 +77,7 @@ type span struct {
 
 func newChecker(e *Evidence) *checker {
 	c := &checker{Evidence: e, told: map[string]int{}, byNumber: map[int]Record{}, taken: map[int][]int32{}, logs: map[int32][]version{},
-		ranges: map[int32][]span{}, written: map[int]Letter{}, posts: map[int32][]time.Time{}}
+		ranges: map[int32][]span{}, written: map[int]Letter{}, sent: map[int32][]time.Time{}}
 	all := map[int32][]Record{}
 	for _, r := range e.Produced {
 		c.byNumber[r.Number] = r
@@ -399,13 +399,17 @@ func (c *checker) slow(gone Absence) bool {
 
 const slowAck = 500 * time.Millisecond
 
-// absences: after half of an absence's time, what counts is by those who took over.
+// absences: after half of an absence's time, requests are by the members that took over. The first of them may hold only
+// events that had counted before, or be rejected and split.
 func (c *checker) absences() {
 	for _, r := range c.Requests {
-		if r.Taken && !r.Duplicate && len(r.Numbers) > 0 {
+		if len(r.Numbers) > 0 {
 			p := c.byNumber[r.Numbers[0]].Partition
-			c.posts[p] = append(c.posts[p], r.Done)
+			c.sent[p] = append(c.sent[p], r.Arrived)
 		}
+	}
+	for _, sent := range c.sent {
+		slices.SortFunc(sent, time.Time.Compare)
 	}
 	for _, gone := range c.Gone {
 		if c.slow(gone) {
@@ -413,13 +417,13 @@ func (c *checker) absences() {
 		}
 		c.judged++
 		half := gone.From.Add(gone.Deadline.Sub(gone.From) / 2)
-		for partition, posts := range c.posts {
-			if posts[0].After(gone.From) {
+		for partition, sent := range c.sent {
+			if sent[0].After(gone.From) {
 				continue // added since, or not read yet: the group may not know it
 			}
-			i := sort.Search(len(posts), func(i int) bool { return posts[i].After(half) })
-			if i == len(posts) || posts[i].After(gone.Deadline) {
-				c.tell("not taken over in time", "partition %d: nothing counted from %s to %s, after a member went at %s", partition, clock(half), clock(gone.Deadline), clock(gone.From))
+			i := sort.Search(len(sent), func(i int) bool { return sent[i].After(half) })
+			if i == len(sent) || sent[i].After(gone.Deadline) {
+				c.tell("not taken over in time", "partition %d: nothing sent from %s to %s, after a member went at %s", partition, clock(half), clock(gone.Deadline), clock(gone.From))
 			}
 		}
 	}

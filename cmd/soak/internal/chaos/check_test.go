@@ -58,7 +58,7 @@ func TestCheckerFindsEachBrokenInvariant(t *testing.T) {
 		"posted before its cut was committed: payload ID a":                 func(e *Evidence) { e.Commits[1].Time = e.Requests[2].Arrived },
 		"partitions mixed":                                                  func(e *Evidence) { e.Produced[2].Partition = 1 },
 		"posted what was never produced":                                    func(e *Evidence) { e.Requests[0].Numbers[0] = -1 },
-		"not taken over in time: partition 0":                               func(e *Evidence) { e.Gone[0].Deadline = e.Requests[2].Done.Add(-time.Millisecond) },
+		"not taken over in time: partition 0":                               func(e *Evidence) { e.Gone[0].Deadline = e.Requests[2].Arrived.Add(-time.Millisecond) },
 		"sent twice on a clean change: payload ID a":                        func(e *Evidence) { r := e.Requests[1]; r.Taken = false; e.Requests = append(e.Requests, r) },
 		"sampled: cut forgotten: commit 0 of partition 0":                   func(e *Evidence) { e.Samples = []Commit{e.Commits[1], e.Commits[0], e.Commits[3]} },
 		"not allowed by the model: at 00:00:01.020: recorded range changed": func(e *Evidence) { e.Commits[1].Cuts = []int64{5} },
@@ -119,7 +119,7 @@ func TestWhatTheCheckerAllows(t *testing.T) {
 
 func TestTakeoverIsNotJudgedWhileTheBrokersAreSlow(t *testing.T) {
 	e := good()
-	e.Gone[0].Deadline = e.Requests[2].Done.Add(-time.Millisecond)
+	e.Gone[0].Deadline = e.Requests[2].Arrived.Add(-time.Millisecond)
 	e.Produced[0].Sent = e.Gone[0].From
 	e.Produced[0].Acked = e.Gone[0].From.Add(2 * slowAck)
 	if broken := e.Check(); len(broken) > 0 {

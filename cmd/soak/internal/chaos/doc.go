@@ -38,7 +38,7 @@
 //  5. A cut that ends a range with events stays in the commits until the committed offset has passed it.
 //  6. The dead-letter topic holds what can never be delivered, with its reason, and nothing else.
 //  7. No event waits longer than a minute for its delivery; 20 seconds on a schedule of only clean joins and leaves.
-//  8. After a member is gone in calm, each partition is delivered from again within the session timeout and two seconds. This
+//  8. After a member is gone in calm, requests of each partition are sent again within the session timeout and two seconds. This
 //     is judged only while the brokers are up and quick, and if all members were in the group, which had kept up and was not
 //     rebalancing already.
 //  9. On a schedule of only clean joins and leaves nothing is sent twice, even before deduplication, except for what was
