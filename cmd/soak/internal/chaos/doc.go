@@ -37,7 +37,7 @@
 //     that are neighbors in one commit, or a half of them, or a half of that, as a rejected batch is split.
 //  5. A cut that ends a range with events stays in the commits until the committed offset has passed it.
 //  6. The dead-letter topic holds what can never be delivered, with its reason, and nothing else.
-//  7. No event waits longer than a minute for its delivery; 20 seconds on a schedule of only clean joins and leaves.
+//  7. No event waits longer than two minutes for its delivery; 20 seconds on a schedule of only clean joins and leaves.
 //  8. After a member is gone in calm, requests of each partition are sent again within the session timeout and two seconds. This
 //     is judged only while the brokers are up and quick, and if all members were in the group, which had kept up and was not
 //     rebalancing already.
@@ -53,11 +53,11 @@
 //     whose record was lost, and cuts beyond that offset may be forgotten once. Which records were lost is read from the log
 //     that survived.
 //   - After an operator sets the offsets, everything from there on is delivered exactly once again, and nothing before it. An
-//     offset beyond the end counts as the end. What a payload ID of the time before deduplicates is delivered.
+//     offset beyond the end counts as none, so that start_at decides. What a payload ID of the time before deduplicates is delivered.
 //
 // [Run] adds what it sees of the processes: that none exits by itself, exit codes, memory, and how long they take to leave. A
 // member that is told to leave exits with 0. Exit code 1 means that it could not deliver or commit everything, which is
-// allowed around a broker's absence, after a fault of its network, or after it was stopped, and is counted. Of two members
+// allowed around a broker's absence, after a fault of its network, after it was stopped, or with a backlog, and is counted. Of two members
 // with one instance ID, the coordinator must fence one, which may exit.
 //
 // Every commit and request is also replayed, in the order of time, through the [model.Observer] that judges the search of

@@ -155,13 +155,19 @@ func (r *run) absent(ctx context.Context, s Step, do func(*member)) {
 // keptUp waits until no more is to be delivered than what came in the last second. It gives up after a while.
 func (r *run) keptUp(ctx context.Context) bool {
 	for range 100 {
-		_, events, _ := r.ledgers[0].producer.result()
-		if counted, _ := r.ld.progress(); events-counted <= 2*r.cfg.Rate {
+		if r.backlog() <= 2*r.cfg.Rate {
 			return true
 		}
 		pause(ctx, 100*time.Millisecond)
 	}
 	return false
+}
+
+// backlog returns how many events of the main topic wait for their delivery.
+func (r *run) backlog() int {
+	_, events, _ := r.ledgers[0].producer.result()
+	counted, _ := r.ld.progress()
+	return events - counted
 }
 
 // stable waits until the group is, with every member in it. It gives up after a while.
@@ -252,10 +258,11 @@ func (r *run) startMember(instance string) (*member, error) {
 func (r *run) leave(i int) {
 	m := r.members[i]
 	r.remove(i)
+	behind := !r.cfg.Clean && r.backlog() > 2*r.cfg.Rate
 	started := time.Now()
 	if err := m.end(syscall.SIGTERM, leaveLimit); err != nil {
 		r.report.tell("does not leave: %v\n%s", err, m.tail())
-	} else if m.code == 1 && (len(r.down) > 0 || time.Since(r.restored) <= leaveLimit || time.Since(m.thawed) <= leaveLimit || time.Since(m.wire.disturbed()) <= leaveLimit) {
+	} else if m.code == 1 && (behind || len(r.down) > 0 || time.Since(r.restored) <= leaveLimit || time.Since(m.thawed) <= leaveLimit || time.Since(m.wire.disturbed()) <= leaveLimit) {
 		r.report.Excused++
 	} else if m.code != 0 {
 		r.report.tell("exit code: %d of %s after SIGTERM\n%s", m.code, m.name, m.tail())
