@@ -1,0 +1,61 @@
+package consumer
+
+import (
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink"
+)
+
+func TestEndOfASessionFencesAndCancelsItsPartitions(t *testing.T) {
+	s := stillSession(t)
+	in := s.newPartition(start{topicPartition: topicPartition{testTopic, 0}, committed: true}, "member")
+	s.partitions[in.topicPartition] = in.partition
+	in.maps(span(0, 20)...)
+	s.end(endLost, errRemoved)
+	if _, ok := in.window.snapshot(); ok {
+		t.Error("the window can still be committed")
+	}
+	if in.ctx.Err() == nil {
+		t.Error("requests of the partition are not canceled")
+	}
+	if s.ctx.Err() == nil {
+		t.Error("the session's goroutines are not stopped")
+	}
+}
+
+func TestReportedDataLossEndsTheSession(t *testing.T) {
+	s := stillSession(t)
+	s.poller.pollError(topicPartition{testTopic, 0}, &kgo.ErrDataLoss{Topic: testTopic, ConsumedTo: 10, ResetTo: 5})
+	if s.cause != endTruncated {
+		t.Errorf("cause %q, want %q", s.cause, endTruncated)
+	}
+}
+
+// A partition whose part of a commit failed is committed again, although nothing else changes.
+func TestPartitionThatACommitFailedForIsCommittedAgain(t *testing.T) {
+	onBothProtocols(t, 2, func(w *world, protocol func(*Config)) {
+		m := w.join(func(c *Config, _ *sink.Config) { protocol(c) })
+		w.produce(1, nil) // so that the group has its partitions
+		w.settled(time.Minute)
+		failed := w.cluster.Fault(kfake.Fault{
+			Keys: []kmsg.Key{kmsg.OffsetCommit}, Topic: testTopic, Partitions: []int32{0, 1},
+			Err: kerr.CoordinatorLoadInProgress, Count: 1,
+		})
+		w.produce(2, nil)
+		produced := time.Now()
+		w.settled(time.Minute)
+		if took := time.Since(produced); took > 10*time.Second {
+			w.t.Errorf("delivered after %v", took)
+		}
+		if failed.Hits() == 0 {
+			w.t.Error("no commit failed")
+		}
+		m.leave(w.t)
+	})
+}
