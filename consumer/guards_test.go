@@ -47,7 +47,7 @@ func TestPartitionThatACommitFailedForIsCommittedAgain(t *testing.T) {
 			Keys: []kmsg.Key{kmsg.OffsetCommit}, Topic: testTopic, Partitions: []int32{0, 1},
 			Err: kerr.CoordinatorLoadInProgress, Count: 1,
 		})
-		w.produce(2, nil)
+		w.produce(1, nil)
 		produced := time.Now()
 		w.settled(time.Minute)
 		if took := time.Since(produced); took > 10*time.Second {
