@@ -45,7 +45,7 @@ func TestPartitionThatACommitFailedForIsCommittedAgain(t *testing.T) {
 		w.settled(time.Minute)
 		failed := w.cluster.Fault(kfake.Fault{
 			Keys: []kmsg.Key{kmsg.OffsetCommit}, Topic: testTopic, Partitions: []int32{0, 1},
-			Err: kerr.CoordinatorLoadInProgress, Count: 1,
+			Err: kerr.CoordinatorLoadInProgress, Count: 2,
 		})
 		w.produce(1, nil)
 		produced := time.Now()
