@@ -19,9 +19,9 @@
 // run. Peak memory is the largest resident set of the process, and nothing is subtracted.
 //
 // Records and megabytes per second exclude startup and shutdown. For the floor, they cover the time
-// from the first poll to the last. For the forwarder, they cover the time from the arrival of the
-// first request to that of the last one before the stop. Megabytes count the records' values before
-// the topic's compression. Sent megabytes count the request bodies as sent.
+// from the first poll to the last. For the forwarder, they cover the time from the first request to
+// the last one before the stop. Megabytes count the records' values before the topic's compression.
+// Sent megabytes count the request bodies as sent.
 //
 // Lost is the number of events that are missing or surplus after deduplication by payload ID, plus
 // the number of records that the group has not committed. If it is not 0, the exit code is 1.

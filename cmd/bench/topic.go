@@ -82,6 +82,6 @@ func (b *bench) load(ctx context.Context) (expected tally, valueBytes int64, err
 			}
 		})
 	}
-	_ = client.Flush(ctx) // fails only with ctx
+	_ = client.Flush(ctx) // returns an error only if ctx is done
 	return expected, valueBytes, context.Cause(ctx)
 }

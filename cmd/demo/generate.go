@@ -69,7 +69,7 @@ func (g *generator) run(ctx context.Context) error {
 		}
 		client.Produce(failed, &kgo.Record{Value: slices.Clone(value)}, acknowledged)
 	}
-	_ = client.Flush(failed) // fails only with failed
+	_ = client.Flush(failed) // returns an error only if failed is done
 	return context.Cause(failed)
 }
 
