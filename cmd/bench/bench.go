@@ -142,7 +142,7 @@ func (b *bench) deleteTopics() {
 }
 
 // start starts a role, which is stopped at the end of the measurement. The variables in over
-// override those of this process. profiles is the directory for its profiles; empty for none.
+// override those of this process. profiles is the directory for profiles, or empty for none.
 func (b *bench) start(binary, role string, over map[string]string, profiles string) (*child, error) {
 	c, err := start(b.ctx, binary, role, environ(over),
 		"-records", strconv.Itoa(b.records), "-latency", b.latency.String(), "-pprof", profiles)

@@ -133,7 +133,7 @@ const (
 	quiet        = 300 * time.Millisecond // without requests, in addition to the latency, before the replicas are asked
 	stuck        = 2 * time.Minute        // without requests before the run fails
 
-	profilePoll = 10 // the check with requests at which the heap is profiled, under full load
+	profilePoll = 10 // number of the check that profiles the heap, under full load
 )
 
 // taken waits until the replicas have read all records and sent all full batches. It asks the

@@ -8,8 +8,8 @@
 //
 // Each role is a separate process. The broker is embedded or real. The receiver stands in for
 // LaunchDarkly, accepts everything, and counts. The floor and the forwarder take turns over several
-// rounds. The forwarder is the program with its production configuration, which environment
-// variables change: S2LD_BATCH_MAX_EVENTS=500 go run ./cmd/bench.
+// rounds. The forwarder is the program with its production configuration. Environment variables
+// change its settings, as in S2LD_BATCH_MAX_EVENTS=500 go run ./cmd/bench.
 //
 // # What the figures mean
 //

@@ -46,7 +46,7 @@ func readCounts(metrics prometheus.Gatherer) (c counts, err error) {
 	return c, nil
 }
 
-// reasonOf returns the reason that the labels of a series name.
+// reasonOf returns the reason in the labels of a series.
 func reasonOf(m *dto.Metric) transform.Reason {
 	for _, label := range m.GetLabel() {
 		for reason := range transform.Reasons {

@@ -15,7 +15,7 @@ type summary struct {
 	Produced   int64   `json:"produced"`   // records
 	Delivered  int64   `json:"delivered"`  // expected events that LaunchDarkly counts
 	Missing    int64   `json:"missing"`    // expected events that LaunchDarkly does not count
-	Duplicates int64   `json:"duplicates"` // times that LaunchDarkly counts an event again
+	Duplicates int64   `json:"duplicates"` // events that LaunchDarkly counts again
 	Filtered   int64   `json:"filtered"`   // calls, according to the program
 	Rejected   int64   `json:"rejected"`   // calls, according to the program
 	Requests   int64   `json:"requests"`   // requests that LaunchDarkly received
