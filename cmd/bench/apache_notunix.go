@@ -8,5 +8,5 @@ import (
 )
 
 func (b *bench) startApache(context.Context, string) ([]string, error) {
-	return nil, errors.New("-apache works on Unix only; use -brokers")
+	return nil, errors.New("-apache works only on Unix; use -brokers")
 }

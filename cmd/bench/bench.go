@@ -23,26 +23,26 @@ type bench struct {
 	*options
 	ctx      context.Context
 	progress io.Writer
-	atEnd    []func() // in reverse order
+	atEnd    []func() // run in reverse order
 
-	settings  map[string]string // variables of the roles
+	settings  map[string]string // environment variables of the roles
 	brokers   []string
 	kafka     []kgo.Opt
 	topic     string
-	idleTopic string // of as many partitions, without records
+	idleTopic string // has as many partitions and no records
 	receiver  *child
 	expected  tally
-	self      string // the path of this program
+	self      string // path of this program
 }
 
-// run measures.
+// run runs one measurement.
 func run(ctx context.Context, o *options, progress io.Writer) (r *results, err error) {
 	dir, err := os.MkdirTemp("", "segment-to-launchdarkly-bench-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	ctx, cancel := context.WithCancel(ctx) // kills what is left of the roles
+	ctx, cancel := context.WithCancel(ctx) // kills the roles that still run
 	defer cancel()
 	name := "bench-" + strconv.FormatInt(time.Now().UnixMilli(), 36)
 	b := &bench{options: o, ctx: ctx, progress: progress, topic: name, idleTopic: name + "-idle"}
@@ -85,7 +85,7 @@ func run(ctx context.Context, o *options, progress io.Writer) (r *results, err e
 
 func (b *bench) say(format string, a ...any) { fmt.Fprintf(b.progress, "bench: "+format+"\n", a...) }
 
-// startAround starts what is around the floor and the forwarder, and creates the topics.
+// startAround starts the broker and the receiver, and creates the topics.
 func (b *bench) startAround(dir string) (err error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
@@ -127,7 +127,7 @@ func (b *bench) startAround(dir string) (err error) {
 	return nil
 }
 
-// deleteTopics leaves a real Kafka as it was; groups without members and offsets go by themselves.
+// deleteTopics deletes the topics. Kafka deletes groups without members and offsets by itself.
 func (b *bench) deleteTopics() {
 	client, err := kgo.NewClient(b.kafka...)
 	if err != nil {
@@ -137,12 +137,12 @@ func (b *bench) deleteTopics() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if _, err := kadm.NewClient(client).DeleteTopics(ctx, b.topic, b.idleTopic); err != nil {
-		b.say("topics %s and %s are left over: %v", b.topic, b.idleTopic, err)
+		b.say("could not delete topics %s and %s: %v", b.topic, b.idleTopic, err)
 	}
 }
 
-// start starts a role that ends with the measurement at the latest. over are its variables over the user's, profiles is the
-// directory for its profiles, if any.
+// start starts a role, which is stopped at the end of the measurement. The variables in over
+// override those of this process. profiles is the directory for profiles, or empty for none.
 func (b *bench) start(binary, role string, over map[string]string, profiles string) (*child, error) {
 	c, err := start(b.ctx, binary, role, environ(over),
 		"-records", strconv.Itoa(b.records), "-latency", b.latency.String(), "-pprof", profiles)
@@ -159,7 +159,7 @@ func (b *bench) end() {
 	}
 }
 
-// environ returns the variables of this process, with others over them.
+// environ returns the variables of this process, overridden by those in over.
 func environ(over map[string]string) (all []string) {
 	for _, variable := range os.Environ() {
 		name, _, _ := strings.Cut(variable, "=")

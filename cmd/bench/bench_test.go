@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TestMain makes this binary a role where a test starts it as one.
+// TestMain runs a role if a test starts this binary as one.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "-role" {
 		main()
@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestMeasuresAndLosesNothing(t *testing.T) {
-	t.Setenv("S2LD_BATCH_MAX_EVENTS", "100") // so that batches are full
+	t.Setenv("S2LD_BATCH_MAX_EVENTS", "100") // fills batches
 	var stdout, stderr bytes.Buffer
 	code := execute(t.Context(), []string{"-json", "-records", "4000", "-partitions", "3", "-idle-partitions", "2", "-replicas", "2",
 		"-rounds", "2", "-idle", "10ms", "-pprof", t.TempDir()}, nil, &stdout, &stderr)
@@ -58,7 +58,7 @@ func TestWrongFlagIsUsage(t *testing.T) {
 	}
 }
 
-// events makes a body of events that carry these numbers.
+// events returns a request body of events with the given numbers.
 func events(numbers ...string) []byte {
 	var all []string
 	for _, n := range numbers {
@@ -122,7 +122,7 @@ func TestResultsTakeOffTheIdleRunAndTellOfLoss(t *testing.T) {
 		t.Errorf("%+v\nwant %+v", got, want)
 	}
 	var table bytes.Buffer
-	if err := r.table(&table); err != nil || strings.Count(table.String(), roleForwarder) != 1+3+1 { // what is taken off, the rounds, the median
+	if err := r.table(&table); err != nil || strings.Count(table.String(), roleForwarder) != 1+3+1 { // the idle runs, the rounds, and the median
 		t.Errorf("%v\n%s", err, &table)
 	}
 	if err := r.lost(); err != nil {

@@ -9,7 +9,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 )
 
-// startBrokers starts the brokers that the flags ask for, with their data in dir, and returns their addresses.
+// startBrokers starts the brokers that the flags select, stores their data in dir, and returns
+// their addresses.
 func (b *bench) startBrokers(dir string) (addresses []string, err error) {
 	if b.apache {
 		return b.startApache(b.ctx, dir)
@@ -22,7 +23,7 @@ func (b *bench) startBrokers(dir string) (addresses []string, err error) {
 	return addresses, err
 }
 
-// dataDir is the variable that tells the embedded broker where its records are to be.
+// dataDir is the environment variable that sets the data directory of the embedded broker.
 const dataDir = "BENCH_DATA_DIR"
 
 func runBroker(_ *options, stdin io.Reader, stdout io.Writer) error {

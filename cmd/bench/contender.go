@@ -11,19 +11,19 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 )
 
-// contender is what takes its turn in each round.
+// contender is a role that runs once per round.
 type contender struct {
 	name   string
-	binary string // of bench
+	binary string // path of a build of bench
 	run    func(c contender, topic, run string) (result, error)
 }
 
-// result is what one run of a role has used and done.
+// result is the resource usage and the outcome of one run of a role.
 type result struct {
 	usage
 	received
-	perSecond float64 // records
-	lost      int64
+	perSecond float64 // records per second
+	lost      int64   // events and records that were lost or surplus
 }
 
 func (b *bench) contenders() []contender {
@@ -43,7 +43,7 @@ func (b *bench) startMember(binary, role, topic, group string) (*child, error) {
 	return b.start(binary, role, b.settings, b.pprof)
 }
 
-// group names the group of a run.
+// group returns the name of the group of a run.
 func (b *bench) group(x contender, run string) string { return b.topic + "-" + x.name + "-" + run }
 
 // floor runs the floor once.
@@ -69,7 +69,7 @@ func (b *bench) floor(x contender, topic, run string) (r result, err error) {
 	return r, nil
 }
 
-// forwarder runs the forwarder once, in all of its replicas.
+// forwarder runs the forwarder once, with all its replicas.
 func (b *bench) forwarder(x contender, topic, run string) (r result, err error) {
 	group := b.group(x, run)
 	replicas := make([]*child, b.replicas)
@@ -114,42 +114,42 @@ func (b *bench) forwarder(x contender, topic, run string) (r result, err error) 
 	return r, err
 }
 
-// joined waits until the group has all partitions of the idle topic: their starts are committed then. It asks the broker,
-// because an answer would cost the forwarder something.
+// joined waits until the group owns all partitions of the idle topic, whose start offsets are
+// committed then. It asks the broker, because asking the forwarder would cost CPU there.
 func (b *bench) joined(group string) error {
-	for since := time.Now(); time.Since(since) < stuck; time.Sleep(look) {
+	for since := time.Now(); time.Since(since) < stuck; time.Sleep(pollInterval) {
 		committed, err := kafkatest.Committed(b.ctx, b.brokers, group, b.kafka...)
 		switch {
-		case errors.Is(err, kerr.GroupIDNotFound): // nobody has asked to join it yet
+		case errors.Is(err, kerr.GroupIDNotFound): // no member has joined yet
 		case err != nil, len(committed[b.idleTopic]) == b.partitions+b.idle:
 			return err
 		}
 	}
-	return fmt.Errorf("group %s has not got its partitions within %v", group, stuck)
+	return fmt.Errorf("group %s did not acquire its partitions within %v", group, stuck)
 }
 
 const (
-	look  = 50 * time.Millisecond  // how often to look whether requests arrive
-	quiet = 300 * time.Millisecond // without one, beside the latency: it may be the end
-	stuck = 2 * time.Minute        // without one: it will not end
+	pollInterval = 50 * time.Millisecond  // between checks for new requests
+	quiet        = 300 * time.Millisecond // without requests, in addition to the latency, before the replicas are asked
+	stuck        = 2 * time.Minute        // without requests before the run fails
 
-	profileLook = 10 // at which of those with requests to profile the heap: much goes on then
+	profilePoll = 10 // number of the check that profiles the heap, under full load
 )
 
-// taken waits until the replicas have taken all records and posted what was full. It asks the replicas themselves only
-// when no more requests arrive.
+// taken waits until the replicas have read all records and sent all full batches. It asks the
+// replicas only when no more requests arrive.
 func (b *bench) taken(replicas []*child) error {
-	looks := 0 // with requests
+	polls := 0 // checks with requests
 	for last, since := 0, time.Now(); ; {
-		time.Sleep(look)
+		time.Sleep(pollInterval)
 		var requests int
 		if err := b.receiver.ask("requests", &requests); err != nil {
 			return err
 		}
 		if requests > 0 {
-			looks++
+			polls++
 		}
-		if b.pprof != "" && looks == profileLook {
+		if b.pprof != "" && polls == profilePoll {
 			if err := replicas[0].ask("heap", nil); err != nil {
 				return err
 			}
@@ -177,7 +177,8 @@ func (b *bench) taken(replicas []*child) error {
 	}
 }
 
-// uncommitted returns how many records the group has not committed, or has committed without their being there.
+// uncommitted returns how many records the group has not committed, or has committed beyond the end
+// offset.
 func (b *bench) uncommitted(group string) (n int64, err error) {
 	committed, err := kafkatest.Committed(b.ctx, b.brokers, group, b.kafka...)
 	if err != nil {

@@ -12,15 +12,16 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 )
 
-// floored is what the floor tells when it has ended.
+// floored is the floor's response to end.
 type floored struct {
 	usage
-	Records   int     // taken
-	PerSecond float64 // records after the first poll
+	Records   int     // records read
+	PerSecond float64 // records per second after the first poll
 }
 
-// runFloor is a group that fetches and discards, as cheaply as the client can: its fetches are twice as large as the
-// forwarder's, because without lent memory smaller ones cost more CPU.
+// runFloor runs a group that fetches and discards records, as cheaply as the client can. Its
+// fetches are twice as large as the forwarder's, because smaller ones cost more CPU unless the
+// client is lent memory.
 func runFloor(o *options, stdin io.Reader, stdout io.Writer) error {
 	cfg, err := config.Load("", os.Environ())
 	if err != nil {
@@ -53,7 +54,7 @@ func runFloor(o *options, stdin io.Reader, stdout io.Writer) error {
 	go func() {
 		defer close(ended)
 		var first time.Time
-		before := 0 // first
+		before := 0 // records of the first poll
 		for ctx.Err() == nil {
 			fetches := client.PollFetches(ctx)
 			n := fetches.NumRecords()

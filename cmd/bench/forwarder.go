@@ -14,7 +14,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 )
 
-// runForwarder is the program, as segment-to-launchdarkly run starts it.
+// runForwarder runs the program as segment-to-launchdarkly run does.
 func runForwarder(o *options, stdin io.Reader, stdout io.Writer) error {
 	cfg, err := config.Load("", os.Environ())
 	if err != nil {
@@ -47,7 +47,7 @@ func runForwarder(o *options, stdin io.Reader, stdout io.Writer) error {
 	})
 }
 
-// taken returns how many records the program has taken.
+// taken returns the number of records that the program has read.
 func taken(program *app.App) (records float64, err error) {
 	families, err := program.Gatherer().Gather()
 	for _, f := range families {
@@ -58,7 +58,7 @@ func taken(program *app.App) (records float64, err error) {
 	return records, err
 }
 
-// profilePath returns what the names of a role's profiles begin with; "" for none.
+// profilePath returns the prefix of the paths of a role's profiles, or "" if there are none.
 func profilePath(o *options, cfg *config.Config) string {
 	if o.pprof == "" {
 		return ""

@@ -1,42 +1,48 @@
-// Bench measures what a record costs: the CPU, the memory and the time that the program takes to deliver a topic of Segment
-// events, beside the floor, which is a consumer group that fetches the same records with the same client and discards them.
+// Bench measures the cost of a record. It compares the CPU, the memory, and the time that the
+// program takes to deliver a topic of Segment events with those of the floor, a consumer group that
+// fetches the same records with the same client and discards them.
 //
-//	go run ./cmd/bench                       the table
-//	go run ./cmd/bench -json                 the same for machines
-//	go run ./cmd/bench -pprof /tmp/profiles  and where the CPU and the memory went
+//	go run ./cmd/bench                       write a table
+//	go run ./cmd/bench -json                 write JSON
+//	go run ./cmd/bench -pprof /tmp/profiles  also write CPU and heap profiles
 //
-// Each role is a process of its own: a broker, embedded or real; a receiver in the place of LaunchDarkly that takes
-// everything and counts; and in turns, over several rounds, the floor and the forwarder, which is the program with its
-// production configuration. Any setting of it can be tried by its variable: S2LD_BATCH_MAX_EVENTS=500 go run ./cmd/bench.
+// Each role is a separate process. The broker is embedded or real. The receiver stands in for
+// LaunchDarkly, accepts everything, and counts. The floor and the forwarder take turns over several
+// rounds. The forwarder is the program with its production configuration. Environment variables
+// change its settings, as in S2LD_BATCH_MAX_EVENTS=500 go run ./cmd/bench.
 //
-// # What the figures are
+// # What the figures mean
 //
-// CPU is user and system time of the whole process after it has ended, less that of an idle run, in which the same role
-// starts, joins a group on an empty topic, and leaves. Allocations and collections are the Go runtime's, less those of
-// the idle run likewise. Peak memory is the process's largest resident set, and nothing is taken off.
+// CPU is the user and system time of the whole process after it has exited, minus that of an idle
+// run. In an idle run, the same role starts, joins a group on an empty topic, and leaves.
+// Allocations and garbage collections are those of the Go runtime, also minus those of the idle
+// run. Peak memory is the largest resident set of the process, and nothing is subtracted.
 //
-// Records and megabytes a second are of the time in between: for the floor from the first poll to the last, for the
-// forwarder from the arrival of the first request to that of the last one before it was told to stop. Megabytes are of the
-// records' values, before the topic's compression; sent megabytes are those of the requests' bodies as sent.
+// Records and megabytes per second exclude startup and shutdown. For the floor, they cover the time
+// from the first poll to the last. For the forwarder, they cover the time from the first request to
+// the last one before the stop. Megabytes count the records' values before the topic's compression.
+// Sent megabytes count the request bodies as sent.
 //
-// Lost says how many events are missing or too many after deduplication by payload ID, and how many records the group has
-// not committed. It must be 0, else the exit code is 1. The receiver only keeps bodies during a run, and unpacks and counts
-// them afterwards, so that it takes little of the CPU that the forwarder is measured on.
+// Lost is the number of events that are missing or surplus after deduplication by payload ID, plus
+// the number of records that the group has not committed. If it is not 0, the exit code is 1.
+// During a run, the receiver only stores the bodies. It decompresses and counts them afterwards, so
+// that it takes little CPU from the forwarder.
 //
-// # What a record costs
+// # Where the CPU goes
 //
-// Package consumer's documentation says where the forwarder's CPU goes. See it with
+// The documentation of package consumer describes where the forwarder's CPU goes. To profile it,
+// run
 //
 //	go run ./cmd/bench -pprof /tmp/profiles && go tool pprof -top -cum /tmp/profiles/*-forwarder-*.cpu.pprof
 //
-// # How to compare
+// # How to compare builds
 //
-// The ratio to the floor is the figure to compare by: it compares processes that ran in turns on the same machine. What
-// else the machine does shows in all other figures.
+// Compare by the ratio to the floor, since the floor and the forwarder take turns on the same
+// machine. Other load on the machine affects all other figures.
 //
-// What a change is worth shows when both builds take turns, however busy the machine is:
+// To measure a change, let both builds take turns. The result then does not depend on other load:
 //
-//	go build -o /tmp/before ./cmd/bench      and now the change
+//	go build -o /tmp/before ./cmd/bench      # then make the change
 //	go run ./cmd/bench -against /tmp/before
 package main
 
@@ -55,13 +61,13 @@ import (
 	"time"
 )
 
-// options are the flags. A role is started with those that concern it.
+// options holds the flags. A role is started with the flags that it needs.
 type options struct {
 	role string
 
 	records    int
 	partitions int
-	idle       int // partitions more, without records
+	idle       int // additional partitions without records
 	codec      string
 	batchBytes int
 
@@ -71,7 +77,7 @@ type options struct {
 	rounds   int
 	rest     time.Duration
 
-	against string // path of a bench
+	against string // path of another build of bench
 	brokers string
 	apache  bool
 	json    bool
@@ -82,46 +88,47 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	o := &options{}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(stderr)
-	f.StringVar(&o.role, "role", "", "used by bench itself: what this `process` is")
-	f.IntVar(&o.records, "records", 1_000_000, "records in the topic")
-	f.IntVar(&o.partitions, "partitions", 6, "partitions that hold them")
-	f.IntVar(&o.idle, "idle-partitions", 0, "partitions of the topic beside those, without records")
-	f.StringVar(&o.codec, "codec", "zstd", "compression of the topic: "+strings.Join(codecNames(), ", "))
-	f.IntVar(&o.batchBytes, "batch-bytes", 1_000_000, "`bytes` of one producer's batch, before compression, at most")
+	f.StringVar(&o.role, "role", "", "`role` of this process; used only by bench itself")
+	f.IntVar(&o.records, "records", 1_000_000, "`number` of records in the topic")
+	f.IntVar(&o.partitions, "partitions", 6, "`number` of partitions that hold the records")
+	f.IntVar(&o.idle, "idle-partitions", 0, "`number` of additional partitions without records")
+	f.StringVar(&o.codec, "codec", "zstd", "compression `codec` of the topic: "+strings.Join(codecNames(), ", "))
+	f.IntVar(&o.batchBytes, "batch-bytes", 1_000_000, "maximum size of a producer's batch before compression, in `bytes`")
 	f.BoolVar(&o.gzip, "gzip", true, "compress requests")
-	f.DurationVar(&o.latency, "latency", time.Millisecond, "time that the receiver takes to answer")
-	f.IntVar(&o.replicas, "replicas", 1, "processes that the forwarder's group consists of; their costs are added up, of their peaks the highest counts")
-	f.IntVar(&o.rounds, "rounds", 5, "rounds, of the floor and the forwarder each")
-	f.DurationVar(&o.rest, "idle", time.Second, "how long an idle run lasts, once its group has been joined")
-	f.StringVar(&o.against, "against", "", "`path` of another build of bench, whose forwarder takes its turn in each round too")
-	f.StringVar(&o.brokers, "brokers", "", "`addresses` of a real Kafka, separated by commas; S2LD_KAFKA_... variables say how to reach it. A topic is created in it and deleted. Empty: the embedded broker")
-	f.BoolVar(&o.apache, "apache", false, "start one node of Apache Kafka from its jars (make kafka) instead of the embedded broker")
-	f.BoolVar(&o.json, "json", false, "write JSON")
-	f.StringVar(&o.pprof, "pprof", "", "`directory` for CPU and heap profiles of the floor and the forwarder, one of each a round; this costs a little CPU")
+	f.DurationVar(&o.latency, "latency", time.Millisecond, "`duration` before the receiver responds")
+	f.IntVar(&o.replicas, "replicas", 1, "`number` of forwarder processes in the group. Their costs are added, and the highest of their memory peaks counts")
+	f.IntVar(&o.rounds, "rounds", 5, "`number` of rounds of the floor and of the forwarder")
+	f.DurationVar(&o.rest, "idle", time.Second, "`duration` of an idle run after the group is joined")
+	f.StringVar(&o.against, "against", "", "`path` of another build of bench, whose forwarder also runs in each round")
+	f.StringVar(&o.brokers, "brokers", "", "`addresses` of real brokers, separated by commas. S2LD_KAFKA_* variables configure the connection. Bench creates two topics and deletes them. Empty: the embedded broker")
+	f.BoolVar(&o.apache, "apache", false, "use one node of Apache Kafka, started from its jars (make kafka), instead of the embedded broker")
+	f.BoolVar(&o.json, "json", false, "write JSON instead of a table")
+	f.StringVar(&o.pprof, "pprof", "", "`directory` for CPU and heap profiles of the floor and the forwarder in each round. Profiling costs a little CPU")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
 	switch {
 	case f.NArg() > 0:
-		return nil, fmt.Errorf("%q: not a flag", f.Arg(0))
+		return nil, fmt.Errorf("%q is not a flag", f.Arg(0))
 	case o.records < 1 || o.partitions < 1 || o.idle < 0 || o.rounds < 1 || o.replicas < 1 || o.batchBytes < 1:
-		return nil, errors.New("-records, -partitions, -rounds, -replicas and -batch-bytes must be at least 1, -idle-partitions not negative")
+		return nil, errors.New("-records, -partitions, -rounds, -replicas, and -batch-bytes must be at least 1, and -idle-partitions must not be negative")
 	case o.brokers != "" && o.apache:
-		return nil, errors.New("-brokers and -apache: one or the other")
+		return nil, errors.New("-brokers and -apache must not be used together")
 	}
 	_, err := codecOf(o.codec)
 	return o, err
 }
 
 func main() {
-	// The first signal ends the measurement in order: with this process, its children end.
+	// The first signal stops the measurement cleanly. The children exit with this process.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
-// execute runs one command line and returns the exit code: 0, 1 if something failed or was lost, 2 for a wrong flag.
+// execute runs one command line. It returns 0, or 1 if a step failed or anything was lost, or 2 if
+// a flag is invalid.
 func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	o, err := parse(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
@@ -132,7 +139,7 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 		return 2
 	}
 	if o.pprof == "" {
-		runtime.MemProfileRate = 0 // as in the program's own binary, which has no profiles
+		runtime.MemProfileRate = 0 // the program's own binary has no profiles either
 	}
 	if o.role != "" {
 		err = roles[o.role](o, stdin, stdout)
@@ -146,7 +153,7 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	return 0
 }
 
-// roles are what a child can be. They run until their standard input ends.
+// roles are the functions that a child can run. They return when standard input is closed.
 var roles = map[string]func(o *options, stdin io.Reader, stdout io.Writer) error{
 	roleBroker:    runBroker,
 	roleReceiver:  runReceiver,

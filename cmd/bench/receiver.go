@@ -14,28 +14,28 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
-// receiver takes the place of LaunchDarkly. It accepts everything, and keeps the requests until it is asked what was in
-// them.
+// receiver stands in for LaunchDarkly. It accepts everything, and stores the requests until a
+// report is requested.
 type receiver struct {
 	latency time.Duration
 
 	mu       sync.Mutex
-	requests []request // guards: in the order in which they arrived
+	requests []request // guarded by mu; in order of arrival
 }
 
 type request struct {
-	arrived   time.Time // when its last byte had been read
+	arrived   time.Time // when its last byte was read
 	payloadID string
 	gzip      bool
 	body      []byte // as sent
 }
 
-// received is what a receiver tells of the requests since it was asked last.
+// received is a receiver's report of the requests since the last report.
 type received struct {
-	tally           // after deduplication by payload ID
-	Requests  int   // with duplicates
-	SentBytes int64 // of their bodies, as sent
-	PerSecond float64
+	tally             // after deduplication by payload ID
+	Requests  int     // including duplicates
+	SentBytes int64   // of the request bodies as sent
+	PerSecond float64 // events per second
 }
 
 func runReceiver(o *options, stdin io.Reader, stdout io.Writer) error {
@@ -46,7 +46,7 @@ func runReceiver(o *options, stdin io.Reader, stdout io.Writer) error {
 	}
 	server := &http.Server{Handler: rc}
 	defer server.Close()
-	go server.Serve(listener) //nolint:errcheck // it ends by Close
+	go server.Serve(listener) //nolint:errcheck // it returns after Close
 	steady := 0
 	return obey(stdin, stdout, map[string]func() (any, error){
 		"address": func() (any, error) { return "http://" + listener.Addr().String(), nil },
@@ -78,11 +78,11 @@ func (rc *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusAccepted)
 }
 
-// report unpacks and counts. The first requests, so many as steady says, came at full speed; those after them are what
-// was left over in the end.
+// report decompresses and counts. The first steady requests arrived at full speed, and the others
+// were left over at the end.
 func report(requests []request, steady int) (r received, err error) {
 	seen := make(map[string]bool, len(requests))
-	inBetween := int64(0) // events after the first request, up to the last at full speed
+	inBetween := int64(0) // events after the first request, up to the last one at full speed
 	for i, request := range requests {
 		r.Requests++
 		r.SentBytes += int64(len(request.body))
@@ -106,7 +106,7 @@ func report(requests []request, steady int) (r received, err error) {
 	return r, nil
 }
 
-// number precedes the number of each event, which the generator writes first in its properties.
+// number precedes the number of each event, which is the first of the generator's properties.
 const number = `"data":{"` + segmenttest.NumberField + `":`
 
 // count counts the events in a body.

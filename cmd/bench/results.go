@@ -9,7 +9,7 @@ import (
 	"text/tabwriter"
 )
 
-// results are what was measured, as -json writes it.
+// results holds what was measured, in the format of -json.
 type results struct {
 	Machine struct {
 		CPUs int    `json:"cpus"`
@@ -17,7 +17,7 @@ type results struct {
 	} `json:"machine"`
 	Work struct {
 		Records        int     `json:"records"`
-		Events         int64   `json:"events"` // that must be delivered
+		Events         int64   `json:"events"` // events that must be delivered
 		RecordBytes    float64 `json:"record_bytes"`
 		Partitions     int     `json:"partitions"`
 		IdlePartitions int     `json:"idle_partitions"`
@@ -35,10 +35,10 @@ type results struct {
 	idle       map[string]usage
 }
 
-// round is the figures by contender.
+// round holds the figures of one round by contender.
 type round map[string]*figures
 
-// figures are those of one run. The idle run's are taken off, save of the peak.
+// figures holds the figures of one run, minus those of the idle run except for the peak.
 type figures struct {
 	CPU       float64 `json:"cpu_microseconds_per_record"`
 	Ratio     float64 `json:"ratio_to_floor"`
@@ -54,7 +54,7 @@ type figures struct {
 	Delivered float64 `json:"events_per_second"`
 }
 
-// columns are the figures as the table shows them.
+// columns lists the figures in the order of the table.
 var columns = []struct {
 	name   string
 	format string
@@ -90,12 +90,12 @@ func newResults(o *options, contenders []contender, expected tally, valueBytes i
 	return r
 }
 
-// addIdle takes in a contender's idle run.
+// addIdle adds a contender's idle run.
 func (r *results) addIdle(c contender, x result) {
 	r.idle[c.name], r.Idle[c.name] = x.usage, x.CPU.Seconds()
 }
 
-// add takes in a round, by contender, and makes the medians again.
+// add adds a round by contender, and updates the medians.
 func (r *results) add(results map[string]result) {
 	now := round{}
 	for _, c := range r.contenders {
@@ -138,7 +138,7 @@ func median(all []float64) float64 {
 	return (all[(len(all)-1)/2] + all[len(all)/2]) / 2
 }
 
-// table writes the results for people.
+// table writes the results as a table.
 func (r *results) table(w io.Writer) error {
 	sent := "gzip"
 	if !r.Work.Gzip {
@@ -147,7 +147,7 @@ func (r *results) table(w io.Writer) error {
 	fmt.Fprintf(w, "%d records of %.0f bytes (%s), %d events (%s), %d partitions and %d idle ones, %d replicas, receiver %.0f ms, broker %s, %d CPUs, %s\n",
 		r.Work.Records, r.Work.RecordBytes, r.Work.Codec, r.Work.Events, sent, r.Work.Partitions, r.Work.IdlePartitions, r.Work.Replicas,
 		r.Work.LatencySeconds*1e3, r.Work.Broker, r.Machine.CPUs, r.Machine.Go)
-	fmt.Fprint(w, "taken off: the CPU of an idle run")
+	fmt.Fprint(w, "subtracted CPU of idle runs")
 	for _, c := range r.contenders {
 		fmt.Fprintf(w, ", %s %.0f ms", c.name, r.Idle[c.name]*1e3)
 	}
@@ -174,12 +174,12 @@ func (r *results) table(w io.Writer) error {
 	return t.Flush()
 }
 
-// lost returns an error if any round has lost anything.
+// lost returns an error if any round lost events or records.
 func (r *results) lost() (err error) {
 	for i, round := range r.Rounds {
 		for name, figures := range round {
 			if figures.Lost > 0 {
-				err = errors.Join(err, fmt.Errorf("LOST: %.0f events or records by the %s in round %d", figures.Lost, name, i+1))
+				err = errors.Join(err, fmt.Errorf("LOST: the %s lost %.0f events or records in round %d", name, figures.Lost, i+1))
 			}
 		}
 	}

@@ -25,32 +25,32 @@ func codecNames() []string { return slices.Sorted(maps.Keys(codecs)) }
 func codecOf(name string) (kgo.CompressionCodec, error) {
 	codec, ok := codecs[name]
 	if !ok {
-		return codec, fmt.Errorf("-codec %s: must be one of %v", name, codecNames())
+		return codec, fmt.Errorf("-codec: must be one of %v, got %s", codecNames(), name)
 	}
 	return codec, nil
 }
 
-// tally counts events and adds up the numbers that they carry: a loss and a repetition that make the same count make
-// another sum.
+// tally counts events and adds the numbers that they carry. If a loss and a duplicate give the same
+// count, they still give a different sum.
 type tally struct {
 	Events int64
 	Sum    int64
 }
 
-// missing returns how many of the expected events are missing, or how many there are too many.
+// missing returns how many expected events are missing, or how many are surplus.
 func (t tally) missing(got tally) int64 {
 	n := max(t.Events-got.Events, got.Events-t.Events)
 	if n == 0 && t.Sum != got.Sum {
-		return 1 // at least, and as many twice
+		return 1 // at least one, and as many duplicates
 	}
 	return n
 }
 
-// seed is what all records derive from.
+// seed is the seed of all records.
 const seed = 1
 
-// load produces the records, evenly over the partitions that are to hold them, and returns what must be delivered of them,
-// and the size of all values.
+// load produces the records evenly over the partitions that hold them. It returns the events that
+// must be delivered and the size of all values.
 func (b *bench) load(ctx context.Context) (expected tally, valueBytes int64, err error) {
 	codec, err := codecOf(b.codec)
 	if err != nil {
@@ -78,10 +78,10 @@ func (b *bench) load(ctx context.Context) (expected tally, valueBytes int64, err
 		r := &kgo.Record{Value: slices.Clone(value), Partition: int32(n % b.partitions)}
 		client.Produce(ctx, r, func(_ *kgo.Record, err error) {
 			if err != nil {
-				cancel(fmt.Errorf("produce: %w", err)) // the first counts
+				cancel(fmt.Errorf("produce: %w", err)) // only the first error counts
 			}
 		})
 	}
-	_ = client.Flush(ctx) // fails only with ctx
+	_ = client.Flush(ctx) // returns an error only if ctx is done
 	return expected, valueBytes, context.Cause(ctx)
 }

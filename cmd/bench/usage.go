@@ -10,23 +10,24 @@ import (
 	"time"
 )
 
-// usage is what a process has used in its life.
+// usage is the total resource usage of a process.
 type usage struct {
-	CPU        time.Duration // user and system; known to the parent, when the process has ended
-	Peak       uint64        // bytes of the largest resident set; 0 where the system does not tell
+	CPU        time.Duration // user and system time; the parent sets it after the process exits
+	Peak       uint64        // bytes of the largest resident set; 0 if the system does not report it
 	Allocs     uint64        // objects
-	AllocBytes uint64        // of these objects
-	GCs        uint64        // collections
+	AllocBytes uint64        // bytes of these objects
+	GCs        uint64        // garbage collections
 }
 
-// used returns what this process has used, without its CPU.
+// used returns the usage of this process without its CPU.
 func used() usage {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return usage{Peak: peak(), Allocs: m.Mallocs, AllocBytes: m.TotalAlloc, GCs: uint64(m.NumGC)}
 }
 
-// peak reads VmHWM from proc(5). The maxrss of getrusage(2) would not do: it begins with that of the parent.
+// peak returns VmHWM from proc(5). maxrss from getrusage(2) is unsuitable, because it starts at the
+// parent's.
 func peak() (kilobytes uint64) {
 	status, _ := os.ReadFile("/proc/self/status")
 	if _, line, found := bytes.Cut(status, []byte("VmHWM:")); found {
@@ -35,7 +36,7 @@ func peak() (kilobytes uint64) {
 	return kilobytes << 10
 }
 
-// add adds up processes that ran at the same time.
+// add adds the usage of a process that ran at the same time.
 func (u *usage) add(v usage) {
 	u.CPU += v.CPU
 	u.Peak = max(u.Peak, v.Peak)
@@ -44,7 +45,8 @@ func (u *usage) add(v usage) {
 	u.GCs += v.GCs
 }
 
-// profile profiles the CPU into a file whose name begins with path, unless path is "", until stop is called.
+// profile writes a CPU profile to path.cpu.pprof until stop is called. If path is empty, it does
+// nothing.
 func profile(path string) (stop func(), err error) {
 	if path == "" {
 		return func() {}, nil
@@ -65,7 +67,8 @@ func profile(path string) (stop func(), err error) {
 	}, nil
 }
 
-// heap writes what is allocated, and what was since the start, to a file whose name begins with path, unless path is "".
+// heap writes a heap profile, which includes all allocations since the start, to path.heap.pprof.
+// If path is empty, it does nothing.
 func heap(path string) error {
 	if path == "" {
 		return nil

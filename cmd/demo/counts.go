@@ -9,10 +9,10 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// counts are what the program says of itself, by its metrics.
+// counts holds what the program's metrics report.
 type counts struct {
 	consumed  int64                    // records
-	calls     [transform.Reasons]int64 // by what became of them
+	calls     [transform.Reasons]int64 // by reason; None for those that became events
 	delivered int64                    // events
 	requests  int64
 	retries   int64
@@ -46,7 +46,7 @@ func readCounts(metrics prometheus.Gatherer) (c counts, err error) {
 	return c, nil
 }
 
-// reasonOf returns the reason that a series is about.
+// reasonOf returns the reason in the labels of a series.
 func reasonOf(m *dto.Metric) transform.Reason {
 	for _, label := range m.GetLabel() {
 		for reason := range transform.Reasons {
@@ -68,7 +68,8 @@ func (c *counts) of(outcome transform.Outcome) (n int64) {
 	return n
 }
 
-// reasons names the reasons of an outcome that occurred: "not_track 4,700, tombstone 20"; "none" if none did.
+// reasons formats the calls with an outcome by reason, for example "not_track 4,700, tombstone 20",
+// or "none".
 func (c *counts) reasons(outcome transform.Outcome) string {
 	var parts []string
 	for reason, calls := range c.calls {

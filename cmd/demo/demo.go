@@ -23,7 +23,7 @@ const (
 	partitions  = 6
 )
 
-// options are the flags of the demo.
+// options holds the flags of the demo.
 type options struct {
 	events      int64
 	rate        float64
@@ -34,24 +34,26 @@ type options struct {
 	metricsPort int
 }
 
-const usage = `Demo runs an embedded Kafka, a fake LaunchDarkly, a generator of mixed Segment events, and
-segment-to-launchdarkly between them, in one process, and checks that every event counts
-once. It writes a summary as one line of JSON at the end, and exits 1 if an event is
-missing or counted twice. Every setting of the program can be tried by its variable:
+const usage = `Demo runs segment-to-launchdarkly between an embedded Kafka with a generator of mixed
+Segment events and a fake LaunchDarkly, in one process, and checks that every event counts
+once. At the end, it writes a summary as one line of JSON. It exits with code 1 if an event
+is missing or counted twice.
+
+Environment variables change the program's settings:
 
   S2LD_BATCH_MAX_EVENTS=100 go run ./cmd/demo
 
-The parts by themselves: demo launchdarkly, demo generate, demo probe URL.`
+The parts also run alone, as demo launchdarkly, demo generate, and demo probe URL.`
 
 func parseOptions(args []string, sys system) (o options, err error) {
 	f := newFlags("demo", usage, sys)
-	f.Int64Var(&o.events, "events", 0, "`records` to produce; when all are accounted for, it ends. 0: until Ctrl-C")
-	f.Float64Var(&o.rate, "rate", 0, "`records` a second. 0: 1,000, or with -events as fast as possible")
-	f.Uint64Var(&o.seed, "seed", 1, "what events and faults derive from")
+	f.Int64Var(&o.events, "events", 0, "`records` to produce; the demo exits when all are delivered. 0: produce until Ctrl-C")
+	f.Float64Var(&o.rate, "rate", 0, "`records` produced per second. 0: 1,000, or as many as possible with -events")
+	f.Uint64Var(&o.seed, "seed", 1, "`seed` of the events and the faults")
 	o.faults.flags(f)
-	f.IntVar(&o.port, "port", 0, "the fake LaunchDarkly's port; under "+controlPath+" it is steered. 0: any that is free")
-	f.IntVar(&o.kafkaPort, "kafka-port", 0, "the broker's port, for other clients. 0: any that is free")
-	f.IntVar(&o.metricsPort, "metrics-port", 0, "the port of the program's metrics. 0: any that is free")
+	f.IntVar(&o.port, "port", 0, "`port` of the fake LaunchDarkly, with its control API under "+controlPath+". 0: any free port")
+	f.IntVar(&o.kafkaPort, "kafka-port", 0, "`port` of the broker, for other clients. 0: any free port")
+	f.IntVar(&o.metricsPort, "metrics-port", 0, "`port` of the program's status page and metrics. 0: any free port")
 	if err := errors.Join(parse(f, args, 0), o.faults.check()); err != nil {
 		return o, err
 	}
@@ -70,7 +72,7 @@ func runDemo(args []string, sys system) error {
 		return err
 	}
 
-	dir, err := os.MkdirTemp("", "segment-to-launchdarkly-demo-") // records that are in memory would take a gigabyte
+	dir, err := os.MkdirTemp("", "segment-to-launchdarkly-demo-") // records in memory would take a gigabyte
 	if err != nil {
 		return err
 	}
@@ -111,13 +113,13 @@ func runDemo(args []string, sys system) error {
 	}
 	defer kafka.Close()
 
-	fmt.Fprintf(screen, `segment-to-launchdarkly, between an embedded Kafka and a fake LaunchDarkly
+	fmt.Fprintf(screen, `segment-to-launchdarkly runs between an embedded Kafka and a fake LaunchDarkly
 
 Kafka            %s, topic %s, dead letters in %s
 LaunchDarkly     %s
 metrics          http://%s/metrics, and the status page at /
-try an outage    curl -X POST '%[4]s%[6]s/down?fault=503'
-and its end      curl -X POST %[4]s%[6]s/up
+start an outage  curl -X POST '%[4]s%[6]s/down?fault=503'
+end the outage   curl -X POST %[4]s%[6]s/up
 
 `, strings.Join(brokers, ","), topic, deadLetters, address, program.AdminAddress(), controlPath)
 	d := &demo{
@@ -128,5 +130,5 @@ and its end      curl -X POST %[4]s%[6]s/up
 	return d.run(sys)
 }
 
-// loopback returns the address of a port that only this machine reaches.
+// loopback returns the address of a port that is reachable only from this machine.
 func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }

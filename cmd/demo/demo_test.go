@@ -18,13 +18,13 @@ import (
 
 // command is one run of the demo.
 type command struct {
-	stdout  bytes.Buffer // to be read after exit
+	stdout  bytes.Buffer // read only after exit
 	stderr  watched
 	signals chan os.Signal
 	exit    chan int
 }
 
-// start runs a command line. environ are the program's variables.
+// start runs a command line with the given environment variables.
 func start(environ []string, args ...string) *command {
 	c := &command{signals: make(chan os.Signal, 2), exit: make(chan int, 1)}
 	c.stderr.wrote.L = &c.stderr.mu
@@ -35,7 +35,7 @@ func start(environ []string, args ...string) *command {
 	return c
 }
 
-// summary waits for the end and returns the summary, which is to be all of standard output.
+// summary waits for the exit and returns the summary, which must be all of standard output.
 func (c *command) summary(t *testing.T, exit int) (s summary) {
 	t.Helper()
 	if got := <-c.exit; got != exit {
@@ -53,7 +53,7 @@ func (c *command) summary(t *testing.T, exit int) (s summary) {
 	return s
 }
 
-// watched is an output in which a test waits for something.
+// watched is an output in which a test can wait for text.
 type watched struct {
 	mu    sync.Mutex
 	wrote sync.Cond
@@ -98,7 +98,7 @@ func (w *watched) await(t *testing.T, pattern string) []string {
 	}
 }
 
-// truth says what must come of so many records.
+// truth returns the expected summary for a number of records.
 func truth(seed uint64, records int64) (s summary) {
 	g := segmenttest.New(seed)
 	for n := range records {
@@ -175,7 +175,8 @@ func TestSecondInterruptEndsAtOnce(t *testing.T) {
 	}
 }
 
-// An event that LaunchDarkly refuses goes to the dead letters: the program is done with it, the demo is not.
+// An event that LaunchDarkly rejects becomes a dead letter, which is correct for the program and a
+// failure of the demo.
 func TestMissingEventIsAFailure(t *testing.T) {
 	t.Parallel()
 	g := segmenttest.New(1)
@@ -204,8 +205,8 @@ func TestAMappingThatDiffersIsTold(t *testing.T) {
 	t.Parallel()
 	c := start([]string{"S2LD_SEGMENT_HONOR_INTEGRATIONS=false"}, "-events", "1000")
 	c.summary(t, exitFailure)
-	c.stderr.await(t, "WRONG: [0-9]+ events that should not be, the first: an event of record [0-9]+, call 0, which was to be filtered: integrations")
-	c.stderr.await(t, "WRONG: -[0-9]+ calls more or less than produced have the outcome filtered integrations")
+	c.stderr.await(t, "WRONG: [0-9]+ unexpected events, first: an event of record [0-9]+, call 0, which should have been filtered: integrations")
+	c.stderr.await(t, "WRONG: -[0-9]+ surplus calls with the outcome filtered integrations")
 }
 
 func TestWrongUseIsTold(t *testing.T) {
@@ -215,8 +216,8 @@ func TestWrongUseIsTold(t *testing.T) {
 	}{
 		{nil, []string{"-events", "many"}, "invalid value"},
 		{nil, []string{"-events", "-1"}, "must not be negative"},
-		{nil, []string{"-faults", "-fault-rate", "1"}, "from 0 to below 1"},
-		{nil, []string{"generator"}, `"generator": neither a flag nor a command`},
+		{nil, []string{"-faults", "-fault-rate", "1"}, "must be at least 0 and below 1"},
+		{nil, []string{"generator"}, `"generator" is neither a flag nor a command`},
 		{nil, []string{"probe"}, "an argument is missing"},
 		{[]string{"S2LD_BATCH_MAX_EVENT=1"}, nil, "S2LD_BATCH_MAX_EVENTS"},
 	} {

@@ -18,26 +18,26 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
-// generator produces Segment events to a topic.
+// generator produces records of Segment events to a topic.
 type generator struct {
 	brokers []string
 	topic   string
 	seed    uint64
-	events  int64   // records to produce; 0: until told to stop
-	rate    float64 // records a second; 0: as fast as the broker takes them
+	events  int64   // records to produce; 0: until stopped
+	rate    float64 // records per second; 0: as fast as the broker accepts them
 
 	expect func(calls []transform.Reason) // called for each record before it is produced; may be nil
 
-	produced atomic.Int64 // records that the broker has acknowledged
-	last     atomic.Int64 // Unix time of the last of them
+	produced atomic.Int64 // records acknowledged by the broker
+	last     atomic.Int64 // Unix time of the last acknowledgment
 }
 
-// run produces until all records are acknowledged. When ctx is done, it produces no more and waits for those under way,
-// but not for ever.
+// run produces until all records are acknowledged. When ctx is done, it stops producing and waits
+// for the records in flight for at most patience.
 func (g *generator) run(ctx context.Context) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(g.brokers...), kgo.DefaultProduceTopic(g.topic),
 		kgo.ProducerBatchCompression(kgo.ZstdCompression()), kgo.ProducerLinger(5*time.Millisecond),
-		kgo.MetadataMinAge(time.Second)) // a topic that does not exist is told of in seconds
+		kgo.MetadataMinAge(time.Second)) // reports a missing topic within seconds
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (g *generator) run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() {
 		select {
 		case <-time.After(patience):
-			fail(errors.New("the broker does not acknowledge the last records"))
+			fail(errors.New("the broker did not acknowledge the last records"))
 		case <-failed.Done(): // run has returned
 		}
 	})()
@@ -69,11 +69,11 @@ func (g *generator) run(ctx context.Context) error {
 		}
 		client.Produce(failed, &kgo.Record{Value: slices.Clone(value)}, acknowledged)
 	}
-	_ = client.Flush(failed) // fails only with failed
+	_ = client.Flush(failed) // returns an error only if failed is done
 	return context.Cause(failed)
 }
 
-// wait waits until record n is due. It returns false if there is to be none.
+// wait waits until record n is due, and reports whether to produce it.
 func (g *generator) wait(ctx, failed context.Context, started time.Time, n int64) bool {
 	if g.rate > 0 {
 		due := started.Add(time.Duration(float64(n) / g.rate * float64(time.Second)))
@@ -88,10 +88,10 @@ func (g *generator) wait(ctx, failed context.Context, started time.Time, n int64
 	return ctx.Err() == nil && failed.Err() == nil
 }
 
-// patience is how long a broker may take before something is wrong.
+// patience is how long an acknowledgment may take.
 const patience = 10 * time.Second
 
-// health answers 503 while the broker acknowledges nothing.
+// health responds with 503 while the broker acknowledges nothing.
 func (g *generator) health(w http.ResponseWriter, _ *http.Request) {
 	if time.Since(time.Unix(g.last.Load(), 0)) > patience {
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -100,15 +100,15 @@ func (g *generator) health(w http.ResponseWriter, _ *http.Request) {
 }
 
 func runGenerate(args []string, sys system) error {
-	f := newFlags("demo generate", `Produces mixed Segment events, the same for the same seed, to a topic that exists.
+	f := newFlags("demo generate", `Produces mixed Segment events to an existing topic. The same seed gives the same events.
 Writes {"produced":N} at the end.`, sys)
 	g := &generator{}
-	brokers := f.String("brokers", "localhost:9092", "`addresses` to start from, separated by commas")
+	brokers := f.String("brokers", "localhost:9092", "`addresses` of the brokers to connect to first, separated by commas")
 	f.StringVar(&g.topic, "topic", "segment", "`name` of the topic")
-	f.Uint64Var(&g.seed, "seed", 1, "what the events derive from")
-	f.Int64Var(&g.events, "events", 0, "`records` to produce; 0: until told to stop")
-	f.Float64Var(&g.rate, "rate", 1000, "`records` a second; 0: as fast as the broker takes them")
-	listen := f.String("listen", "", "`address` on which to tell by HTTP that records are produced; empty: none")
+	f.Uint64Var(&g.seed, "seed", 1, "`seed` of the events")
+	f.Int64Var(&g.events, "events", 0, "`records` to produce. 0: produce until stopped")
+	f.Float64Var(&g.rate, "rate", 1000, "`records` produced per second. 0: as many as the broker accepts")
+	listen := f.String("listen", "", "`address` of an HTTP health check, which fails while no records are produced. Empty: no health check")
 	if err := parse(f, args, 0); err != nil {
 		return err
 	}

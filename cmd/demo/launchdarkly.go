@@ -17,20 +17,20 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// faults are the flags about what the fake answers at random.
+// faults holds the flags for random failures of the fake.
 type faults struct {
 	on   bool
 	rate float64
 }
 
 func (x *faults) flags(f *flag.FlagSet) {
-	f.BoolVar(&x.on, "faults", false, "let LaunchDarkly fail at random: 429, 5xx, hangs, resets, cut-off answers, before and after it took the request")
-	f.Float64Var(&x.rate, "fault-rate", 0.2, "with -faults: the `share` of requests that fail")
+	f.BoolVar(&x.on, "faults", false, "make LaunchDarkly fail at random with 429, 5xx, hangs, resets, and truncated responses, before or after it accepts the request")
+	f.Float64Var(&x.rate, "fault-rate", 0.2, "`share` of requests that fail with -faults")
 }
 
 func (x *faults) check() error {
 	if x.rate < 0 || x.rate >= 1 {
-		return usageError{errors.New("-fault-rate: must be from 0 to below 1")}
+		return usageError{errors.New("-fault-rate: must be at least 0 and below 1")}
 	}
 	return nil
 }
@@ -41,11 +41,11 @@ func (x *faults) apply(ld *ldtest.Server, seed uint64) {
 	}
 }
 
-// controlPath is where the fake is steered.
+// controlPath is the path of the fake's control API.
 const controlPath = "/control"
 
-// face is the fake with its control beside it on one port. The fake's own paths are matched as they come, so no
-// http.ServeMux, which cleans them, may stand before it.
+// face returns a handler for the fake and its control API on one port. It does not use
+// http.ServeMux, because that cleans paths, and the fake must see them verbatim.
 func face(ld *ldtest.Server) http.Handler {
 	control := http.StripPrefix(controlPath, ld.Control())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -60,19 +60,19 @@ func face(ld *ldtest.Server) http.Handler {
 // serve serves until the server is closed.
 func serve(listener net.Listener, handler http.Handler, errorLog io.Writer) *http.Server {
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ErrorLog: log.New(errorLog, "", 0)}
-	go server.Serve(listener) //nolint:errcheck // it ends by Close
+	go server.Serve(listener) //nolint:errcheck // it returns after Close
 	return server
 }
 
 func runLaunchDarkly(args []string, sys system) error {
-	f := newFlags("demo launchdarkly", `Serves a fake LaunchDarkly, as strict as the real one, that counts what it gets, and under `+controlPath+`
-how to steer it: GET report; POST script, random, down?fault=503, up, poison?contains=TEXT,
-limit?bytes=N. Writes its report as one line of JSON at the end.`, sys)
+	f := newFlags("demo launchdarkly", `Serves a fake LaunchDarkly, which validates requests as strictly as the real one and counts events.
+The control API under `+controlPath+` accepts GET report, and POST script, random, down?fault=503, up,
+poison?contains=TEXT, and limit?bytes=N. Writes the report as one line of JSON at the end.`, sys)
 	listen := f.String("listen", "localhost:8080", "`address` to serve on")
-	journal := f.String("journal", "", "`file` to append a line of JSON to for each request")
+	journal := f.String("journal", "", "`file` that receives a line of JSON for each request")
 	var x faults
 	x.flags(f)
-	seed := f.Uint64("seed", 1, "what the faults derive from")
+	seed := f.Uint64("seed", 1, "`seed` of the faults")
 	if err := errors.Join(parse(f, args, 0), x.check()); err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ limit?bytes=N. Writes its report as one line of JSON at the end.`, sys)
 
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_ = server.Shutdown(ctx) // who hangs is cut off
+	_ = server.Shutdown(ctx) // Close disconnects clients that hang
 	_ = server.Close()
 	return json.NewEncoder(sys.stdout).Encode(ld.Report())
 }

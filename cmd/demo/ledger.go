@@ -10,26 +10,27 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
-// ledger compares what was produced with what LaunchDarkly counts. It asks the program nothing. Its memory is a byte for
-// each record from the oldest on whose event is on its way.
+// ledger compares what was produced with what LaunchDarkly counts, independently of the program. It
+// holds one byte per record, from the oldest record with an event that has not arrived.
 type ledger struct {
 	mu   sync.Mutex
-	gen  *segmenttest.Generator // guards: to see again what a record was
-	base int64                  // guards: no event of a record below is awaited
+	gen  *segmenttest.Generator // guarded by mu; generates a record again
+	base int64                  // guarded by mu; every event of the records below it has arrived
 
-	// awaited has a byte for each record from base on, and in it a bit for each call whose event has not arrived.
-	awaited []byte // guards
+	// awaited has a byte per record from base on, with a bit per call whose event has not arrived.
+	// It is guarded by mu, as are the fields below.
+	awaited []byte
 
-	truth      [transform.Reasons]int64 // guards: calls produced, by what must become of them
-	arrived    int64                    // guards: events that were awaited
-	duplicates int64                    // guards: events that had arrived before, under another payload ID
-	unexpected int64                    // guards: events of calls that are none, and of calls that we did not produce
-	strange    string                   // guards: the first of these
+	truth      [transform.Reasons]int64 // calls produced, by the expected reason
+	arrived    int64                    // events that were expected
+	duplicates int64                    // events that arrived before under another payload ID
+	unexpected int64                    // events of calls that give no event, or that were not produced
+	strange    string                   // describes the first unexpected event
 }
 
 func newLedger(seed uint64) *ledger { return &ledger{gen: segmenttest.New(seed)} }
 
-// expect notes the next record, before it is produced.
+// expect adds the next record. It is called before the record is produced.
 func (l *ledger) expect(calls []transform.Reason) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -43,7 +44,7 @@ func (l *ledger) expect(calls []transform.Reason) {
 	l.awaited = append(l.awaited, events)
 }
 
-// received takes in a request that LaunchDarkly received. It is a Config.OnRequest of the fake.
+// received adds a request that LaunchDarkly received. It is the fake's Config.OnRequest.
 func (l *ledger) received(r ldtest.Request) {
 	if !r.Taken || r.Duplicate {
 		return
@@ -53,7 +54,7 @@ func (l *ledger) received(r ldtest.Request) {
 	drops := r.Drops
 	for i, identity := range r.Identities {
 		if len(drops) > 0 && drops[0].Index == i {
-			drops = drops[1:] // LaunchDarkly drops it: it is missing
+			drops = drops[1:] // LaunchDarkly drops the event, so it is missing
 			continue
 		}
 		l.arrive(identity)
@@ -64,7 +65,7 @@ func (l *ledger) received(r ldtest.Request) {
 	}
 }
 
-// arrive takes in one event by its number. The caller holds the mutex.
+// arrive adds one event by its number. The caller holds mu.
 func (l *ledger) arrive(identity string) {
 	number, err := strconv.ParseInt(identity, 10, 64)
 	n, i := segmenttest.CallOf(number)
@@ -81,24 +82,24 @@ func (l *ledger) arrive(identity string) {
 	case i >= len(calls):
 		l.unexpect("an event with the number %q, which was not produced", identity)
 	case calls[i] != transform.None:
-		l.unexpect("an event of record %d, call %d, which was to be "+calls[i].Outcome().String()+": "+calls[i].String(), n, i)
+		l.unexpect("an event of record %d, call %d, which should have been "+calls[i].Outcome().String()+": "+calls[i].String(), n, i)
 	default:
 		l.duplicates++
 	}
 }
 
-// unexpect counts an event that should not be. The caller holds the mutex.
+// unexpect counts an event that must not exist. The caller holds mu.
 func (l *ledger) unexpect(format string, a ...any) {
 	if l.unexpected++; l.unexpected == 1 {
 		l.strange = fmt.Sprintf(format, a...)
 	}
 }
 
-// account is what a ledger says.
+// account is a snapshot of a ledger.
 type account struct {
 	truth                                    [transform.Reasons]int64
 	arrived, missing, duplicates, unexpected int64
-	strange                                  string // the first unexpected event; "" if there is none
+	strange                                  string // describes the first unexpected event; empty if there is none
 }
 
 func (l *ledger) account() account {

@@ -33,7 +33,7 @@ func freePorts(t *testing.T, n int) (ports []string) {
 
 func probe(url string) int { return <-start(nil, "probe", url).exit }
 
-// post posts one event and returns the status of the answer.
+// post sends one event and returns the status of the response.
 func post(t *testing.T, url string) int {
 	t.Helper()
 	r, err := http.NewRequest(http.MethodPost, url, strings.NewReader(`[{"kind":"custom","key":"k","userKey":"u","creationDate":1}]`))

@@ -30,7 +30,7 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// What is written stays above the lines that change.
+// Written lines stay above the live lines.
 func TestScreenOnATerminal(t *testing.T) {
 	var out strings.Builder
 	s := newScreen(&out)
