@@ -59,3 +59,46 @@ func TestPartitionThatACommitFailedForIsCommittedAgain(t *testing.T) {
 		m.leave(w.t)
 	})
 }
+
+func TestRecordsOfAnotherTopicIDEndTheSession(t *testing.T) {
+	s := stillSession(t)
+	in := s.newPartition(start{topicPartition: topicPartition{testTopic, 0}, committed: true}, "member")
+	s.partitions[in.topicPartition] = in.partition
+	s.ids[testTopic] = topicID{1}
+	records := []*kgo.Record{{Topic: testTopic, Value: track(1)}}
+	s.poller.distribute(kgo.FetchTopic{Topic: testTopic, TopicID: topicID{2}}, kgo.FetchPartition{Records: records})
+	if s.cause != endTopics {
+		t.Errorf("cause %q, want %q", s.cause, endTopics)
+	}
+	if s.poller.queued.Load() != 0 {
+		t.Error("the records were queued")
+	}
+}
+
+// Transient commit errors are no problem at first, and become one when they last.
+func TestTransientCommitErrorsThatLastAreAProblem(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		m := w.join(nil)
+		w.produce(1, nil)
+		w.settled(time.Minute)
+		failing := w.cluster.Fault(kfake.Fault{
+			Keys: []kmsg.Key{kmsg.OffsetCommit}, Topic: testTopic, Partitions: []int32{0},
+			Err: kerr.CoordinatorLoadInProgress, Count: 1 << 20,
+		})
+		w.produce(1, nil)
+		time.Sleep(commitPatience - 2*time.Second)
+		if p := m.Status().Problems; len(p) > 0 {
+			w.t.Errorf("problems before commitPatience: %v", p)
+		}
+		time.Sleep(5 * time.Second)
+		if len(m.Status().Problems) == 0 {
+			w.t.Error("no problem after commitPatience")
+		}
+		failing.Remove()
+		w.settled(time.Minute)
+		if p := m.Status().Problems; len(p) > 0 {
+			w.t.Errorf("problems after the recovery: %v", p)
+		}
+		m.leave(w.t)
+	})
+}
