@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"strconv"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
@@ -31,8 +32,9 @@ const (
 // metrics are the package's metrics. A partition's metrics are collected from its state, so that no
 // series is left when the partition is released.
 type metrics struct {
-	records        prometheus.Counter
-	calls          [transform.Reasons]prometheus.Counter
+	records atomic.Int64                    // records mapped
+	calls   [transform.Reasons]atomic.Int64 // calls mapped, by reason
+
 	batches        *prometheus.CounterVec
 	batchEvents    prometheus.Histogram
 	delay          prometheus.Histogram
@@ -47,10 +49,9 @@ type metrics struct {
 	sessionsEnded  *prometheus.CounterVec
 }
 
-func newMetrics(r prometheus.Registerer, c *Consumer) *metrics {
+func newMetrics(r prometheus.Registerer) *metrics {
 	auto := promauto.With(r)
 	m := &metrics{
-		records: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "records_total", Help: "Records taken."}),
 		batches: auto.NewCounterVec(prometheus.CounterOpts{Name: prefix + "batches_total",
 			Help: "Batches sealed, by cause."}, []string{labelCause}),
 		batchEvents: auto.NewHistogram(prometheus.HistogramOpts{Name: prefix + "batch_events",
@@ -78,11 +79,14 @@ func newMetrics(r prometheus.Registerer, c *Consumer) *metrics {
 		sessionsEnded: auto.NewCounterVec(prometheus.CounterOpts{Name: prefix + "sessions_ended_total",
 			Help: "Memberships of the consumer group that ended, by cause."}, []string{labelCause}),
 	}
-	calls := auto.NewCounterVec(prometheus.CounterOpts{Name: prefix + "calls_total",
-		Help: "Segment calls, by outcome and reason."}, []string{labelOutcome, labelReason})
+	auto.NewCounterFunc(prometheus.CounterOpts{Name: prefix + "records_total", Help: "Records taken."},
+		func() float64 { return float64(m.records.Load()) })
 	letterReasons := []string{reasonRefused}
 	for reason := range transform.Reasons {
-		m.calls[reason] = calls.WithLabelValues(reason.Outcome().String(), reason.String())
+		auto.NewCounterFunc(prometheus.CounterOpts{Name: prefix + "calls_total",
+			Help:        "Segment calls, by outcome and reason.",
+			ConstLabels: prometheus.Labels{labelOutcome: reason.Outcome().String(), labelReason: reason.String()},
+		}, func() float64 { return float64(m.calls[reason].Load()) })
 		if reason.Outcome() == transform.Rejected {
 			letterReasons = append(letterReasons, reason.String())
 		}
@@ -100,7 +104,6 @@ func newMetrics(r prometheus.Registerer, c *Consumer) *metrics {
 			vector.WithLabelValues(value)
 		}
 	}
-	r.MustRegister(collector{c})
 	return m
 }
 

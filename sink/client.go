@@ -59,6 +59,7 @@ type Client struct {
 	active    int            // guards: requests in flight
 	wake      *time.Timer    // guards: pumps when the pace allows it again
 	halt      Halt           // guards
+	status    Status         // guards: its numbers; Status adds the rest
 	rejected  string         // guards: the access token that was denied last, never logged
 	stopWatch chan struct{}  // guards: closed to stop watchToken; nil while it does not run
 	aside     int            // guards: events set aside since one was accepted
@@ -86,7 +87,7 @@ func New(cfg Config) (*Client, error) {
 	return &Client{
 		cfg: cfg, address: address, destination: cfg.destination(), metrics: cfg.Metrics, log: cfg.Log,
 		pace:     newPace(cfg.MaxInFlight, cfg.BackoffMin, cfg.BackoffMax),
-		failures: map[Source]int{},
+		failures: map[Source]int{}, status: Status{Requests: map[string]int64{}},
 	}, nil
 }
 

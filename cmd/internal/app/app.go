@@ -128,7 +128,7 @@ func (a *App) Run(ctx context.Context) error {
 	server := a.server(ctx)
 	sampleCtx, stopSampling := context.WithCancel(context.WithoutCancel(ctx))
 	var beside sync.WaitGroup
-	beside.Go(func() { a.minute.sample(sampleCtx, a.registry) })
+	beside.Go(func() { a.minute.sample(sampleCtx, a.counts) })
 	beside.Go(func() {
 		if err := server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
 			a.log.Error("the admin server has ended: no metrics, no probes", zap.Error(err))
