@@ -19,8 +19,8 @@ import (
 type receiver struct {
 	latency time.Duration
 
-	mu       sync.Mutex
-	requests []request // guards: in the order in which they arrived
+	mu       sync.Mutex // guards the field below
+	requests []request  // in the order in which they arrived
 }
 
 type request struct {

@@ -55,10 +55,11 @@ func (c *command) summary(t *testing.T, exit int) (s summary) {
 
 // watched is an output in which a test waits for something.
 type watched struct {
-	mu    sync.Mutex
-	wrote sync.Cond
-	b     bytes.Buffer
-	over  bool
+	wrote sync.Cond // of mu
+
+	mu   sync.Mutex // guards the fields below
+	b    bytes.Buffer
+	over bool
 }
 
 func (w *watched) Write(p []byte) (int, error) {

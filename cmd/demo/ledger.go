@@ -13,18 +13,18 @@ import (
 // ledger compares what was produced with what LaunchDarkly counts. It asks the program nothing. Its memory is a byte for
 // each record from the oldest on whose event is on its way.
 type ledger struct {
-	mu   sync.Mutex
-	gen  *segmenttest.Generator // guards: to see again what a record was
-	base int64                  // guards: no event of a record below is awaited
+	mu   sync.Mutex             // guards the fields below
+	gen  *segmenttest.Generator // to see again what a record was
+	base int64                  // no event of a record below is awaited
 
 	// awaited has a byte for each record from base on, and in it a bit for each call whose event has not arrived.
-	awaited []byte // guards
+	awaited []byte
 
-	truth      [transform.Reasons]int64 // guards: calls produced, by what must become of them
-	arrived    int64                    // guards: events that were awaited
-	duplicates int64                    // guards: events that had arrived before, under another payload ID
-	unexpected int64                    // guards: events of calls that are none, and of calls that we did not produce
-	strange    string                   // guards: the first of these
+	truth      [transform.Reasons]int64 // calls produced, by what must become of them
+	arrived    int64                    // events that were awaited
+	duplicates int64                    // events that had arrived before, under another payload ID
+	unexpected int64                    // events of calls that are none, and of calls that we did not produce
+	strange    string                   // the first of these
 }
 
 func newLedger(seed uint64) *ledger { return &ledger{gen: segmenttest.New(seed)} }

@@ -19,9 +19,9 @@ type screen struct {
 	fd       int
 	terminal bool
 
-	mu      sync.Mutex
-	live    []string  // guards: the lines that change
-	written time.Time // guards: when they were last written, without a terminal
+	mu      sync.Mutex // guards the fields below
+	live    []string   // the lines that change
+	written time.Time  // when they were last written, without a terminal
 }
 
 // rare is how often the changing lines are written where no terminal is.
