@@ -122,6 +122,9 @@ func (a *App) AdminAddress() string { return a.listener.Addr().String() }
 // Gatherer returns the program's metrics.
 func (a *App) Gatherer() prometheus.Gatherer { return a.registry }
 
+// Status returns snapshots of the consumer and of the client of LaunchDarkly.
+func (a *App) Status() (consumer.Status, sink.Status) { return a.consumer.Status(), a.sink.Status() }
+
 // Run runs the program until ctx is done and everything sealed is delivered. When
 // it returns, nothing of it is running.
 func (a *App) Run(ctx context.Context) error {

@@ -73,7 +73,7 @@ type partition struct {
 // statusPage returns the handler of the status page.
 func (a *App) statusPage(ctx context.Context) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		read, sent := a.consumer.Status(), a.sink.Status()
+		read, sent := a.Status()
 		total := countsOf(read, sent, a.budget)
 		p := newPage(ctx.Err() != nil, read, sent.Halt, total, a.cfg.Batch.MaxAge)
 		p.Version, p.Group, p.Topics, p.DeadLetters = Version(), a.cfg.Kafka.Group, a.cfg.Kafka.Topics, a.cfg.DeadLetters.Topic

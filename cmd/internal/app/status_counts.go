@@ -28,7 +28,10 @@ type counts struct {
 type call struct{ Outcome, Reason string }
 
 // counts returns the numbers as they are now.
-func (a *App) counts() counts { return countsOf(a.consumer.Status(), a.sink.Status(), a.budget) }
+func (a *App) counts() counts {
+	read, sent := a.Status()
+	return countsOf(read, sent, a.budget)
+}
 
 // countsOf returns the numbers in the status of the parts.
 func countsOf(read consumer.Status, sent sink.Status, budget *sink.Budget) counts {
