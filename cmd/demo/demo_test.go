@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"regexp"
@@ -123,7 +122,7 @@ func TestDemoDeliversEachEventOnce(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]*command{
 		"as it is":    start(nil, "-events", "2000"),
-		"with faults": start([]string{"S2LD_BATCH_MAX_EVENTS=100", "S2LD_DELIVERY_BACKOFF_MAX=1s"}, "-events", "2000", "-faults", "-fault-rate", "0.4"),
+		"with faults": start([]string{"S2LD_BATCH_MAX_EVENTS=100", "S2LD_DELIVERY_BACKOFF_MAX=1s"}, "-events", "2000", "-faults"),
 		"schema 4":    start([]string{"S2LD_LAUNCHDARKLY_ENDPOINT=metric_import", "S2LD_LAUNCHDARKLY_EVENT_SCHEMA=4"}, "-events", "2000", "-rate", "1500"),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -216,7 +215,6 @@ func TestWrongUseIsTold(t *testing.T) {
 	}{
 		{nil, []string{"-events", "many"}, "invalid value"},
 		{nil, []string{"-events", "-1"}, "must not be negative"},
-		{nil, []string{"-faults", "-fault-rate", "1"}, "from 0 to below 1"},
 		{nil, []string{"generator"}, `"generator": neither a flag nor a command`},
 		{nil, []string{"probe"}, "an argument is missing"},
 		{[]string{"S2LD_BATCH_MAX_EVENT=1"}, nil, "S2LD_BATCH_MAX_EVENTS"},
@@ -231,27 +229,5 @@ func TestWrongUseIsTold(t *testing.T) {
 		if help := start(nil, append(strings.Fields(command), "-help")...); <-help.exit != exitOK {
 			t.Errorf("%s -help fails", command)
 		}
-	}
-}
-
-func TestPortsAreAsAsked(t *testing.T) {
-	port := freePorts(t, 3)
-	c := start(nil, "-events", "10", "-port", port[0], "-kafka-port", port[1], "-metrics-port", port[2])
-	c.summary(t, exitOK)
-	for _, p := range port {
-		c.stderr.await(t, `127\.0\.0\.1:`+p)
-	}
-
-	taken, err := net.Listen("tcp", "127.0.0.1:"+port[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	for _, flag := range []string{"-port", "-kafka-port", "-metrics-port"} {
-		c := start(nil, "-events", "10", flag, port[0])
-		if exit := <-c.exit; exit != exitFailure {
-			t.Errorf("%s, which is taken: exit code %d", flag, exit)
-		}
-		c.stderr.await(t, port[0]+": bind: address already in use")
 	}
 }

@@ -27,7 +27,7 @@ type ledger struct {
 	strange    string                   // the first of these
 }
 
-func newLedger(seed uint64) *ledger { return &ledger{gen: segmenttest.New(seed)} }
+func newLedger() *ledger { return &ledger{gen: segmenttest.New(seed)} }
 
 // expect notes the next record, before it is produced.
 func (l *ledger) expect(calls []transform.Reason) {

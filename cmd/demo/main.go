@@ -1,13 +1,15 @@
-// Demo shows segment-to-launchdarkly at work with nothing but Go: an embedded Kafka, a fake LaunchDarkly and a generator
-// of Segment events, with the real program between them, in one process.
+// Demo shows segment-to-launchdarkly at work, and needs nothing but Go. It runs an embedded Kafka, a
+// fake LaunchDarkly, a generator of Segment events, and the program between them, in one process.
 //
 //	go run ./cmd/demo                   until Ctrl-C
-//	go run ./cmd/demo -events 50000     so many records; exits 1 if an event is missing or counted twice
+//	go run ./cmd/demo -events 50000     50,000 records; exits 1 if an event is missing or counted twice
+//	go run ./cmd/demo -faults           with a LaunchDarkly that fails at random
 //
-// Standard output carries nothing but a summary, one line of JSON, at the end; everything else is on standard error.
+// Standard output has only the summary, one line of JSON at the end. Everything else is on standard
+// error.
 //
-// The parts run alone too, against a real Kafka or the built program: see demo launchdarkly -help, demo generate -help and
-// demo probe -help.
+// docker-compose.yml runs the parts separately around the built program. demo launchdarkly -help, demo
+// generate -help, and demo probe -help describe them.
 package main
 
 import (

@@ -126,7 +126,7 @@ func (d *demo) progress(ctx context.Context) (p progress, err error) {
 	return p, errors.Join(offsets.Error(), ends.Error())
 }
 
-// draw shows how far it is: a bar where the end is known, otherwise what the program says of itself.
+// draw shows the progress: a bar if the number of records is known, otherwise the counts of the program.
 func (d *demo) draw(p progress) {
 	width := d.screen.width()
 	if d.events > 0 {
@@ -138,14 +138,15 @@ func (d *demo) draw(p progress) {
 		return
 	}
 	d.drawn = time.Now()
-	c, err := readCounts(d.program.Gatherer())
-	if err != nil {
-		d.screen.show(err.Error())
-		return
+	read, sent := d.program.Status()
+	requests := int64(0)
+	for _, n := range sent.Requests {
+		requests += n
 	}
-	counted := fmt.Sprintf("consumed %s  rejected %s  delivered %s  requests %s, %s again  lag %s", number(c.consumed),
-		number(c.of(transform.Rejected)), number(c.delivered), number(c.requests), number(c.retries), number(p.end-p.committed))
-	filtered := "filtered: " + c.reasons(transform.Filtered)
+	calls := callCounts(read.Calls)
+	counted := fmt.Sprintf("consumed %s  rejected %s  delivered %s  requests %s, %s again  lag %s", number(read.Records),
+		number(calls.of(transform.Rejected)), number(sent.Delivered), number(requests), number(sent.Retries), number(p.end-p.committed))
+	filtered := "filtered: " + calls.reasons(transform.Filtered)
 	if line := counted + "  " + filtered; len(line) < width {
 		d.screen.show(line)
 	} else {
