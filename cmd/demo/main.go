@@ -26,16 +26,16 @@ import (
 // The exit codes.
 const (
 	exitOK          = 0
-	exitFailure     = 1   // something is missing, counted twice, or could not be done
+	exitFailure     = 1   // an event is missing or counted twice, or the demo failed
 	exitUsage       = 2   // a wrong command line or setting
 	exitInterrupted = 130 // a second signal
 )
 
-// system is what a command has of the world around it.
+// system is the environment of a command.
 type system struct {
 	stdout, stderr io.Writer
 	environ        []string
-	signals        <-chan os.Signal // the first asks to end in order, the second at once
+	signals        <-chan os.Signal // the first drains, the second exits immediately
 }
 
 func main() {
@@ -90,12 +90,12 @@ func newFlags(name, text string, sys system) *flag.FlagSet {
 	return f
 }
 
-// parse reads a command line with so many arguments beside the flags.
+// parse reads a command line with the given number of arguments after the flags.
 func parse(f *flag.FlagSet, args []string, arguments int) error {
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return err
-	case err != nil: // f has told what is wrong
+	case err != nil: // f has printed the error
 		return usageError{fmt.Errorf("see %s -help", f.Name())}
 	case f.NArg() > arguments:
 		return usageError{fmt.Errorf("%s: %q: neither a flag nor a command; see %[1]s -help", f.Name(), f.Arg(arguments))}
@@ -105,7 +105,7 @@ func parse(f *flag.FlagSet, args []string, arguments int) error {
 	return nil
 }
 
-// untilSignal returns a context that the first signal ends.
+// untilSignal returns a context that is done after the first signal.
 func untilSignal(signals <-chan os.Signal) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
