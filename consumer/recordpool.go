@@ -9,8 +9,8 @@ import (
 )
 
 // recordPool lends the client the memory that a producer's batch is decompressed into. The memory
-// comes back when intake has mapped the last record of the batch ([kgo.Record.Recycle]). Records that
-// are dropped unread are left to the garbage collector. It is safe for concurrent use.
+// comes back when intake has mapped the last record of the batch ([kgo.Record.Recycle]). Records
+// that are dropped unread are left to the garbage collector. It is safe for concurrent use.
 type recordPool struct {
 	bytes   sink.SlicePool[byte]
 	records sink.SlicePool[kgo.Record]
@@ -24,9 +24,9 @@ var (
 // leastRatio is by how much JSON grows, at least, when it is decompressed. A few batches grow less.
 const leastRatio = 4
 
-// GetDecompressBytes returns a slice for the decompressed bytes, or nil, and then the client allocates
-// one that fits. It tries the class that leastRatio suggests and the next one. A class that is too
-// large never gets a hit and only holds on to memory.
+// GetDecompressBytes returns a slice for the decompressed bytes, or nil, and then the client
+// allocates one that fits. It tries the class that leastRatio suggests and the next one. A class
+// that is too large never gets a hit and only holds on to memory.
 func (p *recordPool) GetDecompressBytes(compressed []byte, _ kgo.CompressionCodecType) []byte {
 	size := len(compressed) * leastRatio
 	if b := p.bytes.Get(size); b != nil {

@@ -13,9 +13,9 @@ const (
 	largestBody  = 4 << 20 // capacity beyond which a body is not kept for reuse
 )
 
-// bodies are raw bodies for reuse. A buffer starts with a small one and replaces it with one of twice
-// the size when it is full. The memory that a partition holds therefore follows its use, regardless
-// of the number of partitions and of what they held before.
+// bodies are raw bodies for reuse. A buffer starts with a small one and replaces it with one of
+// twice the size when it is full. The memory that a partition holds therefore follows its use,
+// regardless of the number of partitions and of what they held before.
 var bodies SlicePool[byte]
 
 // Buffer collects the events of one partition until they are sealed. It belongs
@@ -82,8 +82,9 @@ func (b *Buffer) Fits(length, events int) bool {
 	return len(b.offsets)+events <= b.maxEvents && length <= b.maxBytes
 }
 
-// Append is [Buffer.Extend] within the buffer's limits. If the record's events do not fit next to those
-// before them, it calls seal, which returns [Buffer.Seal] for the latter, and returns that batch.
+// Append is [Buffer.Extend] within the buffer's limits. If the record's events do not fit next to
+// those before them, it calls seal, which returns [Buffer.Seal] for the latter, and returns that
+// batch.
 func (b *Buffer) Append(body []byte, events int, offset int64, timestamp time.Time, seal func() *Batch) (full *Batch) {
 	if events > 0 && len(b.offsets) > 0 && !b.Fits(len(body), events) {
 		tail := bytes.Clone(body[len(b.body):])

@@ -22,7 +22,8 @@ func TestMeasuresAndLosesNothing(t *testing.T) {
 	t.Setenv("S2LD_BATCH_MAX_EVENTS", "100") // so that batches are full
 	var stdout, stderr bytes.Buffer
 	profiles := t.TempDir()
-	code := execute(t.Context(), []string{"-json", "-records", "4000", "-rounds", "2", "-pprof", profiles}, nil, &stdout, &stderr)
+	args := []string{"-json", "-records", "4000", "-rounds", "2", "-pprof", profiles}
+	code := execute(t.Context(), args, nil, &stdout, &stderr)
 	if code != 0 {
 		t.Fatalf("exit code %d\n%s", code, &stderr)
 	}

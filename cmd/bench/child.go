@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// child is a role in a process of its own, which runs this program or another build of it. The parent
-// writes one word per line to the child's standard input, and reads a line of JSON for each. The child
-// exits when its input ends, and so with its parent at the latest.
+// child is a role in a process of its own, which runs this program or another build of it. The
+// parent writes one word per line to the child's standard input, and reads a line of JSON for each.
+// The child exits when its input ends, and so with its parent at the latest.
 type child struct {
 	role   string
 	cmd    *exec.Cmd
@@ -47,7 +47,8 @@ func start(ctx context.Context, binary, role string, environ []string, flags ...
 // patience is how long a child may take to respond.
 const patience = 10 * time.Minute
 
-// ask sends a word to the child, waits for its response, and stores that in answer unless answer is nil.
+// ask sends a word to the child, waits for its response, and stores that in answer unless answer is
+// nil.
 func (c *child) ask(word string, answer any) error {
 	timer := time.AfterFunc(patience, func() { _ = c.cmd.Process.Kill() })
 	defer timer.Stop()

@@ -111,8 +111,8 @@ func (b *bench) awaitJoined(group string) error {
 	return fmt.Errorf("group %s: no partitions assigned within %v", group, stuck)
 }
 
-// awaitTaken waits until the forwarder has mapped all records and sent all full batches. It asks the
-// forwarder itself only when no more requests arrive.
+// awaitTaken waits until the forwarder has mapped all records and sent all full batches. It asks
+// the forwarder itself only when no more requests arrive.
 func (b *bench) awaitTaken(forwarder *child) error {
 	for last, since := 0, time.Now(); ; {
 		time.Sleep(look)

@@ -19,8 +19,9 @@ type floored struct {
 	PerSecond float64 // records after the first poll
 }
 
-// runFloor is a group that fetches and discards records at the lowest cost that the client offers. Its
-// fetches are twice as large as the forwarder's, because smaller ones cost more CPU without a pool.
+// runFloor is a group that fetches and discards records at the lowest cost that the client offers.
+// Its fetches are twice as large as the forwarder's, because smaller ones cost more CPU without a
+// pool.
 func runFloor(o *options, stdin io.Reader, stdout io.Writer) error {
 	cfg, err := config.Load("", os.Environ())
 	if err != nil {

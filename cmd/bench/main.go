@@ -1,6 +1,6 @@
-// Bench measures the cost of a record: the CPU, memory, and time that the program needs to deliver a
-// topic of Segment events. It compares them with the floor, a consumer group that fetches the same
-// records with the same client and discards them.
+// Bench measures the cost of a record: the CPU, memory, and time that the program needs to deliver
+// a topic of Segment events. It compares them with the floor, a consumer group that fetches the
+// same records with the same client and discards them.
 //
 //	go run ./cmd/bench                       the table
 //	go run ./cmd/bench -rounds 3             the same in less time
@@ -8,24 +8,24 @@
 //	go run ./cmd/bench -pprof /tmp/profiles  the table, and CPU profiles
 //
 // Each role is a process of its own: an embedded broker; a receiver in place of LaunchDarkly, which
-// accepts and counts everything; and in turns, over several rounds, the floor and the forwarder. The
-// forwarder is the program with its production configuration. Environment variables change its
+// accepts and counts everything; and in turns, over several rounds, the floor and the forwarder.
+// The forwarder is the program with its production configuration. Environment variables change its
 // settings: S2LD_BATCH_MAX_EVENTS=500 go run ./cmd/bench.
 //
 // # The figures
 //
 // CPU is the user and system time of the whole process, less that of an idle run, in which the same
 // role starts, joins a group on an empty topic, and leaves. Allocations and collections are the Go
-// runtime's, less those of the idle run. Peak memory is the largest resident set of the process, with
-// nothing subtracted.
+// runtime's, less those of the idle run. Peak memory is the largest resident set of the process,
+// with nothing subtracted.
 //
 // Records per second are measured from the first poll to the last for the floor. For the forwarder
 // they are measured from the first request to the last one that arrived before it was told to stop.
 //
-// Lost is the number of events that are missing, or too many, after deduplication by payload ID, plus
-// the number of records that the group has not committed. If it is not 0, the exit code is 1. The
-// receiver decompresses and counts request bodies only after a run, because it shares the CPU with
-// the forwarder.
+// Lost is the number of events that are missing, or too many, after deduplication by payload ID,
+// plus the number of records that the group has not committed. If it is not 0, the exit code is 1.
+// The receiver decompresses and counts request bodies only after a run, because it shares the CPU
+// with the forwarder.
 //
 // # What a record costs
 //
@@ -98,8 +98,8 @@ func main() {
 	os.Exit(code)
 }
 
-// execute runs one command line and returns the exit code: 0; 1 if something failed or was lost; 2 for
-// a wrong flag.
+// execute runs one command line and returns the exit code: 0; 1 if something failed or was lost; 2
+// for a wrong flag.
 func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	o, err := parse(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {

@@ -17,8 +17,8 @@ import (
 // latency is how long the receiver takes to respond.
 const latency = time.Millisecond
 
-// receiver takes the place of LaunchDarkly. It accepts everything, and keeps the requests until it is
-// asked for their contents.
+// receiver takes the place of LaunchDarkly. It accepts everything, and keeps the requests until it
+// is asked for their contents.
 type receiver struct {
 	mu       sync.Mutex // guards the field below
 	requests []request  // in the order in which they arrived
@@ -80,8 +80,8 @@ func (rc *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusAccepted)
 }
 
-// report decompresses and counts. The first steady requests came at full speed. The others came when
-// the forwarder was told to stop.
+// report decompresses and counts. The first steady requests came at full speed. The others came
+// when the forwarder was told to stop.
 func report(requests []request, steady int) (r received, err error) {
 	seen := make(map[string]bool, len(requests))
 	inBetween := int64(0) // events after the first request, up to the last at full speed

@@ -27,8 +27,8 @@ func (t tally) missing(got tally) int64 {
 	return n
 }
 
-// load produces the records, evenly over the partitions. It returns the events that must be delivered,
-// and the size of all values.
+// load produces the records, evenly over the partitions. It returns the events that must be
+// delivered, and the size of all values.
 func (b *bench) load(ctx context.Context) (expected tally, valueBytes int64, err error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(b.brokers...), kgo.DefaultProduceTopic(busyTopic),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.ZstdCompression()),

@@ -28,7 +28,8 @@ func used() usage {
 	return usage{Peak: peak(), Allocs: m.Mallocs, AllocBytes: m.TotalAlloc, GCs: uint64(m.NumGC)}
 }
 
-// peak returns VmHWM, which proc(5) describes. The maxrss of getrusage(2) starts at the parent's value.
+// peak returns VmHWM, which proc(5) describes. The maxrss of getrusage(2) starts at the parent's
+// value.
 func peak() (kilobytes uint64) {
 	status, _ := os.ReadFile("/proc/self/status")
 	if _, line, found := bytes.Cut(status, []byte("VmHWM:")); found {
@@ -37,8 +38,8 @@ func peak() (kilobytes uint64) {
 	return kilobytes << 10
 }
 
-// profile profiles the CPU until stop is called, into a file of o.pprof that is named for the group. It
-// does nothing if o.pprof is empty.
+// profile profiles the CPU until stop is called, into a file of o.pprof that is named for the
+// group. It does nothing if o.pprof is empty.
 func profile(o *options, cfg *config.Config) (stop func(), err error) {
 	if o.pprof == "" {
 		return func() {}, nil

@@ -19,7 +19,8 @@ func (c callCounts) of(outcome transform.Outcome) (n int64) {
 	return n
 }
 
-// reasons lists the reasons of an outcome that occurred: "not_track 4,700, tombstone 20", or "none".
+// reasons lists the reasons of an outcome that occurred: "not_track 4,700, tombstone 20", or
+// "none".
 func (c callCounts) reasons(outcome transform.Outcome) string {
 	var parts []string
 	for reason, calls := range c {

@@ -75,7 +75,8 @@ func runDemo(args []string, sys system) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	cluster, err := kafkatest.NewEmbedded(kfake.DataDir(dir), kfake.SeedTopics(partitions, topic), kfake.SeedTopics(1, deadLetters))
+	cluster, err := kafkatest.NewEmbedded(kfake.DataDir(dir),
+		kfake.SeedTopics(partitions, topic), kfake.SeedTopics(1, deadLetters))
 	if err != nil {
 		return err
 	}

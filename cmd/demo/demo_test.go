@@ -121,9 +121,10 @@ func truth(seed uint64, records int64) (s summary) {
 func TestDemoDeliversEachEventOnce(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]*command{
-		"as it is":    start(nil, "-events", "2000"),
-		"with faults": start([]string{"S2LD_BATCH_MAX_EVENTS=100", "S2LD_DELIVERY_BACKOFF_MAX=1s"}, "-events", "2000", "-faults"),
-		"schema 4":    start([]string{"S2LD_LAUNCHDARKLY_ENDPOINT=metric_import", "S2LD_LAUNCHDARKLY_EVENT_SCHEMA=4"}, "-events", "2000", "-rate", "1500"),
+		"as it is": start(nil, "-events", "2000"),
+		"with faults": start([]string{"S2LD_BATCH_MAX_EVENTS=100", "S2LD_DELIVERY_BACKOFF_MAX=1s"},
+			"-events", "2000", "-faults"),
+		"schema 4": start([]string{"S2LD_LAUNCHDARKLY_ENDPOINT=metric_import", "S2LD_LAUNCHDARKLY_EVENT_SCHEMA=4"}, "-events", "2000", "-rate", "1500"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, want := c.summary(t, exitOK), truth(1, 2000)
@@ -175,7 +176,8 @@ func TestSecondInterruptEndsAtOnce(t *testing.T) {
 	}
 }
 
-// An event that LaunchDarkly refuses goes to the dead letters: the program is done with it, the demo is not.
+// An event that LaunchDarkly refuses goes to the dead letters: the program is done with it, the
+// demo is not.
 func TestMissingEventIsAFailure(t *testing.T) {
 	t.Parallel()
 	g := segmenttest.New(1)

@@ -30,8 +30,8 @@ type generator struct {
 	last     atomic.Int64 // Unix time of the last of them
 }
 
-// run produces until all records are acknowledged. When ctx is done, it produces no more records, and
-// waits for those in flight for as long as patience allows.
+// run produces until all records are acknowledged. When ctx is done, it produces no more records,
+// and waits for those in flight for as long as patience allows.
 func (g *generator) run(ctx context.Context) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(g.brokers...), kgo.DefaultProduceTopic(g.topic),
 		kgo.ProducerBatchCompression(kgo.ZstdCompression()), kgo.ProducerLinger(5*time.Millisecond),
@@ -103,7 +103,8 @@ func runGenerate(args []string, sys system) error {
 	brokers := f.String("brokers", "localhost:9092", "bootstrap `addresses`, separated by commas")
 	f.StringVar(&g.topic, "topic", "segment", "`name` of the topic")
 	f.Float64Var(&g.rate, "rate", 1000, "`records` per second. 0: as fast as possible")
-	listen := f.String("listen", "localhost:8081", "`address` of the health check, which fails while no record is acknowledged")
+	listen := f.String("listen", "localhost:8081", "`address` of the health check, "+
+		"which fails while no record is acknowledged")
 	if err := parse(f, args, 0); err != nil {
 		return err
 	}

@@ -38,8 +38,8 @@ func serve(listener net.Listener, handler http.Handler, errorLog io.Writer) *htt
 }
 
 func runLaunchDarkly(args []string, sys system) error {
-	f := newFlags("demo launchdarkly", `Serves a fake LaunchDarkly, as strict as the real one, until a signal. The paths under `+controlPath+`
-control it: GET report; POST script, random, down?fault=503, up, poison?contains=TEXT,
+	f := newFlags("demo launchdarkly", `Serves a fake LaunchDarkly, as strict as the real one, until a signal.
+The paths under `+controlPath+` control it: GET report; POST script, random, down?fault=503, up, poison?contains=TEXT,
 limit?bytes=N. Writes its report as one line of JSON at the end.`, sys)
 	listen := f.String("listen", "localhost:8080", "`address` to serve on")
 	if err := parse(f, args, 0); err != nil {

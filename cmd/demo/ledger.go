@@ -17,7 +17,8 @@ type ledger struct {
 	gen  *segmenttest.Generator // generates a record again
 	base int64                  // every event of the records below it has arrived
 
-	// awaited has one byte per record, starting at base, with one bit per call whose event has not arrived.
+	// awaited has one byte per record, starting at base, with one bit per call whose event has not
+	// arrived.
 	awaited []byte
 
 	truth      [transform.Reasons]int64 // calls produced, by expected reason

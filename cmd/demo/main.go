@@ -1,5 +1,5 @@
-// Demo shows segment-to-launchdarkly at work, and needs nothing but Go. It runs an embedded Kafka, a
-// fake LaunchDarkly, a generator of Segment events, and the program between them, in one process.
+// Demo shows segment-to-launchdarkly at work, and needs nothing but Go. It runs an embedded Kafka,
+// a fake LaunchDarkly, a generator of Segment events, and the program between them, in one process.
 //
 //	go run ./cmd/demo                   until Ctrl-C
 //	go run ./cmd/demo -events 50000     50,000 records; exits 1 if an event is missing or counted twice
@@ -8,8 +8,8 @@
 // Standard output has only the summary, one line of JSON at the end. Everything else is on standard
 // error.
 //
-// docker-compose.yml runs the parts separately around the built program. demo launchdarkly -help, demo
-// generate -help, and demo probe -help describe them.
+// docker-compose.yml runs the parts separately around the built program. demo launchdarkly -help,
+// demo generate -help, and demo probe -help describe them.
 package main
 
 import (

@@ -81,7 +81,8 @@ func TestGenerateAlone(t *testing.T) {
 	defer cluster.Close()
 	brokers := cluster.ListenAddrs()
 	listen := freeAddress(t)
-	c := start(nil, "generate", "-brokers", strings.Join(brokers, ","), "-topic", topic, "-rate", "200", "-listen", listen)
+	c := start(nil, "generate", "-brokers", strings.Join(brokers, ","), "-topic", topic,
+		"-rate", "200", "-listen", listen)
 	for probe("http://"+listen) != exitOK { // until the first record is acknowledged
 		select {
 		case exit := <-c.exit:

@@ -126,7 +126,8 @@ func (d *demo) progress(ctx context.Context) (p progress, err error) {
 	return p, errors.Join(offsets.Error(), ends.Error())
 }
 
-// draw shows the progress: a bar if the number of records is known, otherwise the counts of the program.
+// draw shows the progress: a bar if the number of records is known, otherwise the counts of the
+// program.
 func (d *demo) draw(p progress) {
 	width := d.screen.width()
 	if d.events > 0 {
@@ -144,8 +145,9 @@ func (d *demo) draw(p progress) {
 		requests += n
 	}
 	calls := callCounts(read.Calls)
-	counted := fmt.Sprintf("consumed %s  rejected %s  delivered %s  requests %s, %s again  lag %s", number(read.Records),
-		number(calls.of(transform.Rejected)), number(sent.Delivered), number(requests), number(sent.Retries), number(p.end-p.committed))
+	counted := fmt.Sprintf("consumed %s  rejected %s  delivered %s  requests %s, %s again  lag %s",
+		number(read.Records), number(calls.of(transform.Rejected)), number(sent.Delivered),
+		number(requests), number(sent.Retries), number(p.end-p.committed))
 	filtered := "filtered: " + calls.reasons(transform.Filtered)
 	if line := counted + "  " + filtered; len(line) < width {
 		d.screen.show(line)

@@ -13,8 +13,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
-// sideBySide formats a Segment call and its event in two columns, or one below the other if the columns
-// would be too narrow.
+// sideBySide formats a Segment call and its event in two columns, or one below the other if the
+// columns would be too narrow.
 func sideBySide(call, event []byte, width int) string {
 	const titleLeft, titleRight, between = "Segment call, as it is in the topic", "LaunchDarkly event, as it was received", " │ "
 	var b strings.Builder
@@ -39,8 +39,8 @@ func sideBySide(call, event []byte, width int) string {
 	return b.String()
 }
 
-// outline formats a JSON object as lines of at most the given number of columns. It leaves out nested
-// objects and lists, except for those named in shown.
+// outline formats a JSON object as lines of at most the given number of columns. It leaves out
+// nested objects and lists, except for those named in shown.
 func outline(object []byte, columns int) (lines []string) {
 	var b bytes.Buffer
 	if err := json.Indent(&b, object, "", "  "); err != nil {
@@ -64,7 +64,8 @@ func outline(object []byte, columns int) (lines []string) {
 	return lines
 }
 
-// opens matches the first line of an object or a list. The groups are indentation, name, and bracket.
+// opens matches the first line of an object or a list. The groups are indentation, name, and
+// bracket.
 var opens = regexp.MustCompile(`^( +)"([^"]*)": ([{\[])$`)
 
 // shown names the objects of a call and an event that are not left out.
@@ -73,8 +74,8 @@ var shown = map[string]bool{"properties": true, "data": true, "contextKeys": tru
 // sample is a call and its event.
 type sample struct{ call, event []byte }
 
-// sampler picks the first event that is easy to read. Its record is a single short call in ASCII with a
-// metric value.
+// sampler picks the first event that is easy to read. Its record is a single short call in ASCII
+// with a metric value.
 type sampler struct {
 	gen    *segmenttest.Generator
 	picked chan sample // capacity 1, because it picks one sample

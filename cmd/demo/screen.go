@@ -12,8 +12,8 @@ import (
 	"golang.org/x/term"
 )
 
-// screen writes lines, and below them live lines that change. Without a terminal, it writes the live
-// lines only now and then.
+// screen writes lines, and below them live lines that change. Without a terminal, it writes the
+// live lines only now and then.
 type screen struct {
 	w        io.Writer
 	fd       int
@@ -75,8 +75,8 @@ func (s *screen) show(lines ...string) {
 	}
 }
 
-// clear returns the control sequence that removes the live lines from a terminal. The caller holds the
-// mutex.
+// clear returns the control sequence that removes the live lines from a terminal. The caller holds
+// the mutex.
 func (s *screen) clear() string {
 	if len(s.live) > 1 {
 		return fmt.Sprintf("\r\x1b[%dA\x1b[J", len(s.live)-1)

@@ -13,13 +13,13 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// settings returns the program's configuration. The user's environment variables override the demo's
-// defaults, and the addresses of the demo's parts override both.
+// settings returns the program's configuration. The user's environment variables override the
+// demo's defaults, and the addresses of the demo's parts override both.
 func settings(user, brokers []string, ld string) (*config.Config, error) {
 	values := map[string]string{
 		"S2LD_BATCH_MAX_AGE":                "1s",    // to show the first events soon
 		"S2LD_DELIVERY_BACKOFF_MAX":         "5s",    // to show the end of an outage soon
-		"S2LD_LOG_LEVEL":                    "error", // warnings are about rejected calls and faults, which the demo causes
+		"S2LD_LOG_LEVEL":                    "error", // warnings would report the rejected calls and the faults
 		"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID":  ldtest.Sample.ClientSideID,
 		"S2LD_LAUNCHDARKLY_PROJECT_KEY":     ldtest.Sample.Project,
 		"S2LD_LAUNCHDARKLY_ENVIRONMENT_KEY": ldtest.Sample.Key,

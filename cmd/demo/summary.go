@@ -29,7 +29,8 @@ func (d *demo) judge(stdout io.Writer, seconds float64) error {
 	a, report := d.ledger.account(), d.ld.Report()
 	s := summary{
 		Produced: d.generator.produced.Load(), Delivered: a.arrived, Missing: a.missing, Duplicates: a.duplicates,
-		Filtered: calls.of(transform.Filtered), Rejected: calls.of(transform.Rejected), Seconds: math.Round(seconds*1000) / 1000,
+		Filtered: calls.of(transform.Filtered), Rejected: calls.of(transform.Rejected),
+		Seconds: math.Round(seconds*1000) / 1000,
 	}
 	for _, n := range report.Requests {
 		s.Requests += int64(n)
@@ -41,7 +42,8 @@ duplicates  %s
 filtered    %s calls: %s
 rejected    %s calls: %s
 
-`, number(s.Produced), seconds, number(s.Delivered), number(s.Requests), number(sent.Retries), number(int64(report.Duplicates)),
+`, number(s.Produced), seconds,
+		number(s.Delivered), number(s.Requests), number(sent.Retries), number(int64(report.Duplicates)),
 		number(s.Missing), number(s.Duplicates), number(s.Filtered), calls.reasons(transform.Filtered),
 		number(s.Rejected), calls.reasons(transform.Rejected))
 	if err := json.NewEncoder(stdout).Encode(s); err != nil {
@@ -61,7 +63,8 @@ rejected    %s calls: %s
 	check(a.unexpected, "events that should not be, the first: %s", a.strange)
 	check(read.Records-s.Produced, "records consumed more or less than produced")
 	for reason := range transform.Reasons {
-		check(calls[reason]-a.truth[reason], "calls more or less than produced have the outcome %s %s", reason.Outcome(), reason)
+		check(calls[reason]-a.truth[reason], "calls more or less than produced have the outcome %s %s",
+			reason.Outcome(), reason)
 	}
 	if d.events > 0 {
 		check(d.events-s.Produced, "records were not produced")

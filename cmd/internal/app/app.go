@@ -96,8 +96,8 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 	return a, nil
 }
 
-// kafkaMetrics are the metrics of all Kafka clients. Each session of the group has a client of its own; the series belong
-// to the process and outlive the clients.
+// kafkaMetrics are the metrics of all Kafka clients. Each session of the group has a client of its
+// own; the series belong to the process and outlive the clients.
 type kafkaMetrics struct {
 	*kprom.Metrics
 	once sync.Once

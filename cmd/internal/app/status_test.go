@@ -106,7 +106,8 @@ func TestCountsAreThoseOfTheParts(t *testing.T) {
 	s.delivered(2)
 	s.leave()
 	got := s.counts()
-	if got.Records != 4 || got.Delivered != 2 || got.Requests == 0 || got.Answers["202"] != got.Requests || got.LastDelivery.IsZero() {
+	if got.Records != 4 || got.Delivered != 2 || got.Requests == 0 || got.Answers["202"] != got.Requests ||
+		got.LastDelivery.IsZero() {
 		t.Errorf("%+v", got)
 	}
 	for c, n := range got.Calls {
