@@ -247,7 +247,7 @@ func TestCommitIsGivenUpInTimeOnASlowConnection(t *testing.T) {
 			w.t.Errorf("the commit was given up after %v", took)
 		}
 		m.stop()
-		<-m.done
+		_ = <-m.done
 		m.end()
 	})
 }
