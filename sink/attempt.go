@@ -10,7 +10,7 @@ import (
 // attempt posts a job once and decides what becomes of it.
 func (c *Client) attempt(j *job) {
 	if j.attempts > 0 {
-		c.metrics.retries.Inc()
+		c.countRetry()
 	}
 	a := c.post(j)
 	ctx := j.delivery.ctx
@@ -30,8 +30,7 @@ func (c *Client) attempt(j *job) {
 	case gone:
 		c.finish(j, context.Cause(ctx))
 	case a.verdict == accepted:
-		c.metrics.delivered.Add(float64(j.part.events()))
-		c.metrics.lastDelivery.SetToCurrentTime()
+		c.countDelivery(j.part.events())
 		c.finish(j, nil)
 	case a.verdict == denied:
 		c.again(j, 0)
@@ -98,7 +97,7 @@ func (c *Client) retry(j *job, a answer) {
 
 // setAside hands a refused event to the caller.
 func (c *Client) setAside(j *job, a answer) {
-	c.metrics.refused.Inc()
+	c.countRejection()
 	raw := j.part.raw()
 	c.finish(j, j.delivery.Refused(j.delivery.ctx, Refusal{
 		Batch: j.delivery.Batch, Event: j.part.low, Body: raw[1 : len(raw)-1], Status: a.status, Excerpt: a.excerpt,

@@ -35,20 +35,20 @@ type bubble struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 
-	mu        sync.Mutex
-	batches   int               // guards: rendered so far
-	events    int               // guards: rendered so far, and so the number of the next one
-	done      map[*Batch]int    // guards: calls of Done
-	open      int               // guards: deliveries without a call of Done
-	idle      chan struct{}     // guards: closed when open becomes 0
-	failures  []error           // guards: what Done was called with, but nil
-	delivered map[int]bool      // guards: numbers of the events of batches that ended well
-	refusals  []Refusal         // guards
-	refusing  error             // guards: what Refused returns
-	inFlight  int               // guards
-	most      int               // guards: highest inFlight so far
-	bodies    map[string]string // guards: as sent, by payload ID
-	instead   answerer          // guards: answers in LaunchDarkly's place; nil: none
+	mu        sync.Mutex     // guards the fields below
+	batches   int            // rendered so far
+	events    int            // rendered so far, and so the number of the next one
+	done      map[*Batch]int // calls of Done
+	open      int            // deliveries without a call of Done
+	idle      chan struct{}  // closed when open becomes 0
+	failures  []error        // what Done was called with, but nil
+	delivered map[int]bool   // numbers of the events of batches that ended well
+	refusals  []Refusal
+	refusing  error // what Refused returns
+	inFlight  int
+	most      int               // highest inFlight so far
+	bodies    map[string]string // as sent, by payload ID
+	instead   answerer          // answers in LaunchDarkly's place; nil: none
 }
 
 // endpoint is one way to address LaunchDarkly.

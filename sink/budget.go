@@ -10,10 +10,10 @@ import "sync"
 type Budget struct {
 	limit int64
 
-	mu   sync.Mutex
-	used int64         // guards: bytes taken and not given back
-	full chan struct{} // guards: closed while used >= limit
-	room chan struct{} // guards: closed while used < limit
+	mu   sync.Mutex    // guards the fields below
+	used int64         // bytes taken and not given back
+	full chan struct{} // closed while used >= limit
+	room chan struct{} // closed while used < limit
 }
 
 // NewBudget returns a budget of limit bytes, more than 0.

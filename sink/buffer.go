@@ -7,6 +7,17 @@ import (
 	"time"
 )
 
+const (
+	smallestBody = 8 << 10 // capacity that a buffer starts with
+	headroom     = 4 << 10 // free room below which a buffer grows: more than most records need
+	largestBody  = 4 << 20 // capacity beyond which a body is not kept for reuse
+)
+
+// bodies are raw bodies for reuse. A buffer starts with a small one and replaces it with one of
+// twice the size when it is full. The memory that a partition holds therefore follows its use,
+// regardless of the number of partitions and of what they held before.
+var bodies SlicePool[byte]
+
 // Buffer collects the events of one partition until they are sealed. It belongs
 // to one goroutine. The zero Buffer is not usable; see [NewBuffer].
 //
@@ -39,13 +50,24 @@ func (b *Buffer) Bytes() []byte {
 
 // grow gives the body more room, the next power of two.
 func (b *Buffer) grow() {
-	body := takeBody(max(smallestBody, 1<<bits.Len(uint(cap(b.body)))))
+	capacity := max(smallestBody, 1<<bits.Len(uint(cap(b.body))))
+	body := bodies.Get(capacity)
+	if body == nil {
+		body = make([]byte, 0, capacity)
+	}
 	if len(b.body) == 0 {
 		body = append(body, '[')
 	}
 	body = append(body, b.body...)
-	giveBody(b.body)
+	b.release()
 	b.body = body
+}
+
+// release keeps the body for reuse.
+func (b *Buffer) release() {
+	if c := cap(b.body); c >= smallestBody && c <= largestBody {
+		bodies.Put(b.body)
+	}
 }
 
 // Len returns the bytes held, which is what the buffer takes of a [Budget].
@@ -60,8 +82,9 @@ func (b *Buffer) Fits(length, events int) bool {
 	return len(b.offsets)+events <= b.maxEvents && length <= b.maxBytes
 }
 
-// Append is [Buffer.Extend] within the buffer's limits. If the record's events do not fit next to those
-// before them, it calls seal, which returns [Buffer.Seal] for the latter, and returns that batch.
+// Append is [Buffer.Extend] within the buffer's limits. If the record's events do not fit next to
+// those before them, it calls seal, which returns [Buffer.Seal] for the latter, and returns that
+// batch.
 func (b *Buffer) Append(body []byte, events int, offset int64, timestamp time.Time, seal func() *Batch) (full *Batch) {
 	if events > 0 && len(b.offsets) > 0 && !b.Fits(len(body), events) {
 		tail := bytes.Clone(body[len(b.body):])
@@ -114,6 +137,6 @@ func (b *Buffer) Seal(source Source, leaderEpoch int32, first, next int64, compr
 
 // Reset empties the buffer.
 func (b *Buffer) Reset() {
-	giveBody(b.body)
+	b.release()
 	*b = Buffer{maxEvents: b.maxEvents, maxBytes: b.maxBytes, offsets: b.offsets[:0]}
 }

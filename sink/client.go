@@ -52,17 +52,18 @@ type Client struct {
 	running  sync.WaitGroup // deliveries and attempts
 	watching sync.WaitGroup // watchToken
 
-	mu        sync.Mutex
-	pace      pace           // guards
-	failures  map[Source]int // guards: per partition, attempts that failed since one did not
-	ready     list.List      // guards: the jobs that wait for a place in flight, in order
-	active    int            // guards: requests in flight
-	wake      *time.Timer    // guards: pumps when the pace allows it again
-	halt      Halt           // guards
-	rejected  string         // guards: the access token that was denied last, never logged
-	stopWatch chan struct{}  // guards: closed to stop watchToken; nil while it does not run
-	aside     int            // guards: events set aside since one was accepted
-	accepted  int            // guards: requests accepted so far
+	mu        sync.Mutex // guards the fields below
+	pace      pace
+	failures  map[Source]int // attempts that failed since one did not, per partition
+	ready     list.List      // jobs that wait for a place in flight, in order
+	active    int            // requests in flight
+	wake      *time.Timer    // pumps when the pace allows it again
+	halt      Halt
+	status    Status        // without its Halt
+	rejected  string        // the access token that was denied last; never logged
+	stopWatch chan struct{} // closed to stop watchToken; nil while it does not run
+	aside     int           // events set aside since one was accepted
+	accepted  int           // requests accepted so far
 }
 
 // New returns a client. It starts nothing.
@@ -86,7 +87,7 @@ func New(cfg Config) (*Client, error) {
 	return &Client{
 		cfg: cfg, address: address, destination: cfg.destination(), metrics: cfg.Metrics, log: cfg.Log,
 		pace:     newPace(cfg.MaxInFlight, cfg.BackoffMin, cfg.BackoffMax),
-		failures: map[Source]int{},
+		failures: map[Source]int{}, status: Status{Requests: map[string]int64{}},
 	}, nil
 }
 

@@ -32,7 +32,7 @@ func (c *Client) post(j *job) answer {
 	c.metrics.duration.Observe(time.Since(started).Seconds())
 	c.metrics.requestEvents.Observe(float64(j.part.events()))
 	c.metrics.requestBytes.Observe(float64(len(j.part.body)))
-	c.metrics.requests.WithLabelValues(a.code()).Inc()
+	c.countRequest(a.code())
 	return a
 }
 

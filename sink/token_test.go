@@ -13,10 +13,10 @@ import (
 
 // tokens is an access token that can change.
 type tokens struct {
-	mu    sync.Mutex
-	token string // guards
-	err   error  // guards
-	reads int    // guards
+	mu    sync.Mutex // guards the fields below
+	token string
+	err   error
+	reads int
 }
 
 func (s *tokens) read() (string, error) {

@@ -12,16 +12,16 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 )
 
-// floored is the floor's response to end.
+// floored is the floor's report at its end.
 type floored struct {
 	usage
-	Records   int     // records read
-	PerSecond float64 // records per second after the first poll
+	Records   int     // fetched
+	PerSecond float64 // records after the first poll
 }
 
-// runFloor runs a group that fetches and discards records, as cheaply as the client can. Its
-// fetches are twice as large as the forwarder's, because smaller ones cost more CPU unless the
-// client is lent memory.
+// runFloor is a group that fetches and discards records at the lowest cost that the client offers.
+// Its fetches are twice as large as the forwarder's, because smaller ones cost more CPU without a
+// pool.
 func runFloor(o *options, stdin io.Reader, stdout io.Writer) error {
 	cfg, err := config.Load("", os.Environ())
 	if err != nil {
@@ -42,7 +42,7 @@ func runFloor(o *options, stdin io.Reader, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	stopProfile, err := profile(profilePath(o, cfg))
+	stopProfile, err := profile(o, cfg)
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func runFloor(o *options, stdin io.Reader, stdout io.Writer) error {
 	go func() {
 		defer close(ended)
 		var first time.Time
-		before := 0 // records of the first poll
+		before := 0 // first
 		for ctx.Err() == nil {
 			fetches := client.PollFetches(ctx)
 			n := fetches.NumRecords()
@@ -82,7 +82,7 @@ func runFloor(o *options, stdin io.Reader, stdout io.Writer) error {
 			client.CloseAllowingRebalance()
 			stopProfile()
 			f.usage = used()
-			return f, heap(profilePath(o, cfg))
+			return f, nil
 		},
 	})
 }

@@ -10,25 +10,25 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
-// ledger compares what was produced with what LaunchDarkly counts, independently of the program. It
-// holds one byte per record, from the oldest record with an event that has not arrived.
+// ledger compares the produced calls with the events that LaunchDarkly counts. It asks the program
+// nothing. It holds one byte per record, from the oldest record whose event has not arrived.
 type ledger struct {
-	mu   sync.Mutex
-	gen  *segmenttest.Generator // guarded by mu; generates a record again
-	base int64                  // guarded by mu; every event of the records below it has arrived
+	mu   sync.Mutex             // guards the fields below
+	gen  *segmenttest.Generator // generates a record again
+	base int64                  // every event of the records below it has arrived
 
-	// awaited has a byte per record from base on, with a bit per call whose event has not arrived.
-	// It is guarded by mu, as are the fields below.
+	// awaited has one byte per record, starting at base, with one bit per call whose event has not
+	// arrived.
 	awaited []byte
 
-	truth      [transform.Reasons]int64 // calls produced, by the expected reason
-	arrived    int64                    // events that were expected
-	duplicates int64                    // events that arrived before under another payload ID
-	unexpected int64                    // events of calls that give no event, or that were not produced
-	strange    string                   // describes the first unexpected event
+	truth      [transform.Reasons]int64 // calls produced, by expected reason
+	arrived    int64                    // events that were awaited
+	duplicates int64                    // events that had already arrived under another payload ID
+	unexpected int64                    // events of calls that are filtered, rejected, or were not produced
+	strange    string                   // the first of these
 }
 
-func newLedger(seed uint64) *ledger { return &ledger{gen: segmenttest.New(seed)} }
+func newLedger() *ledger { return &ledger{gen: segmenttest.New(seed)} }
 
 // expect adds the next record. It is called before the record is produced.
 func (l *ledger) expect(calls []transform.Reason) {
@@ -54,7 +54,7 @@ func (l *ledger) received(r ldtest.Request) {
 	drops := r.Drops
 	for i, identity := range r.Identities {
 		if len(drops) > 0 && drops[0].Index == i {
-			drops = drops[1:] // LaunchDarkly drops the event, so it is missing
+			drops = drops[1:] // LaunchDarkly drops it, so it is missing
 			continue
 		}
 		l.arrive(identity)
@@ -65,7 +65,7 @@ func (l *ledger) received(r ldtest.Request) {
 	}
 }
 
-// arrive adds one event by its number. The caller holds mu.
+// arrive adds one event by its number. The caller holds the mutex.
 func (l *ledger) arrive(identity string) {
 	number, err := strconv.ParseInt(identity, 10, 64)
 	n, i := segmenttest.CallOf(number)
@@ -82,24 +82,24 @@ func (l *ledger) arrive(identity string) {
 	case i >= len(calls):
 		l.unexpect("an event with the number %q, which was not produced", identity)
 	case calls[i] != transform.None:
-		l.unexpect("an event of record %d, call %d, which should have been "+calls[i].Outcome().String()+": "+calls[i].String(), n, i)
+		l.unexpect("an event of record %d, call %d, which was to be "+calls[i].Outcome().String()+": "+calls[i].String(), n, i)
 	default:
 		l.duplicates++
 	}
 }
 
-// unexpect counts an event that must not exist. The caller holds mu.
+// unexpect counts an event that should not be. The caller holds the mutex.
 func (l *ledger) unexpect(format string, a ...any) {
 	if l.unexpected++; l.unexpected == 1 {
 		l.strange = fmt.Sprintf(format, a...)
 	}
 }
 
-// account is a snapshot of a ledger.
+// account is a ledger's result.
 type account struct {
 	truth                                    [transform.Reasons]int64
 	arrived, missing, duplicates, unexpected int64
-	strange                                  string // describes the first unexpected event; empty if there is none
+	strange                                  string // the first unexpected event; "" if there is none
 }
 
 func (l *ledger) account() account {

@@ -11,10 +11,9 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
-// produced returns a ledger that expects the given number of records, with the numbers of their
-// events and of the other calls.
+// produced returns a ledger that expects so many records, and the numbers of their events.
 func produced(records int64) (l *ledger, events, others []string) {
-	l = newLedger(1)
+	l = newLedger()
 	g := segmenttest.New(1)
 	for n := range records {
 		_, calls := g.Record(n)
@@ -58,11 +57,11 @@ func TestLedgerIsEvenWhenEachEventCameOnce(t *testing.T) {
 func TestLedgerCountsWhatLaunchDarklyCounts(t *testing.T) {
 	l, events, _ := produced(100)
 	n := len(events)
-	l.received(ldtest.Request{Identities: events}) // rejected, or failed without effect
+	l.received(ldtest.Request{Identities: events}) // refused, or failed without effect
 	l.account().want(t, n, 0, 0)
 	l.received(ldtest.Request{Taken: true, Identities: events, Drops: []ldtest.Drop{{Index: 3}, {Index: 4}}})
 	l.account().want(t, 2, 0, 0)
-	l.received(ldtest.Request{Taken: true, Duplicate: true, Identities: events}) // recognized by its payload ID
+	l.received(ldtest.Request{Taken: true, Duplicate: true, Identities: events}) // recognised by its payload ID
 	l.account().want(t, 2, 0, 0)
 	l.received(taken(events[2:5]...)) // one event more than is missing
 	l.account().want(t, 0, 1, 0)

@@ -14,7 +14,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// demo holds all parts of the demo.
+// demo is the embedded Kafka, the fake LaunchDarkly, the generator, and the program.
 type demo struct {
 	options
 	group     string
@@ -32,7 +32,7 @@ type demo struct {
 	moved   time.Time // when last was first seen
 }
 
-// progress is what Kafka and LaunchDarkly report.
+// progress is the progress that Kafka and LaunchDarkly report.
 type progress struct {
 	arrived   int64 // events
 	committed int64 // records
@@ -42,10 +42,10 @@ type progress struct {
 // stuck is how long the demo waits without progress before it fails.
 const stuck = time.Minute
 
-// run produces records, shows progress, and writes the summary.
+// run produces, shows the progress, and judges the result.
 func (d *demo) run(sys system) error {
 	d.started = time.Now()
-	defer d.screen.show() // clears the live lines
+	defer d.screen.show() // leave no half line
 	background := context.Background()
 	programCtx, stopProgram := context.WithCancel(background)
 	defer stopProgram()
@@ -56,8 +56,8 @@ func (d *demo) run(sys system) error {
 	produced := make(chan error, 1)
 	go func() { produced <- d.generator.run(generatorCtx) }()
 
-	ticker := time.NewTicker(pollInterval)
-	defer ticker.Stop()
+	polls := time.NewTicker(pollInterval)
+	defer polls.Stop()
 	stopping, all := false, false
 	for {
 		select {
@@ -67,9 +67,9 @@ func (d *demo) run(sys system) error {
 			}
 			stopping = true
 			stopGenerator()
-			fmt.Fprintln(d.screen, "stopping after everything is delivered; press Ctrl-C again to stop immediately")
+			fmt.Fprintln(d.screen, "stopping when everything is delivered; Ctrl-C again to stop at once")
 		case err := <-ended:
-			return errors.Join(errors.New("the program stopped early"), err)
+			return errors.Join(errors.New("the program ended early"), err)
 		case err := <-produced:
 			if err != nil {
 				return err
@@ -77,7 +77,7 @@ func (d *demo) run(sys system) error {
 			all = true
 		case s := <-d.samples:
 			fmt.Fprintln(d.screen, sideBySide(s.call, s.event, d.screen.width()))
-		case <-ticker.C:
+		case <-polls.C:
 			p, err := d.progress(background)
 			if err != nil {
 				return err
@@ -88,7 +88,7 @@ func (d *demo) run(sys system) error {
 				continue
 			}
 			if p.committed < p.end {
-				fmt.Fprintf(d.screen, "no progress for %v, giving up\n", stuck)
+				fmt.Fprintf(d.screen, "giving up: no progress for %v\n", stuck)
 			}
 			seconds := time.Since(d.started).Seconds()
 			stopProgram()
@@ -99,10 +99,10 @@ func (d *demo) run(sys system) error {
 	}
 }
 
-// pollInterval is how often the demo checks its progress.
+// pollInterval is how often the demo asks for the progress.
 const pollInterval = 200 * time.Millisecond
 
-// idleFor updates the last progress, and returns how long ago it changed.
+// idleFor returns for how long there has been no progress.
 func (d *demo) idleFor(p progress) time.Duration {
 	if p != d.last {
 		d.last, d.moved = p, time.Now()
@@ -110,28 +110,28 @@ func (d *demo) idleFor(p progress) time.Duration {
 	return time.Since(d.moved)
 }
 
-// progress queries Kafka and LaunchDarkly.
+// progress asks the broker and LaunchDarkly for the progress.
 func (d *demo) progress(ctx context.Context) (p progress, err error) {
 	p.arrived = d.ledger.account().arrived
 	offsets, err := d.kafka.FetchOffsetsForTopics(ctx, d.group, topic)
 	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // no member has joined yet
 		return p, fmt.Errorf("committed offsets: %w", err)
 	}
-	ends, err := d.kafka.ListEndOffsets(ctx, topic) // listed after the commits, so it is never lower
+	ends, err := d.kafka.ListEndOffsets(ctx, topic) // read last, so that it is never below them
 	if err != nil {
-		return p, fmt.Errorf("end offsets: %w", err)
+		return p, fmt.Errorf("end of the log: %w", err)
 	}
 	offsets.Each(func(o kadm.OffsetResponse) { p.committed += max(o.At, 0) })
 	ends.Each(func(o kadm.ListedOffset) { p.end += o.Offset })
 	return p, errors.Join(offsets.Error(), ends.Error())
 }
 
-// draw shows a progress bar if the number of records is known, and otherwise the program's
-// counters.
+// draw shows the progress: a bar if the number of records is known, otherwise the counts of the
+// program.
 func (d *demo) draw(p progress) {
 	width := d.screen.width()
 	if d.events > 0 {
-		text := fmt.Sprintf(" %s of %s records committed, %s events delivered", number(p.committed), number(d.events), number(p.arrived))
+		text := fmt.Sprintf(" %s of %s records done, %s events delivered", number(p.committed), number(d.events), number(p.arrived))
 		d.screen.show(bar(p.committed, d.events, min(max(width-len(text)-3, 10), 40)) + text)
 		return
 	}
@@ -139,14 +139,16 @@ func (d *demo) draw(p progress) {
 		return
 	}
 	d.drawn = time.Now()
-	c, err := readCounts(d.program.Gatherer())
-	if err != nil {
-		d.screen.show(err.Error())
-		return
+	read, sent := d.program.Status()
+	requests := int64(0)
+	for _, n := range sent.Requests {
+		requests += n
 	}
-	counted := fmt.Sprintf("consumed %s  rejected %s  delivered %s  requests %s, retries %s  lag %s", number(c.consumed),
-		number(c.of(transform.Rejected)), number(c.delivered), number(c.requests), number(c.retries), number(p.end-p.committed))
-	filtered := "filtered: " + c.reasons(transform.Filtered)
+	calls := callCounts(read.Calls)
+	counted := fmt.Sprintf("consumed %s  rejected %s  delivered %s  requests %s, %s again  lag %s",
+		number(read.Records), number(calls.of(transform.Rejected)), number(sent.Delivered),
+		number(requests), number(sent.Retries), number(p.end-p.committed))
+	filtered := "filtered: " + calls.reasons(transform.Filtered)
 	if line := counted + "  " + filtered; len(line) < width {
 		d.screen.show(line)
 	} else {

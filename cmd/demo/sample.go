@@ -16,7 +16,7 @@ import (
 // sideBySide formats a Segment call and its event in two columns, or one below the other if the
 // columns would be too narrow.
 func sideBySide(call, event []byte, width int) string {
-	const titleLeft, titleRight, between = "Segment call as it is in the topic", "LaunchDarkly event as it was received", " │ "
+	const titleLeft, titleRight, between = "Segment call, as it is in the topic", "LaunchDarkly event, as it was received", " │ "
 	var b strings.Builder
 	column := (width - utf8.RuneCountInString(between)) / 2
 	if column < len(titleRight) {
@@ -39,14 +39,14 @@ func sideBySide(call, event []byte, width int) string {
 	return b.String()
 }
 
-// outline formats a JSON object as lines of at most the given number of columns. It shortens nested
-// values, except for those in shown.
+// outline formats a JSON object as lines of at most the given number of columns. It leaves out
+// nested objects and lists, except for those named in shown.
 func outline(object []byte, columns int) (lines []string) {
 	var b bytes.Buffer
 	if err := json.Indent(&b, object, "", "  "); err != nil {
 		return []string{cut(string(object), columns)}
 	}
-	end := "" // prefix of the line that ends the omitted value
+	end := "" // prefix of the line that ends the object or list left out
 	for line := range strings.Lines(b.String()) {
 		line = strings.TrimRight(line, "\n")
 		if end != "" {
@@ -64,25 +64,25 @@ func outline(object []byte, columns int) (lines []string) {
 	return lines
 }
 
-// opens matches a line that opens an object or an array. Its groups are the indentation, the name,
-// and the bracket.
+// opens matches the first line of an object or a list. The groups are indentation, name, and
+// bracket.
 var opens = regexp.MustCompile(`^( +)"([^"]*)": ([{\[])$`)
 
-// shown names the objects that are shown in full.
+// shown names the objects of a call and an event that are not left out.
 var shown = map[string]bool{"properties": true, "data": true, "contextKeys": true}
 
 // sample is a call and its event.
 type sample struct{ call, event []byte }
 
-// sampler picks the first event that is easy to read. Its record is one short call in ASCII, and it
-// has a metric value.
+// sampler picks the first event that is easy to read. Its record is a single short call in ASCII
+// with a metric value.
 type sampler struct {
 	gen    *segmenttest.Generator
-	picked chan sample // capacity 1, for the only sample
+	picked chan sample // capacity 1, because it picks one sample
 	done   bool
 }
 
-// received examines a request that LaunchDarkly received. It must not be called concurrently.
+// received inspects a request that LaunchDarkly received. It must not be called concurrently.
 func (s *sampler) received(r ldtest.Request) {
 	if s.done || !r.Taken {
 		return
@@ -104,7 +104,7 @@ func (s *sampler) received(r ldtest.Request) {
 	}
 }
 
-// plain reports whether every byte of text takes one column.
+// plain reports whether every byte of a text takes one column.
 func plain(text []byte) bool {
 	return !bytes.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })
 }

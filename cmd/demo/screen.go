@@ -12,19 +12,19 @@ import (
 	"golang.org/x/term"
 )
 
-// screen writes lines, and below them a few live lines that change. Without a terminal, it writes
-// the live lines again at intervals.
+// screen writes lines, and below them live lines that change. Without a terminal, it writes the
+// live lines only now and then.
 type screen struct {
 	w        io.Writer
 	fd       int
 	terminal bool
 
-	mu      sync.Mutex
-	live    []string  // guarded by mu; the lines that change
-	written time.Time // guarded by mu; when live was last written without a terminal
+	mu      sync.Mutex // guards the fields below
+	live    []string
+	written time.Time // when live was last written; without a terminal only
 }
 
-// rare is the interval between live lines without a terminal.
+// rare is how often live lines are written without a terminal.
 const rare = 10 * time.Second
 
 func newScreen(w io.Writer) *screen {
@@ -46,7 +46,7 @@ func (s *screen) width() int {
 	return 120
 }
 
-// Write writes whole lines above the live lines.
+// Write writes whole lines above the live ones.
 func (s *screen) Write(lines []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,7 +75,8 @@ func (s *screen) show(lines ...string) {
 	}
 }
 
-// clear returns the escape sequence that removes the live lines. The caller holds mu.
+// clear returns the control sequence that removes the live lines from a terminal. The caller holds
+// the mutex.
 func (s *screen) clear() string {
 	if len(s.live) > 1 {
 		return fmt.Sprintf("\r\x1b[%dA\x1b[J", len(s.live)-1)
@@ -83,7 +84,7 @@ func (s *screen) clear() string {
 	return "\r\x1b[J"
 }
 
-// cut shortens text to the given number of columns.
+// cut shortens a text to so many columns.
 func cut(text string, columns int) string {
 	runes := []rune(text)
 	if len(runes) <= columns {
@@ -92,7 +93,7 @@ func cut(text string, columns int) string {
 	return string(runes[:max(columns-1, 0)]) + "…"
 }
 
-// bar formats a progress bar.
+// bar draws how much of the whole is done.
 func bar(done, whole int64, columns int) string {
 	filled := columns
 	if done < whole {
@@ -101,7 +102,7 @@ func bar(done, whole int64, columns int) string {
 	return "[" + strings.Repeat("=", filled) + strings.Repeat(" ", columns-filled) + "]"
 }
 
-// number formats n with thousands separators.
+// number writes n with commas between the thousands.
 func number(n int64) string {
 	s := strconv.FormatInt(n, 10)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {

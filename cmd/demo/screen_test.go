@@ -30,7 +30,7 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// Written lines stay above the live lines.
+// What is written stays above the lines that change.
 func TestScreenOnATerminal(t *testing.T) {
 	var out strings.Builder
 	s := newScreen(&out)

@@ -55,7 +55,7 @@ var Sample = Environment{
 type Server struct {
 	cfg Config
 
-	mu      sync.Mutex // guards everything below
+	mu      sync.Mutex // guards the fields below
 	plan    plan
 	history history
 }

@@ -54,8 +54,8 @@ type scene struct {
 	environ  []string
 	produced int // events
 
-	mu      sync.Mutex
-	counted map[string]int // guards: by number, how often LaunchDarkly counted the event
+	mu      sync.Mutex     // guards the field below
+	counted map[string]int // by number, how often LaunchDarkly counted the event
 }
 
 func newScene(t *testing.T, kafka apache, topic string, partitions int32, configs map[string]string) *scene {

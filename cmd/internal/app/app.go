@@ -96,8 +96,8 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 	return a, nil
 }
 
-// kafkaMetrics are the metrics of all Kafka clients. Each session of the group has a client of its own; the series belong
-// to the process and outlive the clients.
+// kafkaMetrics are the metrics of all Kafka clients. Each session of the group has a client of its
+// own; the series belong to the process and outlive the clients.
 type kafkaMetrics struct {
 	*kprom.Metrics
 	once sync.Once
@@ -122,13 +122,16 @@ func (a *App) AdminAddress() string { return a.listener.Addr().String() }
 // Gatherer returns the program's metrics.
 func (a *App) Gatherer() prometheus.Gatherer { return a.registry }
 
+// Status returns snapshots of the consumer and of the client of LaunchDarkly.
+func (a *App) Status() (consumer.Status, sink.Status) { return a.consumer.Status(), a.sink.Status() }
+
 // Run runs the program until ctx is done and everything sealed is delivered. When
 // it returns, nothing of it is running.
 func (a *App) Run(ctx context.Context) error {
 	server := a.server(ctx)
 	sampleCtx, stopSampling := context.WithCancel(context.WithoutCancel(ctx))
 	var beside sync.WaitGroup
-	beside.Go(func() { a.minute.sample(sampleCtx, a.registry) })
+	beside.Go(func() { a.minute.sample(sampleCtx, a.counts) })
 	beside.Go(func() {
 		if err := server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
 			a.log.Error("the admin server has ended: no metrics, no probes", zap.Error(err))

@@ -178,9 +178,10 @@ func (s *stage) get(path string) string {
 // watchedLog is everything that is logged, from debug on, as the program writes it. A
 // test can wait for an entry.
 type watchedLog struct {
-	mu    sync.Mutex
-	wrote sync.Cond
-	b     bytes.Buffer // guards
+	wrote sync.Cond // of mu
+
+	mu sync.Mutex // guards the field below
+	b  bytes.Buffer
 }
 
 func newWatchedLog() *watchedLog {

@@ -99,6 +99,28 @@ func TestPageEscapesWhatItShows(t *testing.T) {
 	}
 }
 
+func TestCountsAreThoseOfTheParts(t *testing.T) {
+	s := newStage(t, 1)
+	s.produce(track("a"), track("b"), `{"type":"identify"}`, `{`)
+	s.run()
+	s.delivered(2)
+	s.leave()
+	got := s.counts()
+	if got.Records != 4 || got.Delivered != 2 || got.Requests == 0 || got.Answers["202"] != got.Requests ||
+		got.LastDelivery.IsZero() {
+		t.Errorf("%+v", got)
+	}
+	for c, n := range got.Calls {
+		want := map[call]int64{{"event", ""}: 2, {"filtered", "not_track"}: 1, {"rejected", "malformed"}: 1}[c]
+		if n != want {
+			t.Errorf("%v: %d calls, want %d", c, n, want)
+		}
+	}
+	if got.Buffered != 0 || got.BufferedLimit != 64<<20 {
+		t.Errorf("%d of %d bytes buffered", got.Buffered, got.BufferedLimit)
+	}
+}
+
 func TestRatesAreOfTheLastMinute(t *testing.T) {
 	start := time.Now()
 	var m minute
