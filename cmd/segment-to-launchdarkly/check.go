@@ -25,12 +25,12 @@ check:
 
   ok    the result
   FAIL  the problem and how to fix it
-  skip  the reason why this cannot be checked
+  skip  why the check was not possible
 
 It validates the configuration, connects to each broker with the configured TLS and SASL,
 checks that the topics and the dead-letter topic exist, checks the permissions on them and
 on the consumer group, and sends a request to LaunchDarkly. The exit code is 1 if any check
-fails, including that of the configuration.
+fails, including the configuration check.
 
 With --offline it validates only the configuration. It makes no connections and does not
 open the files that the configuration names, so they can be on another machine.`,

@@ -10,8 +10,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 )
 
-// Apache Kafka differs from the embedded broker in its TLS and SASL failures and in the permissions on
-// missing topics and groups.
+// Apache Kafka differs from the embedded broker in its TLS and SASL failures and in the permissions
+// on missing topics and groups.
 func TestCheckOnApacheKafka(t *testing.T) {
 	users := map[string]string{"alice": "right", "bob": "right"}
 	kafka := kafkatest.NewApache(t, kafkatest.ApacheConfig{Nodes: 1, Users: users})

@@ -18,7 +18,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer"
 )
 
-// checkKafka checks the brokers, then the topics and the group through the first broker that responds.
+// checkKafka checks the brokers, then the topics and the group through the first broker that
+// responds.
 func (c *checks) checkKafka(cfg *config.Config) {
 	opts, err := cfg.KafkaOptions()
 	if err != nil {
@@ -108,8 +109,8 @@ func security(cfg *config.Config) string {
 	return " with " + strings.Join(used, " and ")
 }
 
-// checkTopic checks that a topic exists, that the user has the permission want on it, and that every
-// partition has a leader. key is the configuration key with the name of the topic.
+// checkTopic checks that a topic exists, that the user has the permission want on it, and that
+// every partition has a leader. key is the configuration key with the name of the topic.
 func (c *checks) checkTopic(adm *kadm.Client, subject, topic string, want kadm.ACLOperation, key string) {
 	ctx, cancel := checkContext()
 	defer cancel()
@@ -143,15 +144,15 @@ func (c *checks) checkTopic(adm *kadm.Client, subject, topic string, want kadm.A
 	c.pass(subject, fmt.Sprintf("exists (partitions: %d)", len(detail.Partitions)))
 }
 
-// allowed reports whether ops, the operations returned by the broker, permit want. It returns true if
-// ops is empty, because brokers before Kafka 2.3 return none.
+// allowed reports whether ops, the operations returned by the broker, permit want. It returns true
+// if ops is empty, because brokers before Kafka 2.3 return none.
 func allowed(ops []kadm.ACLOperation, want kadm.ACLOperation) bool {
 	return len(ops) == 0 || slices.Contains(ops, want) || slices.Contains(ops, kadm.OpAll)
 }
 
-// probeJoin tests the permission to join the group and to commit (READ) without joining: it sends a
-// heartbeat for a member that does not exist. [kerr.GroupAuthorizationFailed] means that the permission
-// is missing; any other error from the broker is expected.
+// probeJoin tests the permission to join the group and to commit (READ) without joining. It sends a
+// heartbeat for a member that does not exist. [kerr.GroupAuthorizationFailed] means that the
+// permission is missing; any other error is expected.
 func probeJoin(ctx context.Context, client *kgo.Client, group string) error {
 	req := kmsg.NewPtrHeartbeatRequest()
 	req.Group, req.MemberID, req.Generation = group, name+"-check", -1
@@ -162,8 +163,8 @@ func probeJoin(ctx context.Context, client *kgo.Client, group string) error {
 	return kerr.ErrorForCode(resp.ErrorCode)
 }
 
-// checkGroup checks the permissions on the group, and that its members, if any, are compatible with this
-// program.
+// checkGroup checks the permissions on the group, and that its members, if any, are compatible with
+// this program.
 func (c *checks) checkGroup(client *kgo.Client, adm *kadm.Client, cfg *config.Config) {
 	ctx, cancel := checkContext()
 	defer cancel()

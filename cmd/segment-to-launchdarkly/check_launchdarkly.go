@@ -16,8 +16,8 @@ const (
 	goalsURL = "https://clientsdk.launchdarkly.com/sdk/goals/"
 )
 
-// checkLaunchDarkly checks that the events URL responds, with any status, and where possible that the
-// client-side ID exists.
+// checkLaunchDarkly checks that the events URL responds, with any status, and where possible that
+// the client-side ID exists.
 func (c *checks) checkLaunchDarkly(cfg *config.Config, transport http.RoundTripper) {
 	ld := cfg.LaunchDarkly
 	client := &http.Client{

@@ -26,7 +26,7 @@ import (
 
 // world is a broker and a fake LaunchDarkly for check. Both work unless a test changes them.
 type world struct {
-	broker *kfake.Cluster // nil for a broker from elsewhere
+	broker *kfake.Cluster // nil for a broker passed to newWorldWith
 	addr   string         // address of the broker
 	sys    system
 }
@@ -66,9 +66,9 @@ func (w *world) set(environ ...string) *world {
 	return w
 }
 
-// check runs the check command and compares its output, line by line. An element of want is the start
-// of a line, optionally followed by "..." and a text that the line contains. BROKER stands for the
-// broker's address.
+// check runs the check command and compares its output, line by line. An element of want is the
+// start of a line, optionally followed by "..." and a text that the line contains. BROKER stands
+// for the broker's address.
 func (w *world) check(t *testing.T, want ...string) {
 	t.Helper()
 	out, stderr, code := run(w.sys, "check")
@@ -185,7 +185,8 @@ func TestCheckOfTLS(t *testing.T) {
 	w = newWorld(t, kfake.TLS(server)).set("S2LD_KAFKA_TLS_ENABLED=true", "S2LD_KAFKA_TLS_CA_FILE="+ca)
 	w.check(t, okConfig, "FAIL  broker BROKER: ...Fix kafka.tls.cert_file and kafka.tls.key_file", noBroker, okLD, skipID)
 
-	// A broker parses the TLS ClientHello as a request of an impossible size and closes the connection.
+	// A broker parses the TLS ClientHello as a request of an impossible size and closes the
+	// connection.
 	hangsUp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -230,8 +231,8 @@ func TestCheckOfTopics(t *testing.T) {
 	newWorld(t).set("S2LD_DEAD_LETTERS_TOPIC=").check(t, okConfig, okBroker, okTopic, okGroup, okLD, skipID)
 }
 
-// With brokers before Kafka 4.0, which have at most a preview of the consumer protocol, the client falls
-// back to the classic protocol.
+// With brokers before Kafka 4.0, which have at most a preview of the consumer protocol, the client
+// falls back to the classic protocol.
 func TestCheckOfConsumerProtocol(t *testing.T) {
 	w := newWorld(t).set("S2LD_KAFKA_REBALANCE_PROTOCOL=consumer")
 	w.check(t, okConfig, okBroker, okTopic, okDead, okGroup, okLD, skipID)
@@ -338,8 +339,8 @@ func TestCheckOfGroup(t *testing.T) {
 	w.check(t, okConfig, okBroker, okTopic, okDead, okOffsets, okLD, skipID)
 }
 
-// launchDarkly is an [http.RoundTripper] that replaces LaunchDarkly's hosts. It maps method and URL to a
-// status. Requests without a status fail.
+// launchDarkly is an [http.RoundTripper] that replaces LaunchDarkly's hosts. It maps method and URL
+// to a status. Requests without a status fail.
 type launchDarkly map[string]int
 
 func (ld launchDarkly) RoundTrip(req *http.Request) (*http.Response, error) {

@@ -77,8 +77,8 @@ admin: {listen: "127.0.0.1:0"}
 	return s
 }
 
-// readLog reads the log up to an entry whose message starts with message. It fails if an entry is not
-// JSON.
+// readLog reads the log up to an entry whose message starts with message. It fails if an entry is
+// not JSON.
 func (s *service) readLog(t *testing.T, message string) {
 	t.Helper()
 	for s.log.Scan() {

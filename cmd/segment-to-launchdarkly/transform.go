@@ -16,8 +16,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// maxLine is the maximum length of an input line in bytes, well above the usual size limit of a Kafka
-// record.
+// maxLine is the maximum length of an input line in bytes, well above the usual size limit of a
+// Kafka record.
 const maxLine = 16 << 20
 
 func newTransform(sys system) *cobra.Command {
@@ -32,9 +32,9 @@ outcome of each call on one line, in the order of the input:
   {"line":3,"outcome":"rejected","reason":"malformed","detail":"..."}
 
 Each input line is the value of one record: a call, an array of calls, or an object with a
-batch. Blank lines are skipped, but they count as lines. The command uses only the keys
-segment, launchdarkly, and batch.max_bytes of the configuration, and none of them is
-required. The exit code is 0 regardless of the outcomes.`,
+batch. Blank lines are skipped but included in the line numbers. Only segment,
+launchdarkly, and batch.max_bytes of the configuration are used, and all of them are
+optional. The exit code is 0 regardless of the outcomes.`,
 		Example: `  head -1000 events.ndjson | ` + name + ` transform
   kcat -C -e -t segment -b localhost:9092 | ` + name + ` transform --config config.yaml
   ` + name + ` transform < events.ndjson | jq -r '.reason // .outcome' | sort | uniq -c`,
@@ -62,8 +62,8 @@ required. The exit code is 0 regardless of the outcomes.`,
 	return cmd
 }
 
-// transformLines maps each line of in and writes the outcomes to out. It flushes the output before each
-// read, which can block.
+// transformLines maps each line of in and writes the outcomes to out. It flushes the output before
+// each read, which can block.
 func transformLines(in io.Reader, out io.Writer, mapping *transform.Mapping, timestamp int64) error {
 	w := bufio.NewWriterSize(out, 64<<10)
 	lines := bufio.NewScanner(flushingReader{in, w})
@@ -100,8 +100,8 @@ func transformLines(in io.Reader, out io.Writer, mapping *transform.Mapping, tim
 	return err
 }
 
-// appendCall appends one line of output. event is the call's event with its trailing comma, or empty if
-// the call has none.
+// appendCall appends one line of output. event is the call's event with its trailing comma, or
+// empty if the call has none.
 func appendCall(row []byte, line int, call transform.Call, event []byte) []byte {
 	row = append(row, `{"line":`...)
 	row = strconv.AppendInt(row, int64(line), 10)

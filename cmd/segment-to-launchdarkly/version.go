@@ -13,7 +13,7 @@ import (
 func newVersion(sys system) *cobra.Command {
 	return &cobra.Command{
 		Use:     "version",
-		Short:   "Print the versions of the program, Go, and every module, and the commit",
+		Short:   "Print the version, the commit, and the versions of Go and all modules",
 		Example: `  ` + name + ` version`,
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {

@@ -43,8 +43,8 @@ func (a *App) adminHandler(ctx context.Context) http.Handler {
 	return secured(mux)
 }
 
-// secured adds security headers to the responses of h. The content policy allows only the style and the
-// script of the status page.
+// secured adds security headers to the responses of h. The content policy allows only the style and
+// the script of the status page.
 func secured(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
@@ -83,12 +83,12 @@ func respond(w http.ResponseWriter, reasons []string) {
 	fmt.Fprintln(w, strings.Join(reasons, "\n"))
 }
 
-// pollStalled is the time without a poll after which a restart is better. The loop keeps polling while
-// LaunchDarkly is down.
+// pollStalled is the time without a poll after which a replica is unhealthy. The loop keeps polling
+// while LaunchDarkly is down.
 const pollStalled = 2 * time.Minute
 
-// unhealthy returns the reasons why only a restart would help. A replica that waits for LaunchDarkly or
-// the brokers is healthy, because a restart would not help.
+// unhealthy returns the reasons why only a restart would help. A replica that waits for
+// LaunchDarkly or the brokers is healthy, because a restart would not help.
 func unhealthy(s consumer.Status) (reasons []string) {
 	if !s.Leaving && !s.LastPoll.IsZero() && time.Since(s.LastPoll) > pollStalled {
 		reasons = append(reasons, fmt.Sprintf("no poll of Kafka for %v", time.Since(s.LastPoll).Round(time.Second)))
@@ -96,7 +96,8 @@ func unhealthy(s consumer.Status) (reasons []string) {
 	return reasons
 }
 
-// unready returns the reasons why delivery is blocked until someone intervenes, or is about to stop.
+// unready returns the reasons why the replica is not ready: it is starting or stopping, or delivery
+// is blocked until someone intervenes.
 func unready(stopping bool, s consumer.Status, h sink.Halt) (reasons []string) {
 	switch {
 	case stopping:

@@ -15,8 +15,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 )
 
-// TestOnApacheKafka covers behavior that the embedded broker does not reproduce. The program runs in this
-// process.
+// TestOnApacheKafka covers behavior that the embedded broker does not reproduce. The program runs
+// in this process.
 func TestOnApacheKafka(t *testing.T) {
 	kafka := newApache(t)
 	for name, test := range map[string]func(*testing.T, apache){
@@ -208,8 +208,8 @@ func (s *scene) allow(acls *kadm.ACLBuilder) {
 	s.must(s.kafka.Allow(s.ctx, "bob", acls))
 }
 
-// recovers waits until /readyz names the missing permission, grants it, and waits until n events are
-// counted.
+// recovers waits until /readyz names the missing permission, grants it, and waits until n events
+// are counted.
 func (s *scene) recovers(p *program, permission *kadm.ACLBuilder, n int, names ...string) {
 	s.t.Helper()
 	p.ready(containsAll(names...))

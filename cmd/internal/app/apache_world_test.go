@@ -25,7 +25,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// apache is a secured one-node cluster shared by several tests. Each test has its own topics and groups.
+// apache is a secured one-node cluster shared by several tests. Each test has its own topics and
+// groups.
 type apache struct {
 	*kafkatest.Apache
 	admin *kadm.Client // has all permissions
@@ -114,8 +115,8 @@ func (s *scene) produce(n int) {
 	s.produced += n
 }
 
-// delivered waits until n events are counted. It fails if more are counted, or if an event is dropped or
-// violates a rule of LaunchDarkly.
+// delivered waits until n events are counted. It fails if more are counted, or if an event is
+// dropped or violates a rule of LaunchDarkly.
 func (s *scene) delivered(n int) {
 	s.t.Helper()
 	if err := s.ld.Wait(s.ctx, n); err != nil {

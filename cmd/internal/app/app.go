@@ -57,7 +57,7 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 	}
 	log = log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core { return zapcore.NewTee(core, a.recent) }))
 	a.log = log
-	// Every series has the group as a label, which distinguishes several forwarders.
+	// The group label on every series distinguishes several forwarders.
 	registerer := prometheus.WrapRegistererWith(prometheus.Labels{"group": cfg.Kafka.Group}, a.registry)
 	process := collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})
 	registerer.MustRegister(collectors.NewGoCollector(), process, buildInfo())
@@ -102,8 +102,8 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 	return a, nil
 }
 
-// kafkaMetrics are the metrics of all Kafka clients. Each session of the group has its own client. The
-// series belong to the process and outlive the clients.
+// kafkaMetrics are the metrics of all Kafka clients. Each session of the group has its own client.
+// The series belong to the process and outlive the clients.
 type kafkaMetrics struct {
 	*kprom.Metrics
 	once sync.Once
@@ -129,8 +129,8 @@ func (a *App) AdminAddress() string { return a.listener.Addr().String() }
 // Gatherer returns the program's metrics.
 func (a *App) Gatherer() prometheus.Gatherer { return a.registry }
 
-// Run runs the program until ctx is done and the drain is complete. It returns after all goroutines of
-// the program have ended.
+// Run runs the program until ctx is done and the drain is complete. It returns after all goroutines
+// of the program have ended.
 func (a *App) Run(ctx context.Context) error {
 	server := a.server(ctx)
 	sampleCtx, stopSampling := context.WithCancel(context.WithoutCancel(ctx))

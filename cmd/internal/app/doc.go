@@ -12,7 +12,7 @@
 // [App.Run] returns nil only if everything sealed was delivered and committed.
 //
 // The admin server is read-only. /healthz fails only if a restart would help. /readyz fails while
-// delivery is blocked until someone intervenes, and returns the reason. / is the status page. None of
-// them contains credentials or the content of events; they contain the positions of records and the
-// responses of LaunchDarkly.
+// delivery is blocked until someone intervenes, and returns the reason. / is the status page. None
+// of them contains credentials or the content of events; they contain the positions of records and
+// the responses of LaunchDarkly.
 package app

@@ -7,11 +7,13 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 )
 
-// otherMemory is the typical memory usage in bytes without the request bodies of delivery.max_buffered.
+// otherMemory is the typical memory usage in bytes without the request bodies of
+// delivery.max_buffered.
 const otherMemory = 64 << 20
 
-// LimitMemory sets a soft memory limit, so that the garbage collector runs more often before the heap
-// grows on a machine with little CPU time. If GOMEMLIMIT is set, LimitMemory does nothing.
+// LimitMemory sets a soft memory limit, so that the garbage collector runs more often before the
+// heap grows, even if the machine is short of CPU time. If GOMEMLIMIT is set, LimitMemory does
+// nothing.
 func LimitMemory(cfg *config.Config) {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(int64(cfg.Delivery.MaxBuffered) + otherMemory)

@@ -16,8 +16,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// The log, the metrics, the status page, and the errors never contain credentials or event content. The
-// test triggers every kind of failure, and LaunchDarkly returns the credential in its response.
+// The log, the metrics, the status page, and the errors never contain credentials or event content.
+// The test triggers every kind of failure, and LaunchDarkly returns the credential in its response.
 func TestSecretsAndEventContentAreNeverExposed(t *testing.T) {
 	const (
 		password = "kafka-passw0rd-of-alice"

@@ -44,7 +44,8 @@ type stage struct {
 
 const stageTopic = "segment"
 
-// newStage returns a stage whose program is not running yet. environ holds variables of the program.
+// newStage returns a stage whose program is not running yet. environ holds variables of the
+// program.
 func newStage(t *testing.T, partitions int32, environ ...string) *stage {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -117,8 +118,9 @@ func (s *stage) leave() {
 // produce produces one record per value.
 func (s *stage) produce(values ...string) {
 	s.t.Helper()
-	opts := append(s.client, kgo.SeedBrokers(s.cluster.ListenAddrs()...), kgo.DefaultProduceTopic(stageTopic))
-	client, err := kgo.NewClient(opts...)
+	client, err := kgo.NewClient(slices.Concat(s.client, []kgo.Opt{
+		kgo.SeedBrokers(s.cluster.ListenAddrs()...), kgo.DefaultProduceTopic(stageTopic),
+	})...)
 	if err != nil {
 		s.t.Fatal(err)
 	}

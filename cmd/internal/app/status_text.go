@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// The template functions of the status page that format numbers and times.
+// These functions format numbers and times for the template of the status page.
 
 // number formats an integer with digit groups: 1,234,567.
 func number(n int64) string {
@@ -18,7 +18,7 @@ func number(n int64) string {
 	return s
 }
 
-// brief formats an integer in at most seven characters, below a trillion: 12.3 M.
+// brief formats an integer in a short form: 999,999, 12.3 M, or 1.2 B.
 func brief(n int64) string {
 	switch {
 	case n < 1e6:
@@ -55,8 +55,8 @@ func short(d time.Duration) string {
 // since formats the time elapsed since t.
 func since(t time.Time) string { return short(max(time.Since(t), 0)) }
 
-// statusText describes a response of LaunchDarkly by the code label of the metrics: a status code, or
-// error.
+// statusText describes a response of LaunchDarkly. code is a value of the code label of
+// the metrics: a status code, or "error".
 func statusText(code string) string {
 	if n, err := strconv.Atoi(code); err == nil {
 		return code + " " + http.StatusText(n)

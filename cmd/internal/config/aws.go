@@ -11,8 +11,8 @@ import (
 )
 
 // awsCredentials reads the standard AWS variables or, if they are not set, the shared credentials
-// file, as the AWS tools do. It does not assume roles over the network; another tool must do that and
-// write the file. The region comes from the broker names or, failing that, from AWS_REGION.
+// file, as the AWS tools do. It does not assume roles over the network; another tool must do that
+// and write the file. The region comes from the broker names or, failing that, from AWS_REGION.
 func awsCredentials() (aws.Auth, error) {
 	auth := aws.Auth{
 		AccessKey:    os.Getenv("AWS_ACCESS_KEY_ID"),

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Bytes is a size in bytes. It is written as a whole number, optionally with one of the units B, kB,
-// MB, GB (powers of 1000), KiB, MiB, or GiB (powers of 1024), in any letter case.
+// Bytes is a size in bytes. It is written as a whole number, optionally with one of the units B,
+// kB, MB, GB (powers of 1000), KiB, MiB, or GiB (powers of 1024), in any letter case.
 type Bytes int
 
 // units are in descending order, so that String finds the shortest form.

@@ -7,7 +7,7 @@ import "time"
 // The help table describes each section and key. The tags of a field hold the rest:
 //
 //	yaml     name of the key in the file
-//	default  default value, in the syntax of environment variables
+//	default  value if the key is not set, in the syntax of environment variables
 //	example  value in the example file, for a key without a default
 //	enum     allowed values, separated by |; letter case is ignored
 //	rule     name of a rule in the rules table, applied to each element of a list;
@@ -80,7 +80,8 @@ type LaunchDarkly struct {
 	MetricValue    []string `yaml:"metric_value" default:"properties.value" rule:"path"`
 }
 
-// Contexts maps each context kind to the call fields that can contain its key, first match first.
+// Contexts maps each context kind to the call fields that can contain its key, in order of
+// precedence.
 type Contexts = map[string][]string
 
 // Batch limits a batch. The first limit reached seals it.

@@ -19,7 +19,8 @@ type field struct {
 	v              reflect.Value
 }
 
-// fields returns the sections and keys of c in the order of the structs. A section precedes its keys.
+// fields returns the sections and keys of c in the order of the structs. A section precedes its
+// keys.
 func fields(c *Config) []field { return appendFields(nil, "", reflect.ValueOf(c).Elem()) }
 
 func appendFields(all []field, prefix string, v reflect.Value) []field {

@@ -32,8 +32,8 @@ func (l *loader) loadFile(path string) error {
 	return nil
 }
 
-// syntaxError returns an error of the YAML parser with its position. It replaces the error for an
-// unknown anchor, which quotes the text after a *: the text can be a secret.
+// syntaxError adds the path to an error of the YAML parser. It replaces the error for an unknown
+// anchor, which quotes the text after a *, because the text can be a secret.
 func syntaxError(path string, err error) error {
 	if strings.Contains(err.Error(), "unknown anchor") {
 		err = errors.New("a value that starts with * must be quoted")
@@ -41,8 +41,8 @@ func syntaxError(path string, err error) error {
 	return fmt.Errorf("%s: %s", path, strings.TrimPrefix(err.Error(), "yaml: "))
 }
 
-// loadSection sets the keys of one section from a node of the file. prefix is the section's path with
-// a dot, or empty for the top level.
+// loadSection sets the keys of one section from a node of the file. prefix is the section's path
+// with a dot, or empty for the top level.
 func (l *loader) loadSection(path, prefix string, n *yaml.Node) {
 	at := func(n *yaml.Node) string { return fmt.Sprintf("%s:%d", path, n.Line) }
 	switch {

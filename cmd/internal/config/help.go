@@ -8,7 +8,7 @@ var help = map[string]string{
 		"The client discovers the other brokers from them.",
 	"kafka.topics": "Topics to read.",
 	"kafka.group": "Consumer group. Replicas with the same group share the partitions. " +
-		"A new group starts at start_at, and LaunchDarkly counts events that it delivers again.",
+		"A new group starts at start_at. If it delivers events again, LaunchDarkly counts them again.",
 	"kafka.start_at": "Position at which a group without committed offsets starts: " +
 		"earliest, latest, or a time such as 2026-01-31T00:00:00Z. " +
 		"The position is resolved once, at the first assignment.",
@@ -18,10 +18,10 @@ var help = map[string]string{
 		"Records are fetched from the nearest replica of each partition if the brokers support it. " +
 		"Empty means that records are fetched from the leaders.",
 	"kafka.rebalance_protocol": "Group protocol: classic (cooperative-sticky) or consumer (KIP-848). " +
-		"consumer requires Kafka 4.0 or later on all brokers; 4.3 or later is recommended.",
-	"kafka.session_timeout": "Time without heartbeats after which a replica is considered dead. " +
+		"The consumer protocol requires Kafka 4.0 or later on all brokers; 4.3 or later is recommended.",
+	"kafka.session_timeout": "Time without heartbeats after which the group removes a replica. " +
 		"A shorter timeout moves the partitions of a crashed replica sooner, " +
-		"but also removes slow replicas from the group more often. " +
+		"but also removes slow replicas more often. " +
 		"With the consumer protocol this key has no effect: the brokers' setting applies, 45s by default.",
 
 	"kafka.tls":           "TLS for connections to the brokers. The files are read again for each new connection.",
@@ -42,11 +42,11 @@ var help = map[string]string{
 	"kafka.sasl.password": "Password for PLAIN and SCRAM.",
 	"kafka.sasl.token":    "Bearer token for OAUTHBEARER.",
 
-	"segment": "Selection of calls by their integrations object.",
+	"segment": "Filtering of calls by their integrations object.",
 	"segment.integration_names": "Names that refer to this destination in a call's integrations object. " +
 		"If a call contains several of them, the first one in this list decides. " +
 		"Replays through Segment's Kafka destination use the name Kafka. " +
-		"Empty means that only the object's All entry decides.",
+		"Empty means that only the All entry of the object decides.",
 	"segment.honor_integrations": "Whether to filter out calls whose integrations object excludes this destination. " +
 		"false delivers them.",
 

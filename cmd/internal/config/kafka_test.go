@@ -75,8 +75,8 @@ func (a authority) issue(t *testing.T) (certPEM, keyPEM []byte) {
 	return certPEM, keyPEM
 }
 
-// serverConfig returns the TLS configuration of a broker that requires client certificates issued by
-// a.
+// serverConfig returns the TLS configuration of a broker that requires client certificates issued
+// by a.
 func (a authority) serverConfig(t *testing.T) *tls.Config {
 	t.Helper()
 	cert, err := tls.X509KeyPair(a.issue(t))

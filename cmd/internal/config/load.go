@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Use is how much of a configuration a command needs, and so how much [LoadFor] validates.
+// Use selects how much of a configuration [LoadFor] validates.
 type Use int
 
 const (

@@ -118,7 +118,7 @@ func TestEveryKeyCanBeSetByFileAndByVariable(t *testing.T) {
 	}
 }
 
-// setBy returns a loader with the defaults, after set has changed it.
+// setBy returns a loader with the defaults and the changes that set makes.
 func setBy(set func(*loader)) *loader {
 	l := newLoader()
 	set(l)

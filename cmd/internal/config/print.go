@@ -18,7 +18,8 @@ const exampleHead = `# Configuration of segment-to-launchdarkly. Omitted keys ha
 #   S2LD_LAUNCHDARKLY_CONTEXTS=user=userId,anonymousId;account=groupId
 `
 
-// WriteEffective writes c as YAML, with the origin of each value as a comment. Secrets are redacted.
+// WriteEffective writes c as YAML, with the origin of each value as a comment. Secrets are
+// redacted.
 func (c *Config) WriteEffective(w io.Writer) error {
 	var b strings.Builder
 	for _, f := range fields(c) {

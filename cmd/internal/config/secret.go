@@ -9,8 +9,8 @@ import (
 const redacted = "[redacted]"
 
 // Secret is a credential, set inline or by file. The zero Secret is unset. Printing, logging, or
-// encoding it never reveals the value; only [Secret.Read] returns it. A Secret is safe for concurrent
-// use.
+// encoding it never reveals the value; only [Secret.Read] returns it. A Secret is safe for
+// concurrent use.
 type Secret struct {
 	Value string // the inline credential
 	File  string // path of the file that contains the credential
@@ -19,8 +19,8 @@ type Secret struct {
 // IsSet reports whether a value or a file is set.
 func (s Secret) IsSet() bool { return s.Value != "" || s.File != "" }
 
-// Read returns the credential without trailing line breaks. It reads the file on each call, so that a
-// rotated secret takes effect. An empty file is an error.
+// Read returns the credential without trailing line breaks. It reads the file on each call, so that
+// a rotated secret takes effect. An empty file is an error.
 func (s Secret) Read() (string, error) {
 	if s.File == "" {
 		return strings.TrimRight(s.Value, "\r\n"), nil

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// rebalanceTimeout is how long the group waits for a member to release its partitions. It equals the
-// consumer's RebalanceTimeout.
+// rebalanceTimeout is how long the group waits for a member to release its partitions. It equals
+// the consumer's RebalanceTimeout.
 const rebalanceTimeout = time.Minute
 
 // validate checks each key by its tags, then the rules that involve several keys.
@@ -35,8 +35,9 @@ func (l *loader) validate(use Use) {
 	}
 }
 
-// validate returns the rule that f breaks, or "", and the offending value, which for a list is the
-// element. It changes the value of an enumeration to its canonical spelling.
+// validate returns the rule that f breaks and the value to display, which for a list is the invalid
+// element. The rule is empty if f is valid. validate changes the value of an enumeration to its
+// canonical spelling.
 func (f field) validate() (broken, value string) {
 	value = text(f.v)
 	switch {
