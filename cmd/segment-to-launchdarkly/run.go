@@ -25,7 +25,7 @@ On SIGTERM or SIGINT it stops reading and drains. During the first half of
 delivery.drain_timeout new requests still start; during the second half only in-flight
 requests may finish. It then commits, for at most 10 seconds, and leaves the group. The
 next owner delivers the remaining batches unchanged under the same payload IDs, which
-LaunchDarkly counts once. A second signal exits immediately.
+LaunchDarkly counts once. On a second signal it exits immediately.
 
 Exit codes:
 

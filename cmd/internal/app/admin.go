@@ -87,7 +87,7 @@ func respond(w http.ResponseWriter, reasons []string) {
 // while LaunchDarkly is down.
 const pollStalled = 2 * time.Minute
 
-// unhealthy returns the reasons why only a restart would help. A replica that waits for
+// unhealthy returns the reasons to restart the replica. A replica that waits for
 // LaunchDarkly or the brokers is healthy, because a restart would not help.
 func unhealthy(s consumer.Status) (reasons []string) {
 	if !s.Leaving && !s.LastPoll.IsZero() && time.Since(s.LastPoll) > pollStalled {
