@@ -102,3 +102,16 @@ func TestTransientCommitErrorsThatLastAreAProblem(t *testing.T) {
 		m.leave(w.t)
 	})
 }
+
+func TestStartTimeAfterTheLastRecordIsTheEndOfTheLog(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		w.unchecked = true // the records before the start are never delivered
+		w.produce(10, nil)
+		m := w.join(func(c *Config, _ *sink.Config) { c.Start = Start{Time: time.Now().Add(time.Hour)} })
+		time.Sleep(10 * time.Second)
+		if s := m.Status(); len(s.Partitions) != 1 || s.Partitions[0].Watermark != 10 || len(s.Problems) > 0 {
+			w.t.Errorf("%+v", s)
+		}
+		m.leave(w.t)
+	})
+}
