@@ -297,7 +297,7 @@ func (o *owners) live(s ownerStart) *liveOwner {
 		next: at.position, floor: at.position, cuts: at.cuts, age: time.NewTimer(time.Hour),
 	}
 	in.age.Stop()
-	in.distrust = func(cause string, err error) { panic(cause + ": " + err.Error()) }
+	in.endSession = func(cause string, err error) { panic(cause + ": " + err.Error()) }
 	l := &liveOwner{owners: o, in: in}
 	from := at.offset
 	for _, cut := range at.cuts {
@@ -315,14 +315,14 @@ func (l *liveOwner) do(op ownerOp) (broken string) {
 	case opMap:
 		in.mapChunk(chunk{records: []*kgo.Record{op.log.record(in.next.offset)}})
 		if l.mutant == mutantFloor && in.open != nil && len(in.cuts) == 0 {
-			w.raise(in.next, in.cuts)
+			w.setFloor(in.next, in.cuts)
 		}
 	case opAge:
 		if l.mutant == mutantOwnSettings {
 			in.seal(sealAge)
 			break
 		}
-		in.end.listed(op.log.end(), time.Now().Add(time.Hour))
+		in.end.setListed(op.log.end(), time.Now().Add(time.Hour))
 		in.onAge()
 	case opStop:
 		if l.mutant == mutantDrain && in.open != nil {
@@ -346,7 +346,7 @@ func (l *liveOwner) do(op ownerOp) (broken string) {
 			s, _ := w.snapshot()
 			l.pending.recorded = s.recorded
 		}
-		send := w.record(*l.pending, time.Now())
+		send := w.applyCommit(*l.pending, time.Now())
 		l.pending = nil
 		for _, b := range send {
 			l.find(b).sending = true
@@ -383,7 +383,7 @@ func (l *liveOwner) do(op ownerOp) (broken string) {
 	case opFence:
 		w.fence()
 		in.cancel()
-		if l.pending != nil && len(w.record(*l.pending, time.Now())) > 0 {
+		if l.pending != nil && len(w.applyCommit(*l.pending, time.Now())) > 0 {
 			broken = "a fenced window starts requests"
 		}
 		for _, b := range l.batches {

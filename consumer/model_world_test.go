@@ -494,7 +494,7 @@ func (x *expander) commitSteps(i int, is *owner) {
 			answer = kerr.UnknownMemberID
 		}
 		var broken string
-		if endsSession(answer) != "" && x.mutant != mutantLost {
+		if endCauseOf(answer) != "" && x.mutant != mutantLost {
 			broken = x.end(&s, i)
 		} else {
 			broken = x.do(&s.members[i], ownerOp{kind: opFailed})
@@ -513,7 +513,7 @@ func (x *expander) store(s *worldState, commit int32, log uint8) (broken string)
 // unanswered emits a commit that may have been written and is not answered.
 func (x *expander) unanswered(s worldState, i int, format string) {
 	var broken string
-	if endsSession(fmt.Errorf("%w: broken", errUnanswered)) != "" && x.mutant != mutantUnanswered {
+	if endCauseOf(fmt.Errorf("%w: broken", errUnanswered)) != "" && x.mutant != mutantUnanswered {
 		broken = x.end(&s, i)
 	} else {
 		broken = x.do(&s.members[i], ownerOp{kind: opFailed})
@@ -671,7 +671,7 @@ func (x *expander) begin(step beginStep) int32 {
 	foreign := at.recorded != log.id() && at.recorded != (topicID{})
 	if x.mutant == mutantTrustForeign && foreign && at.offset <= at.end {
 		at.cuts, at.epoch, at.committed = nil, -1, false
-	} else if !starter.settle(&at, b) {
+	} else if !starter.resolveCommitted(&at, b) {
 		at = start{topicPartition: name, position: position{0, -1}, end: at.end}
 	}
 	return x.start(at, log.id(), modelMaxEvents-2*step.member)

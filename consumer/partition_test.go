@@ -44,7 +44,7 @@ func stillSession(t *testing.T) *session {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		s.cut()
+		s.cancelClient()
 		s.client.CloseAllowingRebalance()
 	})
 	return s
@@ -74,9 +74,9 @@ func TestRangeUpToARecordedCutIsSealedWhole(t *testing.T) {
 	in := still(t, 30, 45)
 	in.maps(span(0, 20)...)
 	in.onAge() // batch.max_age has passed, but more is to come
-	in.end.listed(60, time.Now().Add(time.Second))
+	in.end.setListed(60, time.Now().Add(time.Second))
 	in.onAge()
-	in.end.listed(20, in.open.opened.Add(-time.Second)) // before the range was opened
+	in.end.setListed(20, in.open.opened.Add(-time.Second)) // before the range was opened
 	in.onAge()
 	if got := in.maps(span(20, 60)...); !slices.Equal(got, []int64{30, 45, 55}) {
 		t.Errorf("sealed at %v, want at 30 and 45, as recorded, and at 55, as it is full", got)
@@ -86,7 +86,7 @@ func TestRangeUpToARecordedCutIsSealedWhole(t *testing.T) {
 func TestCutThatTheLogDoesNotReachIsGivenUp(t *testing.T) {
 	in := still(t, 30)
 	in.maps(span(0, 20)...)
-	in.end.listed(20, time.Now().Add(time.Second)) // what was behind is gone
+	in.end.setListed(20, time.Now().Add(time.Second)) // what was behind is gone
 	in.onAge()
 	if got := in.maps(); !slices.Equal(got, []int64{20}) {
 		t.Errorf("sealed at %v, want at 20", got)
@@ -110,7 +110,7 @@ func TestCommitNamesTheCutsThatAreStillToCome(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	s, _ := in.window.snapshot()
-	in.window.endSend(in.window.record(s, time.Now())[0], true)
+	in.window.endSend(in.window.applyCommit(s, time.Now())[0], true)
 	if s, _ := in.window.snapshot(); s.offset != 5 || s.metadata != "v1 +5 +10" {
 		t.Errorf("%+v", s)
 	}
@@ -134,7 +134,7 @@ func TestFloorStaysBetweenRecordedCuts(t *testing.T) {
 func TestOffsetReadAgainEndsTheSession(t *testing.T) {
 	in := still(t)
 	var cause string
-	in.distrust = func(c string, _ error) { cause = c }
+	in.endSession = func(c string, _ error) { cause = c }
 	in.maps(span(0, 5)...)
 	in.mapChunk(chunk{records: []*kgo.Record{{Topic: in.topic, Offset: 3, Value: track(3), LeaderEpoch: 1}}})
 	if cause != endPosition || in.next.offset != 5 {
@@ -145,15 +145,15 @@ func TestOffsetReadAgainEndsTheSession(t *testing.T) {
 func TestPartitionAssignedWhileItIsReadEndsTheSession(t *testing.T) {
 	s := stillSession(t)
 	again := []start{{topicPartition: topicPartition{testTopic, 0}, committed: true}}
-	if _, err := s.begin(again); err != nil {
+	if _, err := s.startPartitions(again); err != nil {
 		t.Fatal(err)
 	}
 	unread := s.all()[0]
-	if _, err := s.begin(again); err != nil || s.all()[0] == unread {
+	if _, err := s.startPartitions(again); err != nil || s.all()[0] == unread {
 		t.Errorf("%v: want it to be replaced, since nothing of it was read", err)
 	}
 	s.all()[0].queue.push(chunk{})
-	if _, err := s.begin(again); err == nil || s.cause != endAssignment {
+	if _, err := s.startPartitions(again); err == nil || s.cause != endAssignment {
 		t.Errorf("%v, cause %q", err, s.cause)
 	}
 	s.drop(s.all())
@@ -193,7 +193,7 @@ func TestPollingWaitsForWhatWasPolled(t *testing.T) {
 		poller.queued.Store(int64(test.queued))
 		memory.addOpen(test.used)
 		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-		if poller.mayPoll(ctx) {
+		if poller.waitToPoll(ctx) {
 			t.Errorf("%d bytes polled and %d of %d used, and another poll", test.queued, test.used, test.budget)
 		}
 		cancel()

@@ -396,14 +396,14 @@ func TestConsumerProtocolNeedsBrokersThatOfferIt(t *testing.T) {
 func TestNothingBeginsAfterTheEnd(t *testing.T) {
 	s := stillSession(t)
 	s.end(endLost, errRemoved)
-	if begun, err := s.begin([]start{{topicPartition: topicPartition{testTopic, 0}}}); !errors.Is(err, errEnded) || len(begun) > 0 || len(s.all()) > 0 {
+	if begun, err := s.startPartitions([]start{{topicPartition: topicPartition{testTopic, 0}}}); !errors.Is(err, errEnded) || len(begun) > 0 || len(s.all()) > 0 {
 		t.Errorf("%d partitions begun, %v", len(begun), err)
 	}
 }
 
 func TestErrorOfAPartitionThatIsNotOursIsNoProblem(t *testing.T) {
 	s := stillSession(t)
-	s.poller.pollError(topicPartition{testTopic, 3}, kerr.UnknownServerError)
+	s.poller.onPollError(topicPartition{testTopic, 3}, kerr.UnknownServerError)
 	if p := s.health.status().Problems; len(p) > 0 {
 		t.Errorf("problems: %v", p)
 	}

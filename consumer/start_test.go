@@ -112,7 +112,7 @@ func TestWhereAPartitionStarts(t *testing.T) {
 			if test.epochEnd.epoch >= 0 {
 				b.epochEnd = map[topicPartition]position{name: test.epochEnd}
 			}
-			counts := sess.starter.settle(&c, b)
+			counts := sess.starter.resolveCommitted(&c, b)
 			if offset := test.offset; counts != (offset >= 0) || c.offset != offset || !slices.Equal(c.cuts, test.cuts) {
 				t.Errorf("starts at %d (%v) with cuts %v, want %d with %v", c.offset, counts, c.cuts, offset, test.cuts)
 			}
@@ -226,12 +226,12 @@ func TestCommitsNameTopicsThatHaveNoID(t *testing.T) {
 func TestLagIsNever0BeyondTheEndOfTheLog(t *testing.T) {
 	in := still(t)
 	in.maps(span(0, 5)...)
-	in.end.listed(3, time.Now())
+	in.end.setListed(3, time.Now())
 	in.stopIntake()
 	go in.run()
 	<-in.stopped
 	s, _ := in.window.snapshot()
-	for _, b := range in.window.record(s, time.Now()) {
+	for _, b := range in.window.applyCommit(s, time.Now()) {
 		in.window.endSend(b, true)
 	}
 	if s := in.status(); s.Watermark != 5 || s.Lag != 2 {

@@ -101,7 +101,7 @@ func TestOpenRangesThatUseUpTheBudgetStopNoPolling(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	poller := &poller{session: &session{environment: &environment{cfg: in.cfg, health: newHealth(zap.NewNop()), memory: in.memory}}}
-	if !poller.mayPoll(ctx) {
+	if !poller.waitToPoll(ctx) {
 		t.Error("no poll")
 	}
 }

@@ -66,7 +66,7 @@ func TestWatermarkIsTheOldestUnfinishedBatch(t *testing.T) {
 					t.Fatalf("batch %d to %d is not in %q", b.first.offset, b.next, s.metadata)
 				}
 			}
-			for _, b := range w.record(s, time.Now()) {
+			for _, b := range w.applyCommit(s, time.Now()) {
 				if sending[b] {
 					t.Fatalf("batch %d to %d is to be sent twice", b.first.offset, b.next)
 				}
@@ -81,13 +81,13 @@ func TestFencedWindowSendsAndAdvancesNothing(t *testing.T) {
 	sent, waiting := sealedBatch(0, 5), sealedBatch(5, 9)
 	w.push(sent, position{offset: 5}, nil)
 	s, _ := w.snapshot()
-	if send := w.record(s, time.Now()); len(send) != 1 {
+	if send := w.applyCommit(s, time.Now()); len(send) != 1 {
 		t.Fatalf("%d batches to send", len(send))
 	}
 	w.push(waiting, position{offset: 9}, nil)
 	s, _ = w.snapshot()
 	w.fence()
-	if send := w.record(s, time.Now()); len(send) > 0 {
+	if send := w.applyCommit(s, time.Now()); len(send) > 0 {
 		t.Errorf("%d batches to send after the fence", len(send))
 	}
 	w.endSend(sent, true)
@@ -105,7 +105,7 @@ func TestBodyOfADeliveredBatchIsDroppedBehindAStuckOne(t *testing.T) {
 	w.push(stuck, position{offset: 5}, nil)
 	w.push(second, position{offset: 9}, nil)
 	s, _ := w.snapshot()
-	w.record(s, time.Now())
+	w.applyCommit(s, time.Now())
 	before, size := w.memory.budget.Used(), int64(second.bytes)
 	w.endSend(second, true)
 	if used := w.memory.budget.Used(); second.body != nil || used != before-size || w.status().watermark != 0 {

@@ -80,7 +80,7 @@ func TestNothingSecretIsToldAnywhere(t *testing.T) {
 	// And the other credential, refused by Kafka.
 	s.environ = append(s.environ, "S2LD_KAFKA_SASL_PASSWORD="+password+password)
 	s.run()
-	s.log.await(s.ctx, t, "problem")
+	s.log.await(s.ctx, t, "cannot reach the brokers")
 	look()
 	s.leave()
 	told.WriteString(s.log.text())
