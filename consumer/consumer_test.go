@@ -26,14 +26,14 @@ func TestEveryTrackCallIsDeliveredOnceAndCommitted(t *testing.T) {
 			inWorld(t, 6, func(w *world) {
 				w.produce(1000, mixed)
 				m := w.join(func(c *Config, _ *sink.Config) { c.ConsumerProtocol = protocol == "consumer" })
-				w.settled(time.Minute)
+				w.awaitDelivered(time.Minute)
 				w.produce(1000, mixed)
-				w.settled(time.Minute)
+				w.awaitDelivered(time.Minute)
 				m.leave(t)
 				if got := w.committed(); got != 2000 {
 					t.Errorf("committed %d offsets of 2000", got)
 				}
-				w.sentOnce()
+				w.checkSentOnce()
 			})
 		})
 	}
@@ -50,9 +50,9 @@ func TestCommitNeverPassesAnUndeliveredRecord(t *testing.T) {
 			t.Errorf("committed %d offsets while nothing was delivered", n)
 		}
 		w.ld.Up()
-		w.settled(2 * time.Minute)
+		w.awaitDelivered(2 * time.Minute)
 		m.finish(t)
-		w.sentOnce()
+		w.checkSentOnce()
 	})
 }
 
@@ -63,7 +63,7 @@ func TestRandomFaultsLoseAndDoubleNothing(t *testing.T) {
 				w.ld.Random(seed, 0.4)
 				w.produce(3000, mixed)
 				m := w.join(nil)
-				w.settled(time.Hour)
+				w.awaitDelivered(time.Hour)
 				m.finish(t)
 			})
 		})
@@ -74,7 +74,7 @@ func TestCleanJoinsAndLeavesSendNothingTwice(t *testing.T) {
 	for _, protocol := range []string{"classic", "consumer"} {
 		t.Run(protocol, func(t *testing.T) {
 			inWorld(t, 6, func(w *world) {
-				slow(w, 900*time.Millisecond)
+				delayRequests(w, 900*time.Millisecond)
 				protocol := func(c *Config, _ *sink.Config) { c.ConsumerProtocol = protocol == "consumer" }
 				a := w.join(protocol)
 				w.produce(2000, mixed)
@@ -86,10 +86,10 @@ func TestCleanJoinsAndLeavesSendNothingTwice(t *testing.T) {
 				time.Sleep(2 * time.Second)
 				a.leave(t)
 				w.produce(2000, mixed)
-				w.settled(10 * time.Minute)
+				w.awaitDelivered(10 * time.Minute)
 				b.leave(t)
 				c.leave(t)
-				w.sentOnce()
+				w.checkSentOnce()
 				if got := w.committed(); got != 8000 {
 					t.Errorf("committed %d offsets of 8000", got)
 				}
@@ -98,11 +98,11 @@ func TestCleanJoinsAndLeavesSendNothingTwice(t *testing.T) {
 	}
 }
 
-// LaunchDarkly takes a tenth of what there is to deliver in the time that a drain may
-// last. Nothing is broken off: what was not posted yet is the next owner's.
+// LaunchDarkly takes a tenth of what there is to deliver in the time that a drain may last. Nothing
+// is broken off: what was not posted yet is the next owner's.
 func TestCleanChangesBehindASlowLaunchDarklySendNothingTwice(t *testing.T) {
 	inWorld(t, 4, func(w *world) {
-		slow(w, 7*time.Second)
+		delayRequests(w, 7*time.Second)
 		settings := func(c *Config, s *sink.Config) { c.MaxEvents, s.MaxInFlight = 10, 3 }
 		a := w.join(settings)
 		w.produce(2000, mixed)
@@ -118,14 +118,14 @@ func TestCleanChangesBehindASlowLaunchDarklySendNothingTwice(t *testing.T) {
 			t.Errorf("leaving took %v", took)
 		}
 		a.end()
-		w.settled(time.Hour)
+		w.awaitDelivered(time.Hour)
 		b.finish(t)
-		w.sentOnce()
+		w.checkSentOnce()
 	})
 }
 
 // slow lets every request take a while.
-func slow(w *world, latency time.Duration) {
+func delayRequests(w *world, latency time.Duration) {
 	w.ld.Random(1, 1, ldtest.Fault{Kind: ldtest.Slow, Taken: true, For: latency})
 }
 
@@ -134,7 +134,7 @@ func TestKilledMemberIsReplacedWithoutLossOrDoubling(t *testing.T) {
 		for after := time.Duration(0); after < 4*time.Second; after += 370 * time.Millisecond {
 			t.Run(fmt.Sprint(protocol, after), func(t *testing.T) {
 				inWorld(t, 3, func(w *world) {
-					slow(w, 500*time.Millisecond)
+					delayRequests(w, 500*time.Millisecond)
 					protocol := func(c *Config, _ *sink.Config) { c.ConsumerProtocol = protocol == "consumer" }
 					w.produce(3000, mixed)
 					a := w.join(protocol)
@@ -144,7 +144,7 @@ func TestKilledMemberIsReplacedWithoutLossOrDoubling(t *testing.T) {
 						protocol(c, s)
 						c.MaxEvents = 70 // other settings than the dead member's
 					})
-					w.settled(5 * time.Minute)
+					w.awaitDelivered(5 * time.Minute)
 					a.abort()
 					b.finish(t)
 				})
@@ -164,7 +164,7 @@ func TestZombieDoublesNothing(t *testing.T) {
 		b := w.join(nil)
 		time.Sleep(30 * time.Second)
 		w.ld.Up()
-		w.settled(5 * time.Minute)
+		w.awaitDelivered(5 * time.Minute)
 		a.abort()
 		a.end()
 		b.finish(t)
@@ -187,7 +187,7 @@ func TestDrainTimeoutHandsTheCutsOver(t *testing.T) {
 			t.Error("a member that could not deliver left as if it had")
 		}
 		w.ld.Up()
-		w.settled(10 * time.Minute)
+		w.awaitDelivered(10 * time.Minute)
 		b.finish(t)
 		if w.ld.Report().Duplicates == 0 {
 			t.Error("nothing was sent again: the test shows nothing")
@@ -211,7 +211,7 @@ func TestRefusedCredentialsHaltAndLoseNothing(t *testing.T) {
 					t.Errorf("committed %d offsets", n)
 				}
 				w.ld.Up()
-				w.settled(5 * time.Minute)
+				w.awaitDelivered(5 * time.Minute)
 				m.finish(t)
 			})
 		})

@@ -45,7 +45,8 @@ func TestMetadataStaysBelowTheBrokersLimit(t *testing.T) {
 }
 
 func TestMetadataOfOthersIsAnErrorAndNoCut(t *testing.T) {
-	for _, metadata := range []string{"consumer-1-7f3a", "v2 +1", "v1 1000", "v1 +0", "v1 +-5", "v1 +x", "v1  +1", "v1 +9223372036854775807", "v1 +1000 +", "AQID"} {
+	for _, metadata := range []string{"consumer-1-7f3a", "v2 +1", "v1 1000", "v1 +0", "v1 +-5", "v1 +x", "v1  +1",
+		"v1 +9223372036854775807", "v1 +1000 +", "AQID"} {
 		if cuts, _, err := parseMetadata(10, metadata); err == nil || cuts != nil {
 			t.Errorf("%q: %v, %v", metadata, cuts, err)
 		}
@@ -64,7 +65,8 @@ func TestMetadataCarriesTheTopicID(t *testing.T) {
 	if cuts, got, err := parseMetadata(7, metadata); err != nil || got != id || !slices.Equal(cuts, []int64{9}) {
 		t.Errorf("%v, %v, %v", cuts, got, err)
 	}
-	for _, metadata := range []string{"v1 @", "v1 @AQID", "v1 +2 @AQIDAAAAAAAAAAAAAAAA_w +3", "v1 @AQIDAAAAAAAAAAAAAAAA/w"} {
+	for _, metadata := range []string{"v1 @", "v1 @AQID", "v1 +2 @AQIDAAAAAAAAAAAAAAAA_w +3",
+		"v1 @AQIDAAAAAAAAAAAAAAAA/w"} {
 		if _, got, err := parseMetadata(7, metadata); err == nil || got != (topicID{}) {
 			t.Errorf("%q: %v, %v", metadata, got, err)
 		}

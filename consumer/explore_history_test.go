@@ -14,8 +14,9 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// history is what the brokers and LaunchDarkly have seen, in order. Nothing in it comes from the program. It is checked
-// at the end, so that an event may reach LaunchDarkly before its producer knows its offset.
+// history is what the brokers and LaunchDarkly have seen, in order. Nothing in it comes from the
+// program. It is checked at the end, so that an event may reach LaunchDarkly before its producer
+// knows its offset.
 type history struct {
 	mu       sync.Mutex // guards the fields below
 	now      int        // number of the last entry
@@ -58,7 +59,8 @@ type request struct {
 }
 
 func newHistory() *history {
-	return &history{events: map[int]*event{}, stored: map[place][]stored{}, deleted: map[place]bool{}, starts: map[place][]int64{}}
+	return &history{events: map[int]*event{}, stored: map[place][]stored{}, deleted: map[place]bool{},
+		starts: map[place][]int64{}}
 }
 
 // tick returns the number of an entry that is to be made.
@@ -70,7 +72,7 @@ func (h *history) tick() int {
 }
 
 // produced adds an event.
-func (h *history) produced(n int, e event) {
+func (h *history) addEvent(n int, e event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.events[n] = &e
@@ -84,11 +86,12 @@ func (h *history) locate(n int, at place, offset int64) {
 }
 
 // commit adds a stored commit, unless it is the last one of the place.
-func (h *history) commit(at place, s stored) {
+func (h *history) addCommit(at place, s stored) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s.late = h.deleted[at]
-	if all := h.stored[at]; len(all) > 0 && all[len(all)-1].offset == s.offset && slices.Equal(all[len(all)-1].cuts, s.cuts) {
+	if all := h.stored[at]; len(all) > 0 && all[len(all)-1].offset == s.offset &&
+		slices.Equal(all[len(all)-1].cuts, s.cuts) {
 		return
 	}
 	h.now++
@@ -97,7 +100,7 @@ func (h *history) commit(at place, s stored) {
 }
 
 // request adds a request to LaunchDarkly.
-func (h *history) request(r ldtest.Request) {
+func (h *history) addRequest(r ldtest.Request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.now++
@@ -118,7 +121,7 @@ func (h *history) request(r ldtest.Request) {
 }
 
 // delete notes that a topic is deleted.
-func (h *history) delete(topic [16]byte) {
+func (h *history) deleteTopic(topic [16]byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, e := range h.events {
@@ -153,7 +156,8 @@ func (h *history) outstanding() (n int) {
 	return n
 }
 
-// check reports every invariant that was broken. whole says that no request holds a part of a batch.
+// check reports every invariant that was broken. whole says that no request holds a part of a
+// batch.
 func (h *history) check(whole bool, broken func(invariant, detail string)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -163,7 +167,8 @@ func (h *history) check(whole bool, broken func(invariant, detail string)) {
 		at[e.place] = append(at[e.place], n)
 		switch {
 		case len(e.counted) > 1:
-			broken("counted twice", fmt.Sprintf("event %d at %v offset %d: %d times", n, e.place, e.offset, len(e.counted)))
+			broken("counted twice", fmt.Sprintf("event %d at %v offset %d: %d times", n, e.place, e.offset,
+				len(e.counted)))
 		case e.never && len(e.counted) > 0:
 			broken("counted although rejected", fmt.Sprintf("event %d at %v offset %d", n, e.place, e.offset))
 		case !e.never && len(e.counted) == 0 && e.lost == 0 && !h.deleted[e.place]:
@@ -177,8 +182,8 @@ func (h *history) check(whole bool, broken func(invariant, detail string)) {
 	h.checkRequests(at, whole, broken)
 }
 
-// checkCommits asserts that no stored commit passes an event that did not count yet, that offsets never go back, and
-// that a cut stays until the offset passes it.
+// checkCommits asserts that no stored commit passes an event that did not count yet, that offsets
+// never go back, and that a cut stays until the offset passes it.
 func (h *history) checkCommits(p place, ns []int, broken func(invariant, detail string)) {
 	var last stored
 	for _, s := range h.stored[p] {
@@ -200,15 +205,16 @@ func (h *history) checkCommits(p place, ns []int, broken func(invariant, detail 
 			}
 			counted := len(e.counted) > 0 && e.counted[0] <= s.from
 			if !counted && (e.lost == 0 || e.lost > s.by) {
-				broken("commit passed an undelivered event", fmt.Sprintf("%v: commit %d, event %d at offset %d", p, s.offset, n, e.offset))
+				broken("commit passed an undelivered event",
+					fmt.Sprintf("%v: commit %d, event %d at offset %d", p, s.offset, n, e.offset))
 			}
 		}
 		last = s
 	}
 }
 
-// checkRequests asserts that the events of each request lie exactly between two neighboring offsets that were stored
-// before it. The start of a log counts as stored.
+// checkRequests asserts that the events of each request lie exactly between two neighboring offsets
+// that were stored before it. The start of a log counts as stored.
 func (h *history) checkRequests(at map[place][]int, whole bool, broken func(invariant, detail string)) {
 	bounds := map[place][]int64{} // ascending
 	next := map[place]int{}
@@ -235,11 +241,14 @@ func (h *history) checkRequests(at map[place][]int, whole bool, broken func(inva
 		i, _ := slices.BinarySearch(bounds[p], low+1) // the first bound above low
 		switch {
 		case i == len(bounds[p]):
-			broken("request before its cut", fmt.Sprintf("%v: offsets %d to %d, last cut %d", p, low, high, bounds[p][i-1]))
+			broken("request before its cut",
+				fmt.Sprintf("%v: offsets %d to %d, last cut %d", p, low, high, bounds[p][i-1]))
 		case bounds[p][i] <= high && r.taken:
 			broken("request over a cut", fmt.Sprintf("%v: offsets %d to %d, cut %d", p, low, high, bounds[p][i]))
-		case whole && bounds[p][i] > high && !h.fills(at[p], r.events, append(slices.Clone(h.starts[p]), bounds[p][i-1]), bounds[p][i]):
-			broken("request is not the range between two cuts", fmt.Sprintf("%v: offsets %d to %d, cuts %d and %d", p, low, high, bounds[p][i-1], bounds[p][i]))
+		case whole && bounds[p][i] > high &&
+			!h.fills(at[p], r.events, append(slices.Clone(h.starts[p]), bounds[p][i-1]), bounds[p][i]):
+			broken("request is not the range between two cuts",
+				fmt.Sprintf("%v: offsets %d to %d, cuts %d and %d", p, low, high, bounds[p][i-1], bounds[p][i]))
 		}
 	}
 }
@@ -257,7 +266,8 @@ func (h *history) fills(ns, got []int, starts []int64, end int64) bool {
 	})
 }
 
-// parseMetadata reads the metadata of a commit: "v1 +1000 +437 @ID". It shares no code with the program.
+// parseMetadata reads the metadata of a commit: "v1 +1000 +437 @ID". It shares no code with the
+// program.
 func parseMetadata(offset int64, metadata string) (cuts []int64, topic [16]byte, err error) {
 	for i, word := range strings.Fields(metadata) {
 		switch {
@@ -287,11 +297,11 @@ func TestHistoryIsChecked(t *testing.T) {
 	at := place{topic: [16]byte{1}}
 	post := func(taken bool, duplicate bool, names ...string) func(*history) {
 		return func(h *history) {
-			h.request(ldtest.Request{Identities: names, Taken: taken, Duplicate: duplicate})
+			h.addRequest(ldtest.Request{Identities: names, Taken: taken, Duplicate: duplicate})
 		}
 	}
 	commit := func(offset int64, cuts ...int64) func(*history) {
-		return func(h *history) { h.commit(at, stored{from: h.tick(), offset: offset, cuts: cuts}) }
+		return func(h *history) { h.addCommit(at, stored{from: h.tick(), offset: offset, cuts: cuts}) }
 	}
 	deliver := post(true, false, "0", "1")
 	rest := post(true, false, "2", "3")
@@ -300,26 +310,33 @@ func TestHistoryIsChecked(t *testing.T) {
 		steps []func(*history)
 		want  []string
 	}{
-		{"none", []func(*history){commit(0, 2), deliver, commit(2, 4), post(false, false, "2", "3"), rest, post(true, true, "2", "3"), commit(4)}, nil},
+		{"none", []func(*history){commit(0, 2), deliver, commit(2, 4), post(false, false, "2", "3"), rest,
+			post(true, true, "2", "3"), commit(4)}, nil},
 		{"missing", []func(*history){commit(0, 2), deliver, commit(2, 4)}, []string{"missing", "missing"}},
-		{"counted twice", []func(*history){commit(0, 2, 4), deliver, rest, rest}, []string{"counted twice", "counted twice"}},
-		{"passed", []func(*history){commit(0, 2, 4), deliver, commit(4), rest}, []string{"commit passed an undelivered event", "commit passed an undelivered event"}},
-		{"back", []func(*history){commit(0, 2, 4), deliver, rest, commit(4), commit(2, 4)}, []string{"stored offset went back"}},
+		{"counted twice", []func(*history){commit(0, 2, 4), deliver, rest, rest},
+			[]string{"counted twice", "counted twice"}},
+		{"passed", []func(*history){commit(0, 2, 4), deliver, commit(4), rest},
+			[]string{"commit passed an undelivered event", "commit passed an undelivered event"}},
+		{"back", []func(*history){commit(0, 2, 4), deliver, rest, commit(4), commit(2, 4)},
+			[]string{"stored offset went back"}},
 		{"lost cut", []func(*history){commit(0, 2, 4), deliver, rest, commit(0, 4), commit(4)}, []string{"cut lost"}},
-		{"no cut", []func(*history){commit(0, 2), deliver, rest, commit(2, 4), commit(4)}, []string{"request before its cut"}},
-		{"over a cut", []func(*history){commit(0, 2, 4), post(true, false, "0", "1", "2", "3")}, []string{"request over a cut"}},
+		{"no cut", []func(*history){commit(0, 2), deliver, rest, commit(2, 4), commit(4)},
+			[]string{"request before its cut"}},
+		{"over a cut", []func(*history){commit(0, 2, 4), post(true, false, "0", "1", "2", "3")},
+			[]string{"request over a cut"}},
 		{"a part", []func(*history){commit(0, 2, 4), post(true, false, "0"), post(true, false, "1"), rest},
 			[]string{"request is not the range between two cuts", "request is not the range between two cuts"}},
 		{"retention", []func(*history){commit(0, 2, 4), deliver, func(h *history) { h.expire(at, 4) }, commit(4)}, nil},
 		{"retention later", []func(*history){commit(0, 2, 4), deliver, commit(4), func(h *history) { h.expire(at, 4) }},
 			[]string{"commit passed an undelivered event", "commit passed an undelivered event"}},
-		{"deleted", []func(*history){commit(0, 2, 4), deliver, func(h *history) { h.delete(at.topic) }}, nil},
-		{"rejected", []func(*history){func(h *history) { h.events[3].never = true }, commit(0, 4), commit(0, 2, 4), deliver, rest, commit(4)},
+		{"deleted", []func(*history){commit(0, 2, 4), deliver, func(h *history) { h.deleteTopic(at.topic) }}, nil},
+		{"rejected", []func(*history){func(h *history) { h.events[3].never = true }, commit(0, 4), commit(0, 2, 4),
+			deliver, rest, commit(4)},
 			[]string{"counted although rejected"}},
 	} {
 		h := newHistory()
 		for n := range 4 {
-			h.produced(n, event{inBody: true})
+			h.addEvent(n, event{inBody: true})
 			h.locate(n, at, int64(n))
 		}
 		for _, step := range test.steps {

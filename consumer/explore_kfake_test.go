@@ -13,8 +13,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// The tests below show what kfake does otherwise than Apache Kafka, in the fewest requests, and that repairGroup makes
-// up for it. When one of them fails because kfake has been fixed, that part of repairGroup can go.
+// The tests below show what kfake does otherwise than Apache Kafka, in the fewest requests, and
+// that repairGroup makes up for it. When one of them fails because kfake has been fixed, that part
+// of repairGroup can go.
 
 // rawMember is a classic member of the group that consists of nothing but requests.
 type rawMember struct {
@@ -24,10 +25,12 @@ type rawMember struct {
 	session time.Duration // zero: 10 seconds
 }
 
-// send writes a request, and lets the broker take it before another member's. Its response is read by receive.
+// send writes a request, and lets the broker take it before another member's. Its response is read
+// by receive.
 func (m *rawMember) send(r kmsg.Request) {
 	if m.conn == nil {
-		conn, err := m.w.net.DialContext(m.w.t.Context(), "tcp", m.w.cluster.ListenAddrs()[m.w.cluster.CoordinatorFor(group)])
+		conn, err := m.w.net.DialContext(m.w.t.Context(), "tcp",
+			m.w.cluster.ListenAddrs()[m.w.cluster.CoordinatorFor(group)])
 		if err != nil {
 			m.w.t.Fatal(err)
 		}
@@ -58,7 +61,8 @@ func (m *rawMember) close() {
 	m.conn = nil
 }
 
-// join sends a JoinGroup. The first one of a member is answered immediately, with its ID, and is sent again.
+// join sends a JoinGroup. The first one of a member is answered immediately, with its ID, and is
+// sent again.
 func (m *rawMember) join() *kmsg.JoinGroupRequest {
 	r := kmsg.NewPtrJoinGroupRequest()
 	r.SetVersion(5)
@@ -81,7 +85,7 @@ func (m *rawMember) join() *kmsg.JoinGroupRequest {
 }
 
 // joined waits for the response to join and returns how long that took.
-func (m *rawMember) joined(r *kmsg.JoinGroupRequest) (generation int32, took time.Duration) {
+func (m *rawMember) awaitJoin(r *kmsg.JoinGroupRequest) (generation int32, took time.Duration) {
 	began := time.Now()
 	resp := r.ResponseKind().(*kmsg.JoinGroupResponse)
 	m.receive(resp)
@@ -124,19 +128,20 @@ func inRawWorld(t *testing.T, test func(w *world)) {
 }
 
 // ghost makes a group of two members, one of which broke its connection while it waited to join.
-func ghost(w *world) (alive *rawMember, generation int32) {
+func makeGhost(w *world) (alive *rawMember, generation int32) {
 	a, b := &rawMember{w: w}, &rawMember{w: w}
-	a.joined(a.join())
+	a.awaitJoin(a.join())
 	b.join()
 	b.close()
-	generation, _ = a.joined(a.join())
+	generation, _ = a.awaitJoin(a.join())
 	r := a.sync(generation, a.id, b.id)
 	a.receive(r.ResponseKind())
 	return a, generation
 }
 
-// kfake starts a member's session timer only if it could hand over the response to the join, and whether it can to a
-// connection that is closed is decided by chance. Without a timer the member stays for good, with its partitions.
+// kfake starts a member's session timer only if it could hand over the response to the join, and
+// whether it can to a connection that is closed is decided by chance. Without a timer the member
+// stays for good, with its partitions.
 func TestKfakeKeepsMembersWhoseConnectionBrokeInAJoin(t *testing.T) {
 	ghosts := map[bool]int{}
 	for i := range 40 {
@@ -147,7 +152,7 @@ func TestKfakeKeepsMembersWhoseConnectionBrokeInAJoin(t *testing.T) {
 				defer close(stop)
 				go w.repairGroup(stop)
 			}
-			a, generation := ghost(w)
+			a, generation := makeGhost(w)
 			defer a.close()
 			var told int16
 			for range 200 {
@@ -167,14 +172,15 @@ func TestKfakeKeepsMembersWhoseConnectionBrokeInAJoin(t *testing.T) {
 	}
 }
 
-// A session timer runs on while its member waits for a rebalance, and takes it out of the group without a response.
+// A session timer runs on while its member waits for a rebalance, and takes it out of the group
+// without a response.
 func TestKfakeDropsMembersThatWaitInAJoin(t *testing.T) {
 	inRawWorld(t, func(w *world) {
 		a, b := &rawMember{w: w}, &rawMember{w: w}
-		a.joined(a.join())
+		a.awaitJoin(a.join())
 		rb := b.join()
-		generation, _ := a.joined(a.join())
-		b.joined(rb)
+		generation, _ := a.awaitJoin(a.join())
+		b.awaitJoin(rb)
 		b.receive(b.sync(a.sync(generation, a.id, b.id).Generation).ResponseKind())
 		a.receive((&kmsg.SyncGroupRequest{Version: 3}).ResponseKind())
 		a.join() // and b does not: the rebalance ends after a minute
@@ -191,18 +197,19 @@ func TestKfakeDropsMembersThatWaitInAJoin(t *testing.T) {
 	})
 }
 
-// A member that is removed while it waits in SyncGroup is taken for one less that waits in JoinGroup.
+// A member that is removed while it waits in SyncGroup is taken for one less that waits in
+// JoinGroup.
 func TestKfakeMiscountsWhoHasJoined(t *testing.T) {
 	inRawWorld(t, func(w *world) {
 		a, b := &rawMember{w: w, session: 2 * time.Minute}, &rawMember{w: w}
-		a.joined(a.join())
+		a.awaitJoin(a.join())
 		rb := b.join()
-		generation, _ := a.joined(a.join())
-		b.joined(rb)
+		generation, _ := a.awaitJoin(a.join())
+		b.awaitJoin(rb)
 		b.sync(generation) // waits for the leader's
 		time.Sleep(time.Second)
 		w.expel(kfake.GroupMember{MemberID: b.id})
-		if _, took := a.joined(a.join()); took < 30*time.Second {
+		if _, took := a.awaitJoin(a.join()); took < 30*time.Second {
 			t.Errorf("the only member waited %v", took)
 		}
 		a.close()

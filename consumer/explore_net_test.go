@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// network is what one member reaches Kafka and LaunchDarkly through. It carries whole Kafka frames, so that a fault can
-// hit one request or one response: it holds, loses, or delivers it after the member has seen the connection reset.
+// network is what one member reaches Kafka and LaunchDarkly through. It carries whole Kafka frames,
+// so that a fault can hit one request or one response: it holds, loses, or delivers it after the
+// member has seen the connection reset.
 type network struct {
 	mu     sync.Mutex // guards the fields below
 	rules  []*rule
@@ -20,8 +21,9 @@ type network struct {
 	dead   bool          // nothing connects any more
 }
 
-// latency is what everything takes in each direction. Without it the client's requests that it repeats without a pause (to
-// a leader that has moved, for a topic that is deleted) would keep virtual time from passing.
+// latency is what everything takes in each direction. Without it the client's requests that it
+// repeats without a pause (to a leader that has moved, for a topic that is deleted) would keep
+// virtual time from passing.
 const latency = 5 * time.Millisecond
 
 // rule is a fault that hits the next requests of a kind, or their responses.
@@ -72,7 +74,8 @@ func (n *network) through(dial dialer, frames bool) dialer {
 			return nil, err
 		}
 		client, near := net.Pipe()
-		l := &link{network: n, near: near, far: far, frames: frames, up: make(chan parcel, 64), down: make(chan parcel, 64),
+		l := &link{network: n, near: near, far: far, frames: frames, up: make(chan parcel, 64),
+			down: make(chan parcel, 64),
 			done: make(chan struct{}), keys: map[uint32]int16{}}
 		n.mu.Lock()
 		if n.dead { // since, as a frozen network that died before it thawed
@@ -152,14 +155,15 @@ func (n *network) die(inFlight bool) {
 }
 
 // calm removes all faults.
-func (n *network) calm() {
+func (n *network) clearFaults() {
 	n.mu.Lock()
 	n.rules = nil
 	n.mu.Unlock()
 	n.thaw()
 }
 
-// link is one connection. Four goroutines own it: two read, two write, and all end with both connections.
+// link is one connection. Four goroutines own it: two read, two write, and all end with both
+// connections.
 type link struct {
 	*network
 	near, far net.Conn // the member's side, the server's side
@@ -237,7 +241,8 @@ func (l *link) next(from net.Conn) ([]byte, error) {
 	return data, err
 }
 
-// rule returns the rule for a frame. A response is of the kind of its request, which its correlation ID names.
+// rule returns the rule for a frame. A response is of the kind of its request, which its
+// correlation ID names.
 func (l *link) rule(frame []byte, response bool) *rule {
 	if !l.frames || len(frame) < 12 {
 		return nil

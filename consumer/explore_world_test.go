@@ -43,7 +43,8 @@ const (
 	sessionTimeout = 10 * time.Second
 )
 
-// world is three embedded brokers and a fake LaunchDarkly on an in-memory network, in one synctest bubble.
+// world is three embedded brokers and a fake LaunchDarkly on an in-memory network, in one synctest
+// bubble.
 type world struct {
 	t       *testing.T
 	rng     *rand.Rand // of the schedule: used by its goroutine only
@@ -82,8 +83,10 @@ type world struct {
 }
 
 func newWorld(t *testing.T, rng *rand.Rand, partitions int32) *world {
-	w := &world{t: t, rng: rng, started: time.Now(), pipe: ldtest.NewPipe(), history: newHistory(), seen: map[string]time.Time{}, broken: map[string][]string{}}
-	cluster, err := kafkatest.NewEmbedded(kfake.NumBrokers(brokers), kfake.ListenFn(w.net.Listen), kfake.Ports(9092, 9093, 9094),
+	w := &world{t: t, rng: rng, started: time.Now(), pipe: ldtest.NewPipe(), history: newHistory(),
+		seen: map[string]time.Time{}, broken: map[string][]string{}}
+	cluster, err := kafkatest.NewEmbedded(kfake.NumBrokers(brokers), kfake.ListenFn(w.net.Listen),
+		kfake.Ports(9092, 9093, 9094),
 		kfake.SeedTopics(partitions, topic), kfake.SeedTopics(1, letters),
 		kfake.BrokerConfigs(map[string]string{
 			"group.initial.rebalance.delay.ms":     "0",
@@ -101,7 +104,7 @@ func newWorld(t *testing.T, rng *rand.Rand, partitions int32) *world {
 	cluster.Control(w.onKafkaRequest)
 	w.ld = ldtest.New(ldtest.Config{Identity: ldtest.DataField("n"), OnRequest: func(r ldtest.Request) {
 		w.readCommits(false)
-		w.history.request(r)
+		w.history.addRequest(r)
 	}})
 	w.server = &http.Server{Handler: w.ld}
 	go func() { _ = w.server.Serve(w.pipe) }()
@@ -124,14 +127,16 @@ func (w *world) note(format string, args ...any) {
 }
 
 // breaks notes that an invariant is broken.
-func (w *world) breaks(invariant, detail string) {
+func (w *world) reportBroken(invariant, detail string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.broken[invariant] = append(w.broken[invariant], detail)
 }
 
 // onKafkaRequest is called for each request before the brokers execute it.
-func (w *world) onKafkaRequest(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // the order that Control asks for
+//
+//nolint:revive // the order that Control asks for
+func (w *world) onKafkaRequest(r kmsg.Request) (kmsg.Response, error, bool) {
 	w.cluster.KeepControl()
 	w.readCommits(true)
 	var member string
@@ -158,8 +163,9 @@ func (w *world) onKafkaRequest(r kmsg.Request) (kmsg.Response, error, bool) { //
 	return nil, nil, false
 }
 
-// readCommits adds to the history what the brokers have stored. Every commit that is stored is read: at the latest
-// before the next request is executed. executed says that all requests that arrived so far are.
+// readCommits adds to the history what the brokers have stored. Every commit that is stored is
+// read: at the latest before the next request is executed. executed says that all requests that
+// arrived so far are.
 func (w *world) readCommits(executed bool) {
 	w.readMu.Lock()
 	defer w.readMu.Unlock()
@@ -174,11 +180,11 @@ func (w *world) readCommits(executed bool) {
 	for number, c := range info.Commits[topic] {
 		cuts, id, err := parseMetadata(c.Offset, c.Metadata)
 		if err != nil {
-			w.breaks("metadata damaged", err.Error())
+			w.reportBroken("metadata damaged", err.Error())
 			continue
 		}
 		if id != ([16]byte{}) { // otherwise nothing says which incarnation it is of
-			w.history.commit(place{id, number}, stored{from: w.began, offset: c.Offset, cuts: cuts})
+			w.history.addCommit(place{id, number}, stored{from: w.began, offset: c.Offset, cuts: cuts})
 		}
 	}
 }
@@ -204,20 +210,22 @@ func (w *world) moveLeader(p, node int32) {
 }
 
 func (w *world) client(opts ...kgo.Opt) *kgo.Client {
-	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(w.cluster.ListenAddrs()...), kgo.Dialer(w.net.DialContext))...)
+	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(w.cluster.ListenAddrs()...),
+		kgo.Dialer(w.net.DialContext))...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return cl
 }
 
-// connectProducer starts a new producer, which knows nothing of earlier incarnations. It allows the creation of topics,
-// by which Metadata faults know its requests and leave them alone.
+// connectProducer starts a new producer, which knows nothing of earlier incarnations. It allows the
+// creation of topics, by which Metadata faults know its requests and leave them alone.
 func (w *world) connectProducer() {
 	if w.producer != nil {
 		w.producer.Close()
 	}
-	w.producer = w.client(kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.AllowAutoTopicCreation(),
+	w.producer = w.client(kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.AllowAutoTopicCreation(),
 		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.UnknownTopicRetries(-1), kgo.DisableIdempotentWrite())
 }
 
@@ -229,7 +237,7 @@ func (w *world) produce(n int) {
 		add := func(e event, properties, name string) string {
 			number := w.events
 			w.events++
-			w.history.produced(number, e)
+			w.history.addEvent(number, e)
 			numbers = append(numbers, number)
 			return fmt.Sprintf(`{"type":"track","event":%q,"userId":"u%d","timestamp":"2026-01-02T03:04:05Z","properties":{"n":%d,"value":1.5%s}}`, name, number%97, number, properties)
 		}
@@ -248,27 +256,29 @@ func (w *world) produce(n int) {
 			value = good()
 		}
 		w.records++
-		w.producer.Produce(context.Background(), &kgo.Record{Partition: int32(w.rng.IntN(partitions)), Value: []byte(value)}, func(r *kgo.Record, err error) {
-			if err != nil {
-				w.t.Errorf("produce: %v", err)
-				return
-			}
-			for _, number := range numbers {
-				w.history.locate(number, place{w.topic, r.Partition}, r.Offset)
-			}
-		})
+		w.producer.Produce(context.Background(),
+			&kgo.Record{Partition: int32(w.rng.IntN(partitions)), Value: []byte(value)},
+			func(r *kgo.Record, err error) {
+				if err != nil {
+					w.t.Errorf("produce: %v", err)
+					return
+				}
+				for _, number := range numbers {
+					w.history.locate(number, place{w.topic, r.Partition}, r.Offset)
+				}
+			})
 	}
 	_ = w.producer.Flush(context.Background())
 }
 
-// recreate deletes the topic and creates it again, without a pause: the client asks for a topic that does not exist
-// without any, so that virtual time would stand still.
+// recreate deletes the topic and creates it again, without a pause: the client asks for a topic
+// that does not exist without any, so that virtual time would stand still.
 func (w *world) recreate(partitions int32) {
 	w.readCommits(false)
 	for _, p := range w.cluster.PartitionInfos(topic) {
 		w.unread += int(p.HighWatermark - p.LogStartOffset)
 	}
-	w.history.delete(w.topic)
+	w.history.deleteTopic(w.topic)
 	if err := w.cluster.DeleteTopic(topic); err != nil {
 		w.t.Fatal(err)
 	}
@@ -279,8 +289,8 @@ func (w *world) recreate(partitions int32) {
 	w.connectProducer()
 }
 
-// expire deletes the log of a partition up to its committed offset or to one of the cuts beyond it. Other offsets
-// would end within a batch, of which a new owner could not read the whole.
+// expire deletes the log of a partition up to its committed offset or to one of the cuts beyond it.
+// Other offsets would end within a batch, of which a new owner could not read the whole.
 func (w *world) expire() {
 	w.readCommits(false)
 	info := w.cluster.GroupInfo(group)
@@ -316,8 +326,8 @@ func (w *world) addPartitions(n int) {
 	w.connectProducer()
 }
 
-// ask sends a request to the group's coordinator, past all networks, and returns when it is answered or at the latest
-// after a second.
+// ask sends a request to the group's coordinator, past all networks, and returns when it is
+// answered or at the latest after a second.
 func (w *world) ask(r kmsg.Request) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -371,16 +381,21 @@ type member struct {
 // join starts a member. An instance ID makes it a static one.
 func (w *world) join(instance string) {
 	w.names++
-	m := &member{w: w, name: fmt.Sprint("m", w.names), instance: instance, net: newNetwork(), reg: prometheus.NewRegistry(),
+	m := &member{w: w, name: fmt.Sprint("m", w.names), instance: instance, net: newNetwork(),
+		reg:   prometheus.NewRegistry(),
 		drain: time.Duration(2+w.rng.IntN(20)) * time.Second, done: make(chan error, 1)}
-	mapping, err := transform.Compile(transform.Config{Schema: 3, MetricValue: []string{"properties.value"}, IntegrationNames: []string{"LaunchDarkly Events"}, HonorIntegrations: true})
+	mapping, err := transform.Compile(transform.Config{Schema: 3, MetricValue: []string{"properties.value"},
+		IntegrationNames: []string{"LaunchDarkly Events"}, HonorIntegrations: true})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	cfg := consumer.Config{
-		Client: []kgo.Opt{kgo.SeedBrokers(w.cluster.ListenAddrs()...), kgo.Dialer(m.net.through(w.net.DialContext, true)), kgo.ClientID(m.name)},
-		Topics: []string{topic}, Group: group, SessionTimeout: sessionTimeout, InstanceID: instance, ConsumerProtocol: w.next,
-		MaxEvents: 20 + w.rng.IntN(150), MaxBytes: 1 << 20, MaxAge: time.Duration(100+w.rng.IntN(1500)) * time.Millisecond, DrainTimeout: m.drain,
+		Client: []kgo.Opt{kgo.SeedBrokers(w.cluster.ListenAddrs()...),
+			kgo.Dialer(m.net.through(w.net.DialContext, true)), kgo.ClientID(m.name)},
+		Topics: []string{topic}, Group: group, SessionTimeout: sessionTimeout, InstanceID: instance,
+		ConsumerProtocol: w.next,
+		MaxEvents:        20 + w.rng.IntN(150), MaxBytes: 1 << 20,
+		MaxAge: time.Duration(100+w.rng.IntN(1500)) * time.Millisecond, DrainTimeout: m.drain,
 		Mapping: mapping, Budget: sink.NewBudget(64 << 20), Registry: m.reg, Log: w.logger(m.name),
 	}
 	if w.old {
@@ -391,9 +406,11 @@ func (w *world) join(instance string) {
 	}
 	transport := &http.Transport{DialContext: m.net.through(w.pipe.DialContext, false)}
 	if cfg.Sink, err = sink.New(sink.Config{
-		EventsURL: "http://ld", Endpoint: sink.ClientSide, ClientSideID: ldtest.Sample.ClientSideID, Schema: 3, Version: "test",
-		MaxInFlight: 1 + w.rng.IntN(16), Timeout: 5 * time.Second, BackoffMin: 500 * time.Millisecond, BackoffMax: 20 * time.Second,
-		Transport: transport, Metrics: sink.NewMetrics(m.reg, cfg.Budget), Log: cfg.Log,
+		EventsURL: "http://ld", Endpoint: sink.ClientSide, ClientSideID: ldtest.Sample.ClientSideID, Schema: 3,
+		Version:     "test",
+		MaxInFlight: 1 + w.rng.IntN(16), Timeout: 5 * time.Second, BackoffMin: 500 * time.Millisecond,
+		BackoffMax: 20 * time.Second,
+		Transport:  transport, Metrics: sink.NewMetrics(m.reg, cfg.Budget), Log: cfg.Log,
 	}); err != nil {
 		w.t.Fatal(err)
 	}
@@ -405,12 +422,12 @@ func (w *world) join(instance string) {
 	go func() {
 		err := m.Run(ctx)
 		if !m.told.Load() {
-			w.breaks("returned by itself", fmt.Sprintf("%s: %v", m.name, err))
+			w.reportBroken("returned by itself", fmt.Sprintf("%s: %v", m.name, err))
 		}
 		cfg.Sink.Close()
 		transport.CloseIdleConnections()
 		if held := cfg.Budget.Used(); held != 0 {
-			w.breaks("budget not given back", fmt.Sprintf("%s: %d bytes", m.name, held))
+			w.reportBroken("budget not given back", fmt.Sprintf("%s: %d bytes", m.name, held))
 		}
 		m.done <- err
 	}()
@@ -429,21 +446,21 @@ func (m *member) leave(peace bool) {
 	select {
 	case err = <-m.done:
 	case <-time.After(10 * time.Minute):
-		m.w.breaks("never stopped", m.name)
+		m.w.reportBroken("never stopped", m.name)
 		return
 	}
 	if took := time.Since(began); took > m.drain+15*time.Second {
-		m.w.breaks("stopped late", fmt.Sprintf("%s: after %v with a drain timeout of %v", m.name, took, m.drain))
+		m.w.reportBroken("stopped late", fmt.Sprintf("%s: after %v with a drain timeout of %v", m.name, took, m.drain))
 	}
 	if peace && err != nil {
-		m.w.breaks("left with an error", fmt.Sprintf("%s: %v", m.name, err))
+		m.w.reportBroken("left with an error", fmt.Sprintf("%s: %v", m.name, err))
 	}
 	m.done <- nil
 	m.net.die(false)
 }
 
-// counters returns how many calls members have counted, under any outcome, how many records as lost, and how many partitions
-// as not starting where the group had committed.
+// counters returns how many calls members have counted, under any outcome, how many records as
+// lost, and how many partitions as not starting where the group had committed.
 func (w *world) counters() (calls, lost, moves float64) {
 	for _, m := range append(slices.Clone(w.gone), w.members...) {
 		families, err := m.reg.Gather()
@@ -468,7 +485,8 @@ func (w *world) counters() (calls, lost, moves float64) {
 	return calls, lost, moves
 }
 
-// unsettled describes what is not as it must be once nothing disturbs the members any more; empty if all is well.
+// unsettled describes what is not as it must be once nothing disturbs the members any more; empty
+// if all is well.
 func (w *world) unsettled() string {
 	var wrong []string
 	if n := w.history.outstanding(); n > 0 {
@@ -496,7 +514,8 @@ func (w *world) unsettled() string {
 	return strings.Join(wrong, "; ")
 }
 
-// noteGroup adds what the brokers know of the group to the log of faults: it tells their mistakes from the program's.
+// noteGroup adds what the brokers know of the group to the log of faults: it tells their mistakes
+// from the program's.
 func (w *world) noteGroup() {
 	info := w.cluster.GroupInfo(group)
 	if info == nil {
@@ -538,7 +557,7 @@ func (w *world) checkLetters() {
 	for n, e := range w.history.events {
 		start := slices.Max(append(w.history.starts[e.place], 0))
 		if e.never && !found[n] && !w.history.deleted[e.place] && e.offset >= start {
-			w.breaks("dead letter missing", fmt.Sprintf("event %d at %v offset %d", n, e.place, e.offset))
+			w.reportBroken("dead letter missing", fmt.Sprintf("event %d at %v offset %d", n, e.place, e.offset))
 		}
 	}
 }
@@ -548,7 +567,8 @@ func (w *world) logger(name string) *zap.Logger {
 	if os.Getenv("EXPLORE_VERBOSE") == "" {
 		return zap.NewNop()
 	}
-	encoder := zapcore.NewConsoleEncoder(zapcore.EncoderConfig{MessageKey: "m", LevelKey: "l", EncodeLevel: zapcore.CapitalLevelEncoder})
+	encoder := zapcore.NewConsoleEncoder(zapcore.EncoderConfig{MessageKey: "m", LevelKey: "l",
+		EncodeLevel: zapcore.CapitalLevelEncoder})
 	return zap.New(zapcore.NewCore(encoder, noteWriter{w, name}, zap.InfoLevel))
 }
 

@@ -34,7 +34,7 @@ func TestLatestSkipsNothingBetweenTwoOwners(t *testing.T) {
 		a.kill()
 		w.produce(100, nil) // between two owners
 		b := w.join(latest)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		a.abort()
 		b.leave(t)
 		if n := testutil.ToFloat64(b.metrics.records) + testutil.ToFloat64(a.metrics.records); n != 100 {
@@ -51,7 +51,7 @@ func TestLatestReadsPartitionsThatWereAddedFromTheirStart(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		w.addPartitions(3)
 		w.produce(500, nil) // over all five, before the group knows of the new ones
-		w.settled(2 * metadataAge)
+		w.awaitDelivered(2 * metadataAge)
 		m.leave(t)
 		if n := testutil.ToFloat64(m.metrics.records); n != 500 {
 			t.Errorf("%v records taken, want the 500 produced after the start", n)
@@ -78,7 +78,7 @@ func TestStartsAtATime(t *testing.T) {
 		start := time.Now()
 		w.produce(70, nil)
 		m := w.join(func(c *Config, _ *sink.Config) { c.Start.Time = start })
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		m.leave(t)
 		if n := testutil.ToFloat64(m.metrics.records); n != 70 {
 			t.Errorf("%v records taken, want 70", n)
@@ -92,7 +92,7 @@ func TestCommitsPassTransactionMarkersAndAbortedRecords(t *testing.T) {
 			w.transaction(end)
 		}
 		m := w.join(nil)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		time.Sleep(30 * time.Second)
 		if s := m.Status().Partitions[0]; s.Lag != 0 || s.Watermark != s.End {
 			t.Errorf("lag %d, watermark %d, end %d: the tail of markers is not passed", s.Lag, s.Watermark, s.End)
@@ -168,7 +168,7 @@ func TestGapBelowTheLogStartIsCountedAsLoss(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
 		w.produce(300, nil)
 		a := w.join(nil)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		a.leave(t)
 		w.produce(200, page) // never read
 		if err := w.cluster.DeleteRecords(testTopic, 0, 400); err != nil {
@@ -176,12 +176,12 @@ func TestGapBelowTheLogStartIsCountedAsLoss(t *testing.T) {
 		}
 		w.produce(100, nil)
 		b := w.join(nil)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		if n := testutil.ToFloat64(b.metrics.lost); n != 100 {
 			t.Errorf("%v records counted as lost, want 100", n)
 		}
 		b.leave(t)
-		w.sentOnce()
+		w.checkSentOnce()
 	})
 }
 
@@ -196,7 +196,7 @@ func TestUnknownTopicIsAProblemUntilItExists(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.produce(100, nil, kgo.DefaultProduceTopic("later"))
-		w.settled(10 * time.Minute)
+		w.awaitDelivered(10 * time.Minute)
 		time.Sleep(time.Minute)
 		if p := m.Status().Problems; len(p) > 0 {
 			t.Errorf("problems: %q", p)
@@ -210,7 +210,7 @@ func TestRecreatedTopicIsReadFromItsStart(t *testing.T) {
 		m := w.join(func(c *Config, _ *sink.Config) { c.Start.Latest = true })
 		time.Sleep(5 * time.Second)
 		w.produce(500, nil)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		time.Sleep(5 * time.Second)
 		if err := w.cluster.DeleteTopic(testTopic); err != nil {
 			t.Fatal(err)
@@ -220,7 +220,7 @@ func TestRecreatedTopicIsReadFromItsStart(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.produce(100, nil)
-		w.settled(10 * time.Minute)
+		w.awaitDelivered(10 * time.Minute)
 		if n := testutil.ToFloat64(m.metrics.recreations); n != 1 {
 			t.Errorf("%v recreations counted", n)
 		}
@@ -236,7 +236,7 @@ func TestCommitsOfADeletedTopicCountForNothingInTheNextOne(t *testing.T) {
 			c.Client = append(c.Client, kgo.MaxVersions(kversion.V3_6_0()))
 		})
 		w.produce(500, nil)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		w.ld.Down(ldtest.Fault{Status: 503})
 		w.produce(500, nil)
 		time.Sleep(3 * time.Second) // sealed and recorded
@@ -249,7 +249,7 @@ func TestCommitsOfADeletedTopicCountForNothingInTheNextOne(t *testing.T) {
 		}
 		w.ld.Up()
 		w.produce(2000, nil)
-		w.settled(10 * time.Minute)
+		w.awaitDelivered(10 * time.Minute)
 		m.leave(t)
 		if got := w.committed(); got != 2000 {
 			t.Errorf("committed %d offsets of 2000", got)
@@ -262,15 +262,16 @@ func TestOnePoisonedEventIsTheOneDeadLetter(t *testing.T) {
 		w.ld.Poison(ldtest.Containing(`"n":1234,`))
 		w.produce(5000, nil)
 		m := w.join(func(c *Config, _ *sink.Config) { c.DeadLetterTopic = letters })
-		w.except(1234)
-		w.settled(10 * time.Minute)
+		w.expectRejected(1234)
+		w.awaitDelivered(10 * time.Minute)
 		m.finish(t)
 		dead := w.readLetters()
 		if len(dead) != 1 || !bytes.Equal(dead[0].Value, track(1234)) {
 			t.Fatalf("%d dead letters", len(dead))
 		}
 		place := w.places["1234"]
-		want := map[string]string{"s2ld.reason": "refused", "s2ld.status": "400", "s2ld.topic": testTopic, "s2ld.call": "0",
+		want := map[string]string{"s2ld.reason": "refused", "s2ld.status": "400", "s2ld.topic": testTopic,
+			"s2ld.call":      "0",
 			"s2ld.partition": strconv.Itoa(int(place.partition)), "s2ld.offset": strconv.FormatInt(place.offset, 10)}
 		for key, value := range want {
 			if got := header(dead[0], key); got != value {
@@ -292,13 +293,17 @@ func TestRejectedCallsAreDeadLettersAndRedrivenAlone(t *testing.T) {
 		w.produce(1, func(int) []byte { return []byte(`{"type":`) })
 		m := w.join(func(c *Config, _ *sink.Config) { c.DeadLetterTopic = letters })
 		w.produce(100, nil)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		m.leave(t)
 		dead := w.readLetters()
-		if len(dead) != 2 || header(dead[0], "s2ld.reason") != "no_event_name" || header(dead[0], "s2ld.call") != "1" || header(dead[1], "s2ld.reason") != "malformed" {
+		if len(dead) != 2 || header(dead[0], "s2ld.reason") != "no_event_name" || header(dead[0], "s2ld.call") != "1" ||
+			header(dead[1], "s2ld.reason") != "malformed" {
 			t.Fatalf("dead letters: %v", dead)
 		}
-		redrive := w.join(func(c *Config, _ *sink.Config) { c.Group, c.Topics, c.Redrive = "redrive", []string{letters}, true })
+		redrive := w.join(func(c *Config, _ *sink.Config) {
+			c.Group, c.Topics, c.Redrive = "redrive", []string{letters},
+				true
+		})
 		time.Sleep(10 * time.Second)
 		if n := testutil.ToFloat64(redrive.metrics.records); n != 2 {
 			t.Errorf("%v records redriven", n)
@@ -312,7 +317,8 @@ func TestRejectedCallsAreDeadLettersAndRedrivenAlone(t *testing.T) {
 
 func TestOffsetWaitsForTheDeadLetter(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
-		broken := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: letters, Err: kerr.TopicAuthorizationFailed, Count: -1})
+		broken := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: letters,
+			Err: kerr.TopicAuthorizationFailed, Count: -1})
 		w.produce(1, func(int) []byte { return []byte(`{"type":`) })
 		m := w.join(func(c *Config, _ *sink.Config) { c.DeadLetterTopic = letters })
 		time.Sleep(10 * time.Minute)
@@ -351,12 +357,12 @@ func TestMemoryIsBoundedWhileLaunchDarklyIsDown(t *testing.T) {
 			t.Error("nothing held: the test shows nothing")
 		}
 		w.ld.Up()
-		w.settled(time.Hour)
+		w.awaitDelivered(time.Hour)
 		m.finish(t)
 		if used := m.cfg.Budget.Used(); used != 0 {
 			t.Errorf("%d bytes never given back", used)
 		}
-		w.sentOnce()
+		w.checkSentOnce()
 	})
 }
 
@@ -365,7 +371,7 @@ func TestUnchangedOffsetsAreCommittedAgain(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
 		m := w.join(nil)
 		w.produce(100, nil)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		commits := func() float64 { return testutil.ToFloat64(m.metrics.commits.WithLabelValues(resultOK)) }
 		before := commits()
 		time.Sleep(10 * refreshInterval)
@@ -380,7 +386,7 @@ func TestMetricsAreLintedAndLeaveNothingBehind(t *testing.T) {
 	inWorld(t, 3, func(w *world) {
 		m := w.join(nil)
 		w.produce(10, nil)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		problems, err := testutil.GatherAndLint(m.reg)
 		if err != nil || len(problems) > 0 {
 			t.Errorf("lint: %v %v", problems, err)

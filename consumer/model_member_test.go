@@ -16,9 +16,9 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// The part of a member that owns a partition is the program's own: an intake with its window. A state
-// of the search holds the number of such an owner. Its behavior is found by replaying the operations
-// that led to it on a new intake and window, once for each operation, and remembered.
+// The part of a member that owns a partition is the program's own: an intake with its window. A
+// state of the search holds the number of such an owner. Its behavior is found by replaying the
+// operations that led to it on a new intake and window, once for each operation, and remembered.
 
 // mutant names a rule that a member breaks.
 type mutant string
@@ -97,7 +97,8 @@ func (l modelLog) bounds(name topicPartition, asked int32) bounds {
 	if l.changes() > 0 && !l.recreated {
 		end.epoch = 1
 	}
-	b := bounds{start: map[topicPartition]position{name: {0, 0}}, end: map[topicPartition]position{name: end}, epochEnd: map[topicPartition]position{}}
+	b := bounds{start: map[topicPartition]position{name: {0, 0}}, end: map[topicPartition]position{name: end},
+		epochEnd: map[topicPartition]position{}}
 	switch {
 	case asked < 0:
 	case asked < end.epoch:
@@ -113,7 +114,8 @@ func (l modelLog) record(offset int64) *kgo.Record {
 	if !l.same && (l.recreated || offset >= int64(l.parts)) {
 		value += modelRecords
 	}
-	r := &kgo.Record{Topic: testTopic, Offset: offset, LeaderEpoch: l.epoch(offset), Timestamp: time.UnixMilli(1), Value: track(value)}
+	r := &kgo.Record{Topic: testTopic, Offset: offset, LeaderEpoch: l.epoch(offset), Timestamp: time.UnixMilli(1),
+		Value: track(value)}
 	if offset == int64(l.filtered) {
 		r.Value = page(0)
 	}
@@ -258,10 +260,11 @@ func spanName(first, next int64) string { return fmt.Sprintf("[%d,%d)", first, n
 
 // start returns the number of a new owner. cuts is s.cuts.
 func (o *owners) start(s start, topic topicID, maxEvents int) int32 {
-	begin := ownerStart{s.offset, s.epoch, s.metadata, strings.Trim(fmt.Sprint(s.cuts), "[]"), s.recorded, s.committed, topic, maxEvents}
+	begin := ownerStart{s.offset, s.epoch, s.metadata, strings.Trim(fmt.Sprint(s.cuts), "[]"), s.recorded, s.committed,
+		topic, maxEvents}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.number(&owner{begin: begin}, o.live(begin), "")
+	return o.numberOf(&owner{begin: begin}, o.live(begin), "")
 }
 
 // apply returns the number of the owner that an operation makes of another.
@@ -274,11 +277,12 @@ func (o *owners) apply(number int32, op ownerOp) int32 {
 		l.do(past)
 	}
 	broken := l.do(op)
-	return o.number(&owner{begin: from.begin, path: append(slices.Clone(from.path), op)}, l, broken)
+	return o.numberOf(&owner{begin: from.begin, path: append(slices.Clone(from.path), op)}, l, broken)
 }
 
 func (o *owners) live(s ownerStart) *liveOwner {
-	at := start{topicPartition: topicPartition{testTopic, 0}, position: position{s.offset, s.epoch}, metadata: s.metadata,
+	at := start{topicPartition: topicPartition{testTopic, 0}, position: position{s.offset, s.epoch},
+		metadata: s.metadata,
 		recorded: s.recorded, committed: s.committed, end: modelRecords}
 	for word := range strings.FieldsSeq(s.cuts) {
 		at.cuts = append(at.cuts, int64(word[0]-'0'))
@@ -408,7 +412,8 @@ func (l *liveOwner) do(op ownerOp) (broken string) {
 		broken = "the watermark goes back"
 	}
 	for _, b := range l.batches {
-		if (b.state == stateSealed || b.state == stateRecorded) && (b.body.First != b.first.offset || b.body.Next != b.next || b.parts[0].Sum != b.body.Parts("")[0].Sum) {
+		if (b.state == stateSealed || b.state == stateRecorded) &&
+			(b.body.First != b.first.offset || b.body.Next != b.next || b.parts[0].Sum != b.body.Parts("")[0].Sum) {
 			broken = "a sealed batch changed"
 		}
 	}
@@ -421,7 +426,8 @@ func (l *liveOwner) snapshot() (snapshot, bool) {
 	s, ok := w.snapshot()
 	if l.mutant == mutantGap && len(w.cuts) > 0 {
 		cuts := slices.DeleteFunc((modelCommit{offset: s.offset, metadata: s.metadata}).cuts(), func(cut int64) bool {
-			return cut == w.floor.offset && !slices.ContainsFunc(w.batches, func(b *batch) bool { return b.next == cut })
+			return cut == w.floor.offset &&
+				!slices.ContainsFunc(w.batches, func(b *batch) bool { return b.next == cut })
 		})
 		s.metadata, _ = formatMetadata(s.offset, cuts, w.source)
 	}
@@ -502,9 +508,10 @@ func (b *liveBatch) leaves() (leaves []int) {
 }
 
 // number numbers what l has become.
-func (o *owners) number(is *owner, l *liveOwner, broken string) int32 {
+func (o *owners) numberOf(is *owner, l *liveOwner, broken string) int32 {
 	in, w := l.in, l.in.window
-	is.next, is.open, is.cuts, is.stopped, is.anchored, is.broken = in.next.offset, in.open != nil, len(in.cuts) > 0, isStopped(in), w.anchored, broken
+	is.next, is.open, is.cuts, is.stopped, is.anchored, is.broken = in.next.offset, in.open != nil, len(in.cuts) > 0,
+		isStopped(in), w.anchored, broken
 	s, _ := l.snapshot()
 	is.changed, is.due = s.changed, s.changed
 	for _, b := range s.recorded {
@@ -516,11 +523,13 @@ func (o *owners) number(is *owner, l *liveOwner, broken string) int32 {
 	slices.Sort(l.known)
 	l.known = slices.Compact(l.known)
 	var k []byte
-	k = fmt.Appendf(k, "%v %v %v %v %v %v %v %q ", is.begin.maxEvents, in.source.TopicID[0], is.stopped, in.next, in.floor, in.cuts, in.buffer.Events(), in.buffer.Bytes())
+	k = fmt.Appendf(k, "%v %v %v %v %v %v %v %q ", is.begin.maxEvents, in.source.TopicID[0], is.stopped, in.next,
+		in.floor, in.cuts, in.buffer.Events(), in.buffer.Bytes())
 	if in.open != nil {
 		k = fmt.Appendf(k, "open %v %v ", in.open.first, in.openEpoch)
 	}
-	k = fmt.Appendf(k, "window %v %v %v %v %q %v %v %v %v ", w.floor, w.cuts, w.fenced, w.stored.position, w.stored.metadata, w.anchored, is.commit, l.known, broken)
+	k = fmt.Appendf(k, "window %v %v %v %v %q %v %v %v %v ", w.floor, w.cuts, w.fenced, w.stored.position,
+		w.stored.metadata, w.anchored, is.commit, l.known, broken)
 	for _, b := range w.batches {
 		k = fmt.Appendf(k, "%v %d %d ", b.first, b.next, b.state)
 	}
@@ -537,7 +546,8 @@ func (o *owners) number(is *owner, l *liveOwner, broken string) int32 {
 		if !b.sending && (o.mutant != mutantUnrecorded || b.state != stateSealed) {
 			continue
 		}
-		send := ownerSend{first: b.first.offset, next: b.next, known: slices.Contains(l.known, spanName(b.first.offset, b.next))}
+		send := ownerSend{first: b.first.offset, next: b.next,
+			known: slices.Contains(l.known, spanName(b.first.offset, b.next))}
 		for _, i := range b.leaves() {
 			if !b.done[i] {
 				send.parts = append(send.parts, ownerPart{b.ids[i], uint8(i)})

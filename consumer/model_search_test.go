@@ -143,7 +143,8 @@ func (s *search) trace(v *violation) []string {
 		at = before
 	}
 	l := s.logs[at.state.log]
-	lines = append(lines, fmt.Sprintf("%d records; %d is filtered, LaunchDarkly rejects %d", l.records, l.filtered, at.state.poison))
+	lines = append(lines, fmt.Sprintf("%d records; %d is filtered, LaunchDarkly rejects %d", l.records, l.filtered,
+		at.state.poison))
 	for i, j := 0, len(lines)-1; i < j; i, j = i+1, j-1 {
 		lines[i], lines[j] = lines[j], lines[i]
 	}

@@ -28,14 +28,15 @@ func anywhere(b bound) bound {
 var (
 	quickBounds = []bound{bounded(2, 2, false), bounded(3, 1, false), bounded(2, 1, true)}
 	fullBounds  = []bound{
-		bounded(2, 4, false), bounded(2, 3, true), anywhere(bounded(3, 2, false)), bounded(3, 3, false), anywhere(bounded(3, 1, true)),
+		bounded(2, 4, false), bounded(2, 3, true), anywhere(bounded(3, 2, false)), bounded(3, 3, false),
+		anywhere(bounded(3, 1, true)),
 		bounded(4, 1, false), bounded(4, 1, true),
 	}
 )
 
 // No schedule within the bounds breaks an invariant, and each ends with everything delivered and
-// committed. With MODEL_STATES set, the bounds are the full ones, and the number of distinct states is
-// written to that file. It must not fall below the recorded one.
+// committed. With MODEL_STATES set, the bounds are the full ones, and the number of distinct states
+// is written to that file. It must not fall below the recorded one.
 func TestModelHoldsInEverySchedule(t *testing.T) {
 	bounds, out := quickBounds, os.Getenv("MODEL_STATES")
 	if out != "" {
@@ -49,7 +50,8 @@ func TestModelHoldsInEverySchedule(t *testing.T) {
 		if v := s.run(); v != nil {
 			t.Fatalf("after %d states:\n%s", s.states(), strings.Join(s.trace(v), "\n"))
 		}
-		t.Logf("%d records, %d faults: %d states, %d deep, %v", b.records, b.faults, s.states(), s.depth, time.Since(begun).Round(time.Millisecond))
+		t.Logf("%d records, %d faults: %d states, %d deep, %v", b.records, b.faults, s.states(), s.depth,
+			time.Since(begun).Round(time.Millisecond))
 		states += s.states()
 	}
 	if out == "" {

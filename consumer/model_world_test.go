@@ -12,8 +12,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/model"
 )
 
-// The world of the search: a group coordinator, a log of one partition, LaunchDarkly, and two members.
-// A state is a small value; what is in it by number is in a table.
+// The world of the search: a group coordinator, a log of one partition, LaunchDarkly, and two
+// members. A state is a small value; what is in it by number is in a table.
 
 // worldState is one state of the world.
 type worldState struct {
@@ -34,8 +34,8 @@ type inFlight struct {
 	log    uint8 // how often the log had changed when the sender read it
 }
 
-// memberState is one member: a process, its session, and the partition if the process believes it owns
-// it.
+// memberState is one member: a process, its session, and the partition if the process believes it
+// owns it.
 type memberState struct {
 	phase   phase
 	owner   int32 // number of the owner, 0 if none
@@ -86,10 +86,11 @@ const (
 
 // bound bounds a search.
 type bound struct {
-	records  int8             // in the log, one of them filtered
-	faults   int              // that happen in one schedule
-	kinds    [faultKinds]bool // those that may
-	anywhere bool             // start from every position of the filtered record and of the one that LaunchDarkly rejects
+	records int8             // in the log, one of them filtered
+	faults  int              // that happen in one schedule
+	kinds   [faultKinds]bool // those that may
+	// start from every position of the filtered record and of the one that LaunchDarkly rejects
+	anywhere bool
 }
 
 // protocol holds the tables of one search. It is safe for concurrent use.
@@ -99,10 +100,10 @@ type protocol struct {
 	logs  []modelLog
 	logOf map[modelLog]uint8
 
-	watch      sync.Mutex // guards the fields below
-	observers  []observed
-	observerOf map[string]int32
-	starters   [2]*starter // by whether the process saw that the topic was recreated
+	observersMu sync.Mutex // guards the fields below
+	observers   []observed
+	observerOf  map[string]int32
+	starters    [2]*starter // by whether the process saw that the topic was recreated
 }
 
 type observed struct {
@@ -115,7 +116,8 @@ func newProtocol(m mutant, b bound) *protocol {
 	for filtered := range b.records {
 		p.addLog(modelLog{records: b.records, filtered: filtered, parts: b.records, full: true})
 		for _, same := range []bool{false, true} {
-			p.addLog(modelLog{records: b.records, filtered: filtered, parts: b.records, full: true, recreated: true, same: same})
+			p.addLog(modelLog{records: b.records, filtered: filtered, parts: b.records, full: true, recreated: true,
+				same: same})
 			for parts := int8(1); parts < b.records; parts++ {
 				p.addLog(modelLog{records: b.records, filtered: filtered, parts: parts, full: true, same: same})
 			}
@@ -156,8 +158,8 @@ func (p *protocol) initial() (all []worldState) {
 // observe numbers an observer.
 func (p *protocol) observe(o *model.Observer, filtered int8) int32 {
 	key := string('0'+rune(filtered)) + o.Key()
-	p.watch.Lock()
-	defer p.watch.Unlock()
+	p.observersMu.Lock()
+	defer p.observersMu.Unlock()
 	n, known := p.observerOf[key]
 	if !known {
 		n = int32(len(p.observers))
@@ -167,8 +169,8 @@ func (p *protocol) observe(o *model.Observer, filtered int8) int32 {
 	return n
 }
 
-// expander finds the successors of states. It belongs to one goroutine, and remembers what it found of
-// owners and observers.
+// expander finds the successors of states. It belongs to one goroutine, and remembers what it found
+// of owners and observers.
 type expander struct {
 	*protocol
 	emit func(to worldState, label label)
@@ -224,7 +226,8 @@ type label struct {
 }
 
 func newExpander(p *protocol) *expander {
-	return &expander{protocol: p, applied: map[ownerStep]int32{}, observed: map[observerStep]observerResult{}, begun: map[beginStep]int32{}}
+	return &expander{protocol: p, applied: map[ownerStep]int32{}, observed: map[observerStep]observerResult{},
+		begun: map[beginStep]int32{}}
 }
 
 // get returns an owner by its number.
@@ -250,7 +253,7 @@ func (x *expander) do(m *memberState, op ownerOp) (broken string) {
 }
 
 // see has the observer judge a step.
-func (x *expander) see(s *worldState, step observerStep) (broken string) {
+func (x *expander) observeStep(s *worldState, step observerStep) (broken string) {
 	step.observer = s.observer
 	result, known := x.observed[step]
 	if !known {
@@ -262,9 +265,9 @@ func (x *expander) see(s *worldState, step observerStep) (broken string) {
 }
 
 func (x *expander) judge(step observerStep) observerResult {
-	x.watch.Lock()
+	x.observersMu.Lock()
 	was := x.observers[step.observer]
-	x.watch.Unlock()
+	x.observersMu.Unlock()
 	o := was.observer.Clone()
 	var err error
 	switch step.kind {
@@ -279,7 +282,8 @@ func (x *expander) judge(step observerStep) observerResult {
 		for i := range offsets {
 			offsets[i] = int64(r.offsets[i])
 		}
-		err = o.Request(model.Request{Log: int(step.log), Offsets: offsets, ID: r.id, Body: r.sum, Accepted: step.accepted})
+		err = o.Request(model.Request{Log: int(step.log), Offsets: offsets, ID: r.id, Body: r.sum,
+			Accepted: step.accepted})
 	case stepLetter:
 		o.DeadLetter(0, int64(step.number))
 	case stepTruncated:
@@ -299,7 +303,7 @@ func (x *expander) partOf(n int32) modelPart {
 }
 
 // fault counts a fault of a kind. It reports whether the bound allows it.
-func (x *expander) fault(s *worldState, kind faultKind) bool {
+func (x *expander) spendFault(s *worldState, kind faultKind) bool {
 	if !x.bound.kinds[kind] || int(s.faults) >= x.bound.faults {
 		return false
 	}
@@ -308,7 +312,7 @@ func (x *expander) fault(s *worldState, kind faultKind) bool {
 }
 
 // progress emits a transition that is no fault.
-func (x *expander) progress(to worldState, l label) {
+func (x *expander) emitProgress(to worldState, l label) {
 	x.moved = true
 	x.emit(to, l)
 }
@@ -317,36 +321,39 @@ func (x *expander) progress(to worldState, l label) {
 func (x *expander) expand(from worldState) {
 	x.from, x.moved = from, false
 	for i := range from.members {
-		x.member(i)
-		x.assign(i)
+		x.memberSteps(i)
+		x.emitAssign(i)
 		x.groupFaults(i)
 	}
-	x.network()
+	x.lateArrivals()
 	x.logFaults()
 	if !x.moved {
-		x.settled()
+		x.checkSettled()
 	}
 }
 
-// settled checks a state in which nothing but faults can happen: everything is delivered and committed.
-func (x *expander) settled() {
+// settled checks a state in which nothing but faults can happen: everything is delivered and
+// committed.
+func (x *expander) checkSettled() {
 	l := x.logs[x.from.log]
-	x.watch.Lock()
+	x.observersMu.Lock()
 	first := x.observers[x.from.observer].observer.Undelivered(0, l.end())
-	x.watch.Unlock()
+	x.observersMu.Unlock()
 	x.mu.Lock()
 	stored := x.commits[x.from.stored]
 	x.mu.Unlock()
 	switch {
 	case first < l.end():
-		x.emit(x.from, label{format: "nothing happens any more", broken: fmt.Sprintf("record %d is never delivered", first)})
+		x.emit(x.from, label{format: "nothing happens any more",
+			broken: fmt.Sprintf("record %d is never delivered", first)})
 	case stored.offset != l.end():
-		x.emit(x.from, label{format: "nothing happens any more", broken: fmt.Sprintf("%d is never committed, but %d", l.end(), stored.offset)})
+		x.emit(x.from, label{format: "nothing happens any more",
+			broken: fmt.Sprintf("%d is never committed, but %d", l.end(), stored.offset)})
 	}
 }
 
 // member emits what a member does by itself.
-func (x *expander) member(i int) {
+func (x *expander) memberSteps(i int) {
 	m := x.from.members[i]
 	if m.owner == 0 {
 		return
@@ -356,10 +363,10 @@ func (x *expander) member(i int) {
 	ahead := log.changes() > int(m.log) // it has read what the log no longer holds
 	if m.phase == phaseOwns {
 		if is.next < log.end() && !ahead {
-			x.step(i, ownerOp{kind: opMap, log: log}, "member %d reads record %d", int(is.next))
+			x.emitStep(i, ownerOp{kind: opMap, log: log}, "member %d reads record %d", int(is.next))
 		}
 		if is.open && (!is.cuts || log.end() <= is.next || x.mutant == mutantOwnSettings) {
-			x.step(i, ownerOp{kind: opAge, log: log}, "member %d seals at %d", int(is.next))
+			x.emitStep(i, ownerOp{kind: opAge, log: log}, "member %d seals at %d", int(is.next))
 		}
 	}
 	x.commitSteps(i, is)
@@ -375,32 +382,32 @@ func (x *expander) member(i int) {
 		s := x.from
 		broken := x.do(&s.members[i], ownerOp{kind: opAbandon})
 		s.members[i].phase = phaseCommits
-		x.progress(s, label{"member %d stops sending", i, 0, broken})
+		x.emitProgress(s, label{"member %d stops sending", i, 0, broken})
 	case phaseCommits:
 		if m.commit == commitNone && !is.changed {
-			x.release(i, x.from, "member %d releases the partition")
+			x.emitRelease(i, x.from, "member %d releases the partition")
 		}
-		if s := x.from; m.commit == commitNone && is.changed && x.fault(&s, faultCommitLost) {
-			x.release(i, s, "member %d cannot commit and releases the partition")
+		if s := x.from; m.commit == commitNone && is.changed && x.spendFault(&s, faultCommitLost) {
+			x.emitRelease(i, s, "member %d cannot commit and releases the partition")
 		}
 	}
 	if !m.inGroup || ahead {
 		s := x.from
 		if x.mutant == mutantLost && !m.inGroup { // the client has joined again by itself
 			s.members[i].inGroup = true
-			x.progress(s, label{"member %d learns that the partition is lost", i, 0, ""})
+			x.emitProgress(s, label{"member %d learns that the partition is lost", i, 0, ""})
 			return
 		}
 		broken := x.end(&s, i)
-		x.progress(s, label{"member %d learns that its session has ended", i, 0, broken})
+		x.emitProgress(s, label{"member %d learns that its session has ended", i, 0, broken})
 	}
 }
 
 // step emits an operation of a member's owner.
-func (x *expander) step(i int, op ownerOp, format string, arg int) {
+func (x *expander) emitStep(i int, op ownerOp, format string, arg int) {
 	s := x.from
 	broken := x.do(&s.members[i], op)
-	x.progress(s, label{format, i, arg, broken})
+	x.emitProgress(s, label{format, i, arg, broken})
 }
 
 // end ends the session of a member, as session.end does: its window is fenced first of all.
@@ -415,12 +422,12 @@ func (x *expander) end(s *worldState, i int) (broken string) {
 }
 
 // release emits the end of a drain.
-func (x *expander) release(i int, s worldState, format string) {
-	broken := x.released(&s, i)
-	x.progress(s, label{format, i, 0, broken})
+func (x *expander) emitRelease(i int, s worldState, format string) {
+	broken := x.releasePartition(&s, i)
+	x.emitProgress(s, label{format, i, 0, broken})
 }
 
-func (x *expander) released(s *worldState, i int) (broken string) {
+func (x *expander) releasePartition(s *worldState, i int) (broken string) {
 	m := &s.members[i]
 	if s.owner == int8(i) {
 		s.owner = -1
@@ -451,25 +458,25 @@ func (x *expander) commitSteps(i int, is *owner) {
 		if !m.inGroup {
 			s.members[i].commit = commitStale
 		}
-		x.progress(s, label{"member %d sends a commit", i, 0, broken})
+		x.emitProgress(s, label{"member %d sends a commit", i, 0, broken})
 	case commitSent:
 		s := x.from
 		s.members[i].commit = commitApplied
 		broken := x.store(&s, is.commit, m.log)
-		x.progress(s, label{"the commit of member %d is applied", i, 0, broken})
-		if s := x.from; x.fault(&s, faultCommitLost) {
-			x.unanswered(s, i, "the commit of member %d is lost")
+		x.emitProgress(s, label{"the commit of member %d is applied", i, 0, broken})
+		if s := x.from; x.spendFault(&s, faultCommitLost) {
+			x.emitUnanswered(s, i, "the commit of member %d is lost")
 		}
-		if s := x.from; s.late.number == 0 && x.fault(&s, faultCommitLate) {
+		if s := x.from; s.late.number == 0 && x.spendFault(&s, faultCommitLate) {
 			s.late = inFlight{is.commit, m.log}
-			x.unanswered(s, i, "the connection of member %d breaks, and its commit is still to arrive")
+			x.emitUnanswered(s, i, "the connection of member %d breaks, and its commit is still to arrive")
 		}
 	case commitStale:
 		s := x.from
 		s.members[i].commit = commitRejected
-		x.progress(s, label{"the commit of member %d is rejected", i, 0, ""})
-		if s := x.from; x.fault(&s, faultCommitLost) {
-			x.unanswered(s, i, "the commit of member %d is lost")
+		x.emitProgress(s, label{"the commit of member %d is rejected", i, 0, ""})
+		if s := x.from; x.spendFault(&s, faultCommitLost) {
+			x.emitUnanswered(s, i, "the commit of member %d is lost")
 		}
 	case commitApplied:
 		s := x.from
@@ -479,13 +486,13 @@ func (x *expander) commitSteps(i int, is *owner) {
 		case phaseBegins:
 			s.members[i].phase = phaseOwns
 		case phaseCommits:
-			if b := x.released(&s, i); broken == "" {
+			if b := x.releasePartition(&s, i); broken == "" {
 				broken = b
 			}
 		}
-		x.progress(s, label{"member %d learns that its commit is stored", i, 0, broken})
-		if s := x.from; x.fault(&s, faultCommitLost) {
-			x.unanswered(s, i, "the response to the commit of member %d is lost")
+		x.emitProgress(s, label{"member %d learns that its commit is stored", i, 0, broken})
+		if s := x.from; x.spendFault(&s, faultCommitLost) {
+			x.emitUnanswered(s, i, "the response to the commit of member %d is lost")
 		}
 	case commitRejected:
 		s := x.from
@@ -500,18 +507,18 @@ func (x *expander) commitSteps(i int, is *owner) {
 			broken = x.do(&s.members[i], ownerOp{kind: opFailed})
 			s.members[i].commit = commitNone
 		}
-		x.progress(s, label{"member %d learns that its commit is rejected", i, 0, broken})
+		x.emitProgress(s, label{"member %d learns that its commit is rejected", i, 0, broken})
 	}
 }
 
 // store has the broker store a commit. It keeps offsets by topic name.
 func (x *expander) store(s *worldState, commit int32, log uint8) (broken string) {
 	s.stored = commit
-	return x.see(s, observerStep{kind: stepCommit, number: commit, log: log})
+	return x.observeStep(s, observerStep{kind: stepCommit, number: commit, log: log})
 }
 
 // unanswered emits a commit that may have been written and is not answered.
-func (x *expander) unanswered(s worldState, i int, format string) {
+func (x *expander) emitUnanswered(s worldState, i int, format string) {
 	var broken string
 	if endCauseOf(fmt.Errorf("%w: broken", errUnanswered)) != "" && x.mutant != mutantUnanswered {
 		broken = x.end(&s, i)
@@ -535,17 +542,18 @@ func (x *expander) attempt(i int, send ownerSend, part ownerPart) {
 		if early != "" {
 			l.broken = early
 		}
-		x.progress(s, l)
+		x.emitProgress(s, l)
 	}
 	for at := range len(r.offsets) {
 		if int8(r.offsets[at]) != x.from.poison {
 			continue
 		}
 		s := x.from
-		broken := x.see(&s, observerStep{kind: stepRequest, number: part.id, log: log})
+		broken := x.observeStep(&s, observerStep{kind: stepRequest, number: part.id, log: log})
 		if len(r.offsets) == 1 {
-			if int(log) == x.logs[s.log].changes() || int8(r.offsets[0]) < x.logs[s.log].parts && !x.logs[s.log].recreated {
-				x.see(&s, observerStep{kind: stepLetter, number: int32(r.offsets[0])})
+			if int(log) == x.logs[s.log].changes() || int8(r.offsets[0]) < x.logs[s.log].parts &&
+				!x.logs[s.log].recreated {
+				x.observeStep(&s, observerStep{kind: stepLetter, number: int32(r.offsets[0])})
 			}
 		} else {
 			done.kind = opSplit
@@ -555,23 +563,23 @@ func (x *expander) attempt(i int, send ownerSend, part ownerPart) {
 		return
 	}
 	s := x.from
-	broken := x.see(&s, observerStep{kind: stepRequest, number: part.id, log: log, accepted: true})
+	broken := x.observeStep(&s, observerStep{kind: stepRequest, number: part.id, log: log, accepted: true})
 	unanswered := s
 	if b := x.do(&s.members[i], done); broken == "" {
 		broken = b
 	}
 	result(s, label{"LaunchDarkly accepts events from record %[2]d of member %[1]d", i, int(r.offsets[0]), broken})
-	if unanswered != x.from && x.fault(&unanswered, faultResponseLost) {
+	if unanswered != x.from && x.spendFault(&unanswered, faultResponseLost) {
 		x.emit(unanswered, label{"LaunchDarkly accepts events from record %[2]d of member %[1]d, and its response is lost", i, int(r.offsets[0]), ""})
 	}
-	if s := x.from; s.request.number == 0 && x.fault(&s, faultRequestLate) {
+	if s := x.from; s.request.number == 0 && x.spendFault(&s, faultRequestLate) {
 		s.request = inFlight{part.id, log}
 		x.emit(s, label{"a request of member %d from record %d is still to arrive", i, int(r.offsets[0]), ""})
 	}
 }
 
 // network emits the arrival of late messages.
-func (x *expander) network() {
+func (x *expander) lateArrivals() {
 	if late := x.from.late; late.number != 0 {
 		s := x.from
 		s.late = inFlight{}
@@ -581,7 +589,7 @@ func (x *expander) network() {
 	if late := x.from.request; late.number != 0 {
 		s := x.from
 		s.request = inFlight{}
-		broken := x.see(&s, observerStep{kind: stepRequest, number: late.number, log: late.log, accepted: true})
+		broken := x.observeStep(&s, observerStep{kind: stepRequest, number: late.number, log: late.log, accepted: true})
 		x.emit(s, label{"LaunchDarkly accepts the late request", 0, 0, broken})
 	}
 }
@@ -598,7 +606,7 @@ func newGeneration(s *worldState) {
 
 // assign emits that a member joins, if it has not, and is assigned the partition. It reads the
 // committed offset after the new generation has begun.
-func (x *expander) assign(i int) {
+func (x *expander) emitAssign(i int) {
 	s := x.from
 	if s.owner >= 0 && s.members[s.owner].phase != phaseOut || s.members[i].phase > phaseIdle {
 		return
@@ -630,7 +638,7 @@ func (x *expander) assign(i int) {
 	if !x.get(m.owner).anchored {
 		m.phase = phaseBegins
 	}
-	x.progress(s, label{"member %d is assigned the partition", i, 0, ""})
+	x.emitProgress(s, label{"member %d is assigned the partition", i, 0, ""})
 }
 
 // begin makes the owner that starts where the program says.
@@ -651,8 +659,8 @@ func (x *expander) begin(step beginStep) int32 {
 	group.Topics = []kmsg.OffsetFetchResponseGroupTopic{topic}
 	response := &kmsg.OffsetFetchResponse{Groups: []kmsg.OffsetFetchResponseGroup{group}}
 
-	x.watch.Lock()
-	defer x.watch.Unlock()
+	x.observersMu.Lock()
+	defer x.observersMu.Unlock()
 	starter := x.starters[0]
 	if step.remade {
 		starter = x.starters[1]
@@ -683,26 +691,27 @@ func (x *expander) groupFaults(i int) {
 	if m.phase == phaseOut {
 		return
 	}
-	if s := x.from; x.fault(&s, faultCrash) {
+	if s := x.from; x.spendFault(&s, faultCrash) {
 		s.members[i] = memberState{}
 		x.emit(s, label{"member %d crashes, and what it has sent is lost", i, 0, ""})
-		if m.commit == commitSent && s.late.number == 0 && x.fault(&s, faultCommitLate) {
+		if m.commit == commitSent && s.late.number == 0 && x.spendFault(&s, faultCommitLate) {
 			s.late = inFlight{x.get(m.owner).commit, m.log}
 			x.emit(s, label{"member %d crashes, and its commit is still to arrive", i, 0, ""})
 		}
 	}
-	if s := x.from; s.owner == int8(i) && m.owner != 0 && x.fault(&s, faultExpel) {
+	if s := x.from; s.owner == int8(i) && m.owner != 0 && x.spendFault(&s, faultExpel) {
 		newGeneration(&s)
 		s.owner = -1
 		s.members[i].inGroup = false
 		x.emit(s, label{"the group removes member %d", i, 0, ""})
 	}
-	if s := x.from; s.owner == int8(i) && m.phase == phaseOwns && x.fault(&s, faultRevoke) {
+	if s := x.from; s.owner == int8(i) && m.phase == phaseOwns && x.spendFault(&s, faultRevoke) {
 		broken := x.do(&s.members[i], ownerOp{kind: opStop})
 		s.members[i].phase = phaseDrains
 		x.emit(s, label{"the partition is revoked from member %d", i, 0, broken})
 	}
-	if s := x.from; s.owner == int8(i) && (m.commit == commitSent || s.late.number != 0) && x.fault(&s, faultRebalance) {
+	if s := x.from; s.owner == int8(i) && (m.commit == commitSent || s.late.number != 0) &&
+		x.spendFault(&s, faultRebalance) {
 		newGeneration(&s)
 		x.emit(s, label{"the group rebalances, and member %d keeps the partition", i, 0, ""})
 	}
@@ -718,31 +727,32 @@ func (x *expander) logFaults() {
 				now := log
 				now.full, now.same = true, same
 				s.log = x.logOf[now]
-				x.progress(s, label{"the lost records are replaced", 0, 0, ""})
+				x.emitProgress(s, label{"the lost records are replaced", 0, 0, ""})
 			}
 		}
 		return
 	}
 	for parts := int8(1); parts < log.records; parts++ {
-		if s := x.from; x.fault(&s, faultLog) {
+		if s := x.from; x.spendFault(&s, faultLog) {
 			s.log = x.logOf[modelLog{records: log.records, filtered: log.filtered, parts: parts}]
 			for i := range s.members {
 				if m := &s.members[i]; m.owner != 0 && x.get(m.owner).next <= int64(parts) {
 					m.log = 1
 				}
 			}
-			broken := x.see(&s, observerStep{kind: stepTruncated, number: int32(parts)})
+			broken := x.observeStep(&s, observerStep{kind: stepTruncated, number: int32(parts)})
 			x.emit(s, label{"the log is truncated at %[2]d", 0, int(parts), broken})
 		}
 	}
 	for _, same := range []bool{false, true} {
 		for _, kept := range []bool{false, true} {
-			if s := x.from; x.fault(&s, faultLog) {
-				s.log = x.logOf[modelLog{records: log.records, filtered: log.filtered, parts: log.records, full: true, recreated: true, same: same}]
+			if s := x.from; x.spendFault(&s, faultLog) {
+				s.log = x.logOf[modelLog{records: log.records, filtered: log.filtered, parts: log.records, full: true,
+					recreated: true, same: same}]
 				if !kept {
 					s.stored = 0
 				}
-				broken := x.see(&s, observerStep{kind: stepTruncated})
+				broken := x.observeStep(&s, observerStep{kind: stepTruncated})
 				x.emit(s, label{"the topic is recreated", 0, 0, broken})
 			}
 		}

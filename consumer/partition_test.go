@@ -14,31 +14,35 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// still returns the intake of a partition without a goroutine, at offset 0, of a session whose client
-// does not connect.
-func still(t *testing.T, cuts ...int64) *intake {
+// still returns the intake of a partition without a goroutine, at offset 0, of a session whose
+// client does not connect.
+func idleIntake(t *testing.T, cuts ...int64) *intake {
 	t.Helper()
-	s := stillSession(t)
+	s := idleSession(t)
 	in := s.newPartition(start{topicPartition: topicPartition{testTopic, 0}, committed: true, cuts: cuts}, "member")
 	s.partitions[in.topicPartition] = in.partition
 	return in
 }
 
-func stillSession(t *testing.T) *session {
+func idleSession(t *testing.T) *session {
 	t.Helper()
 	mapping, err := transform.Compile(transform.Config{Schema: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
 	c, err := New(Config{
-		Topics: []string{testTopic}, Group: testGroup, MaxEvents: 10, MaxBytes: 1 << 20, MaxAge: time.Hour, SessionTimeout: time.Second,
-		Mapping: mapping, Sink: &sink.Client{}, Budget: sink.NewBudget(1 << 20), Registry: prometheus.NewRegistry(), Log: zap.NewNop(),
+		Topics: []string{testTopic}, Group: testGroup, MaxEvents: 10, MaxBytes: 1 << 20, MaxAge: time.Hour,
+		SessionTimeout: time.Second,
+		Mapping:        mapping, Sink: &sink.Client{}, Budget: sink.NewBudget(1 << 20), Registry: prometheus.NewRegistry(),
+		Log: zap.NewNop(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := &environment{cfg: &c.cfg, log: c.log, metrics: c.metrics, health: c.health, memory: &memory{budget: c.cfg.Budget},
-		topics: &topics{health: c.health, recreations: c.metrics.recreations, log: c.log, known: map[string]knownTopic{}}}
+	env := &environment{cfg: &c.cfg, log: c.log, metrics: c.metrics, health: c.health,
+		memory: &memory{budget: c.cfg.Budget},
+		topics: &topics{health: c.health, recreations: c.metrics.recreations, log: c.log,
+			known: map[string]knownTopic{}}}
 	s, err := newSession(env, map[string]topicID{testTopic: {}})
 	if err != nil {
 		t.Fatal(err)
@@ -50,10 +54,12 @@ func stillSession(t *testing.T) *session {
 	return s
 }
 
-// maps has the intake map records of one event each, and returns the ends of the batches in its window.
-func (in *intake) maps(offsets ...int64) (ends []int64) {
+// maps has the intake map records of one event each, and returns the ends of the batches in its
+// window.
+func (in *intake) mapOffsets(offsets ...int64) (ends []int64) {
 	for _, offset := range offsets {
-		in.mapRecord(&kgo.Record{Topic: in.topic, Offset: offset, Value: track(int(offset)), Timestamp: time.UnixMilli(1)})
+		in.mapRecord(&kgo.Record{Topic: in.topic, Offset: offset, Value: track(int(offset)),
+			Timestamp: time.UnixMilli(1)})
 	}
 	in.updateBudget()
 	in.publishFloor()
@@ -63,7 +69,7 @@ func (in *intake) maps(offsets ...int64) (ends []int64) {
 	return ends
 }
 
-func span(from, to int64) (all []int64) {
+func offsets(from, to int64) (all []int64) {
 	for ; from < to; from++ {
 		all = append(all, from)
 	}
@@ -71,31 +77,31 @@ func span(from, to int64) (all []int64) {
 }
 
 func TestRangeUpToARecordedCutIsSealedWhole(t *testing.T) {
-	in := still(t, 30, 45)
-	in.maps(span(0, 20)...)
+	in := idleIntake(t, 30, 45)
+	in.mapOffsets(offsets(0, 20)...)
 	in.onAge() // batch.max_age has passed, but more is to come
 	in.end.setListed(60, time.Now().Add(time.Second))
 	in.onAge()
 	in.end.setListed(20, in.open.opened.Add(-time.Second)) // before the range was opened
 	in.onAge()
-	if got := in.maps(span(20, 60)...); !slices.Equal(got, []int64{30, 45, 55}) {
+	if got := in.mapOffsets(offsets(20, 60)...); !slices.Equal(got, []int64{30, 45, 55}) {
 		t.Errorf("sealed at %v, want at 30 and 45, as recorded, and at 55, as it is full", got)
 	}
 }
 
 func TestCutThatTheLogDoesNotReachIsGivenUp(t *testing.T) {
-	in := still(t, 30)
-	in.maps(span(0, 20)...)
+	in := idleIntake(t, 30)
+	in.mapOffsets(offsets(0, 20)...)
 	in.end.setListed(20, time.Now().Add(time.Second)) // what was behind is gone
 	in.onAge()
-	if got := in.maps(); !slices.Equal(got, []int64{20}) {
+	if got := in.mapOffsets(); !slices.Equal(got, []int64{20}) {
 		t.Errorf("sealed at %v, want at 20", got)
 	}
 }
 
 func TestCutInAGapIsKept(t *testing.T) {
-	in := still(t, 3, 6, 9)
-	if got := in.maps(0, 1, 7, 8, 9); !slices.Equal(got, []int64{3, 9}) {
+	in := idleIntake(t, 3, 6, 9)
+	if got := in.mapOffsets(0, 1, 7, 8, 9); !slices.Equal(got, []int64{3, 9}) {
 		t.Errorf("sealed at %v, want at 3 and 9; the range between holds nothing", got)
 	}
 	if e := in.window.batches[1]; e.first.offset != 6 {
@@ -104,8 +110,8 @@ func TestCutInAGapIsKept(t *testing.T) {
 }
 
 func TestCommitNamesTheCutsThatAreStillToCome(t *testing.T) {
-	in := still(t, 5, 10, 20)
-	in.maps(span(0, 7)...)
+	in := idleIntake(t, 5, 10, 20)
+	in.mapOffsets(offsets(0, 7)...)
 	if s, _ := in.window.snapshot(); s.offset != 0 || s.metadata != "v1 +5 +5 +10" {
 		t.Errorf("%+v", s)
 	}
@@ -117,14 +123,14 @@ func TestCommitNamesTheCutsThatAreStillToCome(t *testing.T) {
 }
 
 func TestFloorStaysBetweenRecordedCuts(t *testing.T) {
-	in := still(t, 10)
+	in := idleIntake(t, 10)
 	page := func(offset int64) {
 		in.mapRecord(&kgo.Record{Offset: offset, Value: page(0), Timestamp: time.UnixMilli(1)})
 	}
 	page(0)
 	page(1)
 	in.publishFloor()
-	in.maps(span(2, 10)...)
+	in.mapOffsets(offsets(2, 10)...)
 	if e := in.window.batches[0]; e.first.offset != 0 || e.next != 10 {
 		t.Errorf("range %d to %d, want 0 to 10 as recorded", e.first.offset, e.next)
 	}
@@ -132,10 +138,10 @@ func TestFloorStaysBetweenRecordedCuts(t *testing.T) {
 
 // Only a new start can tell whether the log was truncated.
 func TestOffsetReadAgainEndsTheSession(t *testing.T) {
-	in := still(t)
+	in := idleIntake(t)
 	var cause string
 	in.endSession = func(c string, _ error) { cause = c }
-	in.maps(span(0, 5)...)
+	in.mapOffsets(offsets(0, 5)...)
 	in.mapChunk(chunk{records: []*kgo.Record{{Topic: in.topic, Offset: 3, Value: track(3), LeaderEpoch: 1}}})
 	if cause != endPosition || in.next.offset != 5 {
 		t.Errorf("cause %q, next offset %d", cause, in.next.offset)
@@ -143,7 +149,7 @@ func TestOffsetReadAgainEndsTheSession(t *testing.T) {
 }
 
 func TestPartitionAssignedWhileItIsReadEndsTheSession(t *testing.T) {
-	s := stillSession(t)
+	s := idleSession(t)
 	again := []start{{topicPartition: topicPartition{testTopic, 0}, committed: true}}
 	if _, err := s.startPartitions(again); err != nil {
 		t.Fatal(err)
@@ -160,8 +166,8 @@ func TestPartitionAssignedWhileItIsReadEndsTheSession(t *testing.T) {
 }
 
 func TestPieceOfARecordedRangeIsNotSealedUnderPressure(t *testing.T) {
-	in := still(t, 30)
-	in.maps(span(0, 20)...)
+	in := idleIntake(t, 30)
+	in.mapOffsets(offsets(0, 20)...)
 	in.memory.addOpen(1 << 20) // the budget is used up
 	go in.run()
 	time.Sleep(20 * time.Millisecond)
@@ -173,7 +179,7 @@ func TestPieceOfARecordedRangeIsNotSealedUnderPressure(t *testing.T) {
 }
 
 func TestPausedPartitionHoldsUpNoOther(t *testing.T) {
-	in := still(t)
+	in := idleIntake(t)
 	in.queue.setStuck(time.Now().Add(-time.Second))
 	in.queue.push(chunk{bytes: 1000})
 	in.queue.push(chunk{bytes: 1000})
@@ -201,8 +207,8 @@ func TestPollingWaitsForWhatWasPolled(t *testing.T) {
 }
 
 func TestPieceOfARecordedRangeIsLeftToTheNextOwner(t *testing.T) {
-	in := still(t, 30)
-	in.maps(span(0, 20)...)
+	in := idleIntake(t, 30)
+	in.mapOffsets(offsets(0, 20)...)
 	in.stopIntake()
 	in.run()
 	if n := len(in.window.batches); n > 0 {

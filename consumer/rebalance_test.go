@@ -14,11 +14,11 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// A member whose join is answered UNKNOWN_MEMBER_ID joins again as another one, and
-// the client tells nobody: it goes on with partitions that were another's meanwhile.
+// A member whose join is answered UNKNOWN_MEMBER_ID joins again as another one, and the client
+// tells nobody: it goes on with partitions that were another's meanwhile.
 func TestMemberThrownOutWhileItJoinsStartsOver(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
-		slow(w, 300*time.Millisecond)
+		delayRequests(w, 300*time.Millisecond)
 		a := w.join(nil)
 		w.produce(500, nil)
 		time.Sleep(3 * time.Second)
@@ -27,7 +27,7 @@ func TestMemberThrownOutWhileItJoinsStartsOver(t *testing.T) {
 		w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Err: kerr.UnknownMemberID, TopLevel: true})
 		a.group().ForceRebalance()
 		w.produce(2000, nil)
-		w.settled(5 * time.Minute)
+		w.awaitDelivered(5 * time.Minute)
 		if after, _ := a.group().GroupMetadata(); after == before {
 			t.Error("the member is the same: the test shows nothing")
 		}
@@ -43,14 +43,14 @@ func TestMemberThrownOutWhileItJoinsStartsOver(t *testing.T) {
 
 func TestCommitOfARemovedMemberEndsTheSession(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
-		slow(w, 300*time.Millisecond)
+		delayRequests(w, 300*time.Millisecond)
 		a := w.join(nil)
 		w.produce(500, nil)
 		time.Sleep(3 * time.Second)
 		stale := a.session()
 		rejected := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.UnknownMemberID})
 		w.produce(2000, nil)
-		w.settled(5 * time.Minute)
+		w.awaitDelivered(5 * time.Minute)
 		if rejected.Hits() == 0 {
 			t.Error("no commit was rejected: the test shows nothing")
 		}
@@ -87,22 +87,24 @@ func (m *member) group() *kgo.Client { return m.session().client }
 
 func TestPartitionsThatWereLostAreForgotten(t *testing.T) {
 	inWorld(t, 4, func(w *world) {
-		slow(w, time.Second)
+		delayRequests(w, time.Second)
 		a := w.join(nil)
 		w.produce(500, nil)
 		time.Sleep(3 * time.Second)
 		w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID, TopLevel: true})
 		b := w.join(nil)
 		w.produce(1000, nil)
-		w.settled(5 * time.Minute)
+		w.awaitDelivered(5 * time.Minute)
 		time.Sleep(time.Minute)
 		for number := range int32(4) {
 			if (a.partition(number) == nil) == (b.partition(number) == nil) {
-				t.Errorf("partition %d: a has it: %t, b has it: %t", number, a.partition(number) != nil, b.partition(number) != nil)
+				t.Errorf("partition %d: a has it: %t, b has it: %t", number, a.partition(number) != nil,
+					b.partition(number) != nil)
 			}
 		}
-		if testutil.ToFloat64(a.metrics.rebalances.WithLabelValues(rebalanceLost)) == 0 || a.ended(endLost) == 0 {
-			t.Errorf("%v sessions ended because partitions were lost", a.ended(endLost))
+		if testutil.ToFloat64(a.metrics.rebalances.WithLabelValues(rebalanceLost)) == 0 ||
+			a.endedSessions(endLost) == 0 {
+			t.Errorf("%v sessions ended because partitions were lost", a.endedSessions(endLost))
 		}
 		a.finish(t)
 		b.finish(t)
@@ -115,13 +117,14 @@ func TestLostPartitionsCommitAndPostNothing(t *testing.T) {
 		a := w.join(nil)
 		w.produce(1000, nil)
 		time.Sleep(5 * time.Second)
-		lost := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID, TopLevel: true})
+		lost := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID,
+			TopLevel: true})
 		time.Sleep(5 * time.Second)
 		if lost.Hits() == 0 || testutil.ToFloat64(a.metrics.rebalances.WithLabelValues(rebalanceLost)) == 0 {
 			t.Fatal("nothing was lost: the test shows nothing")
 		}
 		w.ld.Up()
-		w.settled(5 * time.Minute)
+		w.awaitDelivered(5 * time.Minute)
 		a.finish(t)
 	})
 }
@@ -144,7 +147,7 @@ func TestPausedPartitionIsReadAfterARebalance(t *testing.T) {
 		time.Sleep(time.Minute)
 		b.leave(t)
 		w.produce(1000, nil)
-		w.settled(10 * time.Minute)
+		w.awaitDelivered(10 * time.Minute)
 		a.finish(t)
 	})
 }
@@ -163,7 +166,7 @@ func TestRecordedCutsAreCutAgainWhateverTheSettings(t *testing.T) {
 		c := w.join(func(c *Config, _ *sink.Config) { c.MaxEvents, c.MaxBytes = 1000, 3000 })
 		time.Sleep(30 * time.Second)
 		w.ld.Up()
-		w.settled(10 * time.Minute)
+		w.awaitDelivered(10 * time.Minute)
 		for _, m := range []*member{a, b} {
 			m.abort()
 		}
@@ -177,7 +180,7 @@ func TestRecordedCutsAreCutAgainWhateverTheSettings(t *testing.T) {
 // The group lets nobody in before all have given up what they have to.
 func TestMemberThatIsJoiningLeavesSoon(t *testing.T) {
 	inWorld(t, 4, func(w *world) {
-		slow(w, 9*time.Second)
+		delayRequests(w, 9*time.Second)
 		settings := func(c *Config, s *sink.Config) { c.MaxEvents, s.MaxInFlight = 10, 3 }
 		a := w.join(settings)
 		w.produce(2000, mixed)
@@ -199,23 +202,24 @@ func TestMemberThatIsJoiningLeavesSoon(t *testing.T) {
 			t.Errorf("the group was told %d times", n)
 		}
 		c.end()
-		w.settled(time.Hour)
+		w.awaitDelivered(time.Hour)
 		a.finish(t)
 		b.finish(t)
-		w.sentOnce()
+		w.checkSentOnce()
 	})
 }
 
 // The client joins again while the last commit is made.
 func TestLastCommitIsRepeatedInTheNewGeneration(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
-		slow(w, 300*time.Millisecond)
+		delayRequests(w, 300*time.Millisecond)
 		m := w.join(nil)
 		w.produce(500, nil)
 		time.Sleep(time.Second)
 		m.stop()
 		time.Sleep(100 * time.Millisecond)
-		refused := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.IllegalGeneration, Count: 3})
+		refused := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.IllegalGeneration,
+			Count: 3})
 		m.leave(t)
 		if refused.Hits() == 0 {
 			t.Error("no commit was refused: the test shows nothing")
@@ -228,7 +232,7 @@ func TestLastCommitIsRepeatedInTheNewGeneration(t *testing.T) {
 
 func TestPressureSealsEarlyAndDeliversOn(t *testing.T) {
 	inWorld(t, 20, func(w *world) {
-		slow(w, 100*time.Millisecond)
+		delayRequests(w, 100*time.Millisecond)
 		m := w.join(func(c *Config, s *sink.Config) {
 			c.Budget, s.Metrics = sink.NewBudget(16<<10), nil
 			c.MaxAge, c.MaxEvents = time.Hour, 100000
@@ -239,6 +243,6 @@ func TestPressureSealsEarlyAndDeliversOn(t *testing.T) {
 			t.Error("nothing was sealed early: the test shows nothing")
 		}
 		m.leave(t)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 	})
 }

@@ -33,18 +33,19 @@ func onBothProtocols(t *testing.T, partitions int32, test func(w *world, protoco
 func onBothProtocolsOf(t *testing.T, brokers int, partitions int32, test func(w *world, protocol func(*Config))) {
 	for _, server := range []bool{false, true} {
 		t.Run(map[bool]string{false: "classic", true: "consumer"}[server], func(t *testing.T) {
-			inWorldOf(t, brokers, partitions, func(w *world) { test(w, func(c *Config) { c.ConsumerProtocol = server }) })
+			inWorldOf(t, brokers, partitions,
+				func(w *world) { test(w, func(c *Config) { c.ConsumerProtocol = server }) })
 		})
 	}
 }
 
 // ended returns how many of a member's sessions have ended for a cause.
-func (m *member) ended(cause string) float64 {
+func (m *member) endedSessions(cause string) float64 {
 	return testutil.ToFloat64(m.metrics.sessionsEnded.WithLabelValues(cause))
 }
 
-// lateCommit holds the first commit that records cuts, has the client's side of the connection fail, and
-// delivers the bytes to the broker when it is released, as a proxy or a kernel would.
+// lateCommit holds the first commit that records cuts, has the client's side of the connection
+// fail, and delivers the bytes to the broker when it is released, as a proxy or a kernel would.
 type lateCommit struct {
 	release, delivered chan struct{}
 
@@ -52,7 +53,8 @@ type lateCommit struct {
 	armed bool
 }
 
-func (l *lateCommit) dialer(dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
+func (l *lateCommit) dialer(dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string,
+	string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
 		if err != nil {
@@ -70,7 +72,8 @@ type lateConn struct {
 
 func (c *lateConn) Write(b []byte) (int, error) {
 	c.late.mu.Lock()
-	hit := c.late.armed && len(b) > 8 && binary.BigEndian.Uint16(b[4:6]) == keyOffsetCommit && strings.Contains(string(b), " +")
+	hit := c.late.armed && len(b) > 8 && binary.BigEndian.Uint16(b[4:6]) == keyOffsetCommit &&
+		strings.Contains(string(b), " +")
 	if hit {
 		c.late.armed = false
 	}
@@ -111,8 +114,9 @@ func (c *lateConn) Close() error {
 	}
 }
 
-// A commit that the client has given up on is applied by the broker minutes later. If it were accepted,
-// it would take back the cuts of batches that were sent since, and the next owner would cut elsewhere.
+// A commit that the client has given up on is applied by the broker minutes later. If it were
+// accepted, it would take back the cuts of batches that were sent since, and the next owner would
+// cut elsewhere.
 func TestCommitThatArrivesLateUndoesNoCuts(t *testing.T) {
 	onBothProtocols(t, 1, func(w *world, protocol func(*Config)) {
 		w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Taken: true}) // accepted, and never answered
@@ -137,13 +141,14 @@ func TestCommitThatArrivesLateUndoesNoCuts(t *testing.T) {
 		close(late.release)
 		<-late.delivered
 		time.Sleep(100 * time.Millisecond)
-		if a.ended(endUnanswered)+a.ended(endLost) == 0 { // a heartbeat that broke with the connection may be first
+		// a heartbeat that broke with the connection may be first
+		if a.endedSessions(endUnanswered)+a.endedSessions(endLost) == 0 {
 			w.t.Error("the session goes on: the test shows nothing")
 		}
 		a.kill()
 		b := w.join(func(c *Config, _ *sink.Config) { protocol(c) })
 		w.ld.Up()
-		w.settled(5 * time.Minute)
+		w.awaitDelivered(5 * time.Minute)
 		b.finish(w.t)
 		a.abort()
 		a.end()
@@ -152,15 +157,17 @@ func TestCommitThatArrivesLateUndoesNoCuts(t *testing.T) {
 
 // The broker answers for one partition that it cannot say where the group is.
 func TestFailedOffsetFetchStallsNoPartition(t *testing.T) {
-	for _, e := range []*kerr.Error{kerr.TopicAuthorizationFailed, kerr.UnknownTopicOrPartition, kerr.UnknownServerError} {
+	for _, e := range []*kerr.Error{kerr.TopicAuthorizationFailed, kerr.UnknownTopicOrPartition,
+		kerr.UnknownServerError} {
 		t.Run(e.Message, func(t *testing.T) {
 			onBothProtocols(t, 2, func(w *world, protocol func(*Config)) {
-				failed := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Topic: testTopic, Partitions: []int32{0}, Err: e, Count: 1})
+				failed := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Topic: testTopic,
+					Partitions: []int32{0}, Err: e, Count: 1})
 				m := w.join(func(c *Config, _ *sink.Config) { protocol(c) })
 				w.produce(100, nil)
-				w.settled(time.Minute)
-				if failed.Hits() == 0 || m.ended(endOffsets) != 1 {
-					w.t.Errorf("%d fetches failed, %v sessions ended", failed.Hits(), m.ended(endOffsets))
+				w.awaitDelivered(time.Minute)
+				if failed.Hits() == 0 || m.endedSessions(endOffsets) != 1 {
+					w.t.Errorf("%d fetches failed, %v sessions ended", failed.Hits(), m.endedSessions(endOffsets))
 				}
 				if p := m.Status().Problems; len(p) > 0 {
 					w.t.Errorf("problems: %v", p)
@@ -174,7 +181,10 @@ func TestFailedOffsetFetchStallsNoPartition(t *testing.T) {
 // The brokers accept connections and never respond, or are gone, while a member is told to stop.
 func TestStoppingTakesABoundedTimeWhateverTheBrokersDo(t *testing.T) {
 	brokers := map[string]func(w *world, m *member, run int32){
-		"commits are not answered":        func(w *world, _ *member, _ int32) { w.mute(int16(kmsg.OffsetCommit), 0, 1, 2) },
+		"commits are not answered": func(w *world, _ *member,
+			_ int32) {
+			w.mute(int16(kmsg.OffsetCommit), 0, 1, 2)
+		},
 		"nothing is answered":             func(w *world, _ *member, _ int32) { w.mute(-1, 0, 1, 2) },
 		"two of three brokers are silent": func(w *world, _ *member, run int32) { w.mute(-1, run%3, (run+1)%3) },
 		"connections are refused":         func(_ *world, m *member, _ int32) { m.killKafka() },
@@ -183,7 +193,7 @@ func TestStoppingTakesABoundedTimeWhateverTheBrokersDo(t *testing.T) {
 		for run := range int32(20) {
 			t.Run(fmt.Sprint(name, "/", run), func(t *testing.T) {
 				onBothProtocolsOf(t, 3, 3, func(w *world, protocol func(*Config)) {
-					slow(w, 300*time.Millisecond)
+					delayRequests(w, 300*time.Millisecond)
 					m := w.join(func(c *Config, _ *sink.Config) { protocol(c); c.SessionTimeout = 45 * time.Second })
 					w.produce(3000, mixed)
 					time.Sleep(2 * time.Second)
@@ -232,14 +242,14 @@ func TestCommitIsGivenUpInTimeOnASlowConnection(t *testing.T) {
 			}))
 		})
 		w.produce(100, nil)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		w.mute(int16(kmsg.OffsetCommit), 0)
 		close(slow)
 		close(broken)
 		time.Sleep(50 * time.Millisecond)
 		w.produce(1, nil)
 		sealed := time.Now()
-		for m.ended(endUnanswered) == 0 && time.Since(sealed) < time.Minute {
+		for m.endedSessions(endUnanswered) == 0 && time.Since(sealed) < time.Minute {
 			time.Sleep(100 * time.Millisecond)
 		}
 		// A batch is sealed within MaxAge, after a fetch on a new connection.
@@ -257,19 +267,19 @@ func TestCommitsFollowTheCoordinator(t *testing.T) {
 	onBothProtocolsOf(t, 3, 3, func(w *world, protocol func(*Config)) {
 		m := w.join(func(c *Config, _ *sink.Config) { protocol(c) })
 		w.produce(100, nil)
-		w.settled(time.Minute)
-		before := m.ended(endUnanswered) + m.ended(endLost)
+		w.awaitDelivered(time.Minute)
+		before := m.endedSessions(endUnanswered) + m.endedSessions(endLost)
 		was := w.cluster.CoordinatorFor(testGroup)
 		for w.cluster.CoordinatorFor(testGroup) == was {
 			w.cluster.RehashCoordinators()
 		}
 		w.produce(100, nil)
 		moved := time.Now()
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		if took := time.Since(moved); took > 10*time.Second {
 			w.t.Errorf("committed after %v", took)
 		}
-		if n := m.ended(endUnanswered) + m.ended(endLost); n != before {
+		if n := m.endedSessions(endUnanswered) + m.endedSessions(endLost); n != before {
 			w.t.Errorf("%v sessions ended", n-before)
 		}
 		m.leave(w.t)
@@ -279,7 +289,7 @@ func TestCommitsFollowTheCoordinator(t *testing.T) {
 // A revoke must not wait for ever behind a commit that is not answered.
 func TestRevokeBehindACommitThatHangs(t *testing.T) {
 	onBothProtocols(t, 4, func(w *world, protocol func(*Config)) {
-		slow(w, 300*time.Millisecond)
+		delayRequests(w, 300*time.Millisecond)
 		a := w.join(func(c *Config, _ *sink.Config) { protocol(c) })
 		w.produce(1000, nil)
 		time.Sleep(3 * time.Second)
@@ -299,7 +309,7 @@ func TestRevokeBehindACommitThatHangs(t *testing.T) {
 		if took := time.Since(joined); took > 30*time.Second {
 			w.t.Errorf("the second member got its partitions after %v", took)
 		}
-		w.settled(5 * time.Minute)
+		w.awaitDelivered(5 * time.Minute)
 		a.leave(w.t)
 		b.leave(w.t)
 	})
@@ -309,10 +319,12 @@ func TestRevokeBehindACommitThatHangs(t *testing.T) {
 func TestStaticMemberRestartsWithoutAStall(t *testing.T) {
 	onBothProtocols(t, 3, func(w *world, protocol func(*Config)) {
 		static := func(c *Config, _ *sink.Config) { protocol(c); c.InstanceID = "one" }
-		// Kafka rejects the leave of a static member without its instance ID; the embedded broker does not.
+		// Kafka rejects the leave of a static member without its instance ID; the embedded broker
+		// does not.
 		w.cluster.ControlKey(int16(kmsg.ConsumerGroupHeartbeat), func(r kmsg.Request) (kmsg.Response, error, bool) {
 			w.cluster.KeepControl()
-			if h := r.(*kmsg.ConsumerGroupHeartbeatRequest); h.MemberEpoch == -2 && (h.InstanceID == nil || *h.InstanceID != "one") {
+			if h := r.(*kmsg.ConsumerGroupHeartbeatRequest); h.MemberEpoch == -2 &&
+				(h.InstanceID == nil || *h.InstanceID != "one") {
 				response := h.ResponseKind().(*kmsg.ConsumerGroupHeartbeatResponse)
 				response.ErrorCode = kerr.InvalidRequest.Code
 				return response, nil, true
@@ -321,21 +333,22 @@ func TestStaticMemberRestartsWithoutAStall(t *testing.T) {
 		})
 		a := w.join(static)
 		w.produce(500, mixed)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		a.leave(w.t)
 		w.produce(500, nil)
 		restarted := time.Now()
 		b := w.join(static)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		if took := time.Since(restarted); took > 6*time.Second {
 			w.t.Errorf("the first event after the restart took %v", took)
 		}
 		b.leave(w.t)
-		w.sentOnce()
+		w.checkSentOnce()
 	})
 }
 
-// Two processes with one instance ID: the group lets one of them in at a time, and nothing counts twice.
+// Two processes with one instance ID: the group lets one of them in at a time, and nothing counts
+// twice.
 func TestTwoMembersWithOneInstanceIDLoseAndDoubleNothing(t *testing.T) {
 	onBothProtocols(t, 3, func(w *world, protocol func(*Config)) {
 		static := func(c *Config, _ *sink.Config) { protocol(c); c.InstanceID = "one" }
@@ -355,7 +368,7 @@ func TestTwoMembersWithOneInstanceIDLoseAndDoubleNothing(t *testing.T) {
 		}
 		a.abort()
 		a.end()
-		w.settled(5 * time.Minute)
+		w.awaitDelivered(5 * time.Minute)
 		b.abort() // the last turn may just have ended
 		b.end()
 	})
@@ -370,7 +383,8 @@ func TestConsumerProtocolNeedsBrokersThatOfferIt(t *testing.T) {
 					w.cluster.KeepControl()
 					response := r.ResponseKind().(*kmsg.ApiVersionsResponse)
 					kversion.V3_9_0().EachMaxKeyVersion(func(k, v int16) {
-						response.ApiKeys = append(response.ApiKeys, kmsg.ApiVersionsResponseApiKey{ApiKey: k, MaxVersion: v})
+						response.ApiKeys = append(response.ApiKeys,
+							kmsg.ApiVersionsResponseApiKey{ApiKey: k, MaxVersion: v})
 					})
 					return response, nil, true
 				})
@@ -383,7 +397,8 @@ func TestConsumerProtocolNeedsBrokersThatOfferIt(t *testing.T) {
 	})
 	t.Run("a broker that does not enable it", func(t *testing.T) {
 		inWorld(t, 1, func(w *world) {
-			w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ConsumerGroupHeartbeat}, Err: kerr.UnsupportedVersion, TopLevel: true, Count: -1})
+			w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ConsumerGroupHeartbeat}, Err: kerr.UnsupportedVersion,
+				TopLevel: true, Count: -1})
 			m := w.join(func(c *Config, _ *sink.Config) { c.ConsumerProtocol = true })
 			if err := <-m.done; !errors.Is(err, errNoServerSideGroups) {
 				t.Errorf("ended with %v", err)
@@ -394,15 +409,16 @@ func TestConsumerProtocolNeedsBrokersThatOfferIt(t *testing.T) {
 }
 
 func TestNothingBeginsAfterTheEnd(t *testing.T) {
-	s := stillSession(t)
+	s := idleSession(t)
 	s.end(endLost, errRemoved)
-	if begun, err := s.startPartitions([]start{{topicPartition: topicPartition{testTopic, 0}}}); !errors.Is(err, errEnded) || len(begun) > 0 || len(s.all()) > 0 {
+	if begun, err := s.startPartitions([]start{{topicPartition: topicPartition{testTopic, 0}}}); !errors.Is(err,
+		errEnded) || len(begun) > 0 || len(s.all()) > 0 {
 		t.Errorf("%d partitions begun, %v", len(begun), err)
 	}
 }
 
 func TestErrorOfAPartitionThatIsNotOursIsNoProblem(t *testing.T) {
-	s := stillSession(t)
+	s := idleSession(t)
 	s.poller.onPollError(topicPartition{testTopic, 3}, kerr.UnknownServerError)
 	if p := s.health.status().Problems; len(p) > 0 {
 		t.Errorf("problems: %v", p)
@@ -414,24 +430,27 @@ func TestTopicThatOneBrokerDoesNotKnowIsNotDeleted(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
 		m := w.join(nil)
 		w.produce(100, nil)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		for range 10 {
-			once := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: testTopic, Err: kerr.UnknownTopicOrPartition, Count: 1})
+			once := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: testTopic,
+				Err: kerr.UnknownTopicOrPartition, Count: 1})
 			time.Sleep(watchInterval)
 			once.Remove()
 			time.Sleep(watchInterval)
 		}
-		if n := m.ended(endTopics); n > 0 {
+		if n := m.endedSessions(endTopics); n > 0 {
 			t.Errorf("%v sessions ended", n)
 		}
 		m.leave(t)
 	})
 }
 
-// A member whose join is rejected was in no group, so it has lost nothing and nothing has to begin anew.
+// A member whose join is rejected was in no group, so it has lost nothing and nothing has to begin
+// anew.
 func TestRejectedJoinEndsNoSession(t *testing.T) {
 	onBothProtocols(t, 2, func(w *world, protocol func(*Config)) {
-		rejected := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup, kmsg.ConsumerGroupHeartbeat}, Err: kerr.GroupAuthorizationFailed, TopLevel: true, Count: -1})
+		rejected := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup, kmsg.ConsumerGroupHeartbeat},
+			Err: kerr.GroupAuthorizationFailed, TopLevel: true, Count: -1})
 		m := w.join(func(c *Config, _ *sink.Config) { protocol(c) })
 		time.Sleep(2 * time.Second)
 		if p := strings.Join(m.Status().Problems, "\n"); !strings.Contains(p, "grant READ on the group") {
@@ -439,9 +458,10 @@ func TestRejectedJoinEndsNoSession(t *testing.T) {
 		}
 		rejected.Remove()
 		w.produce(100, nil)
-		w.settled(time.Minute)
-		if rejected.Hits() < 3 || m.ended(endLost) > 0 || testutil.ToFloat64(m.metrics.rebalances.WithLabelValues(rebalanceLost)) > 0 {
-			w.t.Errorf("%d joins rejected, %v sessions lost", rejected.Hits(), m.ended(endLost))
+		w.awaitDelivered(time.Minute)
+		if rejected.Hits() < 3 || m.endedSessions(endLost) > 0 ||
+			testutil.ToFloat64(m.metrics.rebalances.WithLabelValues(rebalanceLost)) > 0 {
+			w.t.Errorf("%d joins rejected, %v sessions lost", rejected.Hits(), m.endedSessions(endLost))
 		}
 		if p := m.Status().Problems; len(p) > 0 {
 			w.t.Errorf("problems: %v", p)

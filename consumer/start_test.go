@@ -33,7 +33,8 @@ func (w *world) commitAs(offset int64, epoch int32, metadata string) {
 	}
 }
 
-// As after a restore of the brokers' disks, or for a group that was carried here from another cluster.
+// As after a restore of the brokers' disks, or for a group that was carried here from another
+// cluster.
 func TestOffsetBeyondTheEndLosesNothing(t *testing.T) {
 	for _, epoch := range []int32{-1, 0, 3} {
 		for _, metadata := range []string{"", "v1", "v1 +100 +7", "of another client"} {
@@ -46,7 +47,7 @@ func TestOffsetBeyondTheEndLosesNothing(t *testing.T) {
 					w.unchecked = false
 					m := w.join(nil)
 					w.produce(1000, nil)
-					w.settled(10 * time.Minute)
+					w.awaitDelivered(10 * time.Minute)
 					if n := testutil.ToFloat64(m.metrics.moves.WithLabelValues(moveForeign)); n != 1 {
 						t.Errorf("%v offsets counted as not in the log", n)
 					}
@@ -78,24 +79,40 @@ func TestWhereAPartitionStarts(t *testing.T) {
 		move   string
 		commit bool // the resolved offset is to be committed first
 	}{
-		{name: "nothing happened", id: known, metadata: metadata(known, 110), epoch: 3, end: position{200, 3}, epochEnd: position{200, 3}, offset: 100, cuts: []int64{110}, source: known},
-		{name: "at the end", id: known, metadata: metadata(known), epoch: 3, end: position{100, 3}, epochEnd: position{100, 3}, offset: 100, source: known},
-		{name: "below the start", id: known, metadata: metadata(known), epoch: -1, end: position{200, 3}, epochEnd: position{-1, -1}, offset: 100, source: known},
-		{name: "metadata of another client", id: known, metadata: "mm2", epoch: -1, end: position{200, 3}, epochEnd: position{-1, -1}, offset: 100, source: known},
-		{name: "truncated", id: known, metadata: metadata(known, 110), epoch: 3, end: position{200, 4}, epochEnd: position{90, 3}, offset: 90, source: known, move: moveTruncated, commit: true},
-		{name: "truncated below the start", id: known, metadata: metadata(known), epoch: 3, end: position{200, 4}, epochEnd: position{5, 3}, offset: 10, source: known, move: moveTruncated, commit: true},
-		{name: "truncated, epoch unknown", id: known, metadata: metadata(known, 110), epoch: -1, end: position{90, 4}, epochEnd: position{-1, -1}, offset: 90, source: known, move: moveTruncated, commit: true},
-		{name: "beyond the end, without an ID", id: known, metadata: metadata(0, 110), epoch: -1, end: position{90, 4}, epochEnd: position{-1, -1}, offset: -1, source: known, move: moveForeign, commit: true},
-		{name: "beyond the end of the same epoch, without IDs", metadata: metadata(0), epoch: 0, end: position{90, 0}, epochEnd: position{90, 0}, offset: -1, move: moveForeign, commit: true},
-		{name: "truncated, without IDs", metadata: metadata(0), epoch: 0, end: position{90, 1}, epochEnd: position{80, 0}, offset: 80, move: moveTruncated, commit: true},
-		{name: "of the old topic", id: known, metadata: metadata(other, 110), epoch: 3, end: position{200, 3}, epochEnd: position{200, 3}, offset: 10, source: known, move: moveRecreated, commit: true},
-		{name: "of the old topic, beyond the end", id: known, metadata: metadata(other, 110), epoch: 3, end: position{90, 3}, epochEnd: position{-1, -1}, offset: 10, source: known, move: moveRecreated, commit: true},
-		{name: "IDs appeared after the cuts were recorded", id: known, metadata: metadata(0, 110), epoch: 3, end: position{200, 3}, epochEnd: position{200, 3}, offset: 100, cuts: []int64{110}, source: 0},
-		{name: "IDs appeared, and no cuts were recorded", id: known, metadata: metadata(0), epoch: 3, end: position{200, 3}, epochEnd: position{200, 3}, offset: 100, source: known},
-		{name: "IDs vanished", metadata: metadata(known, 110), epoch: 3, end: position{200, 3}, epochEnd: position{200, 3}, offset: 100, cuts: []int64{110}, source: known},
+		{name: "nothing happened", id: known, metadata: metadata(known, 110), epoch: 3, end: position{200, 3},
+			epochEnd: position{200, 3}, offset: 100, cuts: []int64{110}, source: known},
+		{name: "at the end", id: known, metadata: metadata(known), epoch: 3, end: position{100, 3},
+			epochEnd: position{100, 3}, offset: 100, source: known},
+		{name: "below the start", id: known, metadata: metadata(known), epoch: -1, end: position{200, 3},
+			epochEnd: position{-1, -1}, offset: 100, source: known},
+		{name: "metadata of another client", id: known, metadata: "mm2", epoch: -1, end: position{200, 3},
+			epochEnd: position{-1, -1}, offset: 100, source: known},
+		{name: "truncated", id: known, metadata: metadata(known, 110), epoch: 3, end: position{200, 4},
+			epochEnd: position{90, 3}, offset: 90, source: known, move: moveTruncated, commit: true},
+		{name: "truncated below the start", id: known, metadata: metadata(known), epoch: 3, end: position{200, 4},
+			epochEnd: position{5, 3}, offset: 10, source: known, move: moveTruncated, commit: true},
+		{name: "truncated, epoch unknown", id: known, metadata: metadata(known, 110), epoch: -1, end: position{90, 4},
+			epochEnd: position{-1, -1}, offset: 90, source: known, move: moveTruncated, commit: true},
+		{name: "beyond the end, without an ID", id: known, metadata: metadata(0, 110), epoch: -1, end: position{90, 4},
+			epochEnd: position{-1, -1}, offset: -1, source: known, move: moveForeign, commit: true},
+		{name: "beyond the end of the same epoch, without IDs", metadata: metadata(0), epoch: 0, end: position{90, 0},
+			epochEnd: position{90, 0}, offset: -1, move: moveForeign, commit: true},
+		{name: "truncated, without IDs", metadata: metadata(0), epoch: 0, end: position{90, 1},
+			epochEnd: position{80, 0}, offset: 80, move: moveTruncated, commit: true},
+		{name: "of the old topic", id: known, metadata: metadata(other, 110), epoch: 3, end: position{200, 3},
+			epochEnd: position{200, 3}, offset: 10, source: known, move: moveRecreated, commit: true},
+		{name: "of the old topic, beyond the end", id: known, metadata: metadata(other, 110), epoch: 3,
+			end: position{90, 3}, epochEnd: position{-1, -1}, offset: 10, source: known, move: moveRecreated,
+			commit: true},
+		{name: "IDs appeared after the cuts were recorded", id: known, metadata: metadata(0, 110), epoch: 3,
+			end: position{200, 3}, epochEnd: position{200, 3}, offset: 100, cuts: []int64{110}, source: 0},
+		{name: "IDs appeared, and no cuts were recorded", id: known, metadata: metadata(0), epoch: 3,
+			end: position{200, 3}, epochEnd: position{200, 3}, offset: 100, source: known},
+		{name: "IDs vanished", metadata: metadata(known, 110), epoch: 3, end: position{200, 3},
+			epochEnd: position{200, 3}, offset: 100, cuts: []int64{110}, source: known},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			sess := stillSession(t)
+			sess := idleSession(t)
 			sess.ids[testTopic] = id(test.id)
 			sess.topics.known[testTopic] = knownTopic{id: id(test.id), partitions: 1}
 			response := kmsg.NewPtrOffsetFetchResponse()
@@ -108,12 +125,14 @@ func TestWhereAPartitionStarts(t *testing.T) {
 			}
 			c := committed[0]
 			name := c.topicPartition
-			b := bounds{start: map[topicPartition]position{name: {10, 0}}, end: map[topicPartition]position{name: test.end}}
+			b := bounds{start: map[topicPartition]position{name: {10, 0}},
+				end: map[topicPartition]position{name: test.end}}
 			if test.epochEnd.epoch >= 0 {
 				b.epochEnd = map[topicPartition]position{name: test.epochEnd}
 			}
 			counts := sess.starter.resolveCommitted(&c, b)
-			if offset := test.offset; counts != (offset >= 0) || c.offset != offset || !slices.Equal(c.cuts, test.cuts) {
+			if offset := test.offset; counts != (offset >= 0) || c.offset != offset ||
+				!slices.Equal(c.cuts, test.cuts) {
 				t.Errorf("starts at %d (%v) with cuts %v, want %d with %v", c.offset, counts, c.cuts, offset, test.cuts)
 			}
 			if c.committed == test.commit || c.sourceID(id(test.id)) != id(test.source) {
@@ -132,10 +151,12 @@ func TestWhereAPartitionStarts(t *testing.T) {
 	}
 }
 
-// Brokers are upgraded or rolled back while batches are in flight, and begin or cease to have topic IDs.
+// Brokers are upgraded or rolled back while batches are in flight, and begin or cease to have topic
+// IDs.
 func TestTopicIDsThatAppearOrVanishDoubleNothing(t *testing.T) {
 	without := func(c *Config, _ *sink.Config) { c.Client = append(c.Client, kgo.MaxVersions(kversion.V2_7_0())) }
-	for name, change := range map[string][2]func(*Config, *sink.Config){"appear": {without, nil}, "vanish": {nil, without}} {
+	for name, change := range map[string][2]func(*Config, *sink.Config){"appear": {without, nil},
+		"vanish": {nil, without}} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, 2, func(w *world) {
 				w.produce(2000, mixed)
@@ -145,7 +166,7 @@ func TestTopicIDsThatAppearOrVanishDoubleNothing(t *testing.T) {
 				a.kill()
 				b := w.join(change[1])
 				w.ld.Up()
-				w.settled(5 * time.Minute)
+				w.awaitDelivered(5 * time.Minute)
 				a.abort()
 				b.finish(t)
 				if w.ld.Report().Duplicates == 0 {
@@ -164,7 +185,7 @@ func TestTopicIDsThatAppearOrVanishDoubleNothing(t *testing.T) {
 // The client's knowledge of the topic is older than the partition.
 func TestPartitionsAddedUnderLoadDropNoOthers(t *testing.T) {
 	onBothProtocols(t, 3, func(w *world, protocol func(*Config)) {
-		slow(w, 300*time.Millisecond)
+		delayRequests(w, 300*time.Millisecond)
 		m := w.join(func(c *Config, _ *sink.Config) { protocol(c) })
 		w.produce(500, nil)
 		for n := range 3 {
@@ -176,23 +197,23 @@ func TestPartitionsAddedUnderLoadDropNoOthers(t *testing.T) {
 			}
 			_ = n
 		}
-		w.settled(2 * time.Minute)
+		w.awaitDelivered(2 * time.Minute)
 		time.Sleep(metadataAge)
 		if n := len(m.Status().Partitions); n != 9 {
 			w.t.Errorf("%d partitions, want 9", n)
 		}
 		for _, cause := range endCauses {
-			if n := m.ended(cause); n > 0 {
+			if n := m.endedSessions(cause); n > 0 {
 				w.t.Errorf("%v sessions ended: %s", n, cause)
 			}
 		}
 		m.leave(w.t)
-		w.sentOnce()
+		w.checkSentOnce()
 	})
 }
 
 func TestUnknownTopicIDIsNoEvidence(t *testing.T) {
-	s := stillSession(t)
+	s := idleSession(t)
 	for i, step := range []struct {
 		sent, want byte
 		recreated  bool
@@ -224,8 +245,8 @@ func TestCommitsNameTopicsThatHaveNoID(t *testing.T) {
 }
 
 func TestLagIsNever0BeyondTheEndOfTheLog(t *testing.T) {
-	in := still(t)
-	in.maps(span(0, 5)...)
+	in := idleIntake(t)
+	in.mapOffsets(offsets(0, 5)...)
 	in.end.setListed(3, time.Now())
 	in.stopIntake()
 	go in.run()
@@ -248,7 +269,8 @@ func TestHeaderOfADeadLetterCountsOnlyInARedrive(t *testing.T) {
 		}
 		for n := range 2 {
 			w.produced++
-			r, err := client.ProduceSync(context.Background(), &kgo.Record{Topic: testTopic, Value: track(n), Headers: []kgo.RecordHeader{call5}}).First()
+			r, err := client.ProduceSync(context.Background(),
+				&kgo.Record{Topic: testTopic, Value: track(n), Headers: []kgo.RecordHeader{call5}}).First()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -256,33 +278,37 @@ func TestHeaderOfADeadLetterCountsOnlyInARedrive(t *testing.T) {
 		}
 		client.Close()
 		m := w.join(nil)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		m.leave(t)
-		redrive := w.join(func(c *Config, _ *sink.Config) { c.Group, c.Redrive, c.DeadLetterTopic = "redrive", true, letters })
+		redrive := w.join(func(c *Config, _ *sink.Config) {
+			c.Group, c.Redrive, c.DeadLetterTopic = "redrive", true,
+				letters
+		})
 		time.Sleep(10 * time.Second)
 		redrive.leave(t)
 		dead := w.readLetters()
-		if len(dead) != 2 || header(dead[0], headerReason) != "malformed" || header(dead[0], headerDetail) != "the record holds no call 5" {
+		if len(dead) != 2 || header(dead[0], headerReason) != "malformed" ||
+			header(dead[0], headerDetail) != "the record holds no call 5" {
 			t.Errorf("dead letters: %v", dead)
 		}
 	})
 }
 
-// The log no longer holds the record when LaunchDarkly rejects its event, so the dead letter holds the
-// event. A redrive sends it as it is.
+// The log no longer holds the record when LaunchDarkly rejects its event, so the dead letter holds
+// the event. A redrive sends it as it is.
 func TestRedriveSendsAnEventThatStandsForItsRecord(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
 		w.ld.Poison(func(event []byte) bool { return strings.Contains(string(event), `"n":12,`) })
-		w.ld.Down(ldtestUnavailable)
+		w.ld.Down(unavailable)
 		w.produce(100, nil)
 		m := w.join(func(c *Config, _ *sink.Config) { c.DeadLetterTopic = letters })
-		w.except(12)
+		w.expectRejected(12)
 		time.Sleep(time.Minute)
 		if err := w.cluster.DeleteRecords(testTopic, 0, 100); err != nil {
 			t.Fatal(err)
 		}
 		w.ld.Up()
-		w.settled(10 * time.Minute)
+		w.awaitDelivered(10 * time.Minute)
 		m.finish(t)
 		dead := w.readLetters()
 		if len(dead) != 1 || header(dead[0], headerValue) != valueEvent {
@@ -290,7 +316,10 @@ func TestRedriveSendsAnEventThatStandsForItsRecord(t *testing.T) {
 		}
 		w.ld.Poison(nil)
 		w.redriven = true
-		redrive := w.join(func(c *Config, _ *sink.Config) { c.Group, c.Topics, c.Redrive = "redrive", []string{letters}, true })
+		redrive := w.join(func(c *Config, _ *sink.Config) {
+			c.Group, c.Topics, c.Redrive = "redrive", []string{letters},
+				true
+		})
 		time.Sleep(10 * time.Second)
 		redrive.leave(t)
 		w.mu.Lock()

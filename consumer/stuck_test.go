@@ -30,9 +30,9 @@ func to(partition int32) kgo.Opt {
 	}))
 }
 
-// large makes a record of about a kilobyte, half that when it is compressed, whose event
-// counts for nothing in a test.
-func large(i int) []byte {
+// large makes a record of about a kilobyte, half that when it is compressed, whose event counts for
+// nothing in a test.
+func largeRecord(i int) []byte {
 	filling := make([]byte, 450)
 	_, _ = rand.NewChaCha8([32]byte{byte(i), byte(i >> 8)}).Read(filling)
 	return fmt.Appendf(nil, `{"type":"track","event":"e","userId":"u","timestamp":"2026-01-02T03:04:05Z","properties":{"n":0,"x":"%x"}}`, filling)
@@ -44,7 +44,7 @@ func TestStuckPartitionDelaysNoOther(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, 2, func(w *world) {
 				w.produce(many, nil, to(0))
-				w.produce(backlog, large, to(0))
+				w.produce(backlog, largeRecord, to(0))
 				m := w.join(func(_ *Config, s *sink.Config) { s.Transport = stuck{s.Transport, w, 0} })
 				time.Sleep(time.Minute)
 				w.produce(many, nil, to(1))
@@ -70,7 +70,7 @@ func TestManyStuckPartitionsDelayNoOther(t *testing.T) {
 	inWorld(t, stuckOnes+1, func(w *world) {
 		w.produce(1, nil, to(0))
 		for p := range int32(stuckOnes) {
-			w.produce(3000, large, to(p))
+			w.produce(3000, largeRecord, to(p))
 		}
 		m := w.join(func(c *Config, s *sink.Config) {
 			c.Budget, s.Metrics = sink.NewBudget(4<<20), nil
@@ -84,7 +84,8 @@ func TestManyStuckPartitionsDelayNoOther(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		w.mu.Lock()
 		if n := len(w.counted); n != healthy {
-			t.Errorf("%d events delivered while %d partitions were stuck, want the %d of the other", n, stuckOnes, healthy)
+			t.Errorf("%d events delivered while %d partitions were stuck, want the %d of the other", n, stuckOnes,
+				healthy)
 		}
 		w.mu.Unlock()
 		m.abort()
@@ -94,13 +95,14 @@ func TestManyStuckPartitionsDelayNoOther(t *testing.T) {
 
 // Only a poll can complete what is open up to a recorded cut.
 func TestOpenRangesThatUseUpTheBudgetStopNoPolling(t *testing.T) {
-	in := still(t, 30)
-	in.maps(span(0, 20)...)                                 // a piece, to be completed by records 20 to 29
+	in := idleIntake(t, 30)
+	in.mapOffsets(offsets(0, 20)...)                        // a piece, to be completed by records 20 to 29
 	in.memory.addOpen(1<<20 - int(in.memory.budget.Used())) // as if many such pieces used the budget up
 	in.memory.addUnfinished(100)                            // a dead letter that cannot be written
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	poller := &poller{session: &session{environment: &environment{cfg: in.cfg, health: newHealth(zap.NewNop()), memory: in.memory}}}
+	poller := &poller{session: &session{environment: &environment{cfg: in.cfg, health: newHealth(zap.NewNop()),
+		memory: in.memory}}}
 	if !poller.waitToPoll(ctx) {
 		t.Error("no poll")
 	}
@@ -108,15 +110,18 @@ func TestOpenRangesThatUseUpTheBudgetStopNoPolling(t *testing.T) {
 
 func TestDeadLetterThatIsTooLargeIsWrittenWithoutItsValue(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
-		huge := fmt.Appendf(nil, `{"type":"track","event":"","userId":"u","properties":{"x":"%s"}}`, bytes.Repeat([]byte("x"), 1<<20))
-		w.produce(1, func(int) []byte { return huge }, kgo.ProducerBatchMaxBytes(8<<20), kgo.ProducerBatchCompression(kgo.GzipCompression()))
+		huge := fmt.Appendf(nil, `{"type":"track","event":"","userId":"u","properties":{"x":"%s"}}`,
+			bytes.Repeat([]byte("x"), 1<<20))
+		w.produce(1, func(int) []byte { return huge }, kgo.ProducerBatchMaxBytes(8<<20),
+			kgo.ProducerBatchCompression(kgo.GzipCompression()))
 		w.produce(1000, nil)
 		w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: letters, Err: kerr.MessageTooLarge})
 		m := w.join(func(c *Config, _ *sink.Config) { c.DeadLetterTopic = letters })
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		m.leave(t)
 		dead := w.readLetters()
-		if len(dead) != 1 || dead[0].Value != nil || header(dead[0], headerOmitted) != fmt.Sprint(len(huge)) || header(dead[0], headerOffset) != "0" {
+		if len(dead) != 1 || dead[0].Value != nil || header(dead[0], headerOmitted) != fmt.Sprint(len(huge)) ||
+			header(dead[0], headerOffset) != "0" {
 			t.Errorf("%d dead letters, the first %v", len(dead), dead)
 		}
 		if got := w.committed(); got != 1001 {
@@ -128,16 +133,19 @@ func TestDeadLetterThatIsTooLargeIsWrittenWithoutItsValue(t *testing.T) {
 // The client's own limit for ordinary batches is 1 MB.
 func TestLargeDeadLetterKeepsItsValue(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
-		huge := fmt.Appendf(nil, `{"type":"track","event":"","userId":"u","properties":{"x":"%s"}}`, bytes.Repeat([]byte("x"), 2<<20))
+		huge := fmt.Appendf(nil, `{"type":"track","event":"","userId":"u","properties":{"x":"%s"}}`,
+			bytes.Repeat([]byte("x"), 2<<20))
 		if err := w.cluster.CreateTopic("large", 1, map[string]string{"max.message.bytes": "33554432"}); err != nil {
 			t.Fatal(err)
 		}
-		w.produce(3, func(int) []byte { return huge }, kgo.ProducerBatchMaxBytes(16<<20), kgo.ProducerBatchCompression(kgo.GzipCompression()))
+		w.produce(3, func(int) []byte { return huge }, kgo.ProducerBatchMaxBytes(16<<20),
+			kgo.ProducerBatchCompression(kgo.GzipCompression()))
 		m := w.join(func(c *Config, _ *sink.Config) { c.DeadLetterTopic = "large" })
 		w.produce(100, nil)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		m.leave(t)
-		dead, err := kafkatest.ReadAll(context.Background(), w.brokers, "large", append(w.kafka(), kgo.FetchMaxBytes(64<<20), kgo.FetchMaxPartitionBytes(64<<20))...)
+		dead, err := kafkatest.ReadAll(context.Background(), w.brokers, "large",
+			append(w.kafka(), kgo.FetchMaxBytes(64<<20), kgo.FetchMaxPartitionBytes(64<<20))...)
 		if err != nil || len(dead) != 3 {
 			t.Errorf("%d dead letters, %v", len(dead), err)
 		}
@@ -152,8 +160,7 @@ func TestLargeDeadLetterKeepsItsValue(t *testing.T) {
 	})
 }
 
-// Nothing is answered, so the client cannot tell whether the letter was written, and
-// keeps it.
+// Nothing is answered, so the client cannot tell whether the letter was written, and keeps it.
 func TestDrainEndsWhileADeadLetterIsInDoubt(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
 		w.ld.Poison(ldtest.Containing(`"n":12,`))
@@ -163,7 +170,7 @@ func TestDrainEndsWhileADeadLetterIsInDoubt(t *testing.T) {
 			return nil, errors.New("cut off"), true
 		})
 		m := w.join(func(c *Config, _ *sink.Config) { c.DeadLetterTopic = letters })
-		w.except(12)
+		w.expectRejected(12)
 		time.Sleep(time.Minute)
 		told := time.Now()
 		m.stop()
@@ -183,13 +190,13 @@ func TestRefusedEventWhoseRecordIsDeletedIsADeadLetterAllTheSame(t *testing.T) {
 		w.ld.Down(ldtest.Fault{Status: 503})
 		w.produce(100, nil)
 		m := w.join(func(c *Config, _ *sink.Config) { c.DeadLetterTopic = letters })
-		w.except(12)
+		w.expectRejected(12)
 		time.Sleep(time.Minute)
 		if err := w.cluster.DeleteRecords(testTopic, 0, 100); err != nil {
 			t.Fatal(err)
 		}
 		w.ld.Up()
-		w.settled(10 * time.Minute)
+		w.awaitDelivered(10 * time.Minute)
 		m.finish(t)
 		if dead := w.readLetters(); len(dead) != 1 || !bytes.Contains(dead[0].Value, []byte(`"n":12,`)) {
 			t.Errorf("dead letters: %v", dead)
@@ -199,7 +206,8 @@ func TestRefusedEventWhoseRecordIsDeletedIsADeadLetterAllTheSame(t *testing.T) {
 
 func TestMemoryIsBoundedWhileDeadLettersCannotBeWritten(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
-		broken := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: letters, Err: kerr.TopicAuthorizationFailed, Count: -1})
+		broken := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: letters,
+			Err: kerr.TopicAuthorizationFailed, Count: -1})
 		w.produce(50000, func(int) []byte { return []byte(`{"type":`) })
 		const limit = 1 << 20
 		m := w.join(func(c *Config, s *sink.Config) {
@@ -228,7 +236,8 @@ func TestMemoryIsBoundedWhileDeadLettersCannotBeWritten(t *testing.T) {
 
 func TestDeadLettersThatCannotBeWrittenHoldUpNoOtherPartition(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
-		w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: letters, Err: kerr.TopicAuthorizationFailed, Count: -1})
+		w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: letters, Err: kerr.TopicAuthorizationFailed,
+			Count: -1})
 		bad := append(bytes.Repeat([]byte("x"), 2000), '{')
 		w.produce(8000, func(int) []byte { return bad }, to(0))
 		m := w.join(func(c *Config, s *sink.Config) {
@@ -236,7 +245,7 @@ func TestDeadLettersThatCannotBeWrittenHoldUpNoOtherPartition(t *testing.T) {
 		})
 		time.Sleep(time.Minute)
 		w.produce(1000, nil, to(1))
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		m.abort()
 		m.end()
 	})
@@ -247,7 +256,7 @@ func TestDeletedTopicIsNotPolledInAHurry(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
 		m := w.join(nil)
 		w.produce(500, nil)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		if err := w.cluster.DeleteTopic(testTopic); err != nil {
 			t.Fatal(err)
 		}
@@ -261,8 +270,8 @@ func TestDeletedTopicIsNotPolledInAHurry(t *testing.T) {
 	})
 }
 
-// The group goes on assigning the partitions of a topic that was deleted. In real time,
-// because the client asks for such a topic without a pause.
+// The group goes on assigning the partitions of a topic that was deleted. In real time, because the
+// client asks for such a topic without a pause.
 func TestDeletedTopicHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1, 2)
@@ -273,7 +282,7 @@ func TestDeletedTopicHoldsUpNoOther(t *testing.T) {
 	m := w.join(func(c *Config, _ *sink.Config) { c.Topics = []string{testTopic, "other"} })
 	w.produce(100, nil)
 	w.produce(100, nil, kgo.DefaultProduceTopic("other"))
-	w.settled(20 * time.Second)
+	w.awaitDelivered(20 * time.Second)
 	if err := w.cluster.DeleteTopic("other"); err != nil {
 		t.Fatal(err)
 	}
@@ -283,14 +292,14 @@ func TestDeletedTopicHoldsUpNoOther(t *testing.T) {
 		t.Error("nothing was assigned again: the test shows nothing")
 	}
 	w.produce(1000, nil)
-	w.settled(30 * time.Second)
+	w.awaitDelivered(30 * time.Second)
 	m.abort()
 	m.end()
 }
 
 // Or its bytes would be queued for ever.
 func TestNothingIsPushedIntoAnInboxThatIsClosed(t *testing.T) {
-	p := still(t)
+	p := idleIntake(t)
 	p.queue.close()
 	p.queue.push(chunk{bytes: 1000})
 	if n := p.queue.queued.Load(); n != 0 {
@@ -302,7 +311,7 @@ func TestProblemOfAPartitionGoesWithIt(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
 		a := w.join(nil)
 		w.produce(100, nil)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Err: kerr.TopicAuthorizationFailed, Count: 5})
 		time.Sleep(10 * time.Second)
 		if len(a.Status().Problems) == 0 {
@@ -311,7 +320,7 @@ func TestProblemOfAPartitionGoesWithIt(t *testing.T) {
 		b := w.join(nil)
 		time.Sleep(20 * time.Second)
 		w.produce(1000, nil)
-		w.settled(5 * time.Minute)
+		w.awaitDelivered(5 * time.Minute)
 		if p := a.Status().Problems; len(p) > 0 {
 			t.Errorf("problems: %v", p)
 		}

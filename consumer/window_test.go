@@ -24,8 +24,8 @@ func sealedBatch(first, next int64) *batch {
 	return b
 }
 
-// The watermark never passes an unfinished batch, whatever the order in which batches finish; a commit
-// records what stands in the window and nothing else.
+// The watermark never passes an unfinished batch, whatever the order in which batches finish; a
+// commit records what stands in the window and nothing else.
 func TestWatermarkIsTheOldestUnfinishedBatch(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := emptyWindow()
@@ -62,7 +62,8 @@ func TestWatermarkIsTheOldestUnfinishedBatch(t *testing.T) {
 				t.Fatalf("snapshot %+v, %v, want offset %d", s, err, want)
 			}
 			for _, b := range w.batches {
-				if !slices.Contains(cuts, b.next) || b.first.offset != s.offset && !slices.Contains(cuts, b.first.offset) {
+				if !slices.Contains(cuts, b.next) || b.first.offset != s.offset &&
+					!slices.Contains(cuts, b.first.offset) {
 					t.Fatalf("batch %d to %d is not in %q", b.first.offset, b.next, s.metadata)
 				}
 			}

@@ -34,9 +34,9 @@ const (
 	letters   = "dead"
 )
 
-// world is an embedded Kafka and a fake LaunchDarkly on an in-memory network, for
-// use inside a synctest bubble, where minutes take milliseconds. It checks the
-// invariants at every commit and at its end.
+// world is an embedded Kafka and a fake LaunchDarkly on an in-memory network, for use inside a
+// synctest bubble, where minutes take milliseconds. It checks the invariants at every commit and at
+// its end.
 type world struct {
 	t       *testing.T
 	net     kfake.VirtualNetwork
@@ -47,14 +47,15 @@ type world struct {
 	closers []func()
 
 	mu       sync.Mutex
-	produced int                               // guards: track calls that are to be delivered
-	log      map[topicPartition]map[int64]int  // guards: by offset, the track call there, or notTrack
-	refused  map[int]bool                      // guards: events that LaunchDarkly refuses
-	counted  map[string]int                    // guards: by number, how often LaunchDarkly counted the event
-	late     []func()                          // guards: checks of requests whose events were not placed yet
-	commits  map[topicPartition]int64          // guards: the last commit at the broker
-	cuts     map[topicPartition]map[int64]bool // guards: every offset and cut that the broker had stored when a request arrived
-	places   map[string]topicPartitionOffset   // guards: by number, where the event is
+	produced int                              // guards: track calls that are to be delivered
+	log      map[topicPartition]map[int64]int // guards: by offset, the track call there, or notTrack
+	rejected map[int]bool                     // guards: events that LaunchDarkly refuses
+	counted  map[string]int                   // guards: by number, how often LaunchDarkly counted the event
+	late     []func()                         // guards: checks of requests whose events were not placed yet
+	commits  map[topicPartition]int64         // guards: the last commit at the broker
+	// guards: every offset and cut that the broker had stored when a request arrived
+	cuts   map[topicPartition]map[int64]bool
+	places map[string]topicPartitionOffset // guards: by number, where the event is
 
 	unchecked bool // commits are an operator's, which may be anything
 	redriven  bool // requests come from a redrive, whose records are elsewhere
@@ -65,8 +66,8 @@ type topicPartitionOffset struct {
 	offset int64
 }
 
-// ldtestUnavailable is LaunchDarkly during an outage.
-var ldtestUnavailable = ldtest.Fault{Status: 503}
+// unavailable is LaunchDarkly during an outage.
+var unavailable = ldtest.Fault{Status: 503}
 
 // notTrack marks a record in world.log that needs no delivery.
 const notTrack = -1
@@ -88,15 +89,19 @@ func inWorldOf(t *testing.T, brokers int, partitions int32, test func(w *world))
 }
 
 func newWorld(t *testing.T, brokers int, partitions int32) *world {
-	w := &world{t: t, pipe: ldtest.NewPipe(), log: map[topicPartition]map[int64]int{}, counted: map[string]int{}, refused: map[int]bool{},
-		commits: map[topicPartition]int64{}, cuts: map[topicPartition]map[int64]bool{}, places: map[string]topicPartitionOffset{}}
+	w := &world{t: t, pipe: ldtest.NewPipe(), log: map[topicPartition]map[int64]int{}, counted: map[string]int{},
+		rejected: map[int]bool{},
+		commits:  map[topicPartition]int64{}, cuts: map[topicPartition]map[int64]bool{},
+		places: map[string]topicPartitionOffset{}}
 	var ports []int
 	for i := range brokers {
 		ports = append(ports, 9092+i)
 	}
-	cluster, err := kafkatest.NewEmbedded(kfake.NumBrokers(brokers), kfake.ListenFn(w.net.Listen), kfake.Ports(ports...),
+	cluster, err := kafkatest.NewEmbedded(kfake.NumBrokers(brokers), kfake.ListenFn(w.net.Listen),
+		kfake.Ports(ports...),
 		kfake.SeedTopics(partitions, testTopic), kfake.SeedTopics(1, letters),
-		kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0", "group.consumer.heartbeat.interval.ms": "1000"}))
+		kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0",
+			"group.consumer.heartbeat.interval.ms": "1000"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,8 +120,8 @@ func (w *world) close() {
 	}
 }
 
-// watchCommits checks every commit at the broker: it never passes an event that
-// LaunchDarkly has not taken. It notes the cuts.
+// watchCommits checks every commit at the broker: it never passes an event that LaunchDarkly has
+// not taken. It notes the cuts.
 func (w *world) watchCommits() {
 	w.cluster.ControlKey(int16(kmsg.OffsetCommit), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		w.cluster.KeepControl()
@@ -189,8 +194,8 @@ func (w *world) topicName(t kmsg.OffsetCommitRequestTopic) string {
 	return "" // it is deleted
 }
 
-// watchRequest checks every request at LaunchDarkly, when it is known where its
-// events are: a consumer can be faster than the acknowledgement of the producer.
+// watchRequest checks every request at LaunchDarkly, when it is known where its events are: a
+// consumer can be faster than the acknowledgement of the producer.
 func (w *world) watchRequest(r ldtest.Request) {
 	w.readCuts()
 	w.mu.Lock()
@@ -216,8 +221,8 @@ func (w *world) watchRequest(r ldtest.Request) {
 	w.checkRequest(r, w.cuts)
 }
 
-// checkRequest asserts that a request's events are of one partition, and lie between
-// two offsets that were committed before, with none in between. The caller holds mu.
+// checkRequest asserts that a request's events are of one partition, and lie between two offsets
+// that were committed before, with none in between. The caller holds mu.
 func (w *world) checkRequest(r ldtest.Request, cuts map[topicPartition]map[int64]bool) {
 	if len(r.Identities) == 0 {
 		return // nothing of the body was read
@@ -258,9 +263,10 @@ func (w *world) end(p topicPartition) (end int64) {
 
 // kafka returns the options of a client of the world's broker.
 func (w *world) kafka() []kgo.Opt {
-	return []kgo.Opt{kgo.SeedBrokers(w.brokers...), kgo.Dialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
-		return w.net.DialContext(ctx, network, addr)
-	})}
+	return []kgo.Opt{kgo.SeedBrokers(w.brokers...),
+		kgo.Dialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return w.net.DialContext(ctx, network, addr)
+		})}
 }
 
 // track returns the n-th event of a test.
@@ -268,11 +274,12 @@ func track(n int) []byte {
 	return fmt.Appendf(nil, `{"type":"track","event":"e","userId":"u%d","timestamp":"2026-01-02T03:04:05Z","properties":{"n":%d,"value":1.5}}`, n%97, n)
 }
 
-// produce writes records; value(i) is the i-th one's, nil for a track call that is
-// to be delivered. Values that are given need no delivery.
+// produce writes records; value(i) is the i-th one's, nil for a track call that is to be delivered.
+// Values that are given need no delivery.
 func (w *world) produce(n int, value func(i int) []byte, opts ...kgo.Opt) {
 	w.t.Helper()
-	client, err := kgo.NewClient(append(append(w.kafka(), kgo.DefaultProduceTopic(testTopic), kgo.ProducerBatchCompression(kgo.NoCompression())), opts...)...)
+	client, err := kgo.NewClient(append(append(w.kafka(), kgo.DefaultProduceTopic(testTopic),
+		kgo.ProducerBatchCompression(kgo.NoCompression())), opts...)...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -289,13 +296,14 @@ func (w *world) produce(n int, value func(i int) []byte, opts ...kgo.Opt) {
 			w.mu.Unlock()
 			v = track(number)
 		}
-		client.Produce(context.Background(), &kgo.Record{Key: []byte(strconv.Itoa(i)), Value: v}, func(r *kgo.Record, err error) {
-			if err != nil {
-				w.t.Error(err)
-				return
-			}
-			w.place(r, number)
-		})
+		client.Produce(context.Background(), &kgo.Record{Key: []byte(strconv.Itoa(i)), Value: v},
+			func(r *kgo.Record, err error) {
+				if err != nil {
+					w.t.Error(err)
+					return
+				}
+				w.place(r, number)
+			})
 	}
 	client.Flush(context.Background())
 }
@@ -325,10 +333,10 @@ func (w *world) forget() {
 }
 
 // except says that an event is not to be delivered, because LaunchDarkly refuses it.
-func (w *world) except(n int) {
+func (w *world) expectRejected(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.refused[n] = true
+	w.rejected[n] = true
 	place := w.places[strconv.Itoa(n)]
 	w.log[place.topicPartition][place.offset] = notTrack
 }
@@ -355,7 +363,8 @@ type member struct {
 }
 
 // cuttable returns a dialer whose connections end when cut is closed.
-func cuttable(cut <-chan struct{}, dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
+func cuttable(cut <-chan struct{}, dial func(context.Context, string, string) (net.Conn, error)) func(context.Context,
+	string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		select {
 		case <-cut:
@@ -373,9 +382,8 @@ func cuttable(cut <-chan struct{}, dial func(context.Context, string, string) (n
 	}
 }
 
-// kill cuts a member off from the world, so that to the world it is gone in the
-// middle of whatever it did. It goes on by itself, as a process that was cut off
-// does, until leave ends it.
+// kill cuts a member off from the world, so that to the world it is gone in the middle of whatever
+// it did. It goes on by itself, as a process that was cut off does, until leave ends it.
 func (m *member) kill() { m.killKafka(); m.cutLD.Do(func() { close(m.ld) }) }
 
 // killKafka cuts a member off from Kafka only.
@@ -388,19 +396,23 @@ func (w *world) join(change func(*Config, *sink.Config)) *member {
 	if testing.Verbose() {
 		log = zaptest.NewLogger(w.t, zaptest.Level(zap.InfoLevel))
 	}
-	mapping, err := transform.Compile(transform.Config{Schema: 3, MetricValue: []string{"properties.value"}, IntegrationNames: []string{"LaunchDarkly Events"}, HonorIntegrations: true})
+	mapping, err := transform.Compile(transform.Config{Schema: 3, MetricValue: []string{"properties.value"},
+		IntegrationNames: []string{"LaunchDarkly Events"}, HonorIntegrations: true})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	m := &member{done: make(chan error, 1), reg: prometheus.NewRegistry(), kafka: make(chan struct{}), ld: make(chan struct{})}
+	m := &member{done: make(chan error, 1), reg: prometheus.NewRegistry(), kafka: make(chan struct{}),
+		ld: make(chan struct{})}
 	cfg := Config{
-		Client: []kgo.Opt{kgo.SeedBrokers(w.brokers...), kgo.Dialer(cuttable(m.kafka, w.net.DialContext))}, Topics: []string{testTopic}, Group: testGroup, SessionTimeout: 10 * time.Second,
+		Client: []kgo.Opt{kgo.SeedBrokers(w.brokers...), kgo.Dialer(cuttable(m.kafka, w.net.DialContext))},
+		Topics: []string{testTopic}, Group: testGroup, SessionTimeout: 10 * time.Second,
 		MaxEvents: 100, MaxBytes: 1 << 20, MaxAge: time.Second, Gzip: true, DrainTimeout: 20 * time.Second,
 		Mapping: mapping, Budget: sink.NewBudget(64 << 20), Registry: m.reg, Log: log,
 	}
 	transport := &http.Transport{DialContext: cuttable(m.ld, w.pipe.DialContext)}
 	sinkCfg := sink.Config{
-		EventsURL: "http://ld", Endpoint: sink.ClientSide, ClientSideID: ldtest.Sample.ClientSideID, Schema: 3, Version: "test",
+		EventsURL: "http://ld", Endpoint: sink.ClientSide, ClientSideID: ldtest.Sample.ClientSideID, Schema: 3,
+		Version:     "test",
 		MaxInFlight: 16, Timeout: 10 * time.Second, BackoffMin: 500 * time.Millisecond, BackoffMax: time.Minute,
 		Transport: transport, Metrics: sink.NewMetrics(m.reg, cfg.Budget), Log: log,
 	}
@@ -430,8 +442,8 @@ func (w *world) join(change func(*Config, *sink.Config)) *member {
 	return m
 }
 
-// finish waits until a member has nothing in flight: a batch that was taken and not
-// answered may back off for minutes after LaunchDarkly has counted it. Then it leaves.
+// finish waits until a member has nothing in flight: a batch that was taken and not answered may
+// back off for minutes after LaunchDarkly has counted it. Then it leaves.
 func (m *member) finish(t *testing.T) {
 	t.Helper()
 	for range 1200 {
@@ -468,20 +480,19 @@ func (m *member) abort() {
 // end ends the goroutines of a member's network.
 func (m *member) end() { m.kill() }
 
-// settled waits until LaunchDarkly counts what was produced, for at most limit of
-// virtual time, and checks what must always hold.
-func (w *world) settled(limit time.Duration) {
+// settled waits until LaunchDarkly counts what was produced, for at most limit of virtual time, and
+// checks what must always hold.
+func (w *world) awaitDelivered(limit time.Duration) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	if err := w.ld.Wait(ctx, w.produced-len(w.refused)); err != nil {
+	if err := w.ld.Wait(ctx, w.produced-len(w.rejected)); err != nil {
 		w.t.Errorf("%d of %d events delivered after %v", w.ld.Report().Processed, w.produced, limit)
 	}
 	w.check()
 }
 
-// check asserts: nothing missing, nothing counted twice, no violation of
-// LaunchDarkly's rules.
+// check asserts: nothing missing, nothing counted twice, no violation of LaunchDarkly's rules.
 func (w *world) check() {
 	w.t.Helper()
 	report := w.ld.Report() // which takes a mutex that watchRequest is called under
@@ -492,7 +503,7 @@ func (w *world) check() {
 	}
 	w.late = nil
 	for n := range w.produced {
-		if c := w.counted[strconv.Itoa(n)]; c != 1 && !w.refused[n] {
+		if c := w.counted[strconv.Itoa(n)]; c != 1 && !w.rejected[n] {
 			w.t.Errorf("event %d counted %d times", n, c)
 		}
 	}
@@ -502,7 +513,7 @@ func (w *world) check() {
 }
 
 // sentOnce asserts that no request repeated one that was taken.
-func (w *world) sentOnce() {
+func (w *world) checkSentOnce() {
 	w.t.Helper()
 	if n := w.ld.Report().Duplicates; n > 0 {
 		w.t.Errorf("%d requests sent twice", n)

@@ -13,13 +13,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// The functions below work on the embedded broker and on Apache Kafka alike. opts are added to those of the client
-// that each call opens, for a cluster that asks for TLS or SASL. What a changing cluster cannot answer is asked again
-// until ctx ends.
+// The functions below work on the embedded broker and on Apache Kafka alike. opts are added to
+// those of the client that each call opens, for a cluster that asks for TLS or SASL. What a
+// changing cluster cannot answer is asked again until ctx ends.
 
-// CreateTopic creates a topic with the brokers' number of replicas, and returns when every one of brokers that answers
-// knows it. configs are the topic's own settings.
-func CreateTopic(ctx context.Context, brokers []string, topic string, partitions int32, configs map[string]string, opts ...kgo.Opt) error {
+// CreateTopic creates a topic with the brokers' number of replicas, and returns when every one of
+// brokers that answers knows it. configs are the topic's own settings.
+func CreateTopic(ctx context.Context, brokers []string, topic string, partitions int32, configs map[string]string,
+	opts ...kgo.Opt) error {
 	cl, err := connect(brokers, opts)
 	if err != nil {
 		return err
@@ -50,9 +51,11 @@ func knows(ctx context.Context, b *kgo.Broker, topic string) bool {
 	return err != nil || resp.Topics[0].ErrorCode == 0
 }
 
-// Produce writes the records numbered first to last-1 and returns when all in-sync replicas have each of them. A
-// record's key is its number in decimal, which chooses its partition; its value comes from value.
-func Produce(ctx context.Context, brokers []string, topic string, first, last int, value func(n int) []byte, opts ...kgo.Opt) error {
+// Produce writes the records numbered first to last-1 and returns when all in-sync replicas have
+// each of them. A record's key is its number in decimal, which chooses its partition; its value
+// comes from value.
+func Produce(ctx context.Context, brokers []string, topic string, first, last int, value func(n int) []byte,
+	opts ...kgo.Opt) error {
 	cl, err := connect(brokers, opts, kgo.DefaultProduceTopic(topic))
 	if err != nil {
 		return err
@@ -72,17 +75,18 @@ func Produce(ctx context.Context, brokers []string, topic string, first, last in
 	return context.Cause(ctx)
 }
 
-// ReadAll returns the records that a topic holds now, without those of open and aborted transactions, in the order of
-// their offsets within each partition.
+// ReadAll returns the records that a topic holds now, without those of open and aborted
+// transactions, in the order of their offsets within each partition.
 func ReadAll(ctx context.Context, brokers []string, topic string, opts ...kgo.Opt) ([]*kgo.Record, error) {
 	var all []*kgo.Record
 	err := ReadFrom(ctx, brokers, topic, nil, func(r *kgo.Record) { all = append(all, r) }, opts...)
 	return all, err
 }
 
-// ReadFrom calls each with the records that [ReadAll] returns, except for those below the offset of their partition in
-// from. It keeps none of them.
-func ReadFrom(ctx context.Context, brokers []string, topic string, from map[int32]int64, each func(*kgo.Record), opts ...kgo.Opt) error {
+// ReadFrom calls each with the records that [ReadAll] returns, except for those below the offset of
+// their partition in from. It keeps none of them.
+func ReadFrom(ctx context.Context, brokers []string, topic string, from map[int32]int64, each func(*kgo.Record),
+	opts ...kgo.Opt) error {
 	cl, err := connect(brokers, opts,
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // the last record before the end may be one
@@ -124,7 +128,8 @@ func ReadFrom(ctx context.Context, brokers []string, topic string, from map[int3
 	return nil
 }
 
-// Committed is what a group has committed: offset, leader epoch and metadata by topic and partition.
+// Committed is what a group has committed: offset, leader epoch and metadata by topic and
+// partition.
 func Committed(ctx context.Context, brokers []string, group string, opts ...kgo.Opt) (kadm.Offsets, error) {
 	cl, err := connect(brokers, opts)
 	if err != nil {
@@ -153,7 +158,8 @@ func EndOffsets(ctx context.Context, brokers []string, topic string, opts ...kgo
 	return offsets(ctx, topic, kadm.NewClient(cl).ListEndOffsets)
 }
 
-func offsets(ctx context.Context, topic string, list func(context.Context, ...string) (kadm.ListedOffsets, error)) (map[int32]int64, error) {
+func offsets(ctx context.Context, topic string,
+	list func(context.Context, ...string) (kadm.ListedOffsets, error)) (map[int32]int64, error) {
 	byPartition := make(map[int32]int64)
 	err := retry(ctx, func() error {
 		listed, err := list(ctx, topic)

@@ -29,8 +29,8 @@ type ApacheConfig struct {
 	Users      map[string]string // name to password; if there are any, the cluster is secured, see Listener
 }
 
-// Apache is a cluster of Apache Kafka nodes, each a Java process on loopback ports. A node's number is its node.id
-// and counts from 0. Methods may be called concurrently.
+// Apache is a cluster of Apache Kafka nodes, each a Java process on loopback ports. A node's number
+// is its node.id and counts from 0. Methods may be called concurrently.
 type Apache struct {
 	cfg   ApacheConfig
 	nodes []*node
@@ -40,8 +40,9 @@ type Apache struct {
 	adm   *kadm.Client
 }
 
-// NewApache starts a cluster for t, and ends it with t. Where the environment lacks KAFKA_TEST it skips t; where it
-// has it, t fails unless the cluster starts. A failed test shows the end of each node's log, without INFO.
+// NewApache starts a cluster for t, and ends it with t. Where the environment lacks KAFKA_TEST it
+// skips t; where it has it, t fails unless the cluster starts. A failed test shows the end of each
+// node's log, without INFO.
 func NewApache(t testing.TB, cfg ApacheConfig) *Apache {
 	t.Helper()
 	if os.Getenv("KAFKA_TEST") == "" {
@@ -65,8 +66,8 @@ func NewApache(t testing.TB, cfg ApacheConfig) *Apache {
 	return a
 }
 
-// StartApache formats and starts a cluster, and returns when it answers: all brokers are registered, and groups and
-// transactions have their coordinators. ctx bounds the start only.
+// StartApache formats and starts a cluster, and returns when it answers: all brokers are
+// registered, and groups and transactions have their coordinators. ctx bounds the start only.
 func StartApache(ctx context.Context, cfg ApacheConfig) (*Apache, error) {
 	if cfg.Nodes == 0 {
 		cfg.Nodes = 3
@@ -160,7 +161,8 @@ func (a *Apache) Start(i int) error { return a.nodes[i].start() }
 // Brokers are the addresses for clients that show nothing and may do everything.
 func (a *Apache) Brokers() []string { return a.BrokersBy(Plain) }
 
-// BrokersBy are the addresses of a listener, one for each node. All but Plain need a secured cluster.
+// BrokersBy are the addresses of a listener, one for each node. All but Plain need a secured
+// cluster.
 func (a *Apache) BrokersBy(l Listener) []string {
 	var all []string
 	for _, n := range a.nodes {
@@ -172,9 +174,10 @@ func (a *Apache) BrokersBy(l Listener) []string {
 // Log is the path of a node's log.
 func (a *Apache) Log(i int) string { return a.nodes[i].logPath() }
 
-// freeAddrs finds free loopback ports for all listeners of the nodes. They lie below the ports that systems give to
-// outgoing connections: one of those on the port of a node that is down would keep it from coming back, and a
-// client that dials such a port again and again may in the end be connected to itself.
+// freeAddrs finds free loopback ports for all listeners of the nodes. They lie below the ports that
+// systems give to outgoing connections: one of those on the port of a node that is down would keep
+// it from coming back, and a client that dials such a port again and again may in the end be
+// connected to itself.
 func freeAddrs(nodes int) ([]map[Listener]string, error) {
 	all := make([]map[Listener]string, nodes)
 	for i := range all {

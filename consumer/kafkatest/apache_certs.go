@@ -44,7 +44,8 @@ func newAuthority(dir string) (*authority, error) {
 	return c, os.WriteFile(c.caFile, pemBlock("CERTIFICATE", der), 0o644)
 }
 
-// issue writes dir/name.pem: a certificate for name, good for a client and for a server on loopback, and its key.
+// issue writes dir/name.pem: a certificate for name, good for a client and for a server on
+// loopback, and its key.
 func (c *authority) issue(name string) (file string, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

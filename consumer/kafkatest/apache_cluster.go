@@ -15,8 +15,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Ready waits until the cluster is whole but for the nodes that were killed, stopped or paused: each of the others
-// answers, knows all of the others, and is in sync for every partition that it has a replica of.
+// Ready waits until the cluster is whole but for the nodes that were killed, stopped or paused:
+// each of the others answers, knows all of the others, and is in sync for every partition that it
+// has a replica of.
 func (a *Apache) Ready(ctx context.Context) error {
 	err := a.everywhere(ctx, func(ctx context.Context, b *kgo.Broker) error {
 		serving, err := a.serving()
@@ -68,8 +69,8 @@ func (a *Apache) Leader(ctx context.Context, topic string, partition int32) (int
 	return int(p.Leader), err
 }
 
-// MoveLeader makes the next in-sync replica of a partition its leader, and returns that node's number when every node
-// that serves knows it.
+// MoveLeader makes the next in-sync replica of a partition its leader, and returns that node's
+// number when every node that serves knows it.
 func (a *Apache) MoveLeader(ctx context.Context, topic string, partition int32) (int, error) {
 	to, err := a.electNext(ctx, topic, partition)
 	if err == nil {
@@ -93,7 +94,8 @@ func (a *Apache) electNext(ctx context.Context, topic string, partition int32) (
 	if err != nil {
 		return 0, err
 	}
-	// Kafka elects the first replica of the list, so the list is turned until another one in sync is the first.
+	// Kafka elects the first replica of the list, so the list is turned until another one in sync
+	// is the first.
 	r := p.Replicas
 	for range r {
 		if r = append(r[1:], r[0]); r[0] != p.Leader && slices.Contains(p.ISR, r[0]) {
@@ -119,7 +121,8 @@ func (a *Apache) electNext(ctx context.Context, topic string, partition int32) (
 }
 
 // partitionBy asks a node, or any, for a partition, past the caches of kgo and kadm.
-func partitionBy(ctx context.Context, by kmsg.Requestor, topic string, partition int32) (kmsg.MetadataResponseTopicPartition, error) {
+func partitionBy(ctx context.Context, by kmsg.Requestor, topic string,
+	partition int32) (kmsg.MetadataResponseTopicPartition, error) {
 	req := kmsg.NewPtrMetadataRequest()
 	req.Topics = []kmsg.MetadataRequestTopic{{Topic: &topic}}
 	resp, err := req.RequestWith(ctx, by)

@@ -38,7 +38,8 @@ type node struct {
 func (n *node) configPath() string { return filepath.Join(n.dir, "server.properties") }
 func (n *node) logPath() string    { return filepath.Join(n.dir, "server.log") }
 
-// java is a command of Kafka's. With the first compiler only, a node starts with half the CPU (2.4s, not 4.2s).
+// java is a command of Kafka's. With the first compiler only, a node starts with half the CPU
+// (2.4s, not 4.2s).
 func (n *node) java(ctx context.Context, args ...string) *exec.Cmd {
 	args = append([]string{
 		"-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
@@ -64,7 +65,8 @@ func (n *node) format(ctx context.Context, clusterID string, properties map[stri
 	if err != nil {
 		return err
 	}
-	out, err := n.java(ctx, "kafka.tools.StorageTool", "format", "--cluster-id="+clusterID, "-c", n.configPath()).CombinedOutput()
+	out, err := n.java(ctx, "kafka.tools.StorageTool", "format", "--cluster-id="+clusterID, "-c",
+		n.configPath()).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("format node %d: %w\n%s", n.id, err, out)
 	}
@@ -119,8 +121,8 @@ func (n *node) pause(s syscall.Signal) error {
 	return nil
 }
 
-// end sends SIGTERM or SIGKILL and waits for the node's end. It does nothing if the node does not run. A node
-// that has not ended stopTimeout after SIGTERM is killed, and that is an error.
+// end sends SIGTERM or SIGKILL and waits for the node's end. It does nothing if the node does not
+// run. A node that has not ended stopTimeout after SIGTERM is killed, and that is an error.
 func (n *node) end(s syscall.Signal) error {
 	const stopTimeout = 30 * time.Second
 	n.mu.Lock()
@@ -129,7 +131,8 @@ func (n *node) end(s syscall.Signal) error {
 		n.proc = nil
 		return nil
 	}
-	// A process that ends meanwhile makes these fail, and is what we want. SIGCONT: a paused one takes no SIGTERM.
+	// A process that ends meanwhile makes these fail, and is what we want. SIGCONT: a paused one
+	// takes no SIGTERM.
 	_ = n.proc.Signal(s)
 	_ = n.proc.Signal(syscall.SIGCONT)
 	var err error
@@ -157,8 +160,8 @@ func (n *node) running() bool {
 	}
 }
 
-// serves says whether the node should answer: it is started and not paused. A node that ended without being told
-// to is an error.
+// serves says whether the node should answer: it is started and not paused. A node that ended
+// without being told to is an error.
 func (n *node) serves() (bool, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

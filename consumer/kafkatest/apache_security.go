@@ -15,11 +15,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Listener is one of the ways into a cluster. Every cluster has Plain. A secured one has the others too, and there
-// a named user may do only what Allow has allowed; who comes without a name, by Plain or TLS, may do everything.
+// Listener is one of the ways into a cluster. Every cluster has Plain. A secured one has the others
+// too, and there a named user may do only what Allow has allowed; who comes without a name, by
+// Plain or TLS, may do everything.
 type Listener string
 
-// The listeners. Both of SASL take PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512, with the users of ApacheConfig.
+// The listeners. Both of SASL take PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512, with the users of
+// ApacheConfig.
 const (
 	Plain     Listener = "PLAIN"   // neither encrypted nor authenticated; the brokers use it too
 	TLS       Listener = "TLS"     // encrypted, the broker shows a certificate of the authority CAFile
@@ -32,7 +34,8 @@ const (
 
 // securityProtocols says how each listener of a secured cluster is secured, in Kafka's words.
 var securityProtocols = map[Listener]string{
-	controller: "PLAINTEXT", Plain: "PLAINTEXT", TLS: "SSL", MutualTLS: "SSL", SASL: "SASL_PLAINTEXT", SASLTLS: "SASL_SSL",
+	controller: "PLAINTEXT", Plain: "PLAINTEXT", TLS: "SSL", MutualTLS: "SSL", SASL: "SASL_PLAINTEXT",
+	SASLTLS: "SASL_SSL",
 }
 
 // secure adds to the configuration what a secured cluster needs.
@@ -54,7 +57,8 @@ func (a *Apache) secure(p map[string]string) {
 	}
 	const security = "org.apache.kafka.common.security."
 	for _, l := range []string{"sasl", "sasltls"} {
-		p["listener.name."+l+".plain.sasl.jaas.config"] = security + "plain.PlainLoginModule required" + plain.String() + ";"
+		p["listener.name."+l+".plain.sasl.jaas.config"] = security + "plain.PlainLoginModule required" +
+			plain.String() + ";"
 		for _, m := range []string{"scram-sha-256", "scram-sha-512"} {
 			p["listener.name."+l+"."+m+".sasl.jaas.config"] = security + "scram.ScramLoginModule required;"
 		}
@@ -82,8 +86,8 @@ func (a *Apache) CAFile() string { return a.certs.caFile }
 // ClientCert makes a certificate for a user of MutualTLS: one PEM file that holds it and its key.
 func (a *Apache) ClientCert(user string) (string, error) { return a.certs.issue(user) }
 
-// Allow lets a user of a secured cluster do what acls says, which names resources and operations. It returns when
-// every node that serves knows it.
+// Allow lets a user of a secured cluster do what acls says, which names resources and operations.
+// It returns when every node that serves knows it.
 func (a *Apache) Allow(ctx context.Context, user string, acls *kadm.ACLBuilder) error {
 	acls.Allow("User:" + user).AllowHosts().ResourcePatternType(kadm.ACLPatternLiteral)
 	created, err := a.adm.CreateACLs(ctx, acls)

@@ -8,12 +8,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// NewEmbedded starts a broker in this process, on loopback unless opts say
-// otherwise. Close it.
+// NewEmbedded starts a broker in this process, on loopback unless opts say otherwise. Close it.
 //
-// Unlike kfake alone, it returns the right end of a leader epoch after the leader has
-// moved: see epochs. Give it kfake.DataDir for anything large: records then stay out of
-// memory.
+// Unlike kfake alone, it returns the right end of a leader epoch after the leader has moved: see
+// epochs. Give it kfake.DataDir for anything large: records then stay out of memory.
 func NewEmbedded(opts ...kfake.Opt) (*kfake.Cluster, error) {
 	cluster, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1)}, opts...)...)
 	if err != nil {
@@ -25,17 +23,16 @@ func NewEmbedded(opts ...kfake.Opt) (*kfake.Cluster, error) {
 	return cluster, nil
 }
 
-// epochs corrects questions about the end of a leader epoch. A real broker answers with
-// the start of the next epoch, or with the end of the log where nothing was appended
-// since. kfake knows of an epoch only once something was appended under it: after a
-// leader has moved without a record since, it answers -1, and 0 for a log that
-// retention has emptied. A client takes the first for divergence and the second for
-// truncation, and rewinds. Such questions are changed into those about the present
-// epoch, whose end is the end of the log. All others are left to kfake.
+// epochs corrects questions about the end of a leader epoch. A real broker answers with the start
+// of the next epoch, or with the end of the log where nothing was appended since. kfake knows of an
+// epoch only once something was appended under it: after a leader has moved without a record since,
+// it answers -1, and 0 for a log that retention has emptied. A client takes the first for
+// divergence and the second for truncation, and rewinds. Such questions are changed into those
+// about the present epoch, whose end is the end of the log. All others are left to kfake.
 //
-// What it does not know (what transactions appended, what an earlier process with the
-// same kfake.DataDir appended) makes it see no truncation where there is one, never one
-// where there is none.
+// What it does not know (what transactions appended, what an earlier process with the same
+// kfake.DataDir appended) makes it see no truncation where there is one, never one where there is
+// none.
 type epochs struct {
 	cluster *kfake.Cluster
 
@@ -54,7 +51,9 @@ type appended struct {
 }
 
 // watch notes under which epoch records are produced, before they are.
-func (e *epochs) watch(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // the order that ControlKey asks for
+//
+//nolint:revive // the order that ControlKey asks for
+func (e *epochs) watch(r kmsg.Request) (kmsg.Response, error, bool) {
 	e.cluster.KeepControl()
 	for _, t := range r.(*kmsg.ProduceRequest).Topics {
 		topic := e.cluster.TopicInfo(t.Topic)
@@ -78,7 +77,9 @@ func (e *epochs) watch(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:r
 }
 
 // correct changes the questions that kfake answers wrongly.
-func (e *epochs) correct(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // the order that ControlKey asks for
+//
+//nolint:revive // the order that ControlKey asks for
+func (e *epochs) correct(r kmsg.Request) (kmsg.Response, error, bool) {
 	e.cluster.KeepControl()
 	for _, t := range r.(*kmsg.OffsetForLeaderEpochRequest).Topics {
 		topic := e.cluster.TopicInfo(t.Topic)

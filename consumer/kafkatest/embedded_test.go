@@ -14,7 +14,8 @@ import (
 func TestEmbeddedKnowsWhereLeaderEpochsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var network kfake.VirtualNetwork
-		cluster, err := NewEmbedded(kfake.NumBrokers(2), kfake.SeedTopics(1, "t"), kfake.ListenFn(network.Listen), kfake.Ports(9092, 9093))
+		cluster, err := NewEmbedded(kfake.NumBrokers(2), kfake.SeedTopics(1, "t"), kfake.ListenFn(network.Listen),
+			kfake.Ports(9092, 9093))
 		if err != nil {
 			t.Fatal(err)
 		}

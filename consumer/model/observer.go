@@ -8,8 +8,8 @@ import (
 	"strconv"
 )
 
-// history is how much of a partition's past is kept: ranges, and offsets below the committed one. What
-// is older is not judged.
+// history is how much of a partition's past is kept: ranges, and offsets below the committed one.
+// What is older is not judged.
 const history = 1 << 16
 
 // maxIDs is how many payload IDs are kept.
@@ -33,8 +33,9 @@ type Request struct {
 	Accepted  bool    // its events count, unless its ID was accepted before
 }
 
-// Observer judges the steps of a consumer group on one topic. It is not safe for concurrent use. A step
-// takes time logarithmic in the ranges kept, plus the length of its offsets and cuts. Memory is bounded.
+// Observer judges the steps of a consumer group on one topic. It is not safe for concurrent use. A
+// step takes time logarithmic in the ranges kept, plus the length of its offsets and cuts. Memory
+// is bounded.
 type Observer struct {
 	events     func(partition int32, log int, offset int64) bool
 	partitions map[int32]*partition
@@ -78,8 +79,8 @@ type partition struct {
 // letter stands for a payload ID where a record was dead-lettered.
 const letter = "dead letter"
 
-// NewObserver returns an Observer that has seen nothing. events reports whether a record holds an event
-// that is to be counted or dead-lettered; it is not called for offsets outside the log.
+// NewObserver returns an Observer that has seen nothing. events reports whether a record holds an
+// event that is to be counted or dead-lettered; it is not called for offsets outside the log.
 func NewObserver(events func(partition int32, log int, offset int64) bool) *Observer {
 	return &Observer{events: events, partitions: map[int32]*partition{}, bodies: map[string]body{}}
 }
@@ -140,12 +141,15 @@ func (o *Observer) Commit(c Commit) error {
 	}
 	for offset := was.offset; offset < c.Offset; offset++ {
 		if _, done := p.done[offset]; !done && o.events(c.Partition, log, offset) {
-			return fmt.Errorf("commit passes an undelivered record: partition %d, commit %d, record %d", c.Partition, c.Offset, offset)
+			return fmt.Errorf("commit passes an undelivered record: partition %d, commit %d, record %d", c.Partition,
+				c.Offset, offset)
 		}
 	}
 	for _, s := range was.spans {
-		if s.next > c.Offset && !slices.Contains(spans, s) && !slices.Contains(was.excuse, s) && len(o.eventsOf(c.Partition, log, s)) > 0 {
-			return fmt.Errorf("recorded range changed: partition %d, [%d, %d) is not in the commit of %d with cuts %v", c.Partition, s.first, s.next, c.Offset, c.Cuts)
+		if s.next > c.Offset && !slices.Contains(spans, s) && !slices.Contains(was.excuse, s) &&
+			len(o.eventsOf(c.Partition, log, s)) > 0 {
+			return fmt.Errorf("recorded range changed: partition %d, [%d, %d) is not in the commit of %d with cuts %v",
+				c.Partition, s.first, s.next, c.Offset, c.Cuts)
 		}
 	}
 	for ; p.pruned < c.Offset-history; p.pruned++ {
@@ -227,7 +231,8 @@ func (o *Observer) Request(r Request) error {
 		return fmt.Errorf("payload ID for two ranges: %s, partition %d, records %d to %d, and partition %d, records %d to %d",
 			r.ID, was.partition, was.first, was.last, is.partition, first, last)
 	case !o.isRecorded(p, r):
-		return fmt.Errorf("request for a range that is not recorded: partition %d, records %d to %d", r.Partition, first, last)
+		return fmt.Errorf("request for a range that is not recorded: partition %d, records %d to %d", r.Partition,
+			first, last)
 	case older || !r.Accepted:
 		return nil
 	}
@@ -252,8 +257,8 @@ func (o *Observer) isRecorded(p *partition, r Request) bool {
 	return len(p.recorded) > history && first < p.recorded[0].first
 }
 
-// isPart reports whether offsets are those of a whole batch, of one of its halves, of a half of that,
-// and so on.
+// isPart reports whether offsets are those of a whole batch, of one of its halves, of a half of
+// that, and so on.
 func isPart(offsets, batch []int64) bool {
 	for len(offsets) < len(batch) {
 		if middle := len(batch) / 2; offsets[0] < batch[middle] {

@@ -25,8 +25,10 @@ func TestObserver(t *testing.T) {
 		steps []func(*Observer) error
 		want  string // of the last step
 	}{
-		{"delivered and committed", []func(*Observer) error{commit(0, 0, 4), request("a", 1, 0, 0, 2, 3), request("a", 1, 0, 0, 2, 3), commit(0, 4)}, ""},
-		{"in halves", []func(*Observer) error{commit(0, 0, 4), request("a", 1, 0, 0), request("b", 2, 0, 2), letter, commit(0, 4)}, ""},
+		{"delivered and committed", []func(*Observer) error{commit(0, 0, 4), request("a", 1, 0, 0, 2, 3),
+			request("a", 1, 0, 0, 2, 3), commit(0, 4)}, ""},
+		{"in halves", []func(*Observer) error{commit(0, 0, 4), request("a", 1, 0, 0), request("b", 2, 0, 2), letter,
+			commit(0, 4)}, ""},
 		{"goes back", []func(*Observer) error{commit(0, 2), commit(0, 1)}, "commit goes back"},
 		{"reset", []func(*Observer) error{commit(0, 2), reset, commit(0, 1)}, ""},
 		{"undelivered", []func(*Observer) error{commit(0, 0, 4), request("a", 1, 0, 0), commit(0, 3)}, "commit passes"},
@@ -34,13 +36,22 @@ func TestObserver(t *testing.T) {
 		{"cut inserted", []func(*Observer) error{commit(0, 0, 4), commit(0, 0, 2, 4)}, "recorded range changed"},
 		{"nothing recorded", []func(*Observer) error{commit(0, 0, 2), request("a", 1, 0, 0, 2)}, "request for a range"},
 		{"no half", []func(*Observer) error{commit(0, 0, 4), request("a", 1, 0, 0, 2)}, "request for a range"},
-		{"two bodies", []func(*Observer) error{commit(0, 0, 1), request("a", 1, 0, 0), request("a", 2, 0, 0)}, "payload ID with two bodies"},
-		{"two ranges", []func(*Observer) error{commit(0, 0, 1, 3), request("a", 1, 0, 0), request("a", 1, 0, 2)}, "payload ID for two ranges"},
-		{"twice", []func(*Observer) error{commit(0, 0, 1), request("a", 1, 0, 0), request("b", 1, 0, 0)}, "event counted twice"},
-		{"truncated", []func(*Observer) error{commit(0, 0, 4), request("a", 1, 0, 0, 2, 3), commit(0, 4), truncated(2), commit(1, 2, 4), request("b", 1, 1, 2, 3), commit(1, 4)}, ""},
-		{"truncated, and rewound too far", []func(*Observer) error{commit(0, 0, 4), request("a", 1, 0, 0, 2, 3), commit(0, 4), truncated(2), commit(1, 1)}, "commit goes back"},
-		{"truncated, and new records lost", []func(*Observer) error{commit(0, 0, 4), request("a", 1, 0, 0, 2, 3), commit(0, 4), truncated(2), commit(1, 4)}, "commit passes"},
-		{"recreated, and an ID again", []func(*Observer) error{commit(0, 0, 1), request("a", 1, 0, 0), truncated(0), commit(1, 0, 1), request("a", 1, 1, 0)}, "payload ID for two ranges"},
+		{"two bodies", []func(*Observer) error{commit(0, 0, 1), request("a", 1, 0, 0), request("a", 2, 0, 0)},
+			"payload ID with two bodies"},
+		{"two ranges", []func(*Observer) error{commit(0, 0, 1, 3), request("a", 1, 0, 0), request("a", 1, 0, 2)},
+			"payload ID for two ranges"},
+		{"twice", []func(*Observer) error{commit(0, 0, 1), request("a", 1, 0, 0), request("b", 1, 0, 0)},
+			"event counted twice"},
+		{"truncated", []func(*Observer) error{commit(0, 0, 4), request("a", 1, 0, 0, 2, 3), commit(0, 4), truncated(2),
+			commit(1, 2, 4), request("b", 1, 1, 2, 3), commit(1, 4)}, ""},
+		{"truncated, and rewound too far",
+			[]func(*Observer) error{commit(0, 0, 4), request("a", 1, 0, 0, 2, 3), commit(0, 4), truncated(2),
+				commit(1, 1)}, "commit goes back"},
+		{"truncated, and new records lost",
+			[]func(*Observer) error{commit(0, 0, 4), request("a", 1, 0, 0, 2, 3), commit(0, 4), truncated(2),
+				commit(1, 4)}, "commit passes"},
+		{"recreated, and an ID again", []func(*Observer) error{commit(0, 0, 1), request("a", 1, 0, 0), truncated(0),
+			commit(1, 0, 1), request("a", 1, 1, 0)}, "payload ID for two ranges"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o := NewObserver(func(_ int32, _ int, offset int64) bool { return offset != 1 })
