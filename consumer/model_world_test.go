@@ -12,38 +12,39 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/model"
 )
 
-// The world of the search: a group coordinator, a log of one partition, LaunchDarkly, and two
-// members. A state is a small value; what is in it by number is in a table.
+// The model world consists of a group coordinator, the log of one partition, LaunchDarkly, and two
+// members. A state of the world is a small value. It refers to larger objects by their number in a
+// table.
 
 // worldState is one state of the world.
 type worldState struct {
 	log      uint8 // number of the modelLog
-	poison   int8  // offset of the record that LaunchDarkly always rejects, -1 if none
-	owner    int8  // member that the group has assigned the partition to, -1 if none
-	stored   int32 // commit, 0 if none
-	observer int32 // LaunchDarkly's memory and the history that the invariants speak of
+	poison   int8  // offset of the record that LaunchDarkly always rejects; -1 if there is none
+	owner    int8  // member to which the group assigned the partition; -1 if there is none
+	stored   int32 // number of the stored commit; 0 if there is none
+	observer int32 // number of the Observer, which holds the history
 	members  [2]memberState
-	late     inFlight // commit that is still to arrive, of the present generation
-	request  inFlight // request that is still to arrive
-	faults   uint8    // that have happened
+	late     inFlight // delayed commit of the current generation
+	request  inFlight // delayed request
+	faults   uint8    // number of faults so far
 }
 
-// inFlight is a message whose sender no longer waits for it.
+// inFlight is a delayed message whose sender no longer waits for a response.
 type inFlight struct {
-	number int32 // of the commit or part, 0 if none
-	log    uint8 // how often the log had changed when the sender read it
+	number int32 // number of the commit or part; 0 if there is none
+	log    uint8 // number of log changes before the sender read the log
 }
 
-// memberState is one member: a process, its session, and the partition if the process believes it
-// owns it.
+// memberState is the state of one member: a process, its session, and the partition if the process
+// believes that it owns the partition.
 type memberState struct {
 	phase   phase
-	owner   int32 // number of the owner, 0 if none
+	owner   int32 // number of the owner; 0 if there is none
 	commit  commitPhase
 	inGroup bool  // the group knows the session
-	log     uint8 // how often the log had changed before the session began, or without effect on it
-	seen    uint8 // 1 + how often the topic had been recreated when the process first saw it, 0 if it has not
-	remade  bool  // the process saw that the topic was recreated
+	log     uint8 // number of log changes before the session began, or later without effect on it
+	seen    uint8 // 1 + number of recreations before the process first saw the topic; 0 if it has not
+	remade  bool  // the process has seen a recreation of the topic
 }
 
 type phase uint8
@@ -51,21 +52,21 @@ type phase uint8
 const (
 	phaseOut      phase = iota // no session
 	phaseIdle                  // in the group, without the partition
-	phaseBegins                // the resolved start is to be committed before anything is read
+	phaseBegins                // commits its start offset before it reads any record
 	phaseOwns                  // reads, commits, and delivers
-	phaseDrains                // revoked: intake is stopped
-	phaseCommits               // revoked: requests have ended, and the last commit is due
-	phaseUnfenced              // released without a fence; only of a mutant
+	phaseDrains                // revoked; intake has stopped
+	phaseCommits               // revoked; requests have ended, and the last commit is due
+	phaseUnfenced              // released without a fence; only for mutants
 )
 
 type commitPhase uint8
 
 const (
 	commitNone     commitPhase = iota
-	commitSent                 // on its way
-	commitStale                // on its way, of an earlier generation
-	commitApplied              // the response is on its way
-	commitRejected             // rejected; the response is on its way
+	commitSent                 // in flight to the broker
+	commitStale                // in flight to the broker, of an earlier generation
+	commitApplied              // applied; the response is in flight
+	commitRejected             // rejected; the response is in flight
 )
 
 // faultKind is a kind of fault.
@@ -73,23 +74,23 @@ type faultKind int
 
 const (
 	faultCrash        faultKind = iota // a member crashes
-	faultExpel                         // the group removes a member, which does not know
+	faultExpel                         // the group removes a member without its knowledge
 	faultRevoke                        // the group moves the partition
-	faultRebalance                     // a new generation, in which the owner keeps the partition
+	faultRebalance                     // a new generation begins, in which the owner keeps the partition
 	faultCommitLost                    // a commit or its response is lost
 	faultCommitLate                    // a commit arrives after its connection broke
 	faultResponseLost                  // LaunchDarkly's response is lost
 	faultRequestLate                   // a request arrives after its connection broke
-	faultLog                           // the log is truncated, or the topic recreated
+	faultLog                           // the log is truncated or the topic is recreated
 	faultKinds
 )
 
-// bound bounds a search.
+// bound limits a search.
 type bound struct {
-	records int8             // in the log, one of them filtered
-	faults  int              // that happen in one schedule
-	kinds   [faultKinds]bool // those that may
-	// start from every position of the filtered record and of the one that LaunchDarkly rejects
+	records int8             // number of records in the log, one of which is filtered
+	faults  int              // maximum number of faults per schedule
+	kinds   [faultKinds]bool // allowed kinds of faults
+	// start with all positions of the filtered record and of the record that LaunchDarkly rejects
 	anywhere bool
 }
 
@@ -103,7 +104,7 @@ type protocol struct {
 	observersMu sync.Mutex // guards the fields below
 	observers   []observed
 	observerOf  map[string]int32
-	starters    [2]*starter // by whether the process saw that the topic was recreated
+	starters    [2]*starter // index 1: the process has seen a recreation of the topic
 }
 
 type observed struct {
@@ -139,7 +140,7 @@ func (p *protocol) addLog(l modelLog) {
 	p.logs = append(p.logs, l)
 }
 
-// initial returns the states that the search starts from.
+// initial returns the initial states of the search.
 func (p *protocol) initial() (all []worldState) {
 	b := p.bound
 	for filtered := range b.records {
@@ -155,7 +156,7 @@ func (p *protocol) initial() (all []worldState) {
 	return all
 }
 
-// observe numbers an observer.
+// observe returns the number of an observer.
 func (p *protocol) observe(o *model.Observer, filtered int8) int32 {
 	key := string('0'+rune(filtered)) + o.Key()
 	p.observersMu.Lock()
@@ -169,8 +170,8 @@ func (p *protocol) observe(o *model.Observer, filtered int8) int32 {
 	return n
 }
 
-// expander finds the successors of states. It belongs to one goroutine, and remembers what it found
-// of owners and observers.
+// expander computes the successors of states. It belongs to one goroutine, and caches the results
+// for owners and observers.
 type expander struct {
 	*protocol
 	emit func(to worldState, label label)
@@ -181,7 +182,7 @@ type expander struct {
 	begun    map[beginStep]int32
 
 	from  worldState
-	moved bool // the state has a successor that is no fault
+	moved bool // the state has a successor without a fault
 }
 
 type ownerStep struct {
@@ -192,7 +193,7 @@ type ownerStep struct {
 type observerStep struct {
 	observer int32
 	kind     observerStepKind
-	number   int32 // of the commit or part, or an offset
+	number   int32 // number of the commit or part, or an offset
 	log      uint8
 	accepted bool
 }
@@ -218,11 +219,11 @@ type beginStep struct {
 	remade bool
 }
 
-// label describes a transition. Its text is formed only for a trace.
+// label describes a transition. Its text is formatted only for traces.
 type label struct {
 	format string
 	a, b   int
-	broken string // invariant that the transition breaks
+	broken string // invariant broken by the transition
 }
 
 func newExpander(p *protocol) *expander {
@@ -230,7 +231,7 @@ func newExpander(p *protocol) *expander {
 		begun: map[beginStep]int32{}}
 }
 
-// get returns an owner by its number.
+// get returns the owner with a number.
 func (x *expander) get(n int32) *owner {
 	if int(n) >= len(x.all) {
 		x.mu.Lock()
@@ -240,7 +241,8 @@ func (x *expander) get(n int32) *owner {
 	return x.all[n]
 }
 
-// do applies an operation to the owner of a member.
+// do applies an operation to the owner of a member, and returns the invariant that it broke, if
+// any.
 func (x *expander) do(m *memberState, op ownerOp) (broken string) {
 	step := ownerStep{m.owner, op}
 	n, known := x.applied[step]
@@ -252,7 +254,8 @@ func (x *expander) do(m *memberState, op ownerOp) (broken string) {
 	return x.get(n).broken
 }
 
-// see has the observer judge a step.
+// observeStep passes a step to the observer, and returns the invariant that the step breaks, if
+// any.
 func (x *expander) observeStep(s *worldState, step observerStep) (broken string) {
 	step.observer = s.observer
 	result, known := x.observed[step]
@@ -302,7 +305,7 @@ func (x *expander) partOf(n int32) modelPart {
 	return x.parts[n]
 }
 
-// fault counts a fault of a kind. It reports whether the bound allows it.
+// spendFault counts a fault, and reports whether the bound allows it.
 func (x *expander) spendFault(s *worldState, kind faultKind) bool {
 	if !x.bound.kinds[kind] || int(s.faults) >= x.bound.faults {
 		return false
@@ -311,13 +314,13 @@ func (x *expander) spendFault(s *worldState, kind faultKind) bool {
 	return true
 }
 
-// progress emits a transition that is no fault.
+// emitProgress emits a transition without a fault.
 func (x *expander) emitProgress(to worldState, l label) {
 	x.moved = true
 	x.emit(to, l)
 }
 
-// expand emits the successors of a state, those that break an invariant too.
+// expand emits the successors of a state, including those that break an invariant.
 func (x *expander) expand(from worldState) {
 	x.from, x.moved = from, false
 	for i := range from.members {
@@ -332,7 +335,7 @@ func (x *expander) expand(from worldState) {
 	}
 }
 
-// settled checks a state in which nothing but faults can happen: everything is delivered and
+// checkSettled checks a state whose only successors are faults: all records must be delivered and
 // committed.
 func (x *expander) checkSettled() {
 	l := x.logs[x.from.log]
@@ -348,11 +351,11 @@ func (x *expander) checkSettled() {
 			broken: fmt.Sprintf("record %d is never delivered", first)})
 	case stored.offset != l.end():
 		x.emit(x.from, label{format: "nothing happens any more",
-			broken: fmt.Sprintf("%d is never committed, but %d", l.end(), stored.offset)})
+			broken: fmt.Sprintf("offset %d is never committed; committed offset is %d", l.end(), stored.offset)})
 	}
 }
 
-// member emits what a member does by itself.
+// memberSteps emits the steps that a member takes on its own.
 func (x *expander) memberSteps(i int) {
 	m := x.from.members[i]
 	if m.owner == 0 {
@@ -360,7 +363,7 @@ func (x *expander) memberSteps(i int) {
 	}
 	is := x.get(m.owner)
 	log := x.logs[x.from.log]
-	ahead := log.changes() > int(m.log) // it has read what the log no longer holds
+	ahead := log.changes() > int(m.log) // it has read records that the log no longer holds
 	if m.phase == phaseOwns {
 		if is.next < log.end() && !ahead {
 			x.emitStep(i, ownerOp{kind: opMap, log: log}, "member %d reads record %d", int(is.next))
@@ -393,7 +396,7 @@ func (x *expander) memberSteps(i int) {
 	}
 	if !m.inGroup || ahead {
 		s := x.from
-		if x.mutant == mutantLost && !m.inGroup { // the client has joined again by itself
+		if x.mutant == mutantLost && !m.inGroup { // the client has rejoined on its own
 			s.members[i].inGroup = true
 			x.emitProgress(s, label{"member %d learns that the partition is lost", i, 0, ""})
 			return
@@ -403,14 +406,14 @@ func (x *expander) memberSteps(i int) {
 	}
 }
 
-// step emits an operation of a member's owner.
+// emitStep emits an operation of a member's owner.
 func (x *expander) emitStep(i int, op ownerOp, format string, arg int) {
 	s := x.from
 	broken := x.do(&s.members[i], op)
 	x.emitProgress(s, label{format, i, arg, broken})
 }
 
-// end ends the session of a member, as session.end does: its window is fenced first of all.
+// end ends the session of a member. Like session.end, it fences the window first.
 func (x *expander) end(s *worldState, i int) (broken string) {
 	m := &s.members[i]
 	broken = x.do(m, ownerOp{kind: opFence})
@@ -421,12 +424,13 @@ func (x *expander) end(s *worldState, i int) (broken string) {
 	return broken
 }
 
-// release emits the end of a drain.
+// emitRelease emits the end of a drain.
 func (x *expander) emitRelease(i int, s worldState, format string) {
 	broken := x.releasePartition(&s, i)
 	x.emitProgress(s, label{format, i, 0, broken})
 }
 
+// releasePartition makes a member release the partition, and returns the broken invariant, if any.
 func (x *expander) releasePartition(s *worldState, i int) (broken string) {
 	m := &s.members[i]
 	if s.owner == int8(i) {
@@ -444,7 +448,7 @@ func (x *expander) releasePartition(s *worldState, i int) (broken string) {
 	return broken
 }
 
-// commitSteps emits the outcomes of a member's commit.
+// commitSteps emits the possible outcomes of a member's commit.
 func (x *expander) commitSteps(i int, is *owner) {
 	m := x.from.members[i]
 	switch m.commit {
@@ -469,7 +473,7 @@ func (x *expander) commitSteps(i int, is *owner) {
 		}
 		if s := x.from; s.late.number == 0 && x.spendFault(&s, faultCommitLate) {
 			s.late = inFlight{is.commit, m.log}
-			x.emitUnanswered(s, i, "the connection of member %d breaks, and its commit is still to arrive")
+			x.emitUnanswered(s, i, "the connection of member %d breaks, and its commit is delayed")
 		}
 	case commitStale:
 		s := x.from
@@ -496,12 +500,12 @@ func (x *expander) commitSteps(i int, is *owner) {
 		}
 	case commitRejected:
 		s := x.from
-		answer := error(kerr.IllegalGeneration)
+		response := error(kerr.IllegalGeneration)
 		if !m.inGroup {
-			answer = kerr.UnknownMemberID
+			response = kerr.UnknownMemberID
 		}
 		var broken string
-		if endCauseOf(answer) != "" && x.mutant != mutantLost {
+		if endCauseOf(response) != "" && x.mutant != mutantLost {
 			broken = x.end(&s, i)
 		} else {
 			broken = x.do(&s.members[i], ownerOp{kind: opFailed})
@@ -511,13 +515,13 @@ func (x *expander) commitSteps(i int, is *owner) {
 	}
 }
 
-// store has the broker store a commit. It keeps offsets by topic name.
+// store makes the broker store a commit. The broker keeps offsets by topic name.
 func (x *expander) store(s *worldState, commit int32, log uint8) (broken string) {
 	s.stored = commit
 	return x.observeStep(s, observerStep{kind: stepCommit, number: commit, log: log})
 }
 
-// unanswered emits a commit that may have been written and is not answered.
+// emitUnanswered emits a commit that may have been written but got no response.
 func (x *expander) emitUnanswered(s worldState, i int, format string) {
 	var broken string
 	if endCauseOf(fmt.Errorf("%w: broken", errUnanswered)) != "" && x.mutant != mutantUnanswered {
@@ -529,7 +533,7 @@ func (x *expander) emitUnanswered(s worldState, i int, format string) {
 	x.emit(s, label{format, i, 0, broken})
 }
 
-// attempt emits the outcomes of a request. One that is lost without effect changes nothing.
+// attempt emits the possible outcomes of a request. A request lost without effect changes no state.
 func (x *expander) attempt(i int, send ownerSend, part ownerPart) {
 	var early string
 	if !send.known {
@@ -570,15 +574,16 @@ func (x *expander) attempt(i int, send ownerSend, part ownerPart) {
 	}
 	result(s, label{"LaunchDarkly accepts events from record %[2]d of member %[1]d", i, int(r.offsets[0]), broken})
 	if unanswered != x.from && x.spendFault(&unanswered, faultResponseLost) {
-		x.emit(unanswered, label{"LaunchDarkly accepts events from record %[2]d of member %[1]d, and its response is lost", i, int(r.offsets[0]), ""})
+		const format = "LaunchDarkly accepts events from record %[2]d of member %[1]d, and its response is lost"
+		x.emit(unanswered, label{format, i, int(r.offsets[0]), ""})
 	}
 	if s := x.from; s.request.number == 0 && x.spendFault(&s, faultRequestLate) {
 		s.request = inFlight{part.id, log}
-		x.emit(s, label{"a request of member %d from record %d is still to arrive", i, int(r.offsets[0]), ""})
+		x.emit(s, label{"a request of member %d from record %d is delayed", i, int(r.offsets[0]), ""})
 	}
 }
 
-// network emits the arrival of late messages.
+// lateArrivals emits the arrival of delayed messages.
 func (x *expander) lateArrivals() {
 	if late := x.from.late; late.number != 0 {
 		s := x.from
@@ -594,7 +599,8 @@ func (x *expander) lateArrivals() {
 	}
 }
 
-// newGeneration begins a generation of the group, which rejects all commits of those before.
+// newGeneration begins a new generation of the group. The broker then rejects commits of earlier
+// generations.
 func newGeneration(s *worldState) {
 	s.late = inFlight{}
 	for i := range s.members {
@@ -604,8 +610,8 @@ func newGeneration(s *worldState) {
 	}
 }
 
-// assign emits that a member joins, if it has not, and is assigned the partition. It reads the
-// committed offset after the new generation has begun.
+// emitAssign emits the assignment of the partition to a member, which joins the group first if
+// necessary. The member reads the committed offset after the new generation has begun.
 func (x *expander) emitAssign(i int) {
 	s := x.from
 	if s.owner >= 0 && s.members[s.owner].phase != phaseOut || s.members[i].phase > phaseIdle {
@@ -621,7 +627,7 @@ func (x *expander) emitAssign(i int) {
 	}
 	switch {
 	case !x.bound.kinds[faultLog]:
-		m.seen = 0 // every process sees the same
+		m.seen = 0 // all processes see the same topic
 	case m.seen == 0:
 		m.seen = incarnation
 	case m.seen != incarnation:
@@ -641,7 +647,7 @@ func (x *expander) emitAssign(i int) {
 	x.emitProgress(s, label{"member %d is assigned the partition", i, 0, ""})
 }
 
-// begin makes the owner that starts where the program says.
+// begin returns the owner that starts where starter decides.
 func (x *expander) begin(step beginStep) int32 {
 	log := x.logs[step.log]
 	name := topicPartition{testTopic, 0}
@@ -668,7 +674,7 @@ func (x *expander) begin(step beginStep) int32 {
 	starter.ids = map[string]topicID{testTopic: log.id()}
 	parsed, err := starter.parse(response)
 	if err != nil {
-		panic(err) // the response holds no error
+		panic(err) // the response has no errors
 	}
 	at := parsed[0]
 	b := log.bounds(name, at.epoch)
@@ -685,7 +691,7 @@ func (x *expander) begin(step beginStep) int32 {
 	return x.start(at, log.id(), modelMaxEvents-2*step.member)
 }
 
-// groupFaults emits the faults of a member and its group.
+// groupFaults emits the faults of a member and of the group.
 func (x *expander) groupFaults(i int) {
 	m := x.from.members[i]
 	if m.phase == phaseOut {
@@ -693,10 +699,10 @@ func (x *expander) groupFaults(i int) {
 	}
 	if s := x.from; x.spendFault(&s, faultCrash) {
 		s.members[i] = memberState{}
-		x.emit(s, label{"member %d crashes, and what it has sent is lost", i, 0, ""})
+		x.emit(s, label{"member %d crashes, and its messages in flight are lost", i, 0, ""})
 		if m.commit == commitSent && s.late.number == 0 && x.spendFault(&s, faultCommitLate) {
 			s.late = inFlight{x.get(m.owner).commit, m.log}
-			x.emit(s, label{"member %d crashes, and its commit is still to arrive", i, 0, ""})
+			x.emit(s, label{"member %d crashes, and its commit is delayed", i, 0, ""})
 		}
 	}
 	if s := x.from; s.owner == int8(i) && m.owner != 0 && x.spendFault(&s, faultExpel) {
@@ -717,7 +723,7 @@ func (x *expander) groupFaults(i int) {
 	}
 }
 
-// logFaults emits the loss of records.
+// logFaults emits truncations and recreations of the log, and new records after them.
 func (x *expander) logFaults() {
 	log := x.logs[x.from.log]
 	if log.changes() > 0 {
