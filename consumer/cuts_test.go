@@ -7,7 +7,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestCutsSurviveTheMetadata(t *testing.T) {
+func TestMetadataRoundTripKeepsCuts(t *testing.T) {
 	if got, n := formatMetadata(100, []int64{1100, 2100, 2537}, topicID{}); got != "v1 +1000 +1000 +437" || n != 3 {
 		t.Errorf("%q, %d", got, n)
 	}
@@ -22,7 +22,7 @@ func TestCutsSurviveTheMetadata(t *testing.T) {
 		}
 		metadata, n := formatMetadata(from, cuts, topicID{})
 		if n != len(cuts) || len(metadata) > metadataBytes {
-			t.Fatalf("%d of %d cuts in %d bytes", n, len(cuts), len(metadata))
+			t.Fatalf("recorded %d of %d cuts in %d bytes", n, len(cuts), len(metadata))
 		}
 		if got, _, err := parseMetadata(from, metadata); err != nil || !slices.Equal(got, cuts) {
 			t.Fatalf("%v, %v, want %v", got, err, cuts)
@@ -37,14 +37,14 @@ func TestMetadataStaysBelowTheBrokersLimit(t *testing.T) {
 	}
 	metadata, n := formatMetadata(0, cuts, topicID{})
 	if len(metadata) > metadataBytes || n == 0 || n == len(cuts) {
-		t.Fatalf("%d cuts in %d bytes", n, len(metadata))
+		t.Fatalf("recorded %d cuts in %d bytes", n, len(metadata))
 	}
 	if got, _, err := parseMetadata(0, metadata); err != nil || !slices.Equal(got, cuts[:n]) {
-		t.Errorf("%d cuts read, %v", len(got), err)
+		t.Errorf("parsed %d cuts, %v", len(got), err)
 	}
 }
 
-func TestMetadataOfOthersIsAnErrorAndNoCut(t *testing.T) {
+func TestForeignMetadataIsAnErrorWithoutCuts(t *testing.T) {
 	for _, metadata := range []string{"consumer-1-7f3a", "v2 +1", "v1 1000", "v1 +0", "v1 +-5", "v1 +x", "v1  +1",
 		"v1 +9223372036854775807", "v1 +1000 +", "AQID"} {
 		if cuts, _, err := parseMetadata(10, metadata); err == nil || cuts != nil {
@@ -52,7 +52,7 @@ func TestMetadataOfOthersIsAnErrorAndNoCut(t *testing.T) {
 		}
 	}
 	if cuts, _, err := parseMetadata(10, ""); err != nil || cuts != nil {
-		t.Errorf("no metadata: %v, %v", cuts, err)
+		t.Errorf("empty metadata: %v, %v", cuts, err)
 	}
 }
 

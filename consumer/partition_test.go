@@ -14,8 +14,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// still returns the intake of a partition without a goroutine, at offset 0, of a session whose
-// client does not connect.
+// idleIntake returns an intake at offset 0 without a goroutine. The client of its session does not connect.
 func idleIntake(t *testing.T, cuts ...int64) *intake {
 	t.Helper()
 	s := idleSession(t)
@@ -54,8 +53,7 @@ func idleSession(t *testing.T) *session {
 	return s
 }
 
-// maps has the intake map records of one event each, and returns the ends of the batches in its
-// window.
+// mapOffsets makes the intake map records with one event each, and returns the ends of the batches in its window.
 func (in *intake) mapOffsets(offsets ...int64) (ends []int64) {
 	for _, offset := range offsets {
 		in.mapRecord(&kgo.Record{Topic: in.topic, Offset: offset, Value: track(int(offset)),
@@ -69,6 +67,7 @@ func (in *intake) mapOffsets(offsets ...int64) (ends []int64) {
 	return ends
 }
 
+// offsets returns the offsets in [from, to).
 func offsets(from, to int64) (all []int64) {
 	for ; from < to; from++ {
 		all = append(all, from)
@@ -79,37 +78,37 @@ func offsets(from, to int64) (all []int64) {
 func TestRangeUpToARecordedCutIsSealedWhole(t *testing.T) {
 	in := idleIntake(t, 30, 45)
 	in.mapOffsets(offsets(0, 20)...)
-	in.onAge() // batch.max_age has passed, but more is to come
+	in.onAge() // batch.max_age has passed, but the log continues
 	in.end.setListed(60, time.Now().Add(time.Second))
 	in.onAge()
 	in.end.setListed(20, in.open.opened.Add(-time.Second)) // before the range was opened
 	in.onAge()
 	if got := in.mapOffsets(offsets(20, 60)...); !slices.Equal(got, []int64{30, 45, 55}) {
-		t.Errorf("sealed at %v, want at 30 and 45, as recorded, and at 55, as it is full", got)
+		t.Errorf("sealed at %v, want the recorded cuts 30 and 45, and 55 because the batch is full", got)
 	}
 }
 
-func TestCutThatTheLogDoesNotReachIsGivenUp(t *testing.T) {
+func TestCutBeyondTheEndOfTheLogIsDropped(t *testing.T) {
 	in := idleIntake(t, 30)
 	in.mapOffsets(offsets(0, 20)...)
-	in.end.setListed(20, time.Now().Add(time.Second)) // what was behind is gone
+	in.end.setListed(20, time.Now().Add(time.Second)) // the records up to the cut are lost
 	in.onAge()
 	if got := in.mapOffsets(); !slices.Equal(got, []int64{20}) {
-		t.Errorf("sealed at %v, want at 20", got)
+		t.Errorf("sealed at %v, want 20", got)
 	}
 }
 
 func TestCutInAGapIsKept(t *testing.T) {
 	in := idleIntake(t, 3, 6, 9)
 	if got := in.mapOffsets(0, 1, 7, 8, 9); !slices.Equal(got, []int64{3, 9}) {
-		t.Errorf("sealed at %v, want at 3 and 9; the range between holds nothing", got)
+		t.Errorf("sealed at %v, want 3 and 9; the range in between is empty", got)
 	}
 	if e := in.window.batches[1]; e.first.offset != 6 {
 		t.Errorf("the second range begins at %d, want 6", e.first.offset)
 	}
 }
 
-func TestCommitNamesTheCutsThatAreStillToCome(t *testing.T) {
+func TestCommitKeepsCutsNotReachedYet(t *testing.T) {
 	in := idleIntake(t, 5, 10, 20)
 	in.mapOffsets(offsets(0, 7)...)
 	if s, _ := in.window.snapshot(); s.offset != 0 || s.metadata != "v1 +5 +5 +10" {
@@ -132,12 +131,12 @@ func TestFloorStaysBetweenRecordedCuts(t *testing.T) {
 	in.publishFloor()
 	in.mapOffsets(offsets(2, 10)...)
 	if e := in.window.batches[0]; e.first.offset != 0 || e.next != 10 {
-		t.Errorf("range %d to %d, want 0 to 10 as recorded", e.first.offset, e.next)
+		t.Errorf("range %d to %d, want the recorded range 0 to 10", e.first.offset, e.next)
 	}
 }
 
-// Only a new start can tell whether the log was truncated.
-func TestOffsetReadAgainEndsTheSession(t *testing.T) {
+// Only a new start can tell whether the log was truncated or the client read it twice.
+func TestRepeatedOffsetEndsTheSession(t *testing.T) {
 	in := idleIntake(t)
 	var cause string
 	in.endSession = func(c string, _ error) { cause = c }
@@ -148,7 +147,7 @@ func TestOffsetReadAgainEndsTheSession(t *testing.T) {
 	}
 }
 
-func TestPartitionAssignedWhileItIsReadEndsTheSession(t *testing.T) {
+func TestPartitionAssignedWhileBeingReadEndsTheSession(t *testing.T) {
 	s := idleSession(t)
 	again := []start{{topicPartition: topicPartition{testTopic, 0}, committed: true}}
 	if _, err := s.startPartitions(again); err != nil {
@@ -156,7 +155,7 @@ func TestPartitionAssignedWhileItIsReadEndsTheSession(t *testing.T) {
 	}
 	unread := s.all()[0]
 	if _, err := s.startPartitions(again); err != nil || s.all()[0] == unread {
-		t.Errorf("%v: want it to be replaced, since nothing of it was read", err)
+		t.Errorf("unread partition was not replaced: %v", err)
 	}
 	s.all()[0].queue.push(chunk{})
 	if _, err := s.startPartitions(again); err == nil || s.cause != endAssignment {
@@ -165,7 +164,7 @@ func TestPartitionAssignedWhileItIsReadEndsTheSession(t *testing.T) {
 	s.drop(s.all())
 }
 
-func TestPieceOfARecordedRangeIsNotSealedUnderPressure(t *testing.T) {
+func TestPartOfARecordedRangeIsNotSealedUnderPressure(t *testing.T) {
 	in := idleIntake(t, 30)
 	in.mapOffsets(offsets(0, 20)...)
 	in.memory.addOpen(1 << 20) // the budget is used up
@@ -174,22 +173,22 @@ func TestPieceOfARecordedRangeIsNotSealedUnderPressure(t *testing.T) {
 	in.stopIntake()
 	<-in.stopped
 	if n := len(in.window.batches); n > 0 {
-		t.Errorf("%d batches sealed", n)
+		t.Errorf("%d batches sealed, want 0", n)
 	}
 }
 
-func TestPausedPartitionHoldsUpNoOther(t *testing.T) {
+func TestPausedPartitionBlocksNoOther(t *testing.T) {
 	in := idleIntake(t)
 	in.queue.setStuck(time.Now().Add(-time.Second))
 	in.queue.push(chunk{bytes: 1000})
 	in.queue.push(chunk{bytes: 1000})
 	if n := in.queue.queued.Load(); n != 0 {
-		t.Errorf("%d bytes hold up the others", n)
+		t.Errorf("%d bytes count for the other partitions, want 0", n)
 	}
 }
 
-// The records that were polled are bounded by themselves, and as bodies that they will become.
-func TestPollingWaitsForWhatWasPolled(t *testing.T) {
+// Polled records are bounded on their own, and together with the bodies that they will become.
+func TestPollingWaitsForQueuedRecords(t *testing.T) {
 	for _, test := range []struct {
 		budget       int64
 		queued, used int
@@ -200,19 +199,19 @@ func TestPollingWaitsForWhatWasPolled(t *testing.T) {
 		memory.addOpen(test.used)
 		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 		if poller.waitToPoll(ctx) {
-			t.Errorf("%d bytes polled and %d of %d used, and another poll", test.queued, test.used, test.budget)
+			t.Errorf("polled again with %d bytes queued and %d of %d used", test.queued, test.used, test.budget)
 		}
 		cancel()
 	}
 }
 
-func TestPieceOfARecordedRangeIsLeftToTheNextOwner(t *testing.T) {
+func TestPartOfARecordedRangeIsLeftToTheNextOwner(t *testing.T) {
 	in := idleIntake(t, 30)
 	in.mapOffsets(offsets(0, 20)...)
 	in.stopIntake()
 	in.run()
 	if n := len(in.window.batches); n > 0 {
-		t.Errorf("%d entries sealed", n)
+		t.Errorf("%d batches sealed, want 0", n)
 	}
 	if s, _ := in.window.snapshot(); s.offset != 0 || s.metadata != "v1 +30" {
 		t.Errorf("%+v", s)
