@@ -98,7 +98,8 @@ func TestCleanJoinsAndLeavesResendNothing(t *testing.T) {
 	}
 }
 
-// Within the drain timeout, LaunchDarkly accepts only a tenth of the events. No request is canceled; batches not yet sent are left to the next owner.
+// Within the drain timeout, LaunchDarkly accepts only a tenth of the events. No request is
+// canceled; batches not yet sent are left to the next owner.
 func TestCleanChangesWithASlowLaunchDarklyResendNothing(t *testing.T) {
 	inWorld(t, 4, func(w *world) {
 		delayRequests(w, 7*time.Second)

@@ -302,8 +302,7 @@ func TestOnlyRejectedCallsAreDeadLetteredAndRedriven(t *testing.T) {
 			t.Fatalf("dead letters: %v", dead)
 		}
 		redrive := w.join(func(c *Config, _ *sink.Config) {
-			c.Group, c.Topics, c.Redrive = "redrive", []string{letters},
-				true
+			c.Group, c.Topics, c.Redrive = "redrive", []string{letters}, true
 		})
 		time.Sleep(10 * time.Second)
 		if n := testutil.ToFloat64(redrive.metrics.records); n != 2 {

@@ -12,7 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// A few kilobytes can decompress to gigabytes. The test runs in real time, because the finalizers of the decompressors run outside a bubble.
+// A few kilobytes can decompress to gigabytes. The test runs in real time, because the finalizers
+// of the decompressors run outside a bubble.
 func TestDecompressedFetchesAreBounded(t *testing.T) {
 	w := newWorld(t, 1, 9)
 	defer w.close()

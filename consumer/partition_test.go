@@ -14,7 +14,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// idleIntake returns an intake at offset 0 without a goroutine. The client of its session does not connect.
+// idleIntake returns an intake at offset 0 without a goroutine. The client of its session does not
+// connect.
 func idleIntake(t *testing.T, cuts ...int64) *intake {
 	t.Helper()
 	s := idleSession(t)
@@ -53,7 +54,8 @@ func idleSession(t *testing.T) *session {
 	return s
 }
 
-// mapOffsets makes the intake map records with one event each, and returns the ends of the batches in its window.
+// mapOffsets makes the intake map records with one event each, and returns the ends of the batches
+// in its window.
 func (in *intake) mapOffsets(offsets ...int64) (ends []int64) {
 	for _, offset := range offsets {
 		in.mapRecord(&kgo.Record{Topic: in.topic, Offset: offset, Value: track(int(offset)),

@@ -18,7 +18,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// commitAs commits an offset as another program, or an operator, would.
+// commitAs commits an offset like another program or an operator.
 func (w *world) commitAs(offset int64, epoch int32, metadata string) {
 	w.t.Helper()
 	client, err := kgo.NewClient(w.kafka()...)
@@ -33,15 +33,15 @@ func (w *world) commitAs(offset int64, epoch int32, metadata string) {
 	}
 }
 
-// As after a restore of the brokers' disks, or for a group that was carried here from another
-// cluster.
-func TestOffsetBeyondTheEndLosesNothing(t *testing.T) {
+// Offsets can be beyond the end after the brokers' disks were restored, or if the group was copied
+// from another cluster.
+func TestOffsetBeyondTheEndLosesNoRecords(t *testing.T) {
 	for _, epoch := range []int32{-1, 0, 3} {
 		for _, metadata := range []string{"", "v1", "v1 +100 +7", "of another client"} {
 			t.Run(fmt.Sprint(epoch, metadata), func(t *testing.T) {
 				inWorld(t, 1, func(w *world) {
 					w.produce(10, page)
-					w.produce(20, nil) // not delivered, as far as anybody can tell
+					w.produce(20, nil) // may be undelivered; the offset does not prove otherwise
 					w.unchecked = true
 					w.commitAs(5000, epoch, metadata)
 					w.unchecked = false
@@ -49,7 +49,7 @@ func TestOffsetBeyondTheEndLosesNothing(t *testing.T) {
 					w.produce(1000, nil)
 					w.awaitDelivered(10 * time.Minute)
 					if n := testutil.ToFloat64(m.metrics.moves.WithLabelValues(moveForeign)); n != 1 {
-						t.Errorf("%v offsets counted as not in the log", n)
+						t.Errorf("%v offsets counted as not in the log, want 1", n)
 					}
 					m.leave(t)
 				})
@@ -58,7 +58,7 @@ func TestOffsetBeyondTheEndLosesNothing(t *testing.T) {
 	}
 }
 
-func TestWhereAPartitionStarts(t *testing.T) {
+func TestStarterResolvesCommittedOffsets(t *testing.T) {
 	const known, other = 1, 2
 	id := func(b byte) topicID { return topicID{b} }
 	metadata := func(b byte, cuts ...int64) string {
@@ -67,19 +67,19 @@ func TestWhereAPartitionStarts(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name     string
-		id       byte // of the topic; 0: unknown
+		id       byte // topic ID; 0 if unknown
 		metadata string
 		epoch    int32
-		end      position // of the log, which starts at 10
-		epochEnd position // of the committed epoch; epoch -1: unknown
+		end      position // end of the log, which starts at 10
+		epochEnd position // end of the committed epoch; epoch -1 if unknown
 
-		offset int64 // -1: start_at decides
+		offset int64 // want; -1 if kafka.start_at decides
 		cuts   []int64
 		source byte
 		move   string
-		commit bool // the resolved offset is to be committed first
+		commit bool // the resolved offset must be committed first
 	}{
-		{name: "nothing happened", id: known, metadata: metadata(known, 110), epoch: 3, end: position{200, 3},
+		{name: "unchanged log", id: known, metadata: metadata(known, 110), epoch: 3, end: position{200, 3},
 			epochEnd: position{200, 3}, offset: 100, cuts: []int64{110}, source: known},
 		{name: "at the end", id: known, metadata: metadata(known), epoch: 3, end: position{100, 3},
 			epochEnd: position{100, 3}, offset: 100, source: known},
@@ -99,9 +99,9 @@ func TestWhereAPartitionStarts(t *testing.T) {
 			epochEnd: position{90, 0}, offset: -1, move: moveForeign, commit: true},
 		{name: "truncated, without IDs", metadata: metadata(0), epoch: 0, end: position{90, 1},
 			epochEnd: position{80, 0}, offset: 80, move: moveTruncated, commit: true},
-		{name: "of the old topic", id: known, metadata: metadata(other, 110), epoch: 3, end: position{200, 3},
+		{name: "committed for the old topic", id: known, metadata: metadata(other, 110), epoch: 3, end: position{200, 3},
 			epochEnd: position{200, 3}, offset: 10, source: known, move: moveRecreated, commit: true},
-		{name: "of the old topic, beyond the end", id: known, metadata: metadata(other, 110), epoch: 3,
+		{name: "committed for the old topic, beyond the end", id: known, metadata: metadata(other, 110), epoch: 3,
 			end: position{90, 3}, epochEnd: position{-1, -1}, offset: 10, source: known, move: moveRecreated,
 			commit: true},
 		{name: "IDs appeared after the cuts were recorded", id: known, metadata: metadata(0, 110), epoch: 3,
@@ -133,7 +133,7 @@ func TestWhereAPartitionStarts(t *testing.T) {
 			counts := sess.starter.resolveCommitted(&c, b)
 			if offset := test.offset; counts != (offset >= 0) || c.offset != offset ||
 				!slices.Equal(c.cuts, test.cuts) {
-				t.Errorf("starts at %d (%v) with cuts %v, want %d with %v", c.offset, counts, c.cuts, offset, test.cuts)
+				t.Errorf("start at %d (%v) with cuts %v, want %d with cuts %v", c.offset, counts, c.cuts, offset, test.cuts)
 			}
 			if c.committed == test.commit || c.sourceID(id(test.id)) != id(test.source) {
 				t.Errorf("committed %v, source %v", c.committed, c.sourceID(id(test.id)))
@@ -144,23 +144,23 @@ func TestWhereAPartitionStarts(t *testing.T) {
 					want = 1
 				}
 				if n := testutil.ToFloat64(sess.metrics.moves.WithLabelValues(cause)); n != want {
-					t.Errorf("%v moves counted as %s", n, cause)
+					t.Errorf("%v moves counted for cause %s", n, cause)
 				}
 			}
 		})
 	}
 }
 
-// Brokers are upgraded or rolled back while batches are in flight, and begin or cease to have topic
-// IDs.
-func TestTopicIDsThatAppearOrVanishDoubleNothing(t *testing.T) {
+// Brokers gain or lose topic IDs, because they are upgraded or rolled back while batches are in
+// flight.
+func TestTopicIDsThatAppearOrVanishCauseNoDuplicates(t *testing.T) {
 	without := func(c *Config, _ *sink.Config) { c.Client = append(c.Client, kgo.MaxVersions(kversion.V2_7_0())) }
 	for name, change := range map[string][2]func(*Config, *sink.Config){"appear": {without, nil},
 		"vanish": {nil, without}} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, 2, func(w *world) {
 				w.produce(2000, mixed)
-				w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Taken: true}) // accepted, and never answered
+				w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Taken: true}) // accepted, but no response
 				a := w.join(change[0])
 				time.Sleep(20 * time.Second)
 				a.kill()
@@ -170,11 +170,11 @@ func TestTopicIDsThatAppearOrVanishDoubleNothing(t *testing.T) {
 				a.abort()
 				b.finish(t)
 				if w.ld.Report().Duplicates == 0 {
-					t.Error("nothing was sent again: the test shows nothing")
+					t.Error("test has no effect: nothing was resent")
 				}
 				for _, m := range []*member{a, b} {
 					if n := testutil.ToFloat64(m.metrics.recreations); n > 0 {
-						t.Errorf("%v recreations counted", n)
+						t.Errorf("%v recreations counted, want 0", n)
 					}
 				}
 			})
@@ -182,20 +182,19 @@ func TestTopicIDsThatAppearOrVanishDoubleNothing(t *testing.T) {
 	}
 }
 
-// The client's knowledge of the topic is older than the partition.
-func TestPartitionsAddedUnderLoadDropNoOthers(t *testing.T) {
+// The client's metadata of the topic is older than the partition.
+func TestPartitionsAddedUnderLoadDisturbNoOthers(t *testing.T) {
 	onBothProtocols(t, 3, func(w *world, protocol func(*Config)) {
 		delayRequests(w, 300*time.Millisecond)
 		m := w.join(func(c *Config, _ *sink.Config) { protocol(c) })
 		w.produce(500, nil)
-		for n := range 3 {
+		for range 3 {
 			time.Sleep(5 * time.Second)
 			w.addPartitions(2)
 			for range 50 {
 				w.produce(20, nil)
 				time.Sleep(200 * time.Millisecond)
 			}
-			_ = n
 		}
 		w.awaitDelivered(2 * time.Minute)
 		time.Sleep(metadataAge)
@@ -204,7 +203,7 @@ func TestPartitionsAddedUnderLoadDropNoOthers(t *testing.T) {
 		}
 		for _, cause := range endCauses {
 			if n := m.endedSessions(cause); n > 0 {
-				w.t.Errorf("%v sessions ended: %s", n, cause)
+				w.t.Errorf("%v sessions ended for cause %s", n, cause)
 			}
 		}
 		m.leave(w.t)
@@ -212,7 +211,7 @@ func TestPartitionsAddedUnderLoadDropNoOthers(t *testing.T) {
 	})
 }
 
-func TestUnknownTopicIDIsNoEvidence(t *testing.T) {
+func TestUnknownTopicIDIsNoEvidenceOfRecreation(t *testing.T) {
 	s := idleSession(t)
 	for i, step := range []struct {
 		sent, want byte
@@ -225,8 +224,8 @@ func TestUnknownTopicIDIsNoEvidence(t *testing.T) {
 	}
 }
 
-// From version 10 on, a commit names topics by ID only.
-func TestCommitsNameTopicsThatHaveNoID(t *testing.T) {
+// In version 10 or later, a commit names topics by ID only.
+func TestCommitsNameTopicsWithoutID(t *testing.T) {
 	cfg := Config{Topics: []string{testTopic}, Group: testGroup, SessionTimeout: time.Second}
 	for id, most := range map[byte]int16{0: 9, 1: 10} {
 		client, err := kgo.NewClient(cfg.groupOptions(map[string]topicID{testTopic: {id}})...)
@@ -244,7 +243,7 @@ func TestCommitsNameTopicsThatHaveNoID(t *testing.T) {
 	}
 }
 
-func TestLagIsNever0BeyondTheEndOfTheLog(t *testing.T) {
+func TestLagIsNotZeroBeyondTheEndOfTheLog(t *testing.T) {
 	in := idleIntake(t)
 	in.mapOffsets(offsets(0, 5)...)
 	in.end.setListed(3, time.Now())
@@ -260,7 +259,7 @@ func TestLagIsNever0BeyondTheEndOfTheLog(t *testing.T) {
 	}
 }
 
-func TestHeaderOfADeadLetterCountsOnlyInARedrive(t *testing.T) {
+func TestCallHeaderAppliesOnlyInARedrive(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
 		call5 := kgo.RecordHeader{Key: headerCall, Value: []byte("5")}
 		client, err := kgo.NewClient(w.kafka()...)
@@ -294,9 +293,9 @@ func TestHeaderOfADeadLetterCountsOnlyInARedrive(t *testing.T) {
 	})
 }
 
-// The log no longer holds the record when LaunchDarkly rejects its event, so the dead letter holds
-// the event. A redrive sends it as it is.
-func TestRedriveSendsAnEventThatStandsForItsRecord(t *testing.T) {
+// The record is already deleted when LaunchDarkly rejects its event, so the dead letter holds the
+// event itself. A redrive sends the event verbatim.
+func TestRedriveSendsAnEventStoredInsteadOfItsRecord(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
 		w.ld.Poison(func(event []byte) bool { return strings.Contains(string(event), `"n":12,`) })
 		w.ld.Down(unavailable)
@@ -325,7 +324,7 @@ func TestRedriveSendsAnEventThatStandsForItsRecord(t *testing.T) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if w.counted["12"] != 1 {
-			t.Errorf("event 12 counted %d times", w.counted["12"])
+			t.Errorf("event 12 counted %d times, want 1", w.counted["12"])
 		}
 	})
 }

@@ -24,7 +24,8 @@ func sealedBatch(first, next int64) *batch {
 	return b
 }
 
-// The watermark never passes an unfinished batch, regardless of the order in which batches finish. A commit records exactly the batches in the window.
+// The watermark never passes an unfinished batch, regardless of the order in which batches finish.
+// A commit records exactly the batches in the window.
 func TestWatermarkIsTheOldestUnfinishedBatch(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := emptyWindow()

@@ -34,7 +34,9 @@ const (
 	letters   = "dead"
 )
 
-// world is an embedded Kafka and a fake LaunchDarkly on an in-memory network. It is for use in a synctest bubble, where minutes take milliseconds. It checks the invariants on every commit, on every request, and at the end.
+// world is an embedded Kafka and a fake LaunchDarkly on an in-memory network. It is for use in a
+// synctest bubble, where minutes take milliseconds. It checks the invariants on every commit, on
+// every request, and at the end.
 type world struct {
 	t       *testing.T
 	net     kfake.VirtualNetwork
@@ -191,7 +193,8 @@ func (w *world) topicName(t kmsg.OffsetCommitRequestTopic) string {
 	return "" // the topic was deleted
 }
 
-// watchRequest checks every request to LaunchDarkly. It defers the check until the offsets of all events are known, because a consumer can be faster than the acknowledgement to the producer.
+// watchRequest checks every request to LaunchDarkly. It defers the check until the offsets of all
+// events are known, because a consumer can be faster than the acknowledgement to the producer.
 func (w *world) watchRequest(r ldtest.Request) {
 	w.readCuts()
 	w.mu.Lock()
@@ -217,7 +220,8 @@ func (w *world) watchRequest(r ldtest.Request) {
 	w.checkRequest(r, w.cuts)
 }
 
-// checkRequest asserts that the events of a request are in one partition, between two adjacent committed offsets or cuts. The caller holds mu.
+// checkRequest asserts that the events of a request are in one partition, between two adjacent
+// committed offsets or cuts. The caller holds mu.
 func (w *world) checkRequest(r ldtest.Request, cuts map[topicPartition]map[int64]bool) {
 	if len(r.Identities) == 0 {
 		return // no event of the body was read
@@ -269,7 +273,8 @@ func track(n int) []byte {
 	return fmt.Appendf(nil, `{"type":"track","event":"e","userId":"u%d","timestamp":"2026-01-02T03:04:05Z","properties":{"n":%d,"value":1.5}}`, n%97, n)
 }
 
-// produce writes n records. value(i) returns the value of the i-th record, which needs no delivery. If value or its result is nil, the record is a track call that must be delivered.
+// produce writes n records. value(i) returns the value of the i-th record, which needs no delivery.
+// If value or its result is nil, the record is a track call that must be delivered.
 func (w *world) produce(n int, value func(i int) []byte, opts ...kgo.Opt) {
 	w.t.Helper()
 	client, err := kgo.NewClient(append(append(w.kafka(), kgo.DefaultProduceTopic(testTopic),
@@ -376,7 +381,8 @@ func cuttable(cut <-chan struct{}, dial func(context.Context, string, string) (n
 	}
 }
 
-// kill disconnects a member from Kafka and LaunchDarkly, which resembles a crash to the outside. The member itself continues until leave or abort stops it.
+// kill disconnects a member from Kafka and LaunchDarkly, which resembles a crash to the outside.
+// The member itself continues until leave or abort stops it.
 func (m *member) kill() { m.killKafka(); m.cutLD.Do(func() { close(m.ld) }) }
 
 // killKafka disconnects a member from Kafka only.
@@ -435,7 +441,8 @@ func (w *world) join(change func(*Config, *sink.Config)) *member {
 	return m
 }
 
-// finish waits until a member has no batches in flight, and then makes it leave. A batch that LaunchDarkly accepted without a response may back off for minutes.
+// finish waits until a member has no batches in flight, and then makes it leave. A batch that
+// LaunchDarkly accepted without a response may back off for minutes.
 func (m *member) finish(t *testing.T) {
 	t.Helper()
 	for range 1200 {
@@ -472,7 +479,8 @@ func (m *member) abort() {
 // end stops the network goroutines of a member.
 func (m *member) end() { m.kill() }
 
-// awaitDelivered waits until LaunchDarkly has counted all produced events, for at most limit of virtual time. Then it checks the invariants.
+// awaitDelivered waits until LaunchDarkly has counted all produced events, for at most limit of
+// virtual time. Then it checks the invariants.
 func (w *world) awaitDelivered(limit time.Duration) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
@@ -483,7 +491,8 @@ func (w *world) awaitDelivered(limit time.Duration) {
 	w.check()
 }
 
-// check asserts that each event was counted once, and that no request violated LaunchDarkly's rules.
+// check asserts that each event was counted once, and that no request violated LaunchDarkly's
+// rules.
 func (w *world) check() {
 	w.t.Helper()
 	report := w.ld.Report() // acquires a mutex that is held during calls of watchRequest
