@@ -2,7 +2,7 @@
 // them to LaunchDarkly. It maps records (package transform), seals batches, sends them (package
 // sink), and commits offsets.
 //
-//	poll ─► record queue ─► intake ─► sealed batch ─► cut committed ─► request ─► watermark, commit
+//	poll ─► record queue ─► intake ─► sealed batch ─► cut committed ─► request ─► watermark
 //	poll.go fetchqueue.go   intake.go batch.go        committer.go     deliver.go window.go
 //
 // The package guarantees:

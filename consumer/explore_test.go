@@ -1,30 +1,33 @@
-// Random schedules in virtual time: whole consumers, three embedded brokers and a fake
-// LaunchDarkly, disturbed by seed.
+// The explorer runs random schedules in virtual time. A schedule has several whole consumers, three
+// embedded brokers, and a fake LaunchDarkly, and injects faults chosen by a seed.
 //
-//	go test ./consumer -run TestRandomSchedules          20 seeds, half of them for each protocol of the group
-//	make explore                                         300 seeds, as CI runs them
-//	make explore SEEDS=5000 FROM=1000 PROTOCOL=classic   more of them, in one process per processor
-//	EXPLORE_VERBOSE=1                                    the log of the members too
+//	go test ./consumer -run TestRandomSchedules          10 seeds for each group protocol
+//	make explore                                         300 seeds, as in CI
+//	make explore SEEDS=5000 FROM=1000 PROTOCOL=classic   more seeds, in one process per CPU
+//	EXPLORE_VERBOSE=1                                    also print the logs of the members
 //
-// A seed fixes what is done to the members and when. It does not fix how goroutines take turns, nor
-// the member IDs and jitter that the client draws, so that two runs of one seed are alike but not
-// the same. Of eight seeds that failed, run again 20 times each, seven failed in at least 19 runs
-// and one in 14, the same invariant among the broken ones in 6 to 20 runs (5 seeds: 18 or more).
-// GOMAXPROCS=1 makes little difference: 12 to 20 and 8 to 20. A seed of 300 takes 0.27 s of one
-// processor.
+// A seed determines the faults and their times. It does not determine goroutine scheduling, or the
+// member IDs and jitter of the client, so two runs of a seed are similar but not identical. Eight
+// failing seeds were run again, 20 times each: seven failed in at least 19 runs, and one in 14. The
+// same invariant was among the broken ones in 6 to 20 runs (18 or more for five of the seeds).
+// GOMAXPROCS=1 makes little difference: 12 to 20 and 8 to 20. In a batch of 300, a seed takes 0.27
+// s of one CPU.
 //
-// What is injected: the errors that brokers document, as listed below, for a request or one of its
-// partitions; requests and responses that are held, lost, swallowed, or executed after the member
-// has seen its connection reset; members that are killed, frozen, expelled, join, leave, or come
-// back under the same instance ID; coordinators and leaders that move; retention, partitions that
-// are added, topics that are created again; and LaunchDarkly failing in each of its ways.
+// The explorer injects:
 //
-// What is not: a log whose end is truncated, which the embedded broker cannot do (a topic created
-// again is the nearest to it); brokers that stop; a topic that does not exist for a while.
-// Retention never deletes a part of a batch.
+//   - errors that brokers document, for a request or for one of its partitions
+//   - requests and responses that are delayed, lost, swallowed, or executed after a connection
+//     reset
+//   - members that join, leave, freeze, are killed or expelled, or return with the same instance ID
+//   - coordinators and leaders that move
+//   - retention, added partitions, and recreated topics
+//   - all failures of LaunchDarkly
 //
-// The tests use the exported API and nothing else of the program, so that they run against any
-// version of it.
+// It does not inject truncated logs, because the embedded broker cannot truncate; a recreated topic
+// is the closest substitute. It also does not stop brokers, or leave a topic missing for a while.
+// Retention never deletes only a part of a batch.
+//
+// The tests use only the exported API of the program, so that they run against any version of it.
 
 package consumer_test
 
@@ -47,12 +50,12 @@ import (
 )
 
 const (
-	// until everything is delivered and no problem is shown, once nothing disturbs the members any
-	// more
+	// after the faults end, time until all events are delivered and all problems are resolved
 	calmTimeout = 15 * time.Minute
-	shown       = 3 // details of each broken invariant
+	shown       = 3 // details printed per broken invariant
 )
 
+// setting returns an integer from the environment, or a default.
 func setting(name string, otherwise int) int {
 	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
 		return n
@@ -68,22 +71,22 @@ func TestRandomSchedules(t *testing.T) {
 		}
 		for seed := from; seed < from+seeds; seed++ {
 			t.Run(fmt.Sprint(protocol, "/", seed), func(t *testing.T) {
-				// In real time, because virtual time can stand still.
+				// The timeout is in real time, because virtual time can stop advancing.
 				hung := time.AfterFunc(time.Minute, func() {
-					panic(fmt.Sprintf("seed %d takes forever; again: make explore FROM=%d SEEDS=1 PROTOCOL=%s", seed,
+					panic(fmt.Sprintf("seed %d hangs; to reproduce: make explore FROM=%d SEEDS=1 PROTOCOL=%s", seed,
 						seed, protocol))
 				})
 				defer hung.Stop()
 				synctest.Test(t, func(t *testing.T) { explore(t, protocol == "consumer", uint64(seed)) })
 				if t.Failed() {
-					t.Logf("again: make explore FROM=%d SEEDS=1 PROTOCOL=%s", seed, protocol)
+					t.Logf("to reproduce: make explore FROM=%d SEEDS=1 PROTOCOL=%s", seed, protocol)
 				}
 			})
 		}
 	}
 }
 
-// explore runs one schedule and fails the test if it breaks an invariant.
+// explore runs one schedule, and fails the test if an invariant is broken.
 func explore(t *testing.T, next bool, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 7))
 	w := newWorld(t, rng, int32(1+rng.IntN(8)))
@@ -115,7 +118,7 @@ func explore(t *testing.T, next bool, seed uint64) {
 	}
 	d.stopFaults()
 	w.produce(100)
-	wrong := "not asked"
+	wrong := "not checked"
 	for began := time.Now(); wrong != "" && time.Since(began) < calmTimeout; {
 		time.Sleep(time.Second)
 		wrong = w.unsettled()
@@ -124,9 +127,9 @@ func explore(t *testing.T, next bool, seed uint64) {
 		w.reportBroken("not settled", wrong)
 		w.noteGroup()
 	} else {
-		time.Sleep(2 * time.Minute) // whatever comes late
+		time.Sleep(2 * time.Minute) // for late effects
 		if wrong = w.unsettled(); wrong != "" {
-			w.reportBroken("settled only for a while", wrong)
+			w.reportBroken("settled only temporarily", wrong)
 		}
 	}
 	stopped := make(chan struct{})
@@ -143,22 +146,22 @@ func explore(t *testing.T, next bool, seed uint64) {
 
 	for _, invariant := range sortedKeys(w.broken) {
 		details := w.broken[invariant]
-		t.Errorf("BROKEN %s (%d times): %s", invariant, len(details),
+		t.Errorf("broken invariant: %s (%d times): %s", invariant, len(details),
 			strings.Join(details[:min(shown, len(details))], "; "))
 	}
 	if t.Failed() {
-		t.Logf("members with letters %v, poison %v, old commits %v; faults injected:\n%s", w.letters, w.poison, w.old,
+		t.Logf("dead letters %v, poison %v, old commit version %v; injected faults:\n%s", w.letters, w.poison, w.old,
 			strings.Join(w.log, "\n"))
 	}
 }
 
-// check asserts what must hold in the end.
+// check checks the invariants at the end of a schedule.
 func (w *world) check(expired, recreated bool) {
 	w.readCommits(false)
 	w.history.check(!w.poison, w.reportBroken)
 	report := w.ld.Report()
 	if report.ViolationCount > 0 || report.Dropped > 0 {
-		w.reportBroken("LaunchDarkly objects",
+		w.reportBroken("LaunchDarkly reported violations",
 			fmt.Sprint(report.Violations[:min(shown, len(report.Violations))],
 				report.Drops[:min(shown, len(report.Drops))]))
 	}
@@ -199,7 +202,7 @@ func sortedKeys(m map[string][]string) []string {
 	return keys
 }
 
-// disturber chooses what to do to a world.
+// disturber injects faults into a world.
 type disturber struct {
 	*world
 	static             bool
@@ -207,6 +210,7 @@ type disturber struct {
 	expired, recreated bool
 }
 
+// join starts a member. If members are static, it has an unused instance ID.
 func (d *disturber) join() {
 	instance := ""
 	if d.static {
@@ -220,7 +224,7 @@ func (d *disturber) join() {
 	d.world.join(instance)
 }
 
-// slow lets LaunchDarkly respond late, or fail at random, or neither.
+// slowDown makes LaunchDarkly respond late, fail at random, or work normally.
 func (d *disturber) slowDown() {
 	switch d.rng.IntN(4) {
 	case 0:
@@ -242,7 +246,7 @@ var downFaults = []ldtest.Fault{
 	{Status: 500, Taken: true},
 }
 
-// disturb does one thing.
+// disturb injects one random fault or change.
 func (d *disturber) disturb() {
 	rng := d.rng
 	var m *member
@@ -256,15 +260,14 @@ func (d *disturber) disturb() {
 		d.injectNetworkFault(m)
 	case k < 17 && m != nil:
 		inFlight := rng.IntN(2) == 0
-		d.note("%s: connections reset, requests in flight still arrive: %v", m.name, inFlight)
+		d.note("%s: connections reset; in-flight requests delivered: %v", m.name, inFlight)
 		m.net.reset(inFlight)
 	case k < 19:
 		info := d.cluster.GroupInfo(group)
 		if info == nil || len(info.Members) == 0 {
 			return
 		}
-		slices.SortFunc(info.Members, func(a,
-			b kfake.GroupMember) int {
+		slices.SortFunc(info.Members, func(a, b kfake.GroupMember) int {
 			return strings.Compare(a.ClientID, b.ClientID)
 		})
 		x := info.Members[rng.IntN(len(info.Members))]
@@ -283,7 +286,7 @@ func (d *disturber) disturb() {
 		d.members = slices.DeleteFunc(d.members, func(x *member) bool { return x == m })
 		d.gone = append(d.gone, m)
 		inFlight := rng.IntN(2) == 0
-		d.note("%s: killed, requests in flight still arrive: %v", m.name, inFlight)
+		d.note("%s: killed; in-flight requests delivered: %v", m.name, inFlight)
 		m.net.die(inFlight)
 		if d.static && rng.IntN(2) == 0 {
 			d.world.join(m.instance)
@@ -317,14 +320,14 @@ func (d *disturber) disturb() {
 			d.expired = true
 			d.expire()
 		} else if n := len(d.cluster.PartitionInfos(topic)); n < 10 && rng.IntN(2) == 0 {
-			d.note("a partition is added to %d", n)
+			d.note("one partition added to %d", n)
 			d.addPartitions(1)
 		}
 	case k < 31:
 		if rng.IntN(3) == 0 {
 			d.recreated = true
 			n := int32(1 + rng.IntN(8))
-			d.note("topic deleted and created with %d partitions", n)
+			d.note("topic recreated with %d partitions", n)
 			d.recreate(n)
 		}
 	default:
@@ -332,9 +335,9 @@ func (d *disturber) disturb() {
 	}
 }
 
-// calm ends all disturbance. What LaunchDarkly rejects it goes on rejecting.
+// stopFaults ends all faults. LaunchDarkly still rejects poisoned events.
 func (d *disturber) stopFaults() {
-	d.note("calm")
+	d.note("faults end")
 	for _, f := range d.faults {
 		f.Remove()
 	}
@@ -345,9 +348,8 @@ func (d *disturber) stopFaults() {
 	d.ld.Up()
 }
 
-// The errors that brokers answer each request with, by Kafka's documentation of its protocol and by
-// its code. Not among them: what says that a request is malformed, or that a version of it is
-// unknown.
+// Errors that brokers return for each request, according to Kafka's protocol documentation and
+// code. Errors for malformed requests and unknown versions are not included.
 var (
 	coordinatorErrors = []*kerr.Error{kerr.CoordinatorNotAvailable, kerr.NotCoordinator, kerr.CoordinatorLoadInProgress,
 		kerr.GroupAuthorizationFailed, kerr.UnknownServerError}
@@ -373,12 +375,12 @@ var (
 		kerr.FetchSessionTopicIDError, kerr.UnknownServerError}
 )
 
-// injection is a kind of request and the errors that it can be answered with.
+// injection is a kind of request and the errors that brokers may return for it.
 type injection struct {
 	key      kmsg.Key
 	errors   []*kerr.Error
-	topLevel bool // the error is that of the whole response
-	entities bool // or of one of its partitions
+	topLevel bool // the error may apply to the whole response
+	entities bool // the error may apply to one partition
 }
 
 var (
@@ -403,7 +405,7 @@ var (
 	}, injections...)
 )
 
-// fault lets the brokers answer some requests with an error.
+// injectFault makes the brokers return an error for some requests.
 func (d *disturber) injectFault() {
 	all := classicInjections
 	if d.next {
@@ -426,13 +428,13 @@ func (d *disturber) injectFault() {
 	}
 	f.When = func(r kmsg.Request) bool {
 		m, ok := r.(*kmsg.MetadataRequest)
-		return !ok || !m.AllowAutoTopicCreation // of the world's own producer
+		return !ok || !m.AllowAutoTopicCreation // excludes the world's own producer
 	}
-	d.note("%v answered %s %d times, for %s", in.key.Name(), f.Err.Message, f.Count, where)
+	d.note("%v fails with %s %d times, for %s", in.key.Name(), f.Err.Message, f.Count, where)
 	d.faults = append(d.faults, d.cluster.Fault(f))
 }
 
-// wire lets the network of a member fault some requests or responses.
+// injectNetworkFault adds a fault for some requests or responses to the network of a member.
 func (d *disturber) injectNetworkFault(m *member) {
 	keys := []kmsg.Key{kmsg.OffsetCommit, kmsg.OffsetCommit, kmsg.OffsetCommit, kmsg.OffsetFetch, kmsg.FindCoordinator,
 		kmsg.Metadata, kmsg.Fetch, kmsg.ListOffsets, kmsg.OffsetForLeaderEpoch}
@@ -452,19 +454,18 @@ func (d *disturber) injectNetworkFault(m *member) {
 	m.net.add(r)
 }
 
-// repairGroup does for the embedded broker what it omits, until stop is closed. Apache Kafka
-// forgets a member that does not heartbeat, and ends a rebalance after its timeout. kfake does
-// neither in some cases (explore_kfake_test.go): it may start no session timer for a member whose
-// connection was gone when its join was answered, and goes on assigning partitions to it; it
-// miscounts those who have joined when it removes one that waits in SyncGroup; and it starts the
-// rebalance timeout anew at each join. In the consumer protocol, a static member that left to come
-// back (epoch -2) has no session timer any more and keeps its partitions, and a partition that is
-// added at a bad moment is assigned to nobody until the next topic is created. Members that nobody
-// has heard of are expelled here, and all of them when a rebalance takes longer than any client
-// waits.
+// repairGroup compensates for omissions of the embedded broker until stop is closed. Apache Kafka
+// removes a member without heartbeats, and ends a rebalance after its timeout. kfake omits both in
+// some cases (see explore_kfake_test.go). If a connection was lost before the response to the join,
+// kfake may start no session timer for the member and keep assigning partitions to it. It miscounts
+// joined members when it removes one that waits in SyncGroup. It also restarts the rebalance
+// timeout on each join. In the consumer protocol, a static member that left temporarily (epoch -2)
+// has no session timer and keeps its partitions, and a partition added at a bad moment stays
+// unassigned until the next topic is created. repairGroup expels silent members, and all members if
+// a rebalance takes longer than any client waits.
 func (w *world) repairGroup(stop <-chan struct{}) {
-	const silence = 80 * time.Second // a JoinGroup may wait for 70 seconds
-	met := map[string]time.Time{}    // members that nobody has heard of, since when
+	const silence = 80 * time.Second // JoinGroup may take up to 70 seconds
+	met := map[string]time.Time{}    // when members without any request were first noticed
 	preparing, whole, nudges := time.Now(), time.Now(), 0
 	for {
 		select {
@@ -488,7 +489,7 @@ func (w *world) repairGroup(stop <-chan struct{}) {
 		}
 		if w.next && time.Since(whole) > silence {
 			nudges++
-			w.note("repair: assigned again")
+			w.note("repair: partitions reassigned")
 			if err := w.cluster.CreateTopic(fmt.Sprint("nudge-", nudges), 1, nil); err != nil {
 				w.t.Error(err)
 			}
@@ -509,7 +510,7 @@ func (w *world) repairGroup(stop <-chan struct{}) {
 				}
 			}
 			if stuck || time.Since(heard) > silence {
-				w.note("repair: %s expelled, rebalance stuck %v", m.ClientID, stuck)
+				w.note("repair: %s expelled; rebalance stuck: %v", m.ClientID, stuck)
 				w.expel(m)
 			}
 		}

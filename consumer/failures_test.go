@@ -308,7 +308,8 @@ func TestOnlyRejectedCallsAreDeadLetteredAndRedriven(t *testing.T) {
 		if n := testutil.ToFloat64(redrive.metrics.records); n != 2 {
 			t.Errorf("%v records redriven, want 2", n)
 		}
-		if n := testutil.ToFloat64(redrive.metrics.calls[1]); n != 0 { // the page calls in the array were filtered the first time
+		// the page calls in the array were filtered the first time
+		if n := testutil.ToFloat64(redrive.metrics.calls[1]); n != 0 {
 			t.Errorf("%v calls redriven in addition to the rejected ones", n)
 		}
 		redrive.leave(t)

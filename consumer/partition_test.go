@@ -31,10 +31,10 @@ func idleSession(t *testing.T) *session {
 		t.Fatal(err)
 	}
 	c, err := New(Config{
-		Topics: []string{testTopic}, Group: testGroup, MaxEvents: 10, MaxBytes: 1 << 20, MaxAge: time.Hour,
-		SessionTimeout: time.Second,
-		Mapping:        mapping, Sink: &sink.Client{}, Budget: sink.NewBudget(1 << 20), Registry: prometheus.NewRegistry(),
-		Log: zap.NewNop(),
+		Topics: []string{testTopic}, Group: testGroup, SessionTimeout: time.Second,
+		MaxEvents: 10, MaxBytes: 1 << 20, MaxAge: time.Hour,
+		Mapping: mapping, Sink: &sink.Client{}, Budget: sink.NewBudget(1 << 20),
+		Registry: prometheus.NewRegistry(), Log: zap.NewNop(),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -185,7 +185,10 @@ func TestFailedOffsetFetchBlocksNoPartition(t *testing.T) {
 // The brokers never respond, or refuse connections, while a member shuts down.
 func TestShutdownIsBoundedWhenBrokersNeverRespond(t *testing.T) {
 	brokers := map[string]func(w *world, m *member, run int32){
-		"no response to commits":          func(w *world, _ *member, _ int32) { w.mute(int16(kmsg.OffsetCommit), 0, 1, 2) },
+		"no response to commits": func(w *world, _ *member,
+			_ int32) {
+			w.mute(int16(kmsg.OffsetCommit), 0, 1, 2)
+		},
 		"no response at all":              func(w *world, _ *member, _ int32) { w.mute(-1, 0, 1, 2) },
 		"two of three brokers are silent": func(w *world, _ *member, run int32) { w.mute(-1, run%3, (run+1)%3) },
 		"connections are refused":         func(_ *world, m *member, _ int32) { m.killKafka() },

@@ -99,7 +99,8 @@ func TestStarterResolvesCommittedOffsets(t *testing.T) {
 			epochEnd: position{90, 0}, offset: -1, move: moveForeign, commit: true},
 		{name: "truncated, without IDs", metadata: metadata(0), epoch: 0, end: position{90, 1},
 			epochEnd: position{80, 0}, offset: 80, move: moveTruncated, commit: true},
-		{name: "committed for the old topic", id: known, metadata: metadata(other, 110), epoch: 3, end: position{200, 3},
+		{name: "committed for the old topic", id: known, metadata: metadata(other, 110), epoch: 3,
+			end:      position{200, 3},
 			epochEnd: position{200, 3}, offset: 10, source: known, move: moveRecreated, commit: true},
 		{name: "committed for the old topic, beyond the end", id: known, metadata: metadata(other, 110), epoch: 3,
 			end: position{90, 3}, epochEnd: position{-1, -1}, offset: 10, source: known, move: moveRecreated,
@@ -116,9 +117,12 @@ func TestStarterResolvesCommittedOffsets(t *testing.T) {
 			sess.ids[testTopic] = id(test.id)
 			sess.topics.known[testTopic] = knownTopic{id: id(test.id), partitions: 1}
 			response := kmsg.NewPtrOffsetFetchResponse()
-			response.Groups = []kmsg.OffsetFetchResponseGroup{{Topics: []kmsg.OffsetFetchResponseGroupTopic{{Topic: testTopic, Partitions: []kmsg.OffsetFetchResponseGroupTopicPartition{
-				{Offset: 100, LeaderEpoch: test.epoch, Metadata: &test.metadata},
-			}}}}}
+			part := kmsg.OffsetFetchResponseGroupTopicPartition{
+				Offset: 100, LeaderEpoch: test.epoch, Metadata: &test.metadata,
+			}
+			response.Groups = []kmsg.OffsetFetchResponseGroup{{Topics: []kmsg.OffsetFetchResponseGroupTopic{{
+				Topic: testTopic, Partitions: []kmsg.OffsetFetchResponseGroupTopicPartition{part},
+			}}}}
 			committed, err := sess.starter.parse(response)
 			if err != nil {
 				t.Fatal(err)
@@ -133,7 +137,8 @@ func TestStarterResolvesCommittedOffsets(t *testing.T) {
 			counts := sess.starter.resolveCommitted(&c, b)
 			if offset := test.offset; counts != (offset >= 0) || c.offset != offset ||
 				!slices.Equal(c.cuts, test.cuts) {
-				t.Errorf("start at %d (%v) with cuts %v, want %d with cuts %v", c.offset, counts, c.cuts, offset, test.cuts)
+				t.Errorf("start at %d (%v) with cuts %v, want %d with cuts %v", c.offset, counts, c.cuts, offset,
+					test.cuts)
 			}
 			if c.committed == test.commit || c.sourceID(id(test.id)) != id(test.source) {
 				t.Errorf("committed %v, source %v", c.committed, c.sourceID(id(test.id)))

@@ -35,7 +35,8 @@ func to(partition int32) kgo.Opt {
 func largeRecord(i int) []byte {
 	filling := make([]byte, 450)
 	_, _ = rand.NewChaCha8([32]byte{byte(i), byte(i >> 8)}).Read(filling)
-	return fmt.Appendf(nil, `{"type":"track","event":"e","userId":"u","timestamp":"2026-01-02T03:04:05Z","properties":{"n":0,"x":"%x"}}`, filling)
+	return fmt.Appendf(nil, `{"type":"track","event":"e","userId":"u","timestamp":"2026-01-02T03:04:05Z",`+
+		`"properties":{"n":0,"x":"%x"}}`, filling)
 }
 
 func TestStuckPartitionDelaysNoOther(t *testing.T) {
@@ -84,7 +85,8 @@ func TestManyStuckPartitionsDelayNoOther(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		w.mu.Lock()
 		if n := len(w.counted); n != healthy {
-			t.Errorf("%d events delivered while %d partitions were stuck, want all %d of the other partition", n, stuckOnes,
+			t.Errorf("%d events delivered while %d partitions were stuck, want all %d of the other partition", n,
+				stuckOnes,
 				healthy)
 		}
 		w.mu.Unlock()

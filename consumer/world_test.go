@@ -239,7 +239,8 @@ func (w *world) checkRequest(r ldtest.Request, cuts map[topicPartition]map[int64
 		low, high = min(low, place.offset), max(high, place.offset)
 	}
 	end := high + 1
-	for last := w.end(in) + 20; !cuts[in][end] && end < last; { // the cut may follow filtered records or transaction markers
+	// the cut may follow filtered records or transaction markers
+	for last := w.end(in) + 20; !cuts[in][end] && end < last; {
 		end++
 	}
 	if !cuts[in][end] {
@@ -270,7 +271,8 @@ func (w *world) kafka() []kgo.Opt {
 
 // track returns the track call with number n.
 func track(n int) []byte {
-	return fmt.Appendf(nil, `{"type":"track","event":"e","userId":"u%d","timestamp":"2026-01-02T03:04:05Z","properties":{"n":%d,"value":1.5}}`, n%97, n)
+	return fmt.Appendf(nil, `{"type":"track","event":"e","userId":"u%d","timestamp":"2026-01-02T03:04:05Z",`+
+		`"properties":{"n":%d,"value":1.5}}`, n%97, n)
 }
 
 // produce writes n records. value(i) returns the value of the i-th record, which needs no delivery.
