@@ -342,7 +342,7 @@ func (c *committer) findCoordinator(ctx context.Context) (int32, error) {
 
 var (
 	// errUnanswered means that a commit may have been written but got no response. The broker may
-	// apply it at any time while this member and generation last.
+	// still apply it as long as this member and generation are valid.
 	errUnanswered = errors.New("no response to an offset commit")
 	// errRemoved means that the group removed the member that a partition was assigned to. The
 	// client may have rejoined on its own, and other members may have owned the partition in

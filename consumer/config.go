@@ -53,7 +53,7 @@ type Config struct {
 	// exceeds it.
 	MaxEvents int
 	// MaxBytes is the maximum size of a request body in bytes, before compression. A single record
-	// whose events are larger exceeds it.
+	// with larger events exceeds it.
 	MaxBytes int
 	// MaxAge is the maximum age of an open batch.
 	MaxAge time.Duration
@@ -87,21 +87,21 @@ type Config struct {
 const RebalanceTimeout = time.Minute
 
 const (
-	commitInterval  = time.Second      // between commits if no batch waits for one
-	commitTimeout   = 10 * time.Second // per commit; longer than the brokers' offsets.commit.timeout.ms
-	commitPatience  = 15 * time.Second // before transient commit errors are reported as a problem
+	commitInterval  = time.Second      // interval of commits if no batch waits for one
+	commitTimeout   = 10 * time.Second // timeout of one commit; longer than the brokers' offsets.commit.timeout.ms
+	commitPatience  = 15 * time.Second // time until transient commit errors become a problem
 	refreshInterval = time.Minute      // between commits of unchanged offsets, which some brokers expire
-	metadataAge     = 30 * time.Second // until added partitions are found; kgo's default is five minutes
+	metadataAge     = 30 * time.Second // time until added partitions are found; kgo's default is 5 minutes
 	watchInterval   = 15 * time.Second // between checks of the topics and their end offsets
-	recheckInterval = 2 * time.Second  // before a missing topic is looked up again
+	recheckInterval = 2 * time.Second  // between lookups of a missing topic
 
 	sessionBackoffFirst   = 250 * time.Millisecond // bound of the first backoff between sessions
 	sessionBackoffLongest = 10 * time.Second       // bound of all backoffs between sessions
 
 	pollRecords = 2000                   // maximum number of records per poll
 	maxQueued   = 16 << 20               // bytes of polled but unmapped records, over all partitions
-	pollBackoff = 250 * time.Millisecond // after a poll that returned only errors
-	fetchWait   = 500 * time.Millisecond // for records on an idle broker; delays resumed partitions too
+	pollBackoff = 250 * time.Millisecond // pause after a poll that returned only errors
+	fetchWait   = 500 * time.Millisecond // maximum wait of a fetch for records; also delays resumed partitions
 	fetchBytes  = 1 << 20                // compressed bytes per fetch from one broker
 	fetchPart   = 512 << 10              // compressed bytes per partition in a fetch
 )

@@ -31,7 +31,7 @@ func TestEveryTrackCallIsDeliveredOnceAndCommitted(t *testing.T) {
 				w.awaitDelivered(time.Minute)
 				m.leave(t)
 				if got := w.committed(); got != 2000 {
-					t.Errorf("committed %d offsets of 2000", got)
+					t.Errorf("committed %d of 2000 offsets", got)
 				}
 				w.checkSentOnce()
 			})
@@ -91,7 +91,7 @@ func TestCleanJoinsAndLeavesResendNothing(t *testing.T) {
 				c.leave(t)
 				w.checkSentOnce()
 				if got := w.committed(); got != 8000 {
-					t.Errorf("committed %d offsets of 8000", got)
+					t.Errorf("committed %d of 8000 offsets", got)
 				}
 			})
 		})

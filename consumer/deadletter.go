@@ -204,7 +204,7 @@ func (d *deadLetters) onWritten(ctx context.Context, l *kgo.Record, err error, d
 		d.failing.add(l)
 		d.health.report(subjectDeadLetters, problem{
 			message: "dead-letter writes failing; commits blocked",
-			text: fmt.Sprintf("writes to the dead-letter topic %s failing; commits blocked: %s",
+			text: fmt.Sprintf("cannot write to the dead-letter topic %s, so commits are blocked: %s",
 				l.Topic, adviseDeadLetter(err)),
 			fields: []zap.Field{zap.String("topic", l.Topic), zap.Error(err)},
 		})
@@ -283,7 +283,7 @@ func (d *deadLetters) writeRejected(ctx context.Context, r sink.Refusal) error {
 	}
 }
 
-// callOf returns the index of the call that the event with the given index was mapped from.
+// callOf returns the index of the call behind an event of a record.
 func (d *deadLetters) callOf(r *kgo.Record, event int) int {
 	if d.cfg.Redrive {
 		if call := redrivenCall(r); call != allCalls {

@@ -352,7 +352,7 @@ func TestHistoryReportsBrokenInvariants(t *testing.T) {
 func TestParseMetadata(t *testing.T) {
 	cuts, id, err := parseMetadata(7, "v1 +3 +10 @AQAAAAAAAAAAAAAAAAAAAA")
 	if err != nil || !slices.Equal(cuts, []int64{10, 20}) || id != ([16]byte{1}) {
-		t.Errorf("%v %v %v", cuts, id, err)
+		t.Errorf("parsed cuts %v, ID %v (%v)", cuts, id, err)
 	}
 	for _, bad := range []string{"v2", "v1 3", "v1 +0", "v1 +3 @AQ", "v1 @AQAAAAAAAAAAAAAAAAAAAA +3"} {
 		if _, _, err := parseMetadata(0, bad); err == nil {

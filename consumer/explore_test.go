@@ -24,7 +24,7 @@
 //   - all failures of LaunchDarkly
 //
 // It does not inject truncated logs, because the embedded broker cannot truncate; a recreated topic
-// is the closest substitute. It also does not stop brokers, or leave a topic missing for a while.
+// is the closest substitute. It neither stops brokers nor leaves a topic missing for a while.
 // Retention never deletes only a part of a batch.
 //
 // The tests use only the exported API of the program, so that they run against any version of it.

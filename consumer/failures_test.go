@@ -223,7 +223,7 @@ func TestRecreatedTopicIsReadFromItsStart(t *testing.T) {
 		w.produce(100, nil)
 		w.awaitDelivered(10 * time.Minute)
 		if n := testutil.ToFloat64(m.metrics.recreations); n != 1 {
-			t.Errorf("%v recreations counted", n)
+			t.Errorf("%v recreations counted, want 1", n)
 		}
 		m.leave(t)
 	})
@@ -253,7 +253,7 @@ func TestCommitsOfADeletedTopicDoNotApplyToItsReplacement(t *testing.T) {
 		w.awaitDelivered(10 * time.Minute)
 		m.leave(t)
 		if got := w.committed(); got != 2000 {
-			t.Errorf("committed %d offsets of 2000", got)
+			t.Errorf("committed %d of 2000 offsets", got)
 		}
 	})
 }
@@ -268,7 +268,7 @@ func TestPoisonedEventIsTheOnlyDeadLetter(t *testing.T) {
 		m.finish(t)
 		dead := w.readLetters()
 		if len(dead) != 1 || !bytes.Equal(dead[0].Value, track(1234)) {
-			t.Fatalf("%d dead letters", len(dead))
+			t.Fatalf("%d dead letters, want the poisoned event", len(dead))
 		}
 		place := w.places["1234"]
 		want := map[string]string{"s2ld.reason": "refused", "s2ld.status": "400", "s2ld.topic": testTopic,
@@ -280,7 +280,7 @@ func TestPoisonedEventIsTheOnlyDeadLetter(t *testing.T) {
 			}
 		}
 		if got := w.committed(); got != 5000 {
-			t.Errorf("committed %d offsets of 5000", got)
+			t.Errorf("committed %d of 5000 offsets", got)
 		}
 	})
 }

@@ -90,7 +90,7 @@ type bound struct {
 	records int8             // number of records in the log, one of which is filtered
 	faults  int              // maximum number of faults per schedule
 	kinds   [faultKinds]bool // allowed kinds of faults
-	// start with all positions of the filtered record and of the record that LaunchDarkly rejects
+	// include initial states for all positions of the filtered and the rejected record
 	anywhere bool
 }
 

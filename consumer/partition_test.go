@@ -114,12 +114,12 @@ func TestCommitKeepsCutsNotReachedYet(t *testing.T) {
 	in := idleIntake(t, 5, 10, 20)
 	in.mapOffsets(offsets(0, 7)...)
 	if s, _ := in.window.snapshot(); s.offset != 0 || s.metadata != "v1 +5 +5 +10" {
-		t.Errorf("%+v", s)
+		t.Errorf("snapshot %+v", s)
 	}
 	s, _ := in.window.snapshot()
 	in.window.endSend(in.window.applyCommit(s, time.Now())[0], true)
 	if s, _ := in.window.snapshot(); s.offset != 5 || s.metadata != "v1 +5 +10" {
-		t.Errorf("%+v", s)
+		t.Errorf("snapshot %+v", s)
 	}
 }
 
@@ -145,7 +145,7 @@ func TestRepeatedOffsetEndsTheSession(t *testing.T) {
 	in.mapOffsets(offsets(0, 5)...)
 	in.mapChunk(chunk{records: []*kgo.Record{{Topic: in.topic, Offset: 3, Value: track(3), LeaderEpoch: 1}}})
 	if cause != endPosition || in.next.offset != 5 {
-		t.Errorf("cause %q, next offset %d", cause, in.next.offset)
+		t.Errorf("session ended for cause %q at next offset %d", cause, in.next.offset)
 	}
 }
 
@@ -161,7 +161,7 @@ func TestPartitionAssignedWhileBeingReadEndsTheSession(t *testing.T) {
 	}
 	s.all()[0].queue.push(chunk{})
 	if _, err := s.startPartitions(again); err == nil || s.cause != endAssignment {
-		t.Errorf("%v, cause %q", err, s.cause)
+		t.Errorf("session ended for cause %q (%v)", s.cause, err)
 	}
 	s.drop(s.all())
 }
@@ -216,6 +216,6 @@ func TestPartOfARecordedRangeIsLeftToTheNextOwner(t *testing.T) {
 		t.Errorf("%d batches sealed, want 0", n)
 	}
 	if s, _ := in.window.snapshot(); s.offset != 0 || s.metadata != "v1 +30" {
-		t.Errorf("%+v", s)
+		t.Errorf("snapshot %+v", s)
 	}
 }

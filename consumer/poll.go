@@ -96,7 +96,7 @@ func (s *poller) distribute(t kgo.FetchTopic, f kgo.FetchPartition) {
 		return
 	}
 	p := s.owned(name)
-	if p == nil { // only after the session has ended, since a rebalance waits for AllowRebalance
+	if p == nil { // the session has ended; a revoke would wait for AllowRebalance
 		return
 	}
 	p.end.setFetched(f.LastStableOffset)

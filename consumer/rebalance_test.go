@@ -36,7 +36,7 @@ func TestMemberRemovedWhileJoiningStartsOver(t *testing.T) {
 		}
 		a.leave(t)
 		if got := w.committed(); got != 2500 {
-			t.Errorf("committed %d offsets of 2500", got)
+			t.Errorf("committed %d of 2500 offsets", got)
 		}
 	})
 }
@@ -59,7 +59,7 @@ func TestCommitOfARemovedMemberEndsTheSession(t *testing.T) {
 		}
 		a.leave(t)
 		if got := w.committed(); got != 2500 {
-			t.Errorf("committed %d offsets of 2500", got)
+			t.Errorf("committed %d of 2500 offsets", got)
 		}
 	})
 }
@@ -225,7 +225,7 @@ func TestLastCommitIsRetriedInTheNewGeneration(t *testing.T) {
 			t.Error("test has no effect: no commit was rejected")
 		}
 		if got := w.committed(); got != 500 {
-			t.Errorf("committed %d offsets of 500", got)
+			t.Errorf("committed %d of 500 offsets", got)
 		}
 	})
 }

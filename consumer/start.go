@@ -184,14 +184,14 @@ func (s *starter) resolveCommitted(c *start, b bounds) bool {
 		return false
 	}
 	id, first, end := s.ids[c.topic], b.start[c.topicPartition], b.end[c.topicPartition]
-	ours := c.recorded == id || c.recorded == (topicID{}) || id == (topicID{})
+	current := c.recorded == id || c.recorded == (topicID{}) || id == (topicID{})
 	sure := c.recorded == id && id != (topicID{})
 	epochEnd, known := b.epochEnd[c.topicPartition]
 	// An election that loses records begins a new epoch. If there are no topic IDs and the same
 	// epoch ends early, it is a different log.
 	truncated := known && epochEnd.offset < c.offset && (sure || epochEnd.epoch != end.epoch)
 	switch {
-	case !ours:
+	case !current:
 		s.move(c, moveRecreated, position{first.offset, -1})
 	case truncated:
 		s.move(c, moveTruncated, position{max(epochEnd.offset, first.offset), epochEnd.epoch})
@@ -295,7 +295,7 @@ func (s *starter) retry(ctx context.Context, do func() error) error {
 }
 
 const (
-	startPatience = 10 * time.Second       // before a partition unknown to the brokers ends the session
+	startPatience = 10 * time.Second       // time until a partition unknown to the brokers ends the session
 	startInterval = 250 * time.Millisecond // between retries
 )
 

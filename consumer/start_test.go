@@ -141,7 +141,7 @@ func TestStarterResolvesCommittedOffsets(t *testing.T) {
 					test.cuts)
 			}
 			if c.committed == test.commit || c.sourceID(id(test.id)) != id(test.source) {
-				t.Errorf("committed %v, source %v", c.committed, c.sourceID(id(test.id)))
+				t.Errorf("start is committed: %v, source ID: %v", c.committed, c.sourceID(id(test.id)))
 			}
 			for _, cause := range []string{moveForeign, moveRecreated, moveTruncated} {
 				want := 0.0
@@ -242,7 +242,7 @@ func TestCommitsNameTopicsWithoutID(t *testing.T) {
 			got, _ = versions.LookupMaxKeyVersion(keyOffsetCommit)
 		}
 		if got != most {
-			t.Errorf("ID %d: version %d, want %d", id, got, most)
+			t.Errorf("topic ID %d: maximum version %d, want %d", id, got, most)
 		}
 		client.Close()
 	}
@@ -260,7 +260,7 @@ func TestLagIsNotZeroBeyondTheEndOfTheLog(t *testing.T) {
 		in.window.endSend(b, true)
 	}
 	if s := in.status(); s.Watermark != 5 || s.Lag != 2 {
-		t.Errorf("%+v", s)
+		t.Errorf("status %+v", s)
 	}
 }
 

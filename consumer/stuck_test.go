@@ -127,7 +127,7 @@ func TestTooLargeDeadLetterIsWrittenWithoutItsValue(t *testing.T) {
 			t.Errorf("%d dead letters: %v", len(dead), dead)
 		}
 		if got := w.committed(); got != 1001 {
-			t.Errorf("committed %d offsets of 1001", got)
+			t.Errorf("committed %d of 1001 offsets", got)
 		}
 	})
 }

@@ -163,7 +163,7 @@ func EndOffsets(ctx context.Context, brokers []string, topic string, opts ...kgo
 	return offsets(ctx, topic, kadm.NewClient(cl).ListEndOffsets)
 }
 
-// offsets returns the offsets that list returns for a topic, by partition.
+// offsets lists offsets of a topic with list, and returns them by partition.
 func offsets(
 	ctx context.Context, topic string, list func(context.Context, ...string) (kadm.ListedOffsets, error),
 ) (map[int32]int64, error) {
