@@ -38,11 +38,10 @@ type rule struct {
 type wireFault int
 
 const (
-	hold wireFault = iota // deliver after the delay
-	// reset the member's side now, and deliver after the delay; for responses, the same as lose
-	late
-	lose    // reset both sides without delivery
-	swallow // silently drop all further frames in this direction
+	hold    wireFault = iota // deliver after the delay
+	late                     // reset the member's side now, deliver after the delay; like lose for responses
+	lose                     // reset both sides without delivery
+	swallow                  // silently drop all further frames in this direction
 	wireFaults
 )
 

@@ -50,7 +50,7 @@ import (
 )
 
 const (
-	// after the faults end, time until all events are delivered and all problems are resolved
+	// calmTimeout bounds the time to deliver all events and resolve all problems after the last fault.
 	calmTimeout = 15 * time.Minute
 	shown       = 3 // details printed per broken invariant
 )

@@ -87,11 +87,10 @@ const (
 
 // bound limits a search.
 type bound struct {
-	records int8             // number of records in the log, one of which is filtered
-	faults  int              // maximum number of faults per schedule
-	kinds   [faultKinds]bool // allowed kinds of faults
-	// include initial states for all positions of the filtered and the rejected record
-	anywhere bool
+	records  int8             // number of records in the log, one of which is filtered
+	faults   int              // maximum number of faults per schedule
+	kinds    [faultKinds]bool // allowed kinds of faults
+	anywhere bool             // start with all positions of the filtered and rejected records
 }
 
 // protocol holds the tables of one search. It is safe for concurrent use.

@@ -261,8 +261,7 @@ func TestCommitTimeoutIncludesASlowConnection(t *testing.T) {
 		if took := time.Since(sealed); took > 8*time.Second+m.cfg.MaxAge+commitTimeout {
 			w.t.Errorf("the commit timed out after %v", took)
 		}
-		m.stop()
-		<-m.done
+		m.abort()
 		m.end()
 	})
 }
