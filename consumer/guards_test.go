@@ -115,3 +115,25 @@ func TestStartTimeAfterTheLastRecordIsTheEndOfTheLog(t *testing.T) {
 		m.leave(w.t)
 	})
 }
+
+// Some brokers allow idempotent producers only with a permission on the whole cluster.
+func TestDeadLettersNeedNoPermissionOnTheCluster(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		w.produce(1, func(int) []byte { return []byte(`{"type":`) })
+		asked := 0
+		w.cluster.ControlKey(int16(kmsg.InitProducerID), func(kmsg.Request) (kmsg.Response, error, bool) {
+			w.cluster.KeepControl()
+			asked++
+			return nil, nil, false
+		})
+		m := w.join(func(c *Config, _ *sink.Config) { c.DeadLetterTopic = letters })
+		time.Sleep(10 * time.Second)
+		m.leave(w.t)
+		if dead := w.readLetters(); len(dead) != 1 {
+			w.t.Errorf("%d dead letters, want 1", len(dead))
+		}
+		if asked > 0 {
+			w.t.Errorf("%d producer IDs requested, want none", asked)
+		}
+	})
+}
