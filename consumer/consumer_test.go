@@ -126,7 +126,7 @@ func TestCleanChangesBehindASlowLaunchDarklySendNothingTwice(t *testing.T) {
 
 // slow lets every request take a while.
 func slow(w *world, latency time.Duration) {
-	w.ld.Random(1, 1, ldtest.Fault{Kind: ldtest.Slow, Taken: true, For: latency})
+	w.ld.Random(1, 1, ldtest.Fault{Kind: ldtest.Slow, Accepted: true, For: latency})
 }
 
 func TestKilledMemberIsReplacedWithoutLossOrDoubling(t *testing.T) {
@@ -156,7 +156,7 @@ func TestKilledMemberIsReplacedWithoutLossOrDoubling(t *testing.T) {
 // The zombie is cut off from Kafka only, after LaunchDarkly took what it sent.
 func TestZombieDoublesNothing(t *testing.T) {
 	inWorld(t, 3, func(w *world) {
-		w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Taken: true})
+		w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Accepted: true})
 		w.produce(3000, mixed)
 		a := w.join(nil)
 		time.Sleep(5 * time.Second)
@@ -177,7 +177,7 @@ func TestZombieDoublesNothing(t *testing.T) {
 func TestDrainTimeoutHandsTheCutsOver(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
 		w.produce(2000, nil)
-		w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Taken: true}) // taken, and never answered
+		w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Accepted: true}) // taken, and never answered
 		a := w.join(nil)
 		time.Sleep(10 * time.Second)
 		b := w.join(func(c *Config, _ *sink.Config) { c.MaxEvents = 33 })

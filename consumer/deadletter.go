@@ -227,7 +227,7 @@ func (f *failingLetters) ended(l *kgo.Record) bool {
 
 // writeRefused writes the dead letter of an event that LaunchDarkly rejected, and returns when the
 // broker has acknowledged it or ctx is done. Nobody has kept the record, so it is read again.
-func (d *deadLetters) writeRefused(ctx context.Context, r sink.Refusal) error {
+func (d *deadLetters) writeRefused(ctx context.Context, r sink.Rejection) error {
 	source, offset := r.Batch.Source, r.Batch.Offset(r.Event)
 	d.log.Warn("event rejected by LaunchDarkly", zap.String("topic", source.Topic), zap.Int32("partition", source.Partition),
 		zap.Int64("offset", offset), zap.String("reason", reasonRefused), zap.Int("status", r.Status), zap.String("response", r.Excerpt))

@@ -101,7 +101,7 @@ func (h *history) request(r ldtest.Request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.now++
-	q := request{at: h.now, taken: r.Taken && !r.Duplicate}
+	q := request{at: h.now, taken: r.Accepted && !r.Duplicate}
 	for _, name := range r.Identities {
 		n, err := strconv.Atoi(name)
 		if err != nil || h.events[n] == nil {
@@ -287,7 +287,7 @@ func TestHistoryIsChecked(t *testing.T) {
 	at := place{topic: [16]byte{1}}
 	post := func(taken bool, duplicate bool, names ...string) func(*history) {
 		return func(h *history) {
-			h.request(ldtest.Request{Identities: names, Taken: taken, Duplicate: duplicate})
+			h.request(ldtest.Request{Identities: names, Accepted: taken, Duplicate: duplicate})
 		}
 	}
 	commit := func(offset int64, cuts ...int64) func(*history) {

@@ -115,7 +115,7 @@ func (c *lateConn) Close() error {
 // it would take back the cuts of batches that were sent since, and the next owner would cut elsewhere.
 func TestCommitThatArrivesLateUndoesNoCuts(t *testing.T) {
 	onBothProtocols(t, 1, func(w *world, protocol func(*Config)) {
-		w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Taken: true}) // accepted, and never answered
+		w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Accepted: true}) // accepted, and never answered
 		late := &lateCommit{release: make(chan struct{}), delivered: make(chan struct{})}
 		a := w.join(func(c *Config, _ *sink.Config) {
 			protocol(c)

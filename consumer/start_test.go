@@ -139,7 +139,7 @@ func TestTopicIDsThatAppearOrVanishDoubleNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, 2, func(w *world) {
 				w.produce(2000, mixed)
-				w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Taken: true}) // accepted, and never answered
+				w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Accepted: true}) // accepted, and never answered
 				a := w.join(change[0])
 				time.Sleep(20 * time.Second)
 				a.kill()

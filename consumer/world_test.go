@@ -195,7 +195,7 @@ func (w *world) watchRequest(r ldtest.Request) {
 	w.readCuts()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if r.Taken && !r.Duplicate {
+	if r.Accepted && !r.Duplicate {
 		for _, n := range r.Identities {
 			w.counted[n]++
 		}
@@ -242,7 +242,7 @@ func (w *world) checkRequest(r ldtest.Request, cuts map[topicPartition]map[int64
 		w.t.Errorf("offsets %d to %d of %v posted before a cut behind them was committed", low, high, in)
 	}
 	for offset := low + 1; offset <= high; offset++ {
-		if cuts[in][offset] && r.Taken {
+		if cuts[in][offset] && r.Accepted {
 			w.t.Errorf("offsets %d to %d of %v posted over the cut at %d", low, high, in, offset)
 		}
 	}

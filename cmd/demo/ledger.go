@@ -45,7 +45,7 @@ func (l *ledger) expect(calls []transform.Reason) {
 
 // received takes in a request that LaunchDarkly received. It is a Config.OnRequest of the fake.
 func (l *ledger) received(r ldtest.Request) {
-	if !r.Taken || r.Duplicate {
+	if !r.Accepted || r.Duplicate {
 		return
 	}
 	l.mu.Lock()

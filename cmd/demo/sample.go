@@ -83,7 +83,7 @@ type sampler struct {
 
 // received looks at a request that LaunchDarkly received. It is not for concurrent use.
 func (s *sampler) received(r ldtest.Request) {
-	if s.done || !r.Taken {
+	if s.done || !r.Accepted {
 		return
 	}
 	i := -1

@@ -1,8 +1,8 @@
 //go:build linux
 
-// Soak runs the program against Apache Kafka under random faults for a given time and prints what came of it. It takes
-// turns between the protocols, classic and consumer, each turn with a topic, a group and a plan of its own. It exits
-// with 1 if an invariant broke.
+// Soak runs the program against Apache Kafka under random faults for a given time and prints what
+// came of it. It takes turns between the protocols, classic and consumer, each turn with a topic, a
+// group and a plan of its own. It exits with 1 if an invariant broke.
 //
 //	go run ./cmd/soak -duration 30m -seed 1
 package main

@@ -100,7 +100,7 @@ func unready(stopping bool, s consumer.Status, h sink.Halt) (reasons []string) {
 		reasons = append(reasons, "the consumer group has not let this member in yet")
 	}
 	if !h.Since.IsZero() {
-		reasons = append(reasons, fmt.Sprintf("halted: LaunchDarkly refuses us since %s: %s", h.Since.UTC().Format(time.RFC3339), h.Answer))
+		reasons = append(reasons, fmt.Sprintf("halted: LaunchDarkly refuses us since %s: %s", h.Since.UTC().Format(time.RFC3339), h.Response))
 	}
 	return append(reasons, s.Problems...)
 }

@@ -43,14 +43,14 @@ func TestReadinessTellsTheStateAndWhy(t *testing.T) {
 
 	s.ld.Down(ldtest.Fault{Status: http.StatusUnauthorized})
 	s.produce(track("u"))
-	s.log.await(s.ctx, t, "LaunchDarkly refuses us, halted")
+	s.log.await(s.ctx, t, "delivery halted: LaunchDarkly rejected")
 	expect("refused", "503 halted: LaunchDarkly refuses us since ", "halted")
 	if got := s.get("/readyz"); !strings.Contains(got, "401 Unauthorized") {
 		t.Errorf("/readyz does not give the answer: %q", got)
 	}
 
 	s.ld.Up()
-	s.log.await(s.ctx, t, "LaunchDarkly takes requests again")
+	s.log.await(s.ctx, t, "LaunchDarkly available again")
 	expect("recovered", "200 ok\n", "running")
 	s.delivered(2)
 

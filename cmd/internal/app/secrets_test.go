@@ -52,7 +52,7 @@ func TestNothingSecretIsToldAnywhere(t *testing.T) {
 		fmt.Fprintf(w, `{"code":"unauthorized","message":"no access with Authorization: %s"}`, got)
 	}))
 	s.ld.Poison(ldtest.Containing("poison"))
-	s.ld.Script(ldtest.Fault{Status: 503}, ldtest.Fault{Kind: ldtest.Reset}, ldtest.Fault{Kind: ldtest.Garbage, Taken: true}, ldtest.Fault{Status: 302})
+	s.ld.Script(ldtest.Fault{Status: 503}, ldtest.Fault{Kind: ldtest.Reset}, ldtest.Fault{Kind: ldtest.Garbage, Accepted: true}, ldtest.Fault{Status: 302})
 
 	good := fmt.Sprintf(`{"type":"track","event":%q,"userId":%q,"timestamp":"2026-01-02T03:04:05Z","properties":{"value":%q}}`, event, user, property)
 	s.produce(good,
@@ -64,7 +64,7 @@ func TestNothingSecretIsToldAnywhere(t *testing.T) {
 		fmt.Sprintf(`{"type":"track","event":%q,"userId":%q,"properties":{"value":%q}}`, event, user, strings.Repeat(property, 1000)), // too_large
 	)
 	s.run()
-	s.log.await(s.ctx, t, "LaunchDarkly refuses us, halted")
+	s.log.await(s.ctx, t, "delivery halted: LaunchDarkly rejected")
 	s.log.await(s.ctx, t, "call rejected")
 	look()
 	if !strings.Contains(told.String(), "no access with Authorization: [redacted]") {

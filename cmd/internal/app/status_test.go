@@ -19,7 +19,7 @@ import (
 
 func TestStateSaysWhatIsWrong(t *testing.T) {
 	now := time.Now()
-	halted := sink.Halt{Since: now, Answer: "401 Unauthorized"}
+	halted := sink.Halt{Since: now, Response: "401 Unauthorized"}
 	one := []consumer.PartitionStatus{{Topic: "t", InFlight: 2, Age: 90 * time.Second}}
 	for name, c := range map[string]struct {
 		stopping   bool
@@ -87,7 +87,7 @@ func BenchmarkPageOfAThousandPartitions(b *testing.B) {
 // What is shown comes from outside: names of topics and groups, LaunchDarkly's answer.
 func TestPageEscapesWhatItShows(t *testing.T) {
 	const hostile = `<script>alert(1)</script>`
-	p := newPage(false, consumer.Status{Problems: []string{hostile}}, sink.Halt{Since: time.Now(), Answer: hostile}, counts{}, 0)
+	p := newPage(false, consumer.Status{Problems: []string{hostile}}, sink.Halt{Since: time.Now(), Response: hostile}, counts{}, 0)
 	p.Group, p.Topics, p.Address = hostile, []string{hostile}, "javascript:alert(1)"
 	p.Troubles = []happening{{Message: hostile, Details: hostile}}
 	var b bytes.Buffer
@@ -149,7 +149,7 @@ func TestRecentKeepsKnownFieldsOfWarningsOnly(t *testing.T) {
 	log.Debug("secret")
 	log.Info("secret")
 	log.Warn("call rejected", zap.Int64("offset", 17), zap.String("reason", "malformed"), zap.String("detail", "secret"))
-	log.Error("halted", zap.Int64("offset", 18), zap.Int("status", 401), zap.String("answer", "secret"), zap.Error(errors.New("secret")))
+	log.Error("halted", zap.Int64("offset", 18), zap.Int("status", 401), zap.String("response", "secret"), zap.Error(errors.New("secret")))
 	log.Error("halted", zap.Int64("offset", 18), zap.Int("status", 401))
 	log.Error(strings.Repeat("long ", 100))
 	troubles, letters := r.last()
@@ -196,7 +196,7 @@ func worstPage(partitions int) page {
 		Calls:   map[call]int64{{"event", ""}: 98_765_432_109, {"filtered", "not_track"}: 1_000_000_000, {"rejected", "properties_not_object"}: 12_345},
 		Answers: map[string]int64{"202": 987_654_321, "431": 7, "511": 1_000, "error": 54_548}, Buffered: 64 << 20, BufferedLimit: 64 << 20, LastDelivery: now.Add(-3 * time.Hour),
 	}
-	p := newPage(false, s, sink.Halt{Since: now.Add(-3 * time.Hour), Answer: "401 Unauthorized: " + strings.Repeat("{'code':'unauthorized'}", 11)}, c, 5*time.Second)
+	p := newPage(false, s, sink.Halt{Since: now.Add(-3 * time.Hour), Response: "401 Unauthorized: " + strings.Repeat("{'code':'unauthorized'}", 11)}, c, 5*time.Second)
 	p.Version, p.Host, p.Group, p.Topics, p.DeadLetters = "v1.23.4-rc.1+0123456789ab", "segment-to-launchdarkly-6d5f8c7b9-x2x7z", "segment-to-launchdarkly.production.eu-west-1", []string{"segment.events.production", "segment.events.staging"}, "segment.events.production.dead-letters"
 	p.Address, p.Uptime = "https://events.launchdarkly.com/v2/event-data-import/a-project-key-that-is-long/production", 76*time.Hour
 	p.Rates = c.ratesSince(counts{At: now.Add(-time.Minute)})

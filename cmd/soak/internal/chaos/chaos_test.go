@@ -70,7 +70,7 @@ func TestNothingBreaksOnTheEmbeddedBroker(t *testing.T) {
 			plan := []Step{
 				{Do: Join, For: 500 * time.Millisecond}, {Do: Join, For: time.Second},
 				{Do: Kill, Target: 0, For: 5 * time.Second}, {Do: Join, For: 500 * time.Millisecond}, {Do: MoveLeader, Target: 1},
-				{Do: Outage, Fault: ldtest.Fault{Kind: ldtest.Reset, Taken: true}, For: 500 * time.Millisecond}, {Do: Leave, Target: 0},
+				{Do: Outage, Fault: ldtest.Fault{Kind: ldtest.Reset, Accepted: true}, For: 500 * time.Millisecond}, {Do: Leave, Target: 0},
 				{Do: Join, For: time.Second}, {Do: Outage, Fault: ldtest.Fault{Status: 503}, For: time.Second}, {Do: Kill, Target: 0, Fire: true, For: 500 * time.Millisecond},
 			}
 			for _, broken := range embedded(t, built(t), protocol, plan, nil).Broken {

@@ -62,7 +62,8 @@ type checker struct {
 	posts    map[int32][]time.Time // of each partition: when events counted
 }
 
-// version is a version of a partition's log. There is one; or two, if a lagging replica was elected.
+// version is a version of a partition's log. There is one; or two, if a lagging replica was
+// elected.
 type version struct {
 	since   int64    // when it began
 	records []Record // ascending
@@ -84,7 +85,7 @@ func newChecker(e *Evidence) *checker {
 		all[r.Partition] = append(all[r.Partition], r)
 	}
 	for i, r := range e.Requests {
-		if r.Taken && !r.Duplicate {
+		if r.Accepted && !r.Duplicate {
 			for _, n := range r.Numbers {
 				c.taken[n] = append(c.taken[n], int32(i))
 			}
@@ -148,7 +149,8 @@ func (c *checker) doneWith(r Record) int64 {
 	return at
 }
 
-// optional reports whether a record might never be delivered: Kafka lost it, or an operator set the group's offsets.
+// optional reports whether a record might never be delivered: Kafka lost it, or an operator set the
+// group's offsets.
 func (c *checker) optional(r Record) bool {
 	to, bounded := c.To[r.Partition]
 	return !r.Lost.IsZero() || r.Offset < c.From[r.Partition] || c.To != nil && (!bounded || r.Offset >= to)
@@ -203,9 +205,10 @@ func (c *checker) wait(r Record) time.Duration {
 	return c.Requests[c.taken[r.Number][0]].Done.Sub(from)
 }
 
-// twice reports whether a record must not count by all of these requests. Once Kafka has lost a record of a range, nobody
-// can form the same request again: those that remain of the range count by another one. So of the requests that count a
-// record, all but one must be of ranges of which Kafka lost records.
+// twice reports whether a record must not count by all of these requests. Once Kafka has lost a
+// record of a range, nobody can form the same request again: those that remain of the range count
+// by another one. So of the requests that count a record, all but one must be of ranges of which
+// Kafka lost records.
 func (c *checker) twice(r Record, by []int32) bool {
 	whole := 0
 	for _, i := range by {
@@ -258,7 +261,8 @@ func (c *checker) letters() {
 	}
 }
 
-// hasEvents reports whether a range holds records that events are made of, in each version of the log.
+// hasEvents reports whether a range holds records that events are made of, in each version of the
+// log.
 func (c *checker) hasEvents(partition int32, first, next int64) bool {
 	for _, v := range c.logs[partition] {
 		if len(v.events(first, next)) == 0 {
@@ -268,7 +272,8 @@ func (c *checker) hasEvents(partition int32, first, next int64) bool {
 	return len(c.logs[partition]) > 0
 }
 
-// events returns the numbers of the records of a range that events are made of, in the order of the log.
+// events returns the numbers of the records of a range that events are made of, in the order of the
+// log.
 func (v version) events(first, next int64) (numbers []int) {
 	log := v.records
 	i := sort.Search(len(log), func(i int) bool { return log[i].Offset >= first })
@@ -351,8 +356,8 @@ func (c *checker) cut(r *Request) {
 	c.tell("posted before its cut was committed", "payload ID %s at %s: %d events from offset %d of partition %d", r.ID, clock(r.Arrived), len(r.Numbers), first.Offset, first.Partition)
 }
 
-// remaining yields what the events of a range may be at a time: all of them, and without those that Kafka had deleted by
-// then, which are the first, and of which the first may have been read before.
+// remaining yields what the events of a range may be at a time: all of them, and without those that
+// Kafka had deleted by then, which are the first, and of which the first may have been read before.
 func (c *checker) remaining(partition int32, events []int, at time.Time) iter.Seq[[]int] {
 	return func(yield func([]int) bool) {
 		if !yield(events) {
@@ -376,8 +381,8 @@ func (c *checker) remaining(partition int32, events []int, at time.Time) iter.Se
 	}
 }
 
-// isPart says whether numbers are those of a whole batch, of one of its halves, of a half of that, and so on: what is
-// posted of a batch that LaunchDarkly refuses.
+// isPart says whether numbers are those of a whole batch, of one of its halves, of a half of that,
+// and so on: what is posted of a batch that LaunchDarkly refuses.
 func isPart(numbers, batch []int) bool {
 	for len(numbers) < len(batch) && len(batch) > 1 {
 		if middle := len(batch) / 2; slices.Contains(batch[:middle], numbers[0]) {
@@ -389,8 +394,8 @@ func isPart(numbers, batch []int) bool {
 	return slices.Equal(numbers, batch)
 }
 
-// slow says whether the brokers took long for anything during an absence, as they do on a machine that is overloaded.
-// How soon members take over cannot be judged then.
+// slow says whether the brokers took long for anything during an absence, as they do on a machine
+// that is overloaded. How soon members take over cannot be judged then.
 func (c *checker) slow(gone Absence) bool {
 	return slices.ContainsFunc(c.Produced, func(r Record) bool {
 		return r.Sent.Before(gone.Deadline) && r.Acked.After(gone.From) && r.Acked.Sub(r.Sent) > slowAck
@@ -402,7 +407,7 @@ const slowAck = 500 * time.Millisecond
 // absences: after half of an absence's time, what counts is by those who took over.
 func (c *checker) absences() {
 	for _, r := range c.Requests {
-		if r.Taken && !r.Duplicate && len(r.Numbers) > 0 {
+		if r.Accepted && !r.Duplicate && len(r.Numbers) > 0 {
 			p := c.byNumber[r.Numbers[0]].Partition
 			c.posts[p] = append(c.posts[p], r.Done)
 		}

@@ -22,8 +22,9 @@ func (c *checker) commits(how string, commits []Commit) {
 	}
 }
 
-// passed returns a record that a commit must not have passed. Where the log has two versions, it must not have passed one of
-// either, or one of the second if it is truncated: commits have followed the log down.
+// passed returns a record that a commit must not have passed. Where the log has two versions, it
+// must not have passed one of either, or one of the second if it is truncated: commits have
+// followed the log down.
 func (c *checker) passed(k Commit, truncated bool) (r Record, early bool) {
 	at := k.Time.UnixMilli()
 	versions := c.logs[k.Partition]
@@ -47,8 +48,9 @@ func (c *checker) passed(k Commit, truncated bool) (r Record, early bool) {
 	return r, early
 }
 
-// mayGoDown reports whether a commit may be below the one before it. That is so once after a lagging replica was elected,
-// down to the first offset whose record was lost; and after an operator has set an offset beyond the end of the log.
+// mayGoDown reports whether a commit may be below the one before it. That is so once after a
+// lagging replica was elected, down to the first offset whose record was lost; and after an
+// operator has set an offset beyond the end of the log.
 func (c *checker) mayGoDown(was, k Commit, truncated map[int32]bool) bool {
 	if was.Operator {
 		return k.Offset >= c.From[k.Partition]
@@ -87,8 +89,8 @@ func (c *checker) kept(how string, commits []Commit) {
 	}
 }
 
-// mayForget reports whether a commit may leave out a cut. That is so once after a lagging replica was elected, for a cut
-// beyond the first offset whose record was lost.
+// mayForget reports whether a commit may leave out a cut. That is so once after a lagging replica
+// was elected, for a cut beyond the first offset whose record was lost.
 func (c *checker) mayForget(k Commit, cut int64, truncated map[int32]time.Time) bool {
 	at, unclean := c.Unclean[k.Partition]
 	if before, known := truncated[k.Partition]; !unclean || known && before != k.Time || k.Time.Before(at.Truncate(time.Millisecond)) || cut <= c.firstLost(k.Partition) {

@@ -10,8 +10,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// trimmed is evidence of a log of which Kafka deleted the first two of four events, when the first had been sent in a batch
-// of three that was never committed.
+// trimmed is evidence of a log of which Kafka deleted the first two of four events, when the first
+// had been sent in a batch of three that was never committed.
 func trimmed() *Evidence {
 	at := func(ms int) time.Time { return time.UnixMilli(int64(1000 + ms)) }
 	e := &Evidence{Ends: []int64{4}, Final: []int64{4}}
@@ -23,15 +23,15 @@ func trimmed() *Evidence {
 		{Time: at(5), Cuts: []int64{1, 3}}, {Time: at(30), Offset: 2, Cuts: []int64{3, 4}}, {Time: at(50), Offset: 4},
 	}
 	e.Requests = []Request{
-		{Arrived: at(9), Done: at(10), ID: "a", Hash: ldtest.Hash{1}, Numbers: []int{4, 5}, Taken: true},
-		{Arrived: at(39), Done: at(40), ID: "b", Hash: ldtest.Hash{2}, Numbers: []int{5}, Taken: true},
-		{Arrived: at(41), Done: at(42), ID: "c", Hash: ldtest.Hash{3}, Numbers: []int{6}, Taken: true},
+		{Arrived: at(9), Done: at(10), ID: "a", Hash: ldtest.Hash{1}, Numbers: []int{4, 5}, Accepted: true},
+		{Arrived: at(39), Done: at(40), ID: "b", Hash: ldtest.Hash{2}, Numbers: []int{5}, Accepted: true},
+		{Arrived: at(41), Done: at(42), ID: "c", Hash: ldtest.Hash{3}, Numbers: []int{6}, Accepted: true},
 	}
 	return e
 }
 
-// elected is evidence of a log of which the second and third event were lost when a lagging replica was elected, and two
-// others took their offsets.
+// elected is evidence of a log of which the second and third event were lost when a lagging replica
+// was elected, and two others took their offsets.
 func elected() *Evidence {
 	at := func(ms int) time.Time { return time.UnixMilli(int64(1000 + ms)) }
 	e := &Evidence{Ends: []int64{3}, Final: []int64{3}, Unclean: map[int32]time.Time{0: at(20)}}
@@ -44,10 +44,10 @@ func elected() *Evidence {
 		{Time: at(30), Offset: 1, Cuts: []int64{2, 3}}, {Time: at(50), Offset: 3},
 	}
 	e.Requests = []Request{
-		{Arrived: at(9), Done: at(10), ID: "a", Numbers: []int{3}, Taken: true},
-		{Arrived: at(14), Done: at(15), ID: "b", Numbers: []int{4, 5}, Taken: true},
-		{Arrived: at(39), Done: at(40), ID: "c", Numbers: []int{6}, Taken: true},
-		{Arrived: at(41), Done: at(42), ID: "d", Numbers: []int{7}, Taken: true},
+		{Arrived: at(9), Done: at(10), ID: "a", Numbers: []int{3}, Accepted: true},
+		{Arrived: at(14), Done: at(15), ID: "b", Numbers: []int{4, 5}, Accepted: true},
+		{Arrived: at(39), Done: at(40), ID: "c", Numbers: []int{6}, Accepted: true},
+		{Arrived: at(41), Done: at(42), ID: "d", Numbers: []int{7}, Accepted: true},
 	}
 	return e
 }
@@ -64,8 +64,8 @@ func again() []*Evidence {
 		{Time: at(30), Offset: 1, Cuts: []int64{3}}, {Time: at(50), Offset: 3},
 	}
 	e.Requests = []Request{
-		{Arrived: at(9), Done: at(10), ID: "a", Numbers: []int{3, 4}, Taken: true},
-		{Arrived: at(39), Done: at(40), ID: "b", Numbers: []int{4, 5}, Taken: true},
+		{Arrived: at(9), Done: at(10), ID: "a", Numbers: []int{3, 4}, Accepted: true},
+		{Arrived: at(39), Done: at(40), ID: "b", Numbers: []int{4, 5}, Accepted: true},
 	}
 	return e.split([]reset{{time: at(20), from: map[int32]int64{0: 1}, to: map[int32]int64{0: 2}}})
 }
@@ -83,7 +83,7 @@ func TestLossesAreExpectedOnlyWhereTheyWereProvoked(t *testing.T) {
 		of    func() *Evidence
 		spoil func(*Evidence)
 	}{
-		{"missing: event 6", trimmed, func(e *Evidence) { e.Requests[2].Taken = false }},
+		{"missing: event 6", trimmed, func(e *Evidence) { e.Requests[2].Accepted = false }},
 		{"counted twice: event 5", trimmed, func(e *Evidence) { e.Produced[0].Lost, e.Produced[1].Lost = time.Time{}, time.Time{} }},
 		{"counted twice: event 4", trimmed, func(e *Evidence) { e.Requests[1].Numbers = []int{4, 5} }},
 		{"committed before it was delivered: commit 2", trimmed, func(e *Evidence) { e.Produced[0].Lost = e.Commits[1].Time.Add(time.Second) }},
@@ -129,7 +129,7 @@ func TestAnOffsetBeyondTheEndIsSetToTheEnd(t *testing.T) {
 		Since: at, From: map[int32]int64{0: 1}, Ends: []int64{2}, Final: []int64{2},
 		Produced: []Record{{Number: 3, Offset: 0}, {Number: 4, Offset: 1, Acked: at}},
 		Commits:  []Commit{{Time: at, Offset: 1001, Operator: true}, {Time: at, Offset: 1, Cuts: []int64{2}}, {Time: at.Add(time.Second), Offset: 2}},
-		Requests: []Request{{Arrived: at.Add(time.Millisecond), Done: at.Add(time.Millisecond), ID: "a", Numbers: []int{4}, Taken: true}},
+		Requests: []Request{{Arrived: at.Add(time.Millisecond), Done: at.Add(time.Millisecond), ID: "a", Numbers: []int{4}, Accepted: true}},
 	}
 	if broken := e.Check(); len(broken) > 0 {
 		t.Errorf("told %q", broken)

@@ -11,8 +11,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// good is evidence in which nothing is wrong: one partition with three events, a filtered record and a poisoned one,
-// delivered in two requests.
+// good is evidence in which nothing is wrong: one partition with three events, a filtered record
+// and a poisoned one, delivered in two requests.
 func good() *Evidence {
 	at := func(ms int) time.Time { return time.UnixMilli(int64(1000 + ms)) }
 	numbers := []int{0, 1, 3, 202, 4} // by offset
@@ -26,8 +26,8 @@ func good() *Evidence {
 	e.Samples = []Commit{e.Commits[0], e.Commits[3]}
 	e.Requests = []Request{
 		{Arrived: at(8), ID: "b", Hash: ldtest.Hash{2}, Numbers: []int{202, 4}}, // refused
-		{Arrived: at(9), Done: at(10), ID: "a", Hash: ldtest.Hash{1}, Numbers: []int{0, 3}, Taken: true},
-		{Arrived: at(29), Done: at(30), ID: "c", Hash: ldtest.Hash{3}, Numbers: []int{4}, Taken: true},
+		{Arrived: at(9), Done: at(10), ID: "a", Hash: ldtest.Hash{1}, Numbers: []int{0, 3}, Accepted: true},
+		{Arrived: at(29), Done: at(30), ID: "c", Hash: ldtest.Hash{3}, Numbers: []int{4}, Accepted: true},
 	}
 	e.Letters = []Letter{{Time: at(35), Offset: 3, Number: 202, Reason: "refused"}}
 	e.Gone = []Absence{{From: at(10), Deadline: at(40)}}
@@ -39,7 +39,7 @@ func TestCheckerFindsEachBrokenInvariant(t *testing.T) {
 		t.Fatalf("nothing is wrong, and yet: %q", broken)
 	}
 	for want, spoil := range map[string]func(*Evidence){
-		"missing: event 4":                                                  func(e *Evidence) { e.Requests[2].Taken = false },
+		"missing: event 4":                                                  func(e *Evidence) { e.Requests[2].Accepted = false },
 		"counted twice: event 4":                                            func(e *Evidence) { r := e.Requests[2]; r.ID = "d"; e.Requests = append(e.Requests, r) },
 		"stalled: event 4":                                                  func(e *Evidence) { e.Produced[4].Acked = e.Requests[2].Done.Add(-cleanStallLimit - 1) },
 		"delivered what is not to be: event 1":                              func(e *Evidence) { e.Requests[1].Numbers = []int{0, 1, 3} },
@@ -59,7 +59,7 @@ func TestCheckerFindsEachBrokenInvariant(t *testing.T) {
 		"partitions mixed":                                                  func(e *Evidence) { e.Produced[2].Partition = 1 },
 		"posted what was never produced":                                    func(e *Evidence) { e.Requests[0].Numbers[0] = -1 },
 		"not taken over in time: partition 0":                               func(e *Evidence) { e.Gone[0].Deadline = e.Requests[2].Done.Add(-time.Millisecond) },
-		"sent twice on a clean change: payload ID a":                        func(e *Evidence) { r := e.Requests[1]; r.Taken = false; e.Requests = append(e.Requests, r) },
+		"sent twice on a clean change: payload ID a":                        func(e *Evidence) { r := e.Requests[1]; r.Accepted = false; e.Requests = append(e.Requests, r) },
 		"sampled: cut forgotten: commit 0 of partition 0":                   func(e *Evidence) { e.Samples = []Commit{e.Commits[1], e.Commits[0], e.Commits[3]} },
 		"not allowed by the model: at 00:00:01.020: recorded range changed": func(e *Evidence) { e.Commits[1].Cuts = []int64{5} },
 		"not allowed by the model: at 00:00:01.040: commit passes":          func(e *Evidence) { e.Letters[0].Time = e.Letters[0].Time.Add(time.Second) },

@@ -27,7 +27,8 @@ type Cluster interface {
 	MoveLeader(ctx context.Context, topic string, partition int32) (to int, err error)
 	// Position returns where the log of all commits ends now.
 	Position(ctx context.Context) (Position, error)
-	// Commits calls each with what a group has committed since a position, those of one partition in order.
+	// Commits calls each with what a group has committed since a position, those of one partition
+	// in order.
 	Commits(ctx context.Context, group string, since Position, each func(topic string, at time.Time, partition int32, offset int64, metadata string)) error
 }
 
@@ -45,8 +46,9 @@ type breakable interface {
 // Apache is a cluster of Apache Kafka.
 type Apache struct{ *kafkatest.Apache }
 
-// ApacheProperties are the settings that a cluster of [Apache] needs for a session timeout: KIP-848 takes it from the
-// brokers. The log of the commits stays in one segment, because only that is never compacted.
+// ApacheProperties are the settings that a cluster of [Apache] needs for a session timeout: KIP-848
+// takes it from the brokers. The log of the commits stays in one segment, because only that is
+// never compacted.
 func ApacheProperties(session time.Duration) map[string]string {
 	ms := strconv.FormatInt(session.Milliseconds(), 10)
 	return map[string]string{
@@ -80,8 +82,8 @@ func (a Apache) Commits(ctx context.Context, group string, since Position, each 
 	return errors.Join(err, failed)
 }
 
-// newCommit reads the cuts in a commit's metadata, "v1 +10 +20 @topic", on its own: the checker shares no code with what it
-// checks. Commits without metadata are those of an operator.
+// newCommit reads the cuts in a commit's metadata, "v1 +10 +20 @topic", on its own: the checker
+// shares no code with what it checks. Commits without metadata are those of an operator.
 func newCommit(at time.Time, partition int32, offset int64, metadata string) (Commit, error) {
 	c := Commit{Time: at, Partition: partition, Offset: offset, Operator: metadata == ""}
 	if c.Operator {
@@ -142,8 +144,9 @@ func (e *Embedded) MoveLeader(_ context.Context, topic string, partition int32) 
 // Position is the start: the log of an embedded cluster is short.
 func (e *Embedded) Position(context.Context) (Position, error) { return nil, nil }
 
-// Commits reads kfake's log of groups, in which the coordinators write each commit. An entry is JSON after a length (4
-// bytes, of what follows the checksum), a checksum (4 bytes), and a version (2 bytes).
+// Commits reads kfake's log of groups, in which the coordinators write each commit. An entry is
+// JSON after a length (4 bytes, of what follows the checksum), a checksum (4 bytes), and a version
+// (2 bytes).
 func (e *Embedded) Commits(_ context.Context, group string, _ Position, each func(string, time.Time, int32, int64, string)) error {
 	log, err := os.ReadFile(filepath.Join(e.dir, "groups.log"))
 	if err != nil {

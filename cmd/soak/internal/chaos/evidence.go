@@ -8,8 +8,9 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// Evidence is what a run left behind for one log: a topic, one incarnation of a topic, or the part of a run between two
-// changes of the group's offsets by an operator. [Evidence.Check] reads nothing else.
+// Evidence is what a run left behind for one log: a topic, one incarnation of a topic, or the part
+// of a run between two changes of the group's offsets by an operator. [Evidence.Check] reads
+// nothing else.
 type Evidence struct {
 	Topic   string
 	TopicID string // as commits have it
@@ -24,15 +25,15 @@ type Evidence struct {
 	Final    []int64   // by partition: what is committed then
 	Clean    bool      // members only joined and left, and nothing failed
 
-	// Since is when an operator set the group's offsets, and From the offsets where the group must continue then, by
-	// partition. To holds the offsets that the group had committed before the next such change: what lies beyond might not
-	// be delivered. Zero and nil: no such change.
+	// Since is when an operator set the group's offsets, and From the offsets where the group must
+	// continue then, by partition. To holds the offsets that the group had committed before the
+	// next such change: what lies beyond might not be delivered. Zero and nil: no such change.
 	Since time.Time
 	From  map[int32]int64
 	To    map[int32]int64
 
-	// Unclean holds, by partition, when a lagging replica was elected. The log has two versions then: with the records that
-	// were lost, and with those that took their offsets.
+	// Unclean holds, by partition, when a lagging replica was elected. The log has two versions
+	// then: with the records that were lost, and with those that took their offsets.
 	Unclean map[int32]time.Time
 }
 
@@ -55,12 +56,12 @@ type Request struct {
 	Hash      ldtest.Hash // zero if the body was not read
 	Numbers   []int       // of the records that its events came from; none if the body was not read
 	Status    int         // what the client was told; 0 if it got no readable answer
-	Taken     bool
+	Accepted     bool
 	Duplicate bool     // taken before, under the same payload ID
 	Faults    []string // violations of LaunchDarkly's rules, and events that it dropped
 
-	// Set by the checker: the recorded range that the events are of, and the version of the log that has it. Next is 0 if
-	// there is none.
+	// Set by the checker: the recorded range that the events are of, and the version of the log
+	// that has it. Next is 0 if there is none.
 	Partition   int32
 	First, Next int64
 	version     int

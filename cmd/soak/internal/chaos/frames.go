@@ -43,8 +43,8 @@ type question struct {
 	late    bool
 }
 
-// request reads the header of a request frame, and all of an offset commit. It reports whether the request is an offset
-// commit that is to arrive late.
+// request reads the header of a request frame, and all of an offset commit. It reports whether the
+// request is an offset commit that is to arrive late.
 func (c *conn) request(frame []byte) (late bool, err error) {
 	if len(frame) < 14 {
 		return false, errors.New("a request without a header")
@@ -93,8 +93,8 @@ func skipTags(b []byte) ([]byte, error) {
 	return b, nil
 }
 
-// response returns a response frame with the brokers' addresses replaced by those of the member's links. It counts the
-// errors of the group's coordinator.
+// response returns a response frame with the brokers' addresses replaced by those of the member's
+// links. It counts the errors of the group's coordinator.
 func (c *conn) response(frame []byte) ([]byte, error) {
 	if len(frame) < 8 {
 		return nil, errors.New("a response without a header")
@@ -140,7 +140,8 @@ func (c *conn) response(frame []byte) ([]byte, error) {
 	return out, nil
 }
 
-// interesting reports whether responses of this kind hold addresses of brokers, or errors that are counted.
+// interesting reports whether responses of this kind hold addresses of brokers, or errors that are
+// counted.
 func interesting(key kmsg.Key) bool {
 	switch key {
 	case kmsg.Metadata, kmsg.FindCoordinator, kmsg.DescribeCluster, kmsg.Produce, kmsg.Fetch,
@@ -235,7 +236,8 @@ func (t *traffic) commit(member string, r *kmsg.OffsetCommitRequest) {
 	}
 }
 
-// sentBy returns who sent the commit of a partition that was stored at a time: the last of those who had sent it by then.
+// sentBy returns who sent the commit of a partition that was stored at a time: the last of those
+// who had sent it by then.
 func (t *traffic) sentBy(topic, id string, partition int32, offset int64, metadata string, at time.Time) (by sender, known bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -36,7 +36,8 @@ func (r *run) check(ctx context.Context) error {
 	return r.network.seen.report(r.report)
 }
 
-// gather returns the evidence of each ledger, one for each time between two changes of its offsets by an operator.
+// gather returns the evidence of each ledger, one for each time between two changes of its offsets
+// by an operator.
 func (r *run) gather(ctx context.Context) ([][]*Evidence, error) {
 	whole := make([]*Evidence, len(r.ledgers))
 	for i, l := range r.ledgers {
@@ -50,7 +51,8 @@ func (r *run) gather(ctx context.Context) ([][]*Evidence, error) {
 		}
 		whole[i] = e
 	}
-	// find returns the ledger that a commit belongs to: by the ID of the topic if the commit has one, else the newest.
+	// find returns the ledger that a commit belongs to: by the ID of the topic if the commit has
+	// one, else the newest.
 	find := func(topic, id string) (found *Evidence) {
 		for _, e := range whole {
 			if e.Topic == topic && (found == nil || id == "" || e.TopicID == id || found.TopicID != id) {
@@ -155,8 +157,8 @@ func (r *run) conclude(ctx context.Context, l *ledger, e *Evidence) error {
 	return nil
 }
 
-// lose notes which records were lost when a lagging replica was elected: those that are not in the log any more. Where none
-// was elected, Kafka must have lost nothing.
+// lose notes which records were lost when a lagging replica was elected: those that are not in the
+// log any more. Where none was elected, Kafka must have lost nothing.
 func lose(ctx context.Context, brokers []string, l *ledger, e *Evidence) error {
 	survivors := map[int]bool{}
 	err := kafkatest.ReadFrom(ctx, brokers, l.topic, nil, func(record *kgo.Record) { survivors[numberOf(record.Value)] = true })
@@ -177,7 +179,8 @@ func lose(ctx context.Context, brokers []string, l *ledger, e *Evidence) error {
 	return nil
 }
 
-// split divides evidence at the changes of the group's offsets. No member runs then, and nothing is on its way.
+// split divides evidence at the changes of the group's offsets. No member runs then, and nothing is
+// on its way.
 func (e *Evidence) split(resets []reset) []*Evidence {
 	if len(resets) == 0 {
 		return []*Evidence{e}
@@ -200,8 +203,8 @@ func (e *Evidence) split(resets []reset) []*Evidence {
 		counted := map[string]bool{}
 		for _, q := range e.Requests {
 			if within(q.Arrived) {
-				q.Duplicate = q.Taken && counted[q.ID]
-				counted[q.ID] = counted[q.ID] || q.Taken
+				q.Duplicate = q.Accepted && counted[q.ID]
+				counted[q.ID] = counted[q.ID] || q.Accepted
 				part.Requests = append(part.Requests, q)
 			}
 		}

@@ -20,12 +20,13 @@ const (
 	bodyLimit = 16 << 10 // LaunchDarkly refuses larger bodies; full batches exceed it, single events do not
 )
 
-// weather is what LaunchDarkly does to one request in some: what passes, before and after it took the request, and what
-// halts the program.
-var weather = append(ldtest.Passing(), ldtest.Fault{Status: 302}, ldtest.Fault{Status: 401})
+// weather is what LaunchDarkly does to one request in some: what passes, before and after it took
+// the request, and what halts the program.
+var weather = append(ldtest.TransientFaults(), ldtest.Fault{Status: 302}, ldtest.Fault{Status: 401})
 
-// slow is LaunchDarkly at its best: it only takes a while, so that requests are under way when something happens.
-var slow = []ldtest.Fault{{Kind: ldtest.Slow, For: 150 * time.Millisecond, Taken: true}}
+// slow is LaunchDarkly at its best: it only takes a while, so that requests are under way when
+// something happens.
+var slow = []ldtest.Fault{{Kind: ldtest.Slow, For: 150 * time.Millisecond, Accepted: true}}
 
 // launchDarkly is the fake as a server of this process, and what it saw.
 type launchDarkly struct {
@@ -66,7 +67,7 @@ func (d *launchDarkly) serve(w http.ResponseWriter, r *http.Request) {
 
 // note keeps what the checker needs of a request.
 func (d *launchDarkly) note(r ldtest.Request) {
-	kept := Request{Arrived: r.Time, Done: time.Now(), Member: r.Header.Get(memberHeader), ID: r.PayloadID, Hash: r.Hash, Status: r.Status, Taken: r.Taken, Duplicate: r.Duplicate}
+	kept := Request{Arrived: r.Time, Done: time.Now(), Member: r.Header.Get(memberHeader), ID: r.PayloadID, Hash: r.Hash, Status: r.Status, Accepted: r.Accepted, Duplicate: r.Duplicate}
 	for _, id := range r.Identities {
 		n, err := strconv.Atoi(id)
 		if err != nil {
@@ -83,7 +84,7 @@ func (d *launchDarkly) note(r ldtest.Request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.requests = append(d.requests, kept)
-	if kept.Taken {
+	if kept.Accepted {
 		for _, n := range kept.Numbers {
 			if ledgerOf(n) == 0 {
 				d.counted[n] = true
@@ -94,7 +95,8 @@ func (d *launchDarkly) note(r ldtest.Request) {
 	}
 }
 
-// progress returns how many events of the main topic counted, and a channel that is closed when there are more.
+// progress returns how many events of the main topic counted, and a channel that is closed when
+// there are more.
 func (d *launchDarkly) progress() (int, <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -18,9 +18,10 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 )
 
-// ledger is one log of a run, which is checked by itself: a topic, or one incarnation of a topic that is created again. The
-// main topic is strict. What would make records missing or count again by definition is done to topics of their own, so
-// that only their ledgers expect it, and only of the records concerned.
+// ledger is one log of a run, which is checked by itself: a topic, or one incarnation of a topic
+// that is created again. The main topic is strict. What would make records missing or count again
+// by definition is done to topics of their own, so that only their ledgers expect it, and only of
+// the records concerned.
 type ledger struct {
 	role     Action // that is done to the topic; empty: the main topic
 	topic    string
@@ -50,7 +51,8 @@ type reset struct {
 	to   map[int32]int64 // what it had committed before
 }
 
-// ledgerSpan is how many numbers a ledger has for its records. The kinds of records repeat within it.
+// ledgerSpan is how many numbers a ledger has for its records. The kinds of records repeat within
+// it.
 const ledgerSpan = 40_000_000
 
 func ledgerOf(number int) int {
@@ -60,8 +62,8 @@ func ledgerOf(number int) int {
 	return number / ledgerSpan
 }
 
-// sideRate is how many records per second are produced to each topic but the main one, and sidePartitions how many
-// partitions those topics have.
+// sideRate is how many records per second are produced to each topic but the main one, and
+// sidePartitions how many partitions those topics have.
 const (
 	sideRate       = 20
 	sidePartitions = 3
@@ -164,8 +166,8 @@ func topicID(ctx context.Context, admin *kadm.Client, topic string) (string, err
 	}
 }
 
-// createUnclean creates a topic in which a replica that lags may become the leader. Partition p has two replicas, on the
-// brokers p and p+1.
+// createUnclean creates a topic in which a replica that lags may become the leader. Partition p has
+// two replicas, on the brokers p and p+1.
 func createUnclean(ctx context.Context, brokers []string, topic string) error {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// Build builds the program into dir and returns its path. replace substitutes files of the source, by their paths in the
-// module.
+// Build builds the program into dir and returns its path. replace substitutes files of the source,
+// by their paths in the module.
 func Build(ctx context.Context, dir string, replace map[string][]byte) (string, error) {
 	root, err := ModuleRoot(ctx)
 	if err != nil {
@@ -77,8 +77,8 @@ type member struct {
 	peak int // guards: highest resident memory seen, in bytes
 }
 
-// startMember starts the program with an environment of only what is given. Its log goes to dir/name.log. It dies with
-// this process.
+// startMember starts the program with an environment of only what is given. Its log goes to
+// dir/name.log. It dies with this process.
 func startMember(dir, name, binary string, environ []string) (*member, error) {
 	m := &member{name: name, log: filepath.Join(dir, name+".log"), exited: make(chan struct{})}
 	log, err := os.Create(m.log)

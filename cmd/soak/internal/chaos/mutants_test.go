@@ -36,7 +36,8 @@ var (
 		{Do: Join, For: time.Second}, {Do: Join, For: 1500 * time.Millisecond}, {Do: Kill, For: 4 * time.Second},
 		{Do: Join, For: time.Second}, {Do: Kill, For: 4 * time.Second}, {Do: Join, For: time.Second},
 	}
-	// LaunchDarkly has failed for a while when members are killed, so that they leave many cuts behind.
+	// LaunchDarkly has failed for a while when members are killed, so that they leave many cuts
+	// behind.
 	firing = []Step{
 		{Do: Join, For: time.Second}, {Do: Join, For: 1500 * time.Millisecond}, {Do: Outage, Fault: ldtest.Fault{Status: 503}, For: 4 * time.Second},
 		{Do: Kill, Fire: true, For: 4 * time.Second}, {Do: Join, For: time.Second},
@@ -46,7 +47,8 @@ var (
 	delaying = []Step{
 		{Do: Join, For: time.Second}, {Do: Join, For: 8 * time.Second}, {Do: Kill, For: 6 * time.Second}, {Do: Join, For: 8 * time.Second}, {Do: Kill, For: 6 * time.Second},
 	}
-	// A member gives partitions up while its requests hang; when they have timed out it sends them again.
+	// A member gives partitions up while its requests hang; when they have timed out it sends them
+	// again.
 	handing = []Step{
 		{Do: Join, For: 2 * time.Second}, {Do: Outage, Fault: ldtest.Fault{Kind: ldtest.Hang, For: 3 * time.Second}, For: 600 * time.Millisecond},
 		{Do: Join, For: 5 * time.Second},
@@ -117,19 +119,20 @@ var mutants = []mutant{
 	},
 	{
 		name:   "count 302 as delivered",
-		edits:  []edit{{"sink/answer.go", "case status >= 200 && status < 300:", "case status >= 200 && status < 400:"}},
+		edits:  []edit{{"sink/response.go", "case status >= 200 && status < 300:", "case status >= 200 && status < 400:"}},
 		broken: []string{"missing"},
 		plan:   refusing,
 	},
 	{
 		name:   "drop on 401",
-		edits:  []edit{{"sink/answer.go", "case status >= 200 && status < 300:", "case status >= 200 && status < 300, status == 401:"}},
+		edits:  []edit{{"sink/response.go", "case status >= 200 && status < 300:", "case status >= 200 && status < 300, status == 401:"}},
 		broken: []string{"missing"},
 		plan:   refusing,
 	},
 }
 
-// files applies the edits. It fails if one does not apply, because the mutant would then be the program itself.
+// files applies the edits. It fails if one does not apply, because the mutant would then be the
+// program itself.
 func (m *mutant) files(t *testing.T) map[string][]byte {
 	t.Helper()
 	root, err := ModuleRoot(t.Context())

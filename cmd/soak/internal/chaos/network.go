@@ -15,11 +15,12 @@ import (
 	"time"
 )
 
-// network is the simulated network: every connection from a member to a broker or to LaunchDarkly runs through a proxy
-// of this process. Each pair of member and server has a [link] of its own, on which connections can be cut, delayed or
-// blocked, and on which an offset commit can arrive late.
+// network is the simulated network: every connection from a member to a broker or to LaunchDarkly
+// runs through a proxy of this process. Each pair of member and server has a [link] of its own, on
+// which connections can be cut, delayed or blocked, and on which an offset commit can arrive late.
 //
-// Members reach brokers only through their links: the proxy replaces the brokers' addresses in Kafka responses.
+// Members reach brokers only through their links: the proxy replaces the brokers' addresses in
+// Kafka responses.
 type network struct {
 	ld      string        // LaunchDarkly's address
 	late    atomic.Uint64 // share of offset commits that arrive late, in millionths
@@ -136,8 +137,8 @@ func (w *wire) brokers() []string {
 	return all
 }
 
-// launchDarkly returns the address at which the member finds LaunchDarkly. Members use it as an HTTP proxy, so that all of
-// them have the same configuration.
+// launchDarkly returns the address at which the member finds LaunchDarkly. Members use it as an
+// HTTP proxy, so that all of them have the same configuration.
 func (w *wire) launchDarkly() string { return w.links[len(w.links)-1].addr }
 
 // proxied returns the address at which the member finds a broker.
@@ -306,7 +307,8 @@ type bundle struct {
 // inFlight bounds the bundles that are held in each direction of a connection.
 const inFlight = 256
 
-// run copies both directions until the connection ends. Bytes of a member that has closed its half still reach the server.
+// run copies both directions until the connection ends. Bytes of a member that has closed its half
+// still reach the server.
 func (c *conn) run() {
 	toServer, toMember := make(chan bundle, inFlight), make(chan bundle, inFlight)
 	var running sync.WaitGroup
@@ -415,7 +417,8 @@ func (c *conn) next(from io.Reader) ([]byte, error) {
 	return nil, err
 }
 
-// write writes bundles when they are due and the direction is open. If the half fails, it discards the rest.
+// write writes bundles when they are due and the direction is open. If the half fails, it discards
+// the rest.
 func (c *conn) write(d direction, to io.Writer, from <-chan bundle) {
 	broken := false
 	for b := range from {

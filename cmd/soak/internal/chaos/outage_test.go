@@ -25,9 +25,8 @@ const (
 	outageMemory = 150 << 20 // resident bytes, at most
 )
 
-// The program, as a process, meets a LaunchDarkly that is down and a backlog of
-// 400,000 records: its memory stays flat, the committed offset stays where it is, and
-// everything arrives afterwards.
+// The program, as a process, meets a LaunchDarkly that is down and a backlog of 400,000 records:
+// its memory stays flat, the committed offset stays where it is, and everything arrives afterwards.
 func TestOutageWithABacklogCostsNoMemoryAndLosesNothing(t *testing.T) {
 	if os.Getenv("KAFKA_TEST") == "" {
 		t.Skip("takes half a minute of CPU: set KAFKA_TEST=1")

@@ -52,8 +52,8 @@ type Step struct {
 	Fault  ldtest.Fault  // of an outage
 	For    time.Duration // how long it lasts, or how long to wait after it
 
-	// Of a fault of the network, which affects the member's links to one broker, to LaunchDarkly (the number of brokers),
-	// or to all brokers (more than that).
+	// Of a fault of the network, which affects the member's links to one broker, to LaunchDarkly
+	// (the number of brokers), or to all brokers (more than that).
 	Link     int
 	Up, Down bool          // directions of a black hole, seen from the member
 	Cut      bool          // after a black hole the connections break; else what was held arrives
@@ -114,12 +114,12 @@ const (
 // outages are the faults of outages: for the time being, and for good.
 var outages = []ldtest.Fault{
 	{Status: 429}, {Status: 429, RetryAfter: "1"}, {Status: 503}, {Status: 503, RetryIn: time.Second}, {Status: 500},
-	{Status: 302}, {Status: 401}, {Kind: ldtest.Hang, For: 3 * time.Second}, {Kind: ldtest.Reset, Taken: true},
-	{Kind: ldtest.ResetUnread}, {Kind: ldtest.CutOff, Taken: true},
+	{Status: 302}, {Status: 401}, {Kind: ldtest.Hang, For: 3 * time.Second}, {Kind: ldtest.Reset, Accepted: true},
+	{Kind: ldtest.ResetUnread}, {Kind: ldtest.CutOff, Accepted: true},
 }
 
-// NewPlan draws a schedule of about that duration. The same seed and limits give the same plan. It begins with two
-// members joining, and never leaves less than one.
+// NewPlan draws a schedule of about that duration. The same seed and limits give the same plan. It
+// begins with two members joining, and never leaves less than one.
 func NewPlan(seed uint64, duration time.Duration, limits Limits) []Step {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	plan := []Step{{Do: Join, For: time.Second}, {Do: Join, For: 2 * time.Second}}
@@ -245,5 +245,6 @@ func networkFault(rng *rand.Rand, s *Step, members int, limits Limits) {
 	}
 }
 
-// takeover is how long, beyond the session timeout, the partitions of a member that is gone may be left alone.
+// takeover is how long, beyond the session timeout, the partitions of a member that is gone may be
+// left alone.
 const takeover = 2 * time.Second

@@ -15,7 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// value is the record of that number. One in twenty is large, so that some batches exceed LaunchDarkly's limit.
+// value is the record of that number. One in twenty is large, so that some batches exceed
+// LaunchDarkly's limit.
 func value(number int) []byte {
 	name, call, pad, extra := `"event":"e",`, "track", "", ""
 	switch KindOf(number) {
@@ -59,10 +60,12 @@ func newProducer(brokers []string, topic string, first int, partitions int32) (*
 	return p, nil
 }
 
-// bursts is the period of the producers' rate, which rises from a tenth of the mean to almost twice the mean and falls again.
+// bursts is the period of the producers' rate, which rises from a tenth of the mean to almost twice
+// the mean and falls again.
 const bursts = 20 * time.Second
 
-// run produces about rate records per second until ctx is done, and returns when each is acknowledged.
+// run produces about rate records per second until ctx is done, and returns when each is
+// acknowledged.
 func (p *producer) run(ctx context.Context, rate int) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

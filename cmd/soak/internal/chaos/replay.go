@@ -16,8 +16,8 @@ import (
 // replayed is the prefix of steps that the model does not allow.
 const replayed = "not allowed by the model"
 
-// replay feeds what was seen of each partition to the model of the commit protocol, which must allow every step. The
-// checker must have found the ranges of requests.
+// replay feeds what was seen of each partition to the model of the commit protocol, which must
+// allow every step. The checker must have found the ranges of requests.
 //
 // The model has no retention, so a partition of which undelivered records were deleted is left out.
 func (c *checker) replay() {
@@ -28,7 +28,8 @@ func (c *checker) replay() {
 	}
 }
 
-// deletedAhead reports whether the first records of a partition were deleted before they were delivered.
+// deletedAhead reports whether the first records of a partition were deleted before they were
+// delivered.
 func (c *checker) deletedAhead(partition int32) bool {
 	records := c.logs[partition][0].records
 	return len(c.logs[partition]) == 1 && !records[0].Lost.IsZero() && records[len(records)-1].Lost.IsZero()
@@ -41,8 +42,9 @@ type observed struct {
 	feed   func(*model.Observer) error
 }
 
-// replayPartition feeds the steps in the order of time. Commits have whole milliseconds. What else happened in the
-// millisecond of a commit comes before it, except for a request whose range that commit recorded.
+// replayPartition feeds the steps in the order of time. Commits have whole milliseconds. What else
+// happened in the millisecond of a commit comes before it, except for a request whose range that
+// commit recorded.
 func (c *checker) replayPartition(partition int32) {
 	commits := slices.DeleteFunc(slices.Clone(c.Commits), func(k Commit) bool { return k.Partition != partition })
 	millis := make([]int64, len(commits)) // ascending
@@ -117,10 +119,11 @@ func (c *checker) replayPartition(partition int32) {
 	}
 }
 
-// seen returns a request as the model sees it. It was of the log in which the checker found its range.
+// seen returns a request as the model sees it. It was of the log in which the checker found its
+// range.
 func (c *checker) seen(r Request) model.Request {
 	m := model.Request{
-		Partition: r.Partition, Log: r.version, ID: r.ID, Body: binary.BigEndian.Uint64(r.Hash[:]), Accepted: r.Taken,
+		Partition: r.Partition, Log: r.version, ID: r.ID, Body: binary.BigEndian.Uint64(r.Hash[:]), Accepted: r.Accepted,
 	}
 	for _, n := range r.Numbers {
 		m.Offsets = append(m.Offsets, c.byNumber[n].Offset)
@@ -139,8 +142,9 @@ func (c *checker) countable(partition int32, log int, offset int64) bool {
 	return kind == Delivered || kind == Poisoned
 }
 
-// followedDown returns the number of the first commit of a member that had read the log as it is since a lagging replica
-// was elected: the last commit that goes down, or the first since the election if none does.
+// followedDown returns the number of the first commit of a member that had read the log as it is
+// since a lagging replica was elected: the last commit that goes down, or the first since the
+// election if none does.
 func followedDown(commits []Commit, elected time.Time) int {
 	elected = elected.Truncate(time.Millisecond)
 	first := sort.Search(len(commits), func(i int) bool { return !commits[i].Time.Before(elected) })

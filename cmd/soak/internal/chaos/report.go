@@ -105,14 +105,15 @@ func (r *Report) add(name string, e *Evidence) {
 	}
 }
 
-// addRequests counts all requests, and checks what concerns more than one log: one body for each payload ID.
+// addRequests counts all requests, and checks what concerns more than one log: one body for each
+// payload ID.
 func (r *Report) addRequests(requests []Request, ld ldtest.Report) {
 	c := newChecker(&Evidence{Requests: requests})
 	c.bodies()
 	r.Broken = append(r.Broken, c.broken...)
 	r.Requests += len(requests)
 	for _, q := range requests {
-		if q.Taken {
+		if q.Accepted {
 			r.Sent += len(q.Numbers)
 		}
 		if q.Duplicate {
@@ -128,7 +129,8 @@ func (r *Report) stall(d time.Duration, end time.Time) {
 	}
 }
 
-// Rules returns the number of broken rules. A rule counts once, regardless of how many lines report it.
+// Rules returns the number of broken rules. A rule counts once, regardless of how many lines report
+// it.
 func (r *Report) Rules() int {
 	rules := map[string]bool{}
 	for _, s := range r.Broken {

@@ -62,8 +62,9 @@ type run struct {
 	report   *Report
 }
 
-// Run does what the plan says, waits until everything produced is delivered, has all members leave, and checks. The
-// report's Broken says what is wrong with the program; an error, what kept the run from being one.
+// Run does what the plan says, waits until everything produced is delivered, has all members leave,
+// and checks. The report's Broken says what is wrong with the program; an error, what kept the run
+// from being one.
 func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if cfg.Settle == 0 {
 		cfg.Settle = 2 * time.Minute

@@ -131,9 +131,10 @@ func (r *run) disturb(ctx context.Context, s Step) {
 	}
 }
 
-// absent takes a member away and looks on. Under fire that comes at once, with batches of which LaunchDarkly has failed
-// some. In calm it comes when requests go well, and if nothing else is wrong meanwhile, the others must take over in time:
-// all brokers are up, all members were in the group, which was not rebalancing, and had kept up with the producer.
+// absent takes a member away and looks on. Under fire that comes at once, with batches of which
+// LaunchDarkly has failed some. In calm it comes when requests go well, and if nothing else is
+// wrong meanwhile, the others must take over in time: all brokers are up, all members were in the
+// group, which was not rebalancing, and had kept up with the producer.
 func (r *run) absent(ctx context.Context, s Step, do func(*member)) {
 	if s.Fire {
 		do(r.members[s.Target])
@@ -152,7 +153,8 @@ func (r *run) absent(ctx context.Context, s Step, do func(*member)) {
 	r.faults()
 }
 
-// keptUp waits until no more is to be delivered than what came in the last second. It gives up after a while.
+// keptUp waits until no more is to be delivered than what came in the last second. It gives up
+// after a while.
 func (r *run) keptUp(ctx context.Context) bool {
 	for range 100 {
 		_, events, _ := r.ledgers[0].producer.result()
@@ -213,8 +215,8 @@ func (r *run) calm() {
 	r.ld.Random(r.cfg.Seed, 1, slow...)
 }
 
-// join starts a member. Its batches are of another size than those of the members before and after it.
-// instance is its instance ID; empty if it is not a static member.
+// join starts a member. Its batches are of another size than those of the members before and after
+// it. instance is its instance ID; empty if it is not a static member.
 func (r *run) join(instance string) error {
 	m, err := r.startMember(instance)
 	if err == nil {
@@ -247,8 +249,9 @@ func (r *run) startMember(instance string) (*member, error) {
 	return m, err
 }
 
-// leave ends a member by SIGTERM. It must exit with 0; or with 1 while a broker is down or has just come back, or when it
-// has just been frozen itself, because it may then be unable to commit, or have lost its partitions.
+// leave ends a member by SIGTERM. It must exit with 0; or with 1 while a broker is down or has just
+// come back, or when it has just been frozen itself, because it may then be unable to commit, or
+// have lost its partitions.
 func (r *run) leave(i int) {
 	m := r.members[i]
 	r.remove(i)

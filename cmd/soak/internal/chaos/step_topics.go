@@ -16,7 +16,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// grow adds partitions to the main topic, and has the producer produce to them once all brokers know them.
+// grow adds partitions to the main topic, and has the producer produce to them once all brokers
+// know them.
 func (r *run) grow(ctx context.Context) error {
 	const more = 2
 	p := r.ledgers[0].producer
@@ -54,8 +55,8 @@ func (r *run) trim(ctx context.Context) error {
 	return err
 }
 
-// trimAhead has records wait for LaunchDarkly, and deletes half of those of one partition, as a retention does that is too
-// short.
+// trimAhead has records wait for LaunchDarkly, and deletes half of those of one partition, as a
+// retention does that is too short.
 func (r *run) trimAhead(ctx context.Context, s Step) error {
 	r.ld.Down(ldtest.Fault{Status: 503})
 	defer r.ld.Up()
@@ -89,8 +90,9 @@ func (r *run) trimAhead(ctx context.Context, s Step) error {
 	return nil
 }
 
-// electUnclean has a replica that lags become the leader of a partition of the unclean topic. One of the partition's two
-// brokers is stopped until the other is the only replica in sync, and continued when that one has been killed.
+// electUnclean has a replica that lags become the leader of a partition of the unclean topic. One
+// of the partition's two brokers is stopped until the other is the only replica in sync, and
+// continued when that one has been killed.
 func (r *run) electUnclean(ctx context.Context, s Step) error {
 	cluster, ok := r.cfg.Cluster.(Apache)
 	l, partition := r.current(Unclean), int32(-1)
@@ -169,8 +171,8 @@ func (r *run) recreate(ctx context.Context) error {
 	return r.open(ctx, Recreate)
 }
 
-// resetOffsets has all members leave, sets the group's offsets of the reset topic, and has as many members join. Nothing
-// is produced to that topic meanwhile.
+// resetOffsets has all members leave, sets the group's offsets of the reset topic, and has as many
+// members join. Nothing is produced to that topic meanwhile.
 func (r *run) resetOffsets(ctx context.Context, s Step) error {
 	l := r.current(Reset)
 	l.producer.hold()
@@ -226,7 +228,8 @@ const (
 	beyond   = "beyond the end"
 )
 
-// empty waits until the group has no members, also no static ones, and nothing is on its way to a server.
+// empty waits until the group has no members, also no static ones, and nothing is on its way to a
+// server.
 func (r *run) empty(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -254,8 +257,8 @@ func (r *run) bounce(s Step) error {
 	return r.join(m.instance)
 }
 
-// twin starts a second member with the instance ID of a static one. Either may be fenced, and may end itself then. One of
-// them goes on.
+// twin starts a second member with the instance ID of a static one. Either may be fenced, and may
+// end itself then. One of them goes on.
 func (r *run) twin(ctx context.Context, s Step) error {
 	elder := r.members[s.Target]
 	if elder.instance == "" { // one that replaced a static member
