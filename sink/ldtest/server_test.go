@@ -19,7 +19,7 @@ const (
 		`"metricValue":99.84,"data":{"n":1}}`
 	event4 = `{"kind":"custom","key":"Order Completed","contextKeys":{"user":"u"},"creationDate":1592588370692,` +
 		`"data":{"n":1}}`
-	id1    = "6ba7b810-9dad-51d1-80b4-00c04fd430c8"
+	id1 = "6ba7b810-9dad-51d1-80b4-00c04fd430c8"
 )
 
 // serve returns a fake that retains everything, and its URL.

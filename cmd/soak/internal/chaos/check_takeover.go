@@ -1,0 +1,49 @@
+//go:build linux
+
+package chaos
+
+import (
+	"slices"
+	"sort"
+	"time"
+)
+
+// brokersSlow reports whether the brokers were slow to acknowledge a record during an absence, as
+// they are on an overloaded machine. The time to take over cannot be judged then.
+func (c *checker) brokersSlow(gone Absence) bool {
+	return slices.ContainsFunc(c.Produced, func(r Record) bool {
+		return r.Sent.Before(gone.Deadline) && r.Acked.After(gone.From) && r.Acked.Sub(r.Sent) > slowAck
+	})
+}
+
+// slowAck is the duration above which an acknowledgement is slow.
+const slowAck = 500 * time.Millisecond
+
+// checkTakeovers checks that events from each partition count in the second half of each absence.
+// By then they can only come from the new owners.
+func (c *checker) checkTakeovers() {
+	for _, r := range c.Requests {
+		if r.Accepted && !r.Duplicate && len(r.Numbers) > 0 {
+			p := c.byNumber[r.Numbers[0]].Partition
+			c.countedAt[p] = append(c.countedAt[p], r.Done)
+		}
+	}
+	for _, gone := range c.Gone {
+		if c.brokersSlow(gone) {
+			continue
+		}
+		c.judged++
+		half := gone.From.Add(gone.Deadline.Sub(gone.From) / 2)
+		for partition, times := range c.countedAt {
+			if times[0].After(gone.From) {
+				continue // added or first read since then: the group might not know it
+			}
+			i := sort.Search(len(times), func(i int) bool { return times[i].After(half) })
+			if i == len(times) || times[i].After(gone.Deadline) {
+				c.report("not taken over in time",
+					"partition %d: no events counted from %s to %s, after a member disappeared at %s", partition, clock(half),
+					clock(gone.Deadline), clock(gone.From))
+			}
+		}
+	}
+}
