@@ -14,20 +14,20 @@ func (c *Client) attempt(j *job) {
 	}
 	r := c.send(j)
 	ctx := j.delivery.ctx
-	cancelled := r.verdict == retryable && ctx.Err() != nil // by the caller: says nothing about LaunchDarkly
+	canceled := r.verdict == retryable && ctx.Err() != nil // by the caller, not by LaunchDarkly
 
 	c.mu.Lock()
 	c.inFlight--
 	c.metrics.inFlight.Set(float64(c.inFlight))
 	c.reassess(&r, j)
-	if !cancelled {
+	if !canceled {
 		c.recordResponse(r, j)
 	}
 	c.dispatch()
 	c.mu.Unlock()
 
 	switch {
-	case cancelled:
+	case canceled:
 		c.attemptDone(j, context.Cause(ctx))
 	case r.verdict == accepted:
 		c.metrics.delivered.Add(float64(j.part.events()))
@@ -72,10 +72,11 @@ func (c *Client) reassess(r *response, j *job) {
 }
 
 // recordHalt records that a response to j called for a halt, and reports whether only j is at
-// fault. It is if another request was accepted since the last such response or, the first time,
-// since the attempt of j started. Once another request was accepted between two such responses, j
-// stays at fault, because it may be the only batch sent for hours. From then on its responses halt
-// delivery only while several batches are failing and none is accepted. The caller holds the mutex.
+// fault. That is the case if another request was accepted since the last such response or, the
+// first time, since the attempt of j started. Once another request was accepted between two such
+// responses, j stays at fault, because it may be the only batch sent for hours. From then on its
+// responses halt delivery only while several batches are failing and none is accepted. The caller
+// holds the mutex.
 func (c *Client) recordHalt(j *job) (onlyThis bool) {
 	othersAccepted := c.acceptedRequests > j.acceptedBefore
 	j.haltedAlone = j.haltedAlone || j.hasHalted && othersAccepted

@@ -140,8 +140,8 @@ func eventEnd(array []byte, n int) int {
 // same across upgrades.
 var namespace = uuid.MustParse("7d1f3b52-6f0c-5a55-9d0e-3c1b6a0f2e84")
 
-// payloadID returns the ID under which a part of the batch is sent to destination. Every field has
-// a fixed length or is preceded by its length, so that different inputs never encode to the same
+// payloadID returns the payload ID of a part of the batch sent to destination. Every field has a
+// fixed length or is preceded by its length, so that different inputs never encode to the same
 // bytes. The hash of the body need not be cryptographic: it only distinguishes bodies of the same
 // range, which differ only if the mapping was changed between two attempts.
 func (b *Batch) payloadID(p *part, destination string) string {

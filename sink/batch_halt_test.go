@@ -55,7 +55,7 @@ func TestBatchRejectedByAFirewallDelaysNoOther(t *testing.T) {
 	}
 }
 
-// requestsWith returns the number of requests with a status.
+// requestsWith returns the number of requests with the given status.
 func (b *bubble) requestsWith(status int) int {
 	return int(testutil.ToFloat64(b.cfg.Metrics.requests.WithLabelValues(fmt.Sprint(status))))
 }
@@ -70,7 +70,7 @@ func TestRejectedBatchDoesNotHaltWhileOthersAreAccepted(t *testing.T) {
 		b.respondWith(func(r *http.Request) *http.Response {
 			response := respond(r)
 			if response != nil {
-				time.Sleep(1100 * time.Millisecond) // the other has been accepted
+				time.Sleep(1100 * time.Millisecond) // until the other batch is accepted
 			}
 			return response
 		})
@@ -104,7 +104,7 @@ func TestRejectedBatchDoesNotHaltWhileOthersAreAccepted(t *testing.T) {
 func TestSecondRejectionHaltsIfNothingIsAcceptedInBetween(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {
 		b.respondWith(func(r *http.Request) *http.Response {
-			time.Sleep(time.Second) // the other is accepted meanwhile
+			time.Sleep(time.Second) // meanwhile the other batch is accepted
 			return withStatus(403, r)
 		})
 		b.many(1)

@@ -50,7 +50,7 @@ type bubble struct {
 	respond    responder         // responds in place of LaunchDarkly; nil: none
 }
 
-// endpoint is a configuration of the endpoint.
+// endpoint is a client configuration for one of the endpoints.
 type endpoint struct {
 	name   string
 	change func(*Config)
@@ -127,7 +127,7 @@ func (b *bubble) respondWith(respond responder) {
 	b.respond = respond
 }
 
-// withStatus returns a response to a request.
+// withStatus returns a response with the given status.
 func withStatus(status int, r *http.Request) *http.Response {
 	return &http.Response{
 		StatusCode: status, Status: strconv.Itoa(status), Header: http.Header{}, Body: http.NoBody, Request: r,
@@ -183,9 +183,9 @@ func (b *bubble) requestDone() {
 	b.inFlight--
 }
 
-// check asserts the invariants of every test: LaunchDarkly found no violation; Done was called once
-// per delivery; each event of a delivered batch was counted or rejected, exactly once; the limit of
-// requests in flight was observed; nothing secret was logged.
+// check asserts the invariants of every test. LaunchDarkly found no violation, and Done was called
+// once per delivery. Each event of a delivered batch was counted or rejected exactly once. The
+// limit of requests in flight was observed, and nothing secret was logged.
 func (b *bubble) check() {
 	b.t.Helper()
 	report := b.ld.Report()
@@ -368,13 +368,13 @@ func (b *bubble) unfinished() int {
 	return b.open
 }
 
-// requests waits until all goroutines are blocked, and returns all requests except the first ones.
+// requests waits until all goroutines are blocked, and returns the requests from index since on.
 func (b *bubble) requests(since int) []ldtest.Request {
 	synctest.Wait()
 	return b.ld.Requests()[since:]
 }
 
-// deliveryErrors returns the errors of deliveries.
+// deliveryErrors returns the errors passed to Done.
 func (b *bubble) deliveryErrors() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -6,8 +6,8 @@ import "sync"
 // concurrent use.
 //
 // Add never blocks, because a rendered body has to be kept somewhere. Instead, callers check
-// [Budget.Room] before they render more. The limit can therefore be exceeded by what each caller
-// renders between two checks.
+// [Budget.Room] before they render more. The limit can therefore be exceeded by the bytes that each
+// caller renders between two checks.
 type Budget struct {
 	limit int64
 
@@ -50,14 +50,14 @@ func (b *Budget) Used() int64 {
 	return b.used
 }
 
-// Full returns a channel that is closed as soon as the budget is exhausted, possibly already.
+// Full returns a channel that is closed when the budget is exhausted. It may be closed already.
 func (b *Budget) Full() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.full
 }
 
-// Room returns a channel that is closed as soon as there is room, possibly already.
+// Room returns a channel that is closed when there is room. It may be closed already.
 func (b *Budget) Room() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -35,7 +35,7 @@ func TestBudgetSignalsFullAndRoom(t *testing.T) {
 			if isClosed(b.Full()) != is || isClosed(b.Room()) == is {
 				t.Fatalf("%d of %d used: full %v, room %v", used, limit, isClosed(b.Full()), isClosed(b.Room()))
 			}
-			// Each change wakes those who wait for it, and no others.
+			// Each change closes the channel that signals it, and no other.
 			if isClosed(full) != (was || is) || isClosed(room) != (!was || !is) {
 				t.Fatalf("full changed from %v to %v: full %v, room %v", was, is, isClosed(full), isClosed(room))
 			}

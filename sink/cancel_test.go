@@ -91,8 +91,8 @@ func TestContextDoneInFlight(t *testing.T) {
 	}
 }
 
-// Cancelled requests say nothing about LaunchDarkly.
-func TestCancelledRequestsDelayNothing(t *testing.T) {
+// Canceled requests say nothing about LaunchDarkly.
+func TestCanceledRequestsDelayNothing(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {
 		b.ld.Down(ldtest.Fault{Kind: ldtest.Hang})
 		ctx, cancel := context.WithCancel(b.ctx)
@@ -110,7 +110,7 @@ func TestCancelledRequestsDelayNothing(t *testing.T) {
 	})
 }
 
-// The response arrives at the same time as the context is done.
+// The response arrives at the moment when the context is done.
 func TestContextDoneWithTheResponse(t *testing.T) {
 	for _, status := range []int{400, 401, 413, 429, 500} {
 		inBubble(t, nil, func(b *bubble) {
@@ -163,7 +163,7 @@ func TestUntilEndsWaitingDeliveriesAndCancelsNoRequest(t *testing.T) {
 				select {
 				case <-time.After(5 * time.Second):
 				case <-r.Context().Done():
-					t.Errorf("%d: the request was cancelled", status)
+					t.Errorf("%d: the request was canceled", status)
 				}
 				return withStatus(status, r)
 			})

@@ -55,7 +55,7 @@ type Client struct {
 
 	mu                 sync.Mutex // guards the fields below
 	limiter            limiter
-	failures           map[Source]int // by partition: failed attempts since the last one that did not fail
+	failures           map[Source]int // by partition: failed attempts since the last success
 	ready              list.List      // jobs waiting for a slot, oldest first
 	inFlight           int            // requests in flight
 	wakeTimer          *time.Timer    // dispatches when the limiter allows the next start
@@ -102,10 +102,10 @@ func (c *Client) Halted() Halt {
 }
 
 // Deliver starts to deliver a batch and returns immediately. The batch is retried until it is
-// delivered or ctx is done. When ctx is done, the in-flight attempt is cancelled, no new one
-// starts, and [Delivery.Done] is called. [Delivery.Until] ends a delivery without cancelling its
-// in-flight attempt, so that the outcome of that attempt is known. A batch must not be delivered
-// twice, because its body is released when it is split.
+// delivered or ctx is done. When ctx is done, the in-flight attempt is canceled, no new one starts,
+// and [Delivery.Done] is called. [Delivery.Until] ends a delivery without canceling its in-flight
+// attempt, so that the outcome of that attempt is known. A batch must not be delivered twice,
+// because its body is released when it is split.
 func (c *Client) Deliver(ctx context.Context, d Delivery) {
 	if d.Until == nil {
 		d.Until = ctx

@@ -18,8 +18,8 @@ const (
 	// ClientSide is POST /events/bulk/{client-side ID}. It supports schemas 3 and 4 and needs no
 	// credentials.
 	ClientSide Endpoint = "client_side"
-	// MetricImport is POST /v2/event-data-import/{project}/{environment}. It supports only schema
-	// 4 and needs an access token that allows the importEventData action.
+	// MetricImport is POST /v2/event-data-import/{project}/{environment}. It supports only schema 4
+	// and needs an access token that allows the importEventData action.
 	MetricImport Endpoint = "metric_import"
 )
 
@@ -27,7 +27,7 @@ const (
 type Config struct {
 	// EventsURL is the scheme and host of the events service, without a trailing slash.
 	EventsURL string
-	// Endpoint selects the API, and so which of the fields below apply.
+	// Endpoint selects the API. It determines which of the fields below apply.
 	Endpoint Endpoint
 
 	// ClientSideID identifies the environment for ClientSide.
@@ -55,7 +55,7 @@ type Config struct {
 	// BackoffMax is the upper bound of every backoff.
 	BackoffMax time.Duration
 
-	// Transport sends the requests. Its redirects are never followed. Nil means a transport with
+	// Transport sends the requests. The client never follows redirects. Nil means a transport with
 	// settings suited to this client.
 	Transport http.RoundTripper
 	// Metrics receives the client's metrics. Nil means metrics that are not exported.

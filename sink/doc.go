@@ -27,25 +27,24 @@
 //  6. A batch that is backing off does not occupy a slot for in-flight requests, so it delays no
 //     other batch. While the destination as a whole is failing, the client sends single probes
 //     until one succeeds, regardless of how many batches are waiting.
-//  7. When the context of a delivery is done, the in-flight attempt is cancelled, no new attempt
+//  7. When the context of a delivery is done, the in-flight attempt is canceled, no new attempt
 //     starts, and [Delivery.Done] is called immediately afterwards. When only [Delivery.Until] is
 //     done, the in-flight attempt is allowed to finish.
 //  8. The memory held by a [Buffer] is proportional to its content. Callers that fill buffers must
 //     account for buffered and waiting bytes in a [Budget].
 //
-// What the package does not guarantee:
+// Limitations:
 //
-//   - The order of delivery.
-//   - That LaunchDarkly's deduplication window, which is not published, is longer than an outage of
-//     this program.
-//   - Exactly-once delivery after a partial split. If LaunchDarkly rejects a batch, accepts its
-//     parts, and then (after a crash) accepts the whole batch, the events in those parts count
-//     twice.
-//   - Exactly-once delivery across configuration changes. If the mapping, the destination (endpoint
-//     or environment), or batch.max_bytes changes between two attempts, in-flight events may be
-//     sent in a different body or under a different payload ID, and so count twice.
+//   - Batches may be delivered in any order.
+//   - LaunchDarkly's deduplication window is not published. An outage of this program may exceed
+//     it.
+//   - If LaunchDarkly rejects a batch, accepts its parts, and then (after a crash) accepts the
+//     whole batch, the events in those parts count twice.
+//   - If the mapping, the destination (endpoint or environment), or batch.max_bytes changes between
+//     two attempts, in-flight events may be sent in a different body or under a different payload
+//     ID. They then count twice.
 //
-// Goroutines: a [Client] runs one goroutine per in-flight request, a short-lived one for each
-// delivery whose context is done, and, while halted, one that reads the access token every second.
-// [Client.Close] returns after all of them have exited.
+// A [Client] runs one goroutine per in-flight request, a short-lived one for each delivery whose
+// context is done, and, while halted, one that reads the access token every second. [Client.Close]
+// returns after all of them have exited.
 package sink

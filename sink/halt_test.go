@@ -78,7 +78,7 @@ func TestConsecutiveRejectsHalt(t *testing.T) {
 	}
 }
 
-// Even if many events are invalid, other batches wait no longer than for one probe.
+// Even if many events are invalid, other batches wait for at most one probe.
 func TestManyRejectedEventsDelayNoOther(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {
 		b.ld.Poison(ldtest.Containing(strings.Repeat("x", 50)))

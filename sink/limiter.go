@@ -10,14 +10,15 @@ import (
 //
 // The destination is failing once several different batches have failed since the last success. A
 // single batch that fails repeatedly says nothing about the destination and slows down no other.
-//
-//   - Concurrency: halved when the destination is failing or asks for fewer requests (429, 503),
-//     and raised by one per accepted request, up to the configured maximum. Requests that were in
-//     flight together and fail together halve it once, because they may have shared a connection.
-//   - Start: delayed until Retry-After has passed. While the destination is failing, starts are
+//   - The concurrency is halved when the destination is failing or asks for fewer requests (429,
+//     503). It is raised by one per accepted request, up to the configured maximum. Requests that
+//     were in flight together and fail together halve it once, because they may have shared a
+//     connection.
+//   - No request starts before Retry-After has passed. While the destination is failing, starts are
 //     also delayed by a backoff that grows with each halving. The first success ends that backoff.
-//   - Halt: one attempt at a time, after half of the maximum backoff to all of it. A batch that is
-//     rejected while others are accepted causes no halt; see [Client.recordHalt].
+//   - While delivery is halted, one probe is sent at a time, after a random delay of half to all of
+//     the maximum backoff. A batch that is rejected while others are accepted causes no halt; see
+//     [Client.recordHalt].
 //
 // All fields are guarded by the client's mutex.
 type limiter struct {
@@ -33,7 +34,7 @@ type limiter struct {
 	nextProbe     time.Time // no attempt starts earlier, unless a request succeeds
 }
 
-// attemptState is the limiter's state of a job.
+// attemptState is the state that the limiter keeps for a job.
 type attemptState struct {
 	series   int // in which the job last failed
 	halvings int // when its current attempt started
@@ -93,8 +94,9 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// backoff returns how long to wait after the given number of failed attempts, at least 1. The bound
-// grows exponentially from least to most, and the wait is drawn from 0 to the bound (full jitter).
+// backoff returns the delay after the given number of failed attempts, which must be at least 1.
+// The bound grows exponentially from least to most, and the delay is drawn from 0 to the bound
+// (full jitter).
 func backoff(attempts int, least, most time.Duration) time.Duration {
 	bound := most
 	if shift := attempts - 1; least < most>>shift {

@@ -116,7 +116,7 @@ func TestBatchInBackoffOccupiesNoSlot(t *testing.T) {
 // stick responds with 500 to the given batches.
 func (b *bubble) stick(batches ...*Batch) { b.stickWith(500, batches...) }
 
-// stickWith responds with a status to the given batches.
+// stickWith responds with the given status to the given batches.
 func (b *bubble) stickWith(status int, batches ...*Batch) {
 	ids := map[string]bool{}
 	for _, batch := range batches {
@@ -218,8 +218,8 @@ func TestDestinationThatIsDownIsProbedRarely(t *testing.T) {
 	} {
 		t.Run(fault.String(), func(t *testing.T) {
 			inBubble(t, nil, func(b *bubble) {
-				// One every half minute on average, after a start of at most 16+8+4+2 and a few
-				// more.
+				// The expected rate is one every half minute, after at most 16+8+4+2 and a few more
+				// at the start.
 				if n := b.down(fault, 500); n < 60 || n > 220 {
 					t.Errorf("%d probes in an hour", n)
 				}

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// verdict says what a response means for a part, and so how the client proceeds.
+// verdict is the meaning of a response for a part. It determines how the client proceeds.
 type verdict uint8
 
 const (
@@ -18,8 +18,8 @@ const (
 	halted                   // URL or credentials rejected, not the body: halt
 )
 
-// classify returns the meaning of a status code. The sources are LaunchDarkly's documentation on
-// importing metric events and the behavior of its own SDKs, or RFC 9110 where those say nothing.
+// classify returns the meaning of a status code. It follows LaunchDarkly's documentation on
+// importing metric events, the behavior of LaunchDarkly's own SDKs, and otherwise RFC 9110.
 func classify(status int) verdict {
 	switch {
 	case status >= 200 && status < 300:
@@ -31,8 +31,8 @@ func classify(status int) verdict {
 	case status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= 500:
 		return retryable
 	default:
-		// 401, 403, 404, 406. Also 3xx, because following it would send events elsewhere, and 405
-		// and 407, because LaunchDarkly does not send them.
+		// This includes 401, 403, 404, and 406. It also includes 3xx, because following a redirect
+		// would send events elsewhere, and 405 and 407, because LaunchDarkly does not send them.
 		return halted
 	}
 }
@@ -75,8 +75,8 @@ const maxRetryAfter = time.Hour
 
 // parseRetryAfter parses a Retry-After header in either of its forms, seconds or a date (RFC 9110,
 // section 10.2.3). It returns 0 if the header is absent or malformed. A date is compared with the
-// response's own Date header, because the server's clock may differ from the local one, or with
-// now if Date is absent or malformed.
+// response's Date header, because the server's clock may differ from the local one. If Date is
+// absent or malformed, the date is compared with now.
 func parseRetryAfter(header http.Header, now time.Time) time.Duration {
 	value := header.Get("Retry-After")
 	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil {

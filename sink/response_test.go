@@ -10,7 +10,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// The same table as in classify, written independently. Every other status halts delivery.
+// These tables restate classify independently. Every other status halts delivery.
 var (
 	acceptedStatuses = []int{200, 201, 202, 204, 299}
 	haltedStatuses   = []int{300, 301, 302, 303, 304, 307, 308, 399, 401, 402, 403, 404, 405, 406, 407, 409, 410, 411,
@@ -19,7 +19,7 @@ var (
 	rejectedStatuses  = []int{400, 413, 422}
 )
 
-// The test uses single events, because every split ends with them, so they show every outcome.
+// Single events cover every outcome, because every split ends with them.
 func TestEachStatusHasItsOutcome(t *testing.T) {
 	onEachEndpoint(t, func(b *bubble) {
 		for _, status := range acceptedStatuses {
@@ -119,7 +119,7 @@ func TestRetryAfterIsParsedInBothForms(t *testing.T) {
 		"120":  2 * time.Minute,
 		"3600": time.Hour,
 		"3601": time.Hour,
-		// Values that overflow 32 bits, and a Duration in seconds.
+		// These values overflow 32 bits and a Duration in seconds.
 		"4294967297":                        time.Hour,
 		"18446744073709551615":              time.Hour,
 		"-1":                                0,

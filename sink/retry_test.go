@@ -7,7 +7,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// Each fault is tested without effect, and after LaunchDarkly has accepted the request.
+// Each fault occurs without effect, and after LaunchDarkly has accepted the request.
 func TestFaultsAreRetriedUnderOnePayloadID(t *testing.T) {
 	faults := append(ldtest.TransientFaults(),
 		ldtest.Fault{Kind: ldtest.Hang},

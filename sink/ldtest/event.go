@@ -8,24 +8,24 @@ import (
 	"unicode/utf8"
 )
 
-// parse splits a body into its events. It returns an error, for which the whole body is rejected,
-// if the body is not a JSON array of objects of kind custom.
+// parse splits a body into its events. It returns an error if the body is not a JSON array of
+// objects of kind custom. The whole body is rejected in that case.
 func parse(body []byte) (events [][]byte, err error) {
 	if !utf8.Valid(body) || !json.Valid(body) || skipSpace(body)[0] != '[' {
-		return nil, errors.New("the body is not a JSON array")
+		return nil, errors.New("body is not a JSON array")
 	}
 	for event := range Events(body) {
 		if kind, _ := text(member(event, "kind")); kind != "custom" {
-			return nil, errors.New("an event is not an object of kind custom")
+			return nil, errors.New("event is not an object of kind custom")
 		}
 		events = append(events, event)
 	}
 	return events, nil
 }
 
-// dropReason returns the reason why LaunchDarkly accepts the event but never processes it, or "" if
-// the event counts. The event must have the fields of its schema, "3" or "4", of which data and
-// metricValue are optional.
+// dropReason returns why LaunchDarkly accepts the event but never processes it, or "" if the event
+// counts. The event must have the fields of its schema, "3" or "4", of which data and metricValue
+// are optional.
 func dropReason(event []byte, schema string) string {
 	if schema != "3" && schema != "4" {
 		return "unknown event schema"
@@ -75,8 +75,8 @@ func dropReason(event []byte, schema string) string {
 	return ""
 }
 
-// checkContextKeys returns the reason why an object of context kinds and keys is invalid, or "" if
-// it is valid.
+// checkContextKeys returns why an object of context kinds and keys is invalid, or "" if it is
+// valid.
 func checkContextKeys(value []byte) string {
 	if value[0] != '{' {
 		return "contextKeys is not an object"

@@ -13,7 +13,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// deliver delivers one event and returns the reason why the fake drops it, or "" if it counts.
+// deliver delivers one event and returns why the fake drops it, or "" if it counts.
 func deliver(t *testing.T, schema, event string) string {
 	t.Helper()
 	ld := ldtest.New(ldtest.Config{})

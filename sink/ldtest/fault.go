@@ -26,8 +26,8 @@ type Fault struct {
 	RetryAfter string
 	RetryIn    time.Duration
 
-	// For is the delay of Slow, and the time after which Hang closes the connection. For Hang, 0
-	// means to wait until the client disconnects.
+	// For is the delay of Slow, and the time after which Hang closes the connection. For Hang, zero
+	// means no limit: it waits until the client disconnects.
 	For time.Duration
 }
 

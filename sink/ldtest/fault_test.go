@@ -37,8 +37,8 @@ func bubble(t *testing.T) (*ldtest.Server, *http.Client) {
 	return ld, &http.Client{Transport: &http.Transport{DialContext: pipe.DialContext, DisableKeepAlives: true}}
 }
 
-// view sends a request once and describes what the client sees. That is the status, followed by
-// "cut" if the body is truncated, or the kind of error.
+// view sends a request once and describes what the client sees. The description is the kind of
+// error, or the status, followed by "cut" if the body is truncated.
 func view(client *http.Client, r *http.Request) string {
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	resp, err := client.Do(r)
@@ -148,7 +148,8 @@ func checkFault(t *testing.T, ld *ldtest.Server, client *http.Client, url, text,
 	settle()
 	first := ld.Requests()[0]
 	if first.Accepted != takesEffect || ld.Report().Processed != count(takesEffect) {
-		t.Errorf("%s: accepted %v, %d events processed; want accepted %v", text, first.Accepted, ld.Report().Processed, takesEffect)
+		t.Errorf("%s: accepted %v, %d events processed; want accepted %v", text, first.Accepted, ld.Report().Processed,
+			takesEffect)
 	}
 	if wantHash := (first.Fault.Kind != ldtest.ResetUnread); wantHash != (first.Hash == sha256.Sum256([]byte(body))) {
 		t.Errorf("%s: hash %x", text, first.Hash)

@@ -116,7 +116,7 @@ func (h *history) count(a *arrival, retain bool) {
 	h.grew = make(chan struct{})
 }
 
-// appendReported appends to a list of a Report, up to its limit of one hundred.
+// appendReported appends to a list in a Report until the list has one hundred entries.
 func appendReported[T any](list, more []T) []T {
 	return append(list, more[:min(len(more), 100-len(list))]...)
 }

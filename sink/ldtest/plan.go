@@ -54,15 +54,16 @@ func (s *Server) Random(seed uint64, rate float64, faults ...Fault) {
 	s.plan.rng, s.plan.rate, s.plan.faults = rand.New(rand.NewPCG(seed, 0)), rate, faults
 }
 
-// Poison rejects every request that contains a matching event with 400. Nil disables it.
+// Poison makes the fake respond with 400 to every request that contains a matching event. Nil
+// disables it.
 func (s *Server) Poison(matches func(event []byte) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.plan.poison = matches
 }
 
-// Limit rejects bodies of the given uncompressed size or larger with 413. 0 restores
-// Config.MaxBytes.
+// Limit makes the fake respond with 413 to bodies of the given uncompressed size or larger. Zero
+// restores Config.MaxBytes.
 func (s *Server) Limit(bytes int) {
 	if bytes == 0 {
 		bytes = s.cfg.MaxBytes

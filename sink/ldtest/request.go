@@ -113,7 +113,7 @@ func parseID(s string) (id uuid.UUID, ok bool) {
 	return id, err == nil && len(s) == 36
 }
 
-// journalLine returns the line that represents the request in the journal.
+// journalLine formats the request as a line of the journal.
 func (a *arrival) journalLine() []byte {
 	line, err := json.Marshal(a.Request)
 	if err != nil {

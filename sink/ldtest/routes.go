@@ -86,7 +86,7 @@ func (s *Server) rejection(r *http.Request, to route, names []string) (status in
 	return 0, ""
 }
 
-// checkHeaders records violations in the headers for which a request is not rejected.
+// checkHeaders records violations in the headers that are no reason to reject the request.
 func (a *arrival) checkHeaders(r *http.Request) {
 	if a.PayloadID == "" {
 		a.addViolation(NoPayloadID, "")

@@ -44,7 +44,7 @@ func TestRejectedRequestHasNoEffectAndAReason(t *testing.T) {
 		{"POST to goals", bulk, one, path("/sdk/goals/" + id), 405},
 		{"unknown encoding", bulk, one, set("Content-Encoding", "br"), 400},
 		{"not gzip", bulk, one, set("Content-Encoding", "gzip"), 400},
-		{"half a gzip", bulk, zip(one)[:40], set("Content-Encoding", "gzip"), 400},
+		{"truncated gzip", bulk, zip(one)[:40], set("Content-Encoding", "gzip"), 400},
 		{"gzip with a tail", bulk, zip(one) + "x", set("Content-Encoding", "gzip"), 400},
 		{"gzip not declared", bulk, zip(one), nil, 400},
 		{"too large", bulk, "[" + event3 + strings.Repeat(" ", 1000) + "]", nil, 413},
@@ -99,7 +99,7 @@ func TestRejectedRequestHasNoEffectAndAReason(t *testing.T) {
 			seen := ld.Requests()[0]
 			if report := ld.Report(); report.Accepted != 0 || seen.Accepted || seen.Status != c.want ||
 				seen.Rejection != reason.Message {
-				t.Errorf("recorded as %+v, taken %d", seen, report.Accepted)
+				t.Errorf("recorded as %+v, %d events accepted", seen, report.Accepted)
 			}
 			// A rejection does not use up the payload ID.
 			if got := status(t, bulk(t, url, uuid.NewString(), one)); got != 202 {

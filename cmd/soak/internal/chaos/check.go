@@ -36,7 +36,7 @@ func (c *checker) checkAll() {
 	}
 }
 
-// sampled is the prefix of invariants broken in samples.
+// sampled is the prefix of invariants that were broken in samples.
 const sampled = "sampled: "
 
 // never is later than any time.
@@ -59,7 +59,7 @@ type checker struct {
 	countedAt map[int32][]time.Time // by partition: when events counted
 }
 
-// version is a version of a partition's log. There is only one, or two if a lagging replica was
+// version is one state of a partition's log. A log has a second version if a lagging replica was
 // elected.
 type version struct {
 	since   int64    // when it began
@@ -161,7 +161,7 @@ func (c *checker) report(invariant, format string, args ...any) {
 	}
 }
 
-// Limits for the time from an event's acknowledgement to its delivery.
+// These limits bound the time from an event's acknowledgment to its delivery.
 const (
 	stallLimit      = time.Minute // while LaunchDarkly and brokers fail
 	cleanStallLimit = 20 * time.Second
@@ -198,7 +198,7 @@ func (c *checker) checkCounts() {
 	}
 }
 
-// wait returns the time from a record's acknowledgement to its delivery. The record must have been
+// wait returns the time from a record's acknowledgment to its delivery. The record must have been
 // delivered.
 func (c *checker) wait(r Record) time.Duration {
 	from := r.Acked

@@ -26,8 +26,8 @@ func (c *checker) checkCommits(prefix string, commits []Commit) {
 }
 
 // passedEarly returns a record that a commit passed before it was done, if there is one. If the log
-// has two versions, the commit must have passed an unfinished record in both. If truncated, commits
-// have already followed the truncated log, and only the second version matters.
+// has two versions, the commit must have passed an unfinished record in both. If truncated is set,
+// commits have already followed the truncated log, so only the second version matters.
 func (c *checker) passedEarly(k Commit, truncated bool) (r Record, early bool) {
 	at := k.Time.UnixMilli()
 	versions := c.logs[k.Partition]

@@ -121,8 +121,8 @@ func (c *checker) remaining(partition int32, events []int, at time.Time) iter.Se
 	}
 }
 
-// isPart reports whether numbers are those of a whole batch, of one of its halves, of a half of
-// that half, and so on, which are the parts sent of a batch that LaunchDarkly rejects.
+// isPart reports whether numbers are those of a whole batch, one of its halves, a half of a half,
+// and so on. These are the parts in which a rejected batch is sent.
 func isPart(numbers, batch []int) bool {
 	for len(numbers) < len(batch) && len(batch) > 1 {
 		if middle := len(batch) / 2; slices.Contains(batch[:middle], numbers[0]) {

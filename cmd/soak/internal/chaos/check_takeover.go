@@ -16,7 +16,7 @@ func (c *checker) brokersSlow(gone Absence) bool {
 	})
 }
 
-// slowAck is the duration above which an acknowledgement is slow.
+// slowAck is the duration above which an acknowledgment is slow.
 const slowAck = 500 * time.Millisecond
 
 // checkTakeovers checks that events from each partition count in the second half of each absence.

@@ -29,9 +29,9 @@ type Cluster interface {
 	MoveLeader(ctx context.Context, topic string, partition int32) (to int, err error)
 	// Position returns the current end of the log of commits.
 	Position(ctx context.Context) (Position, error)
-	// Commits calls each for every commit of a group since a position, in order within a partition.
+	// Commits calls fn for every commit of a group since a position, in order within a partition.
 	Commits(ctx context.Context, group string, since Position,
-		each func(topic string, at time.Time, partition int32, offset int64, metadata string)) error
+		fn func(topic string, at time.Time, partition int32, offset int64, metadata string)) error
 }
 
 // Position is a position in the log of commits, by partition. Nil means the start of the log.
@@ -67,7 +67,7 @@ func (a Apache) Position(ctx context.Context) (Position, error) {
 
 // Commits reads the log of __consumer_offsets, to which the coordinators append each commit.
 func (a Apache) Commits(ctx context.Context, group string, since Position,
-	each func(string, time.Time, int32, int64, string)) error {
+	fn func(string, time.Time, int32, int64, string)) error {
 	var failed error
 	err := kafkatest.ReadFrom(ctx, a.Brokers(), "__consumer_offsets", since, func(r *kgo.Record) {
 		isCommit := len(r.Key) >= 2 && r.Key[0] == 0 && r.Key[1] <= 1 && r.Value != nil // not a tombstone
@@ -80,7 +80,7 @@ func (a Apache) Commits(ctx context.Context, group string, since Position,
 			return
 		}
 		if key.Group == group {
-			each(key.Topic, r.Timestamp, key.Partition, value.Offset, value.Metadata)
+			fn(key.Topic, r.Timestamp, key.Partition, value.Offset, value.Metadata)
 		}
 	})
 	return errors.Join(err, failed)
@@ -154,7 +154,7 @@ func (e *Embedded) Position(context.Context) (Position, error) { return nil, nil
 // consists of the length of the part after the checksum (4 bytes), a checksum (4 bytes), a version
 // (2 bytes), and JSON.
 func (e *Embedded) Commits(_ context.Context, group string, _ Position,
-	each func(string, time.Time, int32, int64, string)) error {
+	fn func(string, time.Time, int32, int64, string)) error {
 	log, err := os.ReadFile(filepath.Join(e.dir, "groups.log"))
 	if err != nil {
 		return fmt.Errorf("read groups.log: %w", err)
@@ -178,7 +178,7 @@ func (e *Embedded) Commits(_ context.Context, group string, _ Position,
 		}
 		log = log[end:]
 		if entry.Type == "commit" && entry.Group == group {
-			each(entry.Topic, time.UnixMilli(entry.Time), entry.Part, entry.Offset, entry.Metadata)
+			fn(entry.Topic, time.UnixMilli(entry.Time), entry.Part, entry.Offset, entry.Metadata)
 		}
 	}
 	return nil

@@ -157,9 +157,8 @@ func (r *run) conclude(ctx context.Context, l *ledger, e *Evidence) error {
 	return nil
 }
 
-// markLost marks the records that were lost when a lagging replica was elected, which are those no
-// longer in the log. It returns an error if records were lost although no lagging replica was
-// elected.
+// markLost marks the records that are no longer in the log as lost when a lagging replica was
+// elected. It returns an error if records were lost although no lagging replica was elected.
 func markLost(ctx context.Context, brokers []string, l *ledger, e *Evidence) error {
 	survivors := map[int]bool{}
 	err := kafkatest.ReadFrom(ctx, brokers, l.topic, nil,
@@ -243,7 +242,7 @@ func numberOf(value []byte) int {
 	return -1
 }
 
-// newLetter parses the headers of a dead letter.
+// newLetter returns a dead letter with the fields in its headers.
 func newLetter(r *kgo.Record) Letter {
 	l := Letter{Time: r.Timestamp, Partition: -1, Offset: -1, Number: numberOf(r.Value)}
 	for _, h := range r.Headers {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// conn is a member's connection, consisting of a half to the member and a half to the server.
+// conn is a proxied connection. One half leads to the member, the other one to the server.
 type conn struct {
 	link   *link
 	member *net.TCPConn

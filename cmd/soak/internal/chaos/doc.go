@@ -9,7 +9,7 @@
 //
 // # Faults
 //
-// A producer numbers every record and waits for its acknowledgement. Meanwhile:
+// A producer numbers every record and waits for its acknowledgment. Meanwhile:
 //
 //   - Members join, leave on SIGTERM, are killed with SIGKILL, or are frozen with SIGSTOP for
 //     longer than the session timeout. About half of the kills and freezes happen in calm, while

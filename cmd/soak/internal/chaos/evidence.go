@@ -101,7 +101,7 @@ type Absence struct {
 // Kind is the expected outcome of a record.
 type Kind int
 
-// The kinds of records. The number of a record determines its kind.
+// The number of a record determines its kind.
 const (
 	Delivered Kind = iota
 	Filtered

@@ -63,7 +63,7 @@ func ledgerOf(number int) int {
 	return number / ledgerSpan
 }
 
-// Properties of the separate topics.
+// The separate topics have these properties.
 const (
 	sideRate       = 20 // records produced per second
 	sidePartitions = 3

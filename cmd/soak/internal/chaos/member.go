@@ -129,8 +129,8 @@ func (m *member) measure() {
 	m.peak = max(m.peak, peak)
 }
 
-// Fields of /proc/pid/status, see proc(5). ru_maxrss of getrusage(2) is not usable for the peak,
-// because it starts with the parent's.
+// These are fields of /proc/pid/status; see proc(5). ru_maxrss of getrusage(2) is not usable for
+// the peak, because it starts at the parent's value.
 const (
 	residentNow  = "VmRSS:"
 	residentPeak = "VmHWM:"

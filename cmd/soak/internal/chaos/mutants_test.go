@@ -30,7 +30,7 @@ type mutant struct {
 // edit replaces a text that occurs exactly once in a file.
 type edit struct{ file, old, new string }
 
-// The plans of the mutants.
+// These plans expose the mutants.
 var (
 	// Members are killed with requests in flight.
 	killing = []Step{

@@ -237,7 +237,8 @@ func (l *link) waitOpen(d direction, done <-chan struct{}) {
 	}
 }
 
-// takeLate decides whether the next offset commit arrives late, and uses up an armed one.
+// takeLate decides whether an offset commit arrives late. It uses up one commit of those set by
+// arm, or else decides at random.
 func (l *link) takeLate() bool {
 	share := int(l.wire.net.late.Load())
 	random := share > 0 && l.wire.net.draw(1_000_000) < share

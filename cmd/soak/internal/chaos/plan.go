@@ -11,10 +11,10 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// Action is the action of a step.
+// Action is the kind of a step.
 type Action string
 
-// The actions. The number of a member is its index among the running members, oldest first.
+// The number of a member is its index among the running members, oldest first.
 const (
 	Join            Action = "join"
 	Leave           Action = "leave"            // SIGTERM

@@ -124,8 +124,8 @@ func (c *checker) replayPartition(partition int32) {
 	}
 }
 
-// modelRequest converts a request to one of the model. Its log is the one in which findRange found
-// the range.
+// modelRequest converts a request to a request of the model. The log is the version in which
+// findRange found the range.
 func (c *checker) modelRequest(r Request) model.Request {
 	m := model.Request{
 		Partition: r.Partition, Log: r.version, ID: r.ID, Body: binary.BigEndian.Uint64(r.Hash[:]), Accepted: r.Accepted,

@@ -37,7 +37,7 @@ type Report struct {
 	Commits       int            // commits of single partitions
 	Replayed      int            // commits, requests, and other steps replayed through the model
 	Judged        int            // takeovers from killed or frozen members that were judged
-	LongestStall  time.Duration  // longest time from an event's acknowledgement to its delivery
+	LongestStall  time.Duration  // longest time from an event's acknowledgment to its delivery
 	StallEnd      time.Time      // when that event was delivered
 	LongestLeave  time.Duration  // longest time from SIGTERM to the exit
 	Excused       int            // members that left with exit code 1 when it was allowed

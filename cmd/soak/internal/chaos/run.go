@@ -130,7 +130,7 @@ func (r *run) execute(ctx context.Context) error {
 	if r.position, err = r.cfg.Cluster.Position(ctx); err != nil {
 		return err
 	}
-	// The timestamps of dead letters must be those of their append.
+	// The timestamp of a dead letter must be the time at which it was appended.
 	if err := kafkatest.CreateTopic(ctx, brokers, r.letters, 1,
 		map[string]string{"message.timestamp.type": "LogAppendTime"}); err != nil {
 		return err

@@ -131,10 +131,10 @@ func (r *run) disturb(ctx context.Context, s Step) {
 	}
 }
 
-// disrupt kills or freezes a member with do, and waits. Under fire it does so immediately, while
-// LaunchDarkly is failing. In calm it first stops the faults, and the takeover by the other members
-// is judged if nothing else is wrong: all brokers are up, all members are in the group, the group
-// is not rebalancing, and it has caught up with the producer.
+// disrupt calls do, which kills or freezes a member, and waits. Under fire it does so immediately,
+// while LaunchDarkly is failing. In calm it first stops the faults, and the takeover by the other
+// members is judged if nothing else is wrong: all brokers are up, all members are in the group, the
+// group is not rebalancing, and it has caught up with the producer.
 func (r *run) disrupt(ctx context.Context, s Step, do func(*member)) {
 	if s.Fire {
 		do(r.members[s.Target])

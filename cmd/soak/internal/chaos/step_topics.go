@@ -39,7 +39,7 @@ func (r *run) awaitBrokers(ctx context.Context) error {
 	return nil
 }
 
-// trim deletes the delivered and committed records of the main topic, like retention.
+// trim deletes the delivered and committed records of the main topic, as retention would.
 func (r *run) trim(ctx context.Context) error {
 	committed, err := kafkatest.Committed(ctx, r.cfg.Cluster.Brokers(), r.cfg.Name)
 	if err != nil {
@@ -55,8 +55,8 @@ func (r *run) trim(ctx context.Context) error {
 	return err
 }
 
-// trimAhead makes records wait for LaunchDarkly, and then deletes half of those in one partition,
-// like a retention time that is too short.
+// trimAhead makes records wait for LaunchDarkly, and then deletes half of the waiting records in
+// one partition, as if the retention time were too short.
 func (r *run) trimAhead(ctx context.Context, s Step) error {
 	r.ld.Down(ldtest.Fault{Status: 503})
 	defer r.ld.Up()
@@ -205,7 +205,7 @@ func (r *run) resetOffsets(ctx context.Context, s Step) error {
 		change.from[partition] = min(offset, end)
 		to.AddOffset(l.topic, partition, offset, -1)
 	}
-	pause(ctx, 10*time.Millisecond) // times are compared in milliseconds
+	pause(ctx, 10*time.Millisecond) // times are compared in whole milliseconds
 	change.time = time.Now()
 	pause(ctx, 10*time.Millisecond)
 	altered, err := r.admin.CommitOffsets(ctx, r.cfg.Name, to)
@@ -222,7 +222,7 @@ func (r *run) resetOffsets(ctx context.Context, s Step) error {
 	return nil
 }
 
-// Targets of a reset of offsets.
+// These are the targets of a reset of offsets.
 const (
 	earliest = "earliest"
 	middle   = "middle"
