@@ -34,10 +34,10 @@
 //     objects of kind custom.
 //  3. The response to any other request is 202. Like the real service, the fake then silently drops
 //     events with malformed fields; the report lists each one with its reason.
-//  4. Each payload ID is processed once. Requests without one, or with one that is not a UUID, are
-//     processed every time. Sending a different body under the same ID is a violation, even if the
-//     first request was rejected or cut off. So is anything else that a correct client never does
-//     (see [Violation]).
+//  4. Each payload ID is processed once. A request without a valid UUID as payload ID is processed
+//     every time. Sending a different body under the same ID is a violation, even if the first
+//     request was rejected or cut off. So is anything else that a correct client never does (see
+//     [Violation]).
 //  5. The effect of a request is recorded before the response is sent. When a client learns that a
 //     request was accepted, the report and the journal already include it.
 //

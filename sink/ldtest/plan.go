@@ -32,8 +32,8 @@ func (p *plan) takeNext(delivers bool) Fault {
 	return Fault{}
 }
 
-// Script appends faults to the script, of which each POST to either endpoint uses up one. It panics
-// if a fault is invalid.
+// Script appends faults to the script. Each POST to either endpoint uses up one fault. Script
+// panics if a fault is invalid.
 func (s *Server) Script(faults ...Fault) {
 	mustBeValid(faults)
 	s.mu.Lock()

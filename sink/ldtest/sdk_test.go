@@ -13,7 +13,7 @@ import (
 
 // LaunchDarkly's own Go sender must be able to deliver to the fake. This proves, independently of
 // the client in package sink, that the fake requires nothing that LaunchDarkly's clients do not do.
-// The path is a parameter of the sender, so it can reach both endpoints.
+// The sender takes the path as a parameter, so it can reach both endpoints.
 
 const (
 	clientSidePath = "/events/bulk/5f0c1d2e3b4a59687766554f"

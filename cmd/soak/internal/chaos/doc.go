@@ -66,16 +66,16 @@
 //   - After a lagging replica was elected, the committed offset of that partition may decrease
 //     once, but not below the first offset whose record was lost, and cuts beyond that offset may
 //     be forgotten once. The lost records are determined from the log that survived.
-//   - After an operator has set the offsets, everything from those offsets on is delivered exactly
-//     once more, and nothing before them. An offset beyond the end offset counts as the end offset.
-//     Events that LaunchDarkly deduplicates by a payload ID from before the change count as
-//     delivered.
+//   - After an operator has set the offsets, every record from those offsets on is delivered
+//     exactly once more. Nothing before those offsets is delivered. An offset beyond the end offset
+//     counts as the end offset. Events that LaunchDarkly deduplicates by a payload ID from before
+//     the change count as delivered.
 //
-// [Run] also checks the processes: that none exits unexpectedly, their exit codes, their memory,
-// and how long they take to leave. A member that is told to leave exits with code 0. Exit code 1
-// means that it could not deliver or commit everything. That is allowed around a broker's absence,
-// after a fault of its network, or after it was frozen, and is counted. Of two members with the
-// same instance ID, the coordinator must fence one, and that one may exit.
+// [Run] also checks the processes. None of them may exit unexpectedly, and it checks their exit
+// codes, their memory, and the time they take to leave. A member that is told to leave exits with
+// code 0. Exit code 1 means that it could not deliver or commit everything. That is allowed around
+// a broker's absence, after a fault of its network, or after it was frozen, and is counted. Of two
+// members with the same instance ID, the coordinator must fence one, and that one may exit.
 //
 // Every commit and request is also replayed in chronological order through [model.Observer], which
 // also judges the schedule search of package consumer. The model must allow each observed step.
