@@ -111,7 +111,7 @@ func (c *Config) groupOptions(ids map[string]topicID) []kgo.Opt {
 	}
 	for _, id := range ids {
 		if id == (topicID{}) { // from version 10 on, a commit names topics by ID only
-			versions := kversion.Tip()
+			versions := kversion.Stable()
 			versions.SetMaxKeyVersion(keyOffsetCommit, 9)
 			opts = append(opts, kgo.MaxVersions(versions))
 			break

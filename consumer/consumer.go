@@ -33,8 +33,8 @@ func New(cfg Config) (*Consumer, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	c := &Consumer{cfg: cfg, log: cfg.Log, health: newHealth(cfg.Log)}
-	c.metrics = newMetrics(cfg.Registry, c)
+	c := &Consumer{cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Registry), health: newHealth(cfg.Log)}
+	cfg.Registry.MustRegister(collector{c})
 	return c, nil
 }
 

@@ -23,6 +23,7 @@ import (
 
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
 func TestLatestSkipsNothingBetweenTwoOwners(t *testing.T) {
@@ -37,7 +38,7 @@ func TestLatestSkipsNothingBetweenTwoOwners(t *testing.T) {
 		w.settled(time.Minute)
 		a.abort()
 		b.leave(t)
-		if n := testutil.ToFloat64(b.metrics.records) + testutil.ToFloat64(a.metrics.records); n != 100 {
+		if n := b.Status().Records + a.Status().Records; n != 100 {
 			t.Errorf("%v records taken, want the 100 produced after the first start", n)
 		}
 	})
@@ -53,7 +54,7 @@ func TestLatestReadsPartitionsThatWereAddedFromTheirStart(t *testing.T) {
 		w.produce(500, nil) // over all five, before the group knows of the new ones
 		w.settled(2 * metadataAge)
 		m.leave(t)
-		if n := testutil.ToFloat64(m.metrics.records); n != 500 {
+		if n := m.Status().Records; n != 500 {
 			t.Errorf("%v records taken, want the 500 produced after the start", n)
 		}
 	})
@@ -80,7 +81,7 @@ func TestStartsAtATime(t *testing.T) {
 		m := w.join(func(c *Config, _ *sink.Config) { c.Start.Time = start })
 		w.settled(time.Minute)
 		m.leave(t)
-		if n := testutil.ToFloat64(m.metrics.records); n != 70 {
+		if n := m.Status().Records; n != 70 {
 			t.Errorf("%v records taken, want 70", n)
 		}
 	})
@@ -300,10 +301,10 @@ func TestRejectedCallsAreDeadLettersAndRedrivenAlone(t *testing.T) {
 		}
 		redrive := w.join(func(c *Config, _ *sink.Config) { c.Group, c.Topics, c.Redrive = "redrive", []string{letters}, true })
 		time.Sleep(10 * time.Second)
-		if n := testutil.ToFloat64(redrive.metrics.records); n != 2 {
+		if n := redrive.Status().Records; n != 2 {
 			t.Errorf("%v records redriven", n)
 		}
-		if n := testutil.ToFloat64(redrive.metrics.calls[1]); n != 0 { // the pages of the array were filtered before
+		if n := redrive.Status().Calls[transform.NotTrack]; n != 0 { // the pages of the array were filtered before
 			t.Errorf("%v calls beside the rejected ones redriven", n)
 		}
 		redrive.leave(t)

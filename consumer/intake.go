@@ -287,10 +287,10 @@ func (c *callCounts) add(calls []transform.Call) (events, rejected int) {
 
 // flush adds the counts to the metrics.
 func (c *callCounts) flush(m *metrics) {
-	m.records.Add(float64(c.records))
+	m.records.Add(int64(c.records))
 	for reason, n := range c.reasons {
 		if n > 0 {
-			m.calls[reason].Add(float64(n))
+			m.calls[reason].Add(int64(n))
 		}
 	}
 	*c = callCounts{}

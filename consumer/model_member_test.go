@@ -230,7 +230,7 @@ func newOwners(m mutant) *owners {
 		panic(err)
 	}
 	return &owners{
-		mutant: m, transformer: mapping, metrics: newMetrics(prometheus.NewRegistry(), &Consumer{}),
+		mutant: m, transformer: mapping, metrics: newMetrics(prometheus.NewRegistry()),
 		all: []*owner{nil}, byKey: map[string]int32{}, commits: []modelCommit{{}}, commit: map[modelCommit]int32{},
 		parts: []modelPart{{}}, part: map[modelPart]int32{},
 	}

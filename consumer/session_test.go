@@ -246,8 +246,7 @@ func TestCommitIsGivenUpInTimeOnASlowConnection(t *testing.T) {
 		if took := time.Since(sealed); took > 8*time.Second+m.cfg.MaxAge+commitTimeout {
 			w.t.Errorf("the commit was given up after %v", took)
 		}
-		m.stop()
-		<-m.done
+		m.abort()
 		m.end()
 	})
 }

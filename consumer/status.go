@@ -4,16 +4,20 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
 // Status is a snapshot of a consumer.
 type Status struct {
 	Joined     bool
 	Leaving    bool
-	LastPoll   time.Time         // zero before the first
-	LastCommit time.Time         // zero before the first
-	Problems   []string          // what an operator should look at, in words
-	Partitions []PartitionStatus // by topic and number
+	LastPoll   time.Time                // zero before the first
+	LastCommit time.Time                // zero before the first
+	Records    int64                    // records mapped since the consumer was created
+	Calls      [transform.Reasons]int64 // their calls, by reason
+	Problems   []string                 // what an operator should look at, in words
+	Partitions []PartitionStatus        // by topic and number
 }
 
 // PartitionStatus is a snapshot of an assigned partition.
@@ -32,6 +36,10 @@ type PartitionStatus struct {
 // Status returns a snapshot.
 func (c *Consumer) Status() Status {
 	s := c.health.status()
+	s.Records = c.metrics.records.Load()
+	for reason := range s.Calls {
+		s.Calls[reason] = c.metrics.calls[reason].Load()
+	}
 	c.mu.Lock()
 	current := c.current
 	c.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 // attempt sends a job once and acts on the response.
 func (c *Client) attempt(j *job) {
 	if j.attempts > 0 {
-		c.metrics.retries.Inc()
+		c.countRetry()
 	}
 	r := c.send(j)
 	ctx := j.delivery.ctx
@@ -30,8 +30,7 @@ func (c *Client) attempt(j *job) {
 	case canceled:
 		c.attemptDone(j, context.Cause(ctx))
 	case r.verdict == accepted:
-		c.metrics.delivered.Add(float64(j.part.events()))
-		c.metrics.lastDelivery.SetToCurrentTime()
+		c.countDelivery(j.part.events())
 		c.attemptDone(j, nil)
 	case r.verdict == halted:
 		c.requeue(j, 0)
@@ -100,7 +99,7 @@ func (c *Client) retry(j *job, r response) {
 
 // setAside hands a rejected event over to the caller.
 func (c *Client) setAside(j *job, r response) {
-	c.metrics.refused.Inc()
+	c.countRejection()
 	raw := j.part.raw()
 	c.attemptDone(j, j.delivery.Rejected(j.delivery.ctx, Rejection{
 		Batch: j.delivery.Batch, Event: j.part.low, Body: raw[1 : len(raw)-1], Status: r.status, Excerpt: r.excerpt,

@@ -7,6 +7,17 @@ import (
 	"time"
 )
 
+const (
+	smallestBody = 8 << 10 // initial capacity of a buffer
+	headroom     = 4 << 10 // free space below which a buffer grows; more than most records need
+	largestBody  = 4 << 20 // larger bodies are not kept for reuse
+)
+
+// bodies holds raw bodies for reuse. A buffer starts with a small one and replaces it with one of
+// twice the size when it is full. The memory that a partition holds therefore follows its use,
+// regardless of the number of partitions and of what they held before.
+var bodies SlicePool[byte]
+
 // Buffer collects the events of one partition until they are sealed. It is not safe for concurrent
 // use. The zero Buffer is not usable; see [NewBuffer].
 //
@@ -39,13 +50,24 @@ func (b *Buffer) Bytes() []byte {
 
 // grow moves the body to a slice with the next larger power of two as capacity.
 func (b *Buffer) grow() {
-	body := takeBody(max(smallestBody, 1<<bits.Len(uint(cap(b.body)))))
+	capacity := max(smallestBody, 1<<bits.Len(uint(cap(b.body))))
+	body := bodies.Get(capacity)
+	if body == nil {
+		body = make([]byte, 0, capacity)
+	}
 	if len(b.body) == 0 {
 		body = append(body, '[')
 	}
 	body = append(body, b.body...)
-	giveBody(b.body)
+	b.release()
 	b.body = body
+}
+
+// release keeps the body for reuse.
+func (b *Buffer) release() {
+	if c := cap(b.body); c >= smallestBody && c <= largestBody {
+		bodies.Put(b.body)
+	}
 }
 
 // Len returns the number of bytes held, which is what the buffer occupies in a [Budget].
@@ -115,6 +137,6 @@ func (b *Buffer) Seal(source Source, leaderEpoch int32, first, next int64, compr
 
 // Reset empties the buffer.
 func (b *Buffer) Reset() {
-	giveBody(b.body)
+	b.release()
 	*b = Buffer{maxEvents: b.maxEvents, maxBytes: b.maxBytes, offsets: b.offsets[:0]}
 }

@@ -60,6 +60,7 @@ type Client struct {
 	inFlight           int            // requests in flight
 	wakeTimer          *time.Timer    // dispatches when the limiter allows the next start
 	halt               Halt
+	status             Status        // without Halt
 	rejectedToken      string        // access token that LaunchDarkly last rejected, never logged
 	stopWatch          chan struct{} // closed to stop watchToken; nil while it is not running
 	consecutiveRejects int           // events set aside since the last accepted request
@@ -87,7 +88,7 @@ func New(cfg Config) (*Client, error) {
 	return &Client{
 		cfg: cfg, url: url, destination: cfg.destination(), metrics: cfg.Metrics, log: cfg.Log,
 		limiter:  newLimiter(cfg.MaxInFlight, cfg.BackoffMin, cfg.BackoffMax),
-		failures: map[Source]int{},
+		failures: map[Source]int{}, status: Status{Requests: map[string]int64{}},
 	}, nil
 }
 

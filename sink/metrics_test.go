@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -87,6 +88,15 @@ func TestMetricsCountRequests(t *testing.T) {
 		}
 		if b.gauge("retries_total") != 4 || b.gauge("events_delivered_total") != 10 || b.gauge("halts_total") != 0 {
 			t.Errorf("%v retries, %v events", b.gauge("retries_total"), b.gauge("events_delivered_total"))
+		}
+		got := b.client.Status()
+		want := Status{
+			Requests: map[string]int64{"202": 1, "429": 1, "503": 1, "error": 2}, Retries: 4, Delivered: 10,
+			LastDelivery: got.LastDelivery,
+		}
+		last := int64(b.gauge("last_delivery_timestamp_seconds"))
+		if !reflect.DeepEqual(got, want) || got.LastDelivery.Unix() != last {
+			t.Errorf("status %+v, want %+v", got, want)
 		}
 	})
 }

@@ -32,7 +32,7 @@ func (c *Client) send(j *job) response {
 	c.metrics.duration.Observe(time.Since(started).Seconds())
 	c.metrics.requestEvents.Observe(float64(j.part.events()))
 	c.metrics.requestBytes.Observe(float64(len(j.part.body)))
-	c.metrics.requests.WithLabelValues(r.code()).Inc()
+	c.countRequest(r.code())
 	return r
 }
 

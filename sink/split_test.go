@@ -43,7 +43,8 @@ func poisonedRun(t *testing.T, compress bool, poison int) (ids []string) {
 		for _, r := range b.requests(0) {
 			ids = append(ids, r.PayloadID)
 		}
-		if b.gauge("events_refused_total") != 1 || b.gauge("events_delivered_total") != 4999 || b.gauge("splits_total") < 9 {
+		if b.gauge("events_refused_total") != 1 || b.client.Status().Rejected != 1 ||
+			b.gauge("events_delivered_total") != 4999 || b.gauge("splits_total") < 9 {
 			t.Error("the metrics do not match")
 		}
 	})

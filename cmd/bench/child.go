@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// child is a role in a process of its own: this program again, or another build of it. The parent writes a word a line to its standard input and
-// reads a line of JSON for each; the child ends when the input does, and so with its parent at the latest.
+// child is a role in a process of its own, which runs this program or another build of it. The
+// parent writes one word per line to the child's standard input, and reads a line of JSON for each.
+// The child exits when its input ends, and so with its parent at the latest.
 type child struct {
 	role   string
 	cmd    *exec.Cmd
@@ -43,10 +44,11 @@ func start(ctx context.Context, binary, role string, environ []string, flags ...
 	return c, c.cmd.Start()
 }
 
-// patience is how long a child may take for an answer.
+// patience is how long a child may take to respond.
 const patience = 10 * time.Minute
 
-// ask says a word to the child, waits for its answer, and stores that in answer unless it is nil.
+// ask sends a word to the child, waits for its response, and stores that in answer unless answer is
+// nil.
 func (c *child) ask(word string, answer any) error {
 	timer := time.AfterFunc(patience, func() { _ = c.cmd.Process.Kill() })
 	defer timer.Stop()
@@ -58,7 +60,7 @@ func (c *child) ask(word string, answer any) error {
 	switch {
 	case err != nil:
 		_ = c.cmd.Process.Kill()
-		_ = c.cmd.Wait() // it has written its last words then
+		_ = c.cmd.Wait() // until all of stderr is read
 		return fmt.Errorf("%s: %s: %w\n%s", c.role, word, err, c.stderr.Bytes()[max(0, c.stderr.Len()-4096):])
 	case r.Error != "":
 		return fmt.Errorf("%s: %s: %s", c.role, word, r.Error)
@@ -68,7 +70,7 @@ func (c *child) ask(word string, answer any) error {
 	return json.Unmarshal(r.Answer, answer)
 }
 
-// stop ends the child and returns the CPU that it has used in its life. It may be called more than once.
+// stop ends the child and returns the CPU that it has used. It may be called more than once.
 func (c *child) stop() time.Duration {
 	_ = c.in.Close()
 	_ = c.cmd.Wait()
@@ -78,7 +80,7 @@ func (c *child) stop() time.Duration {
 	return c.cmd.ProcessState.UserTime() + c.cmd.ProcessState.SystemTime()
 }
 
-// obey is the child's side: it answers each word from in until there are no more.
+// obey is the child's side. It responds to each word from in until in ends.
 func obey(in io.Reader, out io.Writer, words map[string]func() (any, error)) error {
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {

@@ -14,13 +14,14 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
-// receiver takes the place of LaunchDarkly. It accepts everything, and keeps the requests until it is asked what was in
-// them.
-type receiver struct {
-	latency time.Duration
+// latency is how long the receiver takes to respond.
+const latency = time.Millisecond
 
-	mu       sync.Mutex
-	requests []request // guards: in the order in which they arrived
+// receiver takes the place of LaunchDarkly. It accepts everything, and keeps the requests until it
+// is asked for their contents.
+type receiver struct {
+	mu       sync.Mutex // guards the field below
+	requests []request  // in the order in which they arrived
 }
 
 type request struct {
@@ -30,16 +31,15 @@ type request struct {
 	body      []byte // as sent
 }
 
-// received is what a receiver tells of the requests since it was asked last.
+// received is a receiver's report on the requests since the last report.
 type received struct {
-	tally           // after deduplication by payload ID
-	Requests  int   // with duplicates
-	SentBytes int64 // of their bodies, as sent
-	PerSecond float64
+	tally             // after deduplication by payload ID
+	Requests  int     // with duplicates
+	PerSecond float64 // events
 }
 
-func runReceiver(o *options, stdin io.Reader, stdout io.Writer) error {
-	rc := &receiver{latency: o.latency}
+func runReceiver(_ *options, stdin io.Reader, stdout io.Writer) error {
+	rc := &receiver{}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -72,20 +72,21 @@ func (rc *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rc.mu.Lock()
-	rc.requests = append(rc.requests, request{time.Now(), r.Header.Get("X-LaunchDarkly-Payload-ID"), r.Header.Get("Content-Encoding") == "gzip", body})
+	rc.requests = append(rc.requests, request{
+		time.Now(), r.Header.Get("X-LaunchDarkly-Payload-ID"), r.Header.Get("Content-Encoding") == "gzip", body,
+	})
 	rc.mu.Unlock()
-	time.Sleep(rc.latency)
+	time.Sleep(latency)
 	w.WriteHeader(http.StatusAccepted)
 }
 
-// report unpacks and counts. The first requests, so many as steady says, came at full speed; those after them are what
-// was left over in the end.
+// report decompresses and counts. The first steady requests came at full speed. The others came
+// when the forwarder was told to stop.
 func report(requests []request, steady int) (r received, err error) {
 	seen := make(map[string]bool, len(requests))
 	inBetween := int64(0) // events after the first request, up to the last at full speed
 	for i, request := range requests {
 		r.Requests++
-		r.SentBytes += int64(len(request.body))
 		if seen[request.payloadID] {
 			continue
 		}
@@ -106,7 +107,7 @@ func report(requests []request, steady int) (r received, err error) {
 	return r, nil
 }
 
-// number precedes the number of each event, which the generator writes first in its properties.
+// number precedes the number of each event. The generator writes it first in the properties.
 const number = `"data":{"` + segmenttest.NumberField + `":`
 
 // count counts the events in a body.

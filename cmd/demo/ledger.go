@@ -10,26 +10,27 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
-// ledger compares what was produced with what LaunchDarkly counts. It asks the program nothing. Its memory is a byte for
-// each record from the oldest on whose event is on its way.
+// ledger compares the produced calls with the events that LaunchDarkly counts. It asks the program
+// nothing. It holds one byte per record, from the oldest record whose event has not arrived.
 type ledger struct {
-	mu   sync.Mutex
-	gen  *segmenttest.Generator // guards: to see again what a record was
-	base int64                  // guards: no event of a record below is awaited
+	mu   sync.Mutex             // guards the fields below
+	gen  *segmenttest.Generator // generates a record again
+	base int64                  // every event of the records below it has arrived
 
-	// awaited has a byte for each record from base on, and in it a bit for each call whose event has not arrived.
-	awaited []byte // guards
+	// awaited has one byte per record, starting at base, with one bit per call whose event has not
+	// arrived.
+	awaited []byte
 
-	truth      [transform.Reasons]int64 // guards: calls produced, by what must become of them
-	arrived    int64                    // guards: events that were awaited
-	duplicates int64                    // guards: events that had arrived before, under another payload ID
-	unexpected int64                    // guards: events of calls that are none, and of calls that we did not produce
-	strange    string                   // guards: the first of these
+	truth      [transform.Reasons]int64 // calls produced, by expected reason
+	arrived    int64                    // events that were awaited
+	duplicates int64                    // events that had already arrived under another payload ID
+	unexpected int64                    // events of calls that are filtered, rejected, or were not produced
+	strange    string                   // the first of these
 }
 
-func newLedger(seed uint64) *ledger { return &ledger{gen: segmenttest.New(seed)} }
+func newLedger() *ledger { return &ledger{gen: segmenttest.New(seed)} }
 
-// expect notes the next record, before it is produced.
+// expect adds the next record. It is called before the record is produced.
 func (l *ledger) expect(calls []transform.Reason) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -43,7 +44,7 @@ func (l *ledger) expect(calls []transform.Reason) {
 	l.awaited = append(l.awaited, events)
 }
 
-// received takes in a request that LaunchDarkly received. It is a Config.OnRequest of the fake.
+// received adds a request that LaunchDarkly received. It is the fake's Config.OnRequest.
 func (l *ledger) received(r ldtest.Request) {
 	if !r.Accepted || r.Duplicate {
 		return
@@ -53,7 +54,7 @@ func (l *ledger) received(r ldtest.Request) {
 	drops := r.Drops
 	for i, identity := range r.Identities {
 		if len(drops) > 0 && drops[0].Index == i {
-			drops = drops[1:] // LaunchDarkly drops it: it is missing
+			drops = drops[1:] // LaunchDarkly drops it, so it is missing
 			continue
 		}
 		l.arrive(identity)
@@ -64,7 +65,7 @@ func (l *ledger) received(r ldtest.Request) {
 	}
 }
 
-// arrive takes in one event by its number. The caller holds the mutex.
+// arrive adds one event by its number. The caller holds the mutex.
 func (l *ledger) arrive(identity string) {
 	number, err := strconv.ParseInt(identity, 10, 64)
 	n, i := segmenttest.CallOf(number)
@@ -94,7 +95,7 @@ func (l *ledger) unexpect(format string, a ...any) {
 	}
 }
 
-// account is what a ledger says.
+// account is a ledger's result.
 type account struct {
 	truth                                    [transform.Reasons]int64
 	arrived, missing, duplicates, unexpected int64

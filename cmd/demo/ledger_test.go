@@ -13,7 +13,7 @@ import (
 
 // produced returns a ledger that expects so many records, and the numbers of their events.
 func produced(records int64) (l *ledger, events, others []string) {
-	l = newLedger(1)
+	l = newLedger()
 	g := segmenttest.New(1)
 	for n := range records {
 		_, calls := g.Record(n)

@@ -1,13 +1,15 @@
-// Demo shows segment-to-launchdarkly at work with nothing but Go: an embedded Kafka, a fake LaunchDarkly and a generator
-// of Segment events, with the real program between them, in one process.
+// Demo shows segment-to-launchdarkly at work, and needs nothing but Go. It runs an embedded Kafka,
+// a fake LaunchDarkly, a generator of Segment events, and the program between them, in one process.
 //
 //	go run ./cmd/demo                   until Ctrl-C
-//	go run ./cmd/demo -events 50000     so many records; exits 1 if an event is missing or counted twice
+//	go run ./cmd/demo -events 50000     50,000 records; exits 1 if an event is missing or counted twice
+//	go run ./cmd/demo -faults           with a LaunchDarkly that fails at random
 //
-// Standard output carries nothing but a summary, one line of JSON, at the end; everything else is on standard error.
+// Standard output has only the summary, one line of JSON at the end. Everything else is on standard
+// error.
 //
-// The parts run alone too, against a real Kafka or the built program: see demo launchdarkly -help, demo generate -help and
-// demo probe -help.
+// docker-compose.yml runs the parts separately around the built program. demo launchdarkly -help,
+// demo generate -help, and demo probe -help describe them.
 package main
 
 import (
@@ -24,16 +26,16 @@ import (
 // The exit codes.
 const (
 	exitOK          = 0
-	exitFailure     = 1   // something is missing, counted twice, or could not be done
+	exitFailure     = 1   // an event is missing or counted twice, or the demo failed
 	exitUsage       = 2   // a wrong command line or setting
 	exitInterrupted = 130 // a second signal
 )
 
-// system is what a command has of the world around it.
+// system is the environment of a command.
 type system struct {
 	stdout, stderr io.Writer
 	environ        []string
-	signals        <-chan os.Signal // the first asks to end in order, the second at once
+	signals        <-chan os.Signal // the first drains, the second exits immediately
 }
 
 func main() {
@@ -88,12 +90,12 @@ func newFlags(name, text string, sys system) *flag.FlagSet {
 	return f
 }
 
-// parse reads a command line with so many arguments beside the flags.
+// parse reads a command line with the given number of arguments after the flags.
 func parse(f *flag.FlagSet, args []string, arguments int) error {
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return err
-	case err != nil: // f has told what is wrong
+	case err != nil: // f has printed the error
 		return usageError{fmt.Errorf("see %s -help", f.Name())}
 	case f.NArg() > arguments:
 		return usageError{fmt.Errorf("%s: %q: neither a flag nor a command; see %[1]s -help", f.Name(), f.Arg(arguments))}
@@ -103,7 +105,7 @@ func parse(f *flag.FlagSet, args []string, arguments int) error {
 	return nil
 }
 
-// untilSignal returns a context that the first signal ends.
+// untilSignal returns a context that is done after the first signal.
 func untilSignal(signals <-chan os.Signal) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {

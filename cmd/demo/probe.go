@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// runProbe is for images that hold no shell and no curl.
+// runProbe is the health check of images without a shell and without curl.
 func runProbe(args []string, sys system) error {
-	f := newFlags("demo probe", "demo probe URL: succeeds if URL answers 200 within two seconds.", sys)
+	f := newFlags("demo probe", "demo probe URL: succeeds if URL responds with 200 within two seconds.", sys)
 	if err := parse(f, args, 1); err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// demo is everything put together.
+// demo is the embedded Kafka, the fake LaunchDarkly, the generator, and the program.
 type demo struct {
 	options
 	group     string
@@ -32,17 +32,17 @@ type demo struct {
 	moved   time.Time // when last was first seen
 }
 
-// progress is how far everything has come, as Kafka and LaunchDarkly know it.
+// progress is the progress that Kafka and LaunchDarkly report.
 type progress struct {
 	arrived   int64 // events
 	committed int64 // records
 	end       int64 // records
 }
 
-// stuck is how long nothing may move before the demo gives up.
+// stuck is how long the demo waits without progress before it fails.
 const stuck = time.Minute
 
-// run produces, shows what happens, and judges it.
+// run produces, shows the progress, and judges the result.
 func (d *demo) run(sys system) error {
 	d.started = time.Now()
 	defer d.screen.show() // leave no half line
@@ -56,8 +56,8 @@ func (d *demo) run(sys system) error {
 	produced := make(chan error, 1)
 	go func() { produced <- d.generator.run(generatorCtx) }()
 
-	looks := time.NewTicker(look)
-	defer looks.Stop()
+	polls := time.NewTicker(pollInterval)
+	defer polls.Stop()
 	stopping, all := false, false
 	for {
 		select {
@@ -77,18 +77,18 @@ func (d *demo) run(sys system) error {
 			all = true
 		case s := <-d.samples:
 			fmt.Fprintln(d.screen, sideBySide(s.call, s.event, d.screen.width()))
-		case <-looks.C:
+		case <-polls.C:
 			p, err := d.progress(background)
 			if err != nil {
 				return err
 			}
 			d.draw(p)
-			stands := d.stands(p)
-			if !all || p.committed < p.end && stands < stuck {
+			idle := d.idleFor(p)
+			if !all || p.committed < p.end && idle < stuck {
 				continue
 			}
 			if p.committed < p.end {
-				fmt.Fprintf(d.screen, "giving up: nothing has moved for %v\n", stuck)
+				fmt.Fprintf(d.screen, "giving up: no progress for %v\n", stuck)
 			}
 			seconds := time.Since(d.started).Seconds()
 			stopProgram()
@@ -99,25 +99,25 @@ func (d *demo) run(sys system) error {
 	}
 }
 
-// look is how often the demo looks how far it is.
-const look = 200 * time.Millisecond
+// pollInterval is how often the demo asks for the progress.
+const pollInterval = 200 * time.Millisecond
 
-// stands returns for how long nothing has moved.
-func (d *demo) stands(p progress) time.Duration {
+// idleFor returns for how long there has been no progress.
+func (d *demo) idleFor(p progress) time.Duration {
 	if p != d.last {
 		d.last, d.moved = p, time.Now()
 	}
 	return time.Since(d.moved)
 }
 
-// progress asks the broker and LaunchDarkly how far everything has come.
+// progress asks the broker and LaunchDarkly for the progress.
 func (d *demo) progress(ctx context.Context) (p progress, err error) {
 	p.arrived = d.ledger.account().arrived
 	offsets, err := d.kafka.FetchOffsetsForTopics(ctx, d.group, topic)
-	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // nobody has joined yet
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // no member has joined yet
 		return p, fmt.Errorf("committed offsets: %w", err)
 	}
-	ends, err := d.kafka.ListEndOffsets(ctx, topic) // after, so that it is never below
+	ends, err := d.kafka.ListEndOffsets(ctx, topic) // read last, so that it is never below them
 	if err != nil {
 		return p, fmt.Errorf("end of the log: %w", err)
 	}
@@ -126,7 +126,8 @@ func (d *demo) progress(ctx context.Context) (p progress, err error) {
 	return p, errors.Join(offsets.Error(), ends.Error())
 }
 
-// draw shows how far it is: a bar where the end is known, otherwise what the program says of itself.
+// draw shows the progress: a bar if the number of records is known, otherwise the counts of the
+// program.
 func (d *demo) draw(p progress) {
 	width := d.screen.width()
 	if d.events > 0 {
@@ -138,14 +139,16 @@ func (d *demo) draw(p progress) {
 		return
 	}
 	d.drawn = time.Now()
-	c, err := readCounts(d.program.Gatherer())
-	if err != nil {
-		d.screen.show(err.Error())
-		return
+	read, sent := d.program.Status()
+	requests := int64(0)
+	for _, n := range sent.Requests {
+		requests += n
 	}
-	counted := fmt.Sprintf("consumed %s  rejected %s  delivered %s  requests %s, %s again  lag %s", number(c.consumed),
-		number(c.of(transform.Rejected)), number(c.delivered), number(c.requests), number(c.retries), number(p.end-p.committed))
-	filtered := "filtered: " + c.reasons(transform.Filtered)
+	calls := callCounts(read.Calls)
+	counted := fmt.Sprintf("consumed %s  rejected %s  delivered %s  requests %s, %s again  lag %s",
+		number(read.Records), number(calls.of(transform.Rejected)), number(sent.Delivered),
+		number(requests), number(sent.Retries), number(p.end-p.committed))
+	filtered := "filtered: " + calls.reasons(transform.Filtered)
 	if line := counted + "  " + filtered; len(line) < width {
 		d.screen.show(line)
 	} else {

@@ -13,8 +13,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
-// sideBySide writes a Segment call and the event made of it in two columns, or one below the other where those would be
-// too narrow.
+// sideBySide formats a Segment call and its event in two columns, or one below the other if the
+// columns would be too narrow.
 func sideBySide(call, event []byte, width int) string {
 	const titleLeft, titleRight, between = "Segment call, as it is in the topic", "LaunchDarkly event, as it was received", " │ "
 	var b strings.Builder
@@ -39,14 +39,14 @@ func sideBySide(call, event []byte, width int) string {
 	return b.String()
 }
 
-// outline writes a JSON object as lines of at most so many columns. Of what is nested in it, only that is shown which
-// makes an event or is made of it.
+// outline formats a JSON object as lines of at most the given number of columns. It leaves out
+// nested objects and lists, except for those named in shown.
 func outline(object []byte, columns int) (lines []string) {
 	var b bytes.Buffer
 	if err := json.Indent(&b, object, "", "  "); err != nil {
 		return []string{cut(string(object), columns)}
 	}
-	end := "" // how the line begins that ends what is left out
+	end := "" // prefix of the line that ends the object or list left out
 	for line := range strings.Lines(b.String()) {
 		line = strings.TrimRight(line, "\n")
 		if end != "" {
@@ -64,24 +64,25 @@ func outline(object []byte, columns int) (lines []string) {
 	return lines
 }
 
-// opens matches a line that opens an object or a list: its indentation, its name, its bracket.
+// opens matches the first line of an object or a list. The groups are indentation, name, and
+// bracket.
 var opens = regexp.MustCompile(`^( +)"([^"]*)": ([{\[])$`)
 
-// shown are the objects in a call and in an event that are shown whole.
+// shown names the objects of a call and an event that are not left out.
 var shown = map[string]bool{"properties": true, "data": true, "contextKeys": true}
 
-// sample is a call and the event made of it.
+// sample is a call and its event.
 type sample struct{ call, event []byte }
 
-// sampler picks the first event that is good to look at: from a record that is one call in plain letters, with a metric's
-// value and not too much else.
+// sampler picks the first event that is easy to read. Its record is a single short call in ASCII
+// with a metric value.
 type sampler struct {
 	gen    *segmenttest.Generator
-	picked chan sample // capacity 1: it picks one only
+	picked chan sample // capacity 1, because it picks one sample
 	done   bool
 }
 
-// received looks at a request that LaunchDarkly received. It is not for concurrent use.
+// received inspects a request that LaunchDarkly received. It must not be called concurrently.
 func (s *sampler) received(r ldtest.Request) {
 	if s.done || !r.Accepted {
 		return
@@ -103,7 +104,7 @@ func (s *sampler) received(r ldtest.Request) {
 	}
 }
 
-// plain says whether every byte of a text takes one column.
+// plain reports whether every byte of a text takes one column.
 func plain(text []byte) bool {
 	return !bytes.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })
 }

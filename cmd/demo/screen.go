@@ -12,19 +12,19 @@ import (
 	"golang.org/x/term"
 )
 
-// screen writes lines for people, and below them a few that change. Where no terminal is, those are written anew now and
-// then.
+// screen writes lines, and below them live lines that change. Without a terminal, it writes the
+// live lines only now and then.
 type screen struct {
 	w        io.Writer
 	fd       int
 	terminal bool
 
-	mu      sync.Mutex
-	live    []string  // guards: the lines that change
-	written time.Time // guards: when they were last written, without a terminal
+	mu      sync.Mutex // guards the fields below
+	live    []string
+	written time.Time // when live was last written; without a terminal only
 }
 
-// rare is how often the changing lines are written where no terminal is.
+// rare is how often live lines are written without a terminal.
 const rare = 10 * time.Second
 
 func newScreen(w io.Writer) *screen {
@@ -36,7 +36,7 @@ func newScreen(w io.Writer) *screen {
 	return s
 }
 
-// width returns the columns of the terminal, 120 where there is none.
+// width returns the columns of the terminal, or 120 without one.
 func (s *screen) width() int {
 	if s.terminal {
 		if width, _, err := term.GetSize(s.fd); err == nil && width > 0 {
@@ -46,7 +46,7 @@ func (s *screen) width() int {
 	return 120
 }
 
-// Write writes whole lines above the changing ones.
+// Write writes whole lines above the live ones.
 func (s *screen) Write(lines []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -57,7 +57,7 @@ func (s *screen) Write(lines []byte) (int, error) {
 	return len(lines), err
 }
 
-// show puts these lines in place of the changing ones.
+// show replaces the live lines.
 func (s *screen) show(lines ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,7 +75,8 @@ func (s *screen) show(lines ...string) {
 	}
 }
 
-// clear returns what removes the changing lines from a terminal. The caller holds the mutex.
+// clear returns the control sequence that removes the live lines from a terminal. The caller holds
+// the mutex.
 func (s *screen) clear() string {
 	if len(s.live) > 1 {
 		return fmt.Sprintf("\r\x1b[%dA\x1b[J", len(s.live)-1)

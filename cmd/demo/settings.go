@@ -13,13 +13,13 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// settings returns the program's configuration: its defaults, over them the demo's, over those what the user has set by
-// variables, over all where the demo's parts are.
-func settings(user []string, o options, brokers []string, ld string) (*config.Config, error) {
+// settings returns the program's configuration. The user's environment variables override the
+// demo's defaults, and the addresses of the demo's parts override both.
+func settings(user, brokers []string, ld string) (*config.Config, error) {
 	values := map[string]string{
-		"S2LD_BATCH_MAX_AGE":                "1s",    // so that something is to be seen soon
-		"S2LD_DELIVERY_BACKOFF_MAX":         "5s",    // so that the end of an outage is
-		"S2LD_LOG_LEVEL":                    "error", // it warns of rejected calls and of faults, and both are wanted here
+		"S2LD_BATCH_MAX_AGE":                "1s",    // to show the first events soon
+		"S2LD_DELIVERY_BACKOFF_MAX":         "5s",    // to show the end of an outage soon
+		"S2LD_LOG_LEVEL":                    "error", // warnings would report the rejected calls and the faults
 		"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID":  ldtest.Sample.ClientSideID,
 		"S2LD_LAUNCHDARKLY_PROJECT_KEY":     ldtest.Sample.Project,
 		"S2LD_LAUNCHDARKLY_ENVIRONMENT_KEY": ldtest.Sample.Key,
@@ -35,7 +35,7 @@ func settings(user []string, o options, brokers []string, ld string) (*config.Co
 		"S2LD_KAFKA_TOPICS":            topic,
 		"S2LD_DEAD_LETTERS_TOPIC":      deadLetters,
 		"S2LD_LAUNCHDARKLY_EVENTS_URL": ld,
-		"S2LD_ADMIN_LISTEN":            loopback(o.metricsPort),
+		"S2LD_ADMIN_LISTEN":            "127.0.0.1:0",
 	})
 	var environ []string
 	for _, name := range slices.Sorted(maps.Keys(values)) {

@@ -39,8 +39,8 @@ func NewEmbedded(opts ...kfake.Opt) (*kfake.Cluster, error) {
 type epochs struct {
 	cluster *kfake.Cluster
 
-	mu   sync.Mutex
-	last map[partition]appended // guards: the last epoch under which records were produced
+	mu   sync.Mutex             // guards the field below
+	last map[partition]appended // the last epoch under which records were produced
 }
 
 type partition struct {

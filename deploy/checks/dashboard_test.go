@@ -71,7 +71,7 @@ func TestTheDashboardHasARowForEachStage(t *testing.T) {
 			rows = append(rows, strings.TrimLeft(strings.SplitN(p.Title, ":", 2)[0], "0123456789. "))
 		}
 	}
-	want := []string{"Is it well?", "Poll", "Transform", "Batch", "Cut recorded", "POST", "Delivered, or a dead letter", "Watermark", "Kafka client", "Go runtime"}
+	want := []string{"Overview", "Poll", "Transform", "Batch", "Cut recorded", "Request", "Delivery", "Watermark", "Kafka client", "Go runtime"}
 	if !slices.Equal(rows, want) {
 		t.Errorf("rows %q, want %q", rows, want)
 	}

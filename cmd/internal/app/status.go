@@ -73,12 +73,9 @@ type partition struct {
 // statusPage returns the handler of the status page.
 func (a *App) statusPage(ctx context.Context) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		total, err := readCounts(a.registry)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		p := newPage(ctx.Err() != nil, a.consumer.Status(), a.sink.Halted(), total, a.cfg.Batch.MaxAge)
+		read, sent := a.Status()
+		total := countsOf(read, sent, a.budget)
+		p := newPage(ctx.Err() != nil, read, sent.Halt, total, a.cfg.Batch.MaxAge)
 		p.Version, p.Group, p.Topics, p.DeadLetters = Version(), a.cfg.Kafka.Group, a.cfg.Kafka.Topics, a.cfg.DeadLetters.Topic
 		p.Host, _ = os.Hostname() // the name of the pod
 		p.Address, p.Uptime = a.sink.Address(), p.Now.Sub(a.started)

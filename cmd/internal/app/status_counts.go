@@ -4,71 +4,49 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
+	"github.com/segment-to-launchdarkly/forwarder/consumer"
+	"github.com/segment-to-launchdarkly/forwarder/sink"
+	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// counts is what the program counts of itself, read from its metrics.
+// counts are the numbers of the status page since the start.
 type counts struct {
 	At                                             time.Time
 	Records, Delivered, Refused, Requests, Retries int64
 	Calls                                          map[call]int64
 	Answers                                        map[string]int64 // of LaunchDarkly, by status code, or error
 
-	// Not counted, but as it is now.
+	// The present state.
 	Buffered, BufferedLimit int64 // bytes
 	LastDelivery            time.Time
 }
 
-// call is what became of a call.
+// call is the outcome of a call.
 type call struct{ Outcome, Reason string }
 
-// readCounts reads the program's metrics.
-func readCounts(metrics prometheus.Gatherer) (counts, error) {
-	c := counts{At: time.Now(), Calls: map[call]int64{}, Answers: map[string]int64{}}
-	families, err := metrics.Gather()
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			n := int64(m.GetCounter().GetValue() + m.GetGauge().GetValue()) // it is one of them
-			switch strings.TrimPrefix(f.GetName(), "segment_launchdarkly_") {
-			case "consumer_records_total":
-				c.Records = n
-			case "consumer_calls_total":
-				c.Calls[call{label(m, "outcome"), label(m, "reason")}] = n
-			case "sink_events_delivered_total":
-				c.Delivered = n
-			case "sink_events_refused_total":
-				c.Refused = n
-			case "sink_requests_total":
-				c.Requests += n
-				c.Answers[label(m, "code")] = n
-			case "sink_retries_total":
-				c.Retries = n
-			case "sink_buffered_bytes":
-				c.Buffered = n
-			case "sink_buffered_limit_bytes":
-				c.BufferedLimit = n
-			case "sink_last_delivery_timestamp_seconds":
-				if n > 0 {
-					c.LastDelivery = time.Unix(n, 0)
-				}
-			}
-		}
-	}
-	return c, err
+// counts returns the numbers as they are now.
+func (a *App) counts() counts {
+	read, sent := a.Status()
+	return countsOf(read, sent, a.budget)
 }
 
-func label(m *dto.Metric, name string) string {
-	for _, l := range m.GetLabel() {
-		if l.GetName() == name {
-			return l.GetValue()
-		}
+// countsOf returns the numbers in the status of the parts.
+func countsOf(read consumer.Status, sent sink.Status, budget *sink.Budget) counts {
+	c := counts{
+		At: time.Now(), Records: read.Records, Calls: map[call]int64{},
+		Delivered: sent.Delivered, Refused: sent.Rejected, Retries: sent.Retries, Answers: sent.Requests,
+		Buffered: budget.Used(), BufferedLimit: budget.Limit(), LastDelivery: sent.LastDelivery,
 	}
-	return ""
+	for reason := range transform.Reasons {
+		c.Calls[call{reason.Outcome().String(), reason.String()}] = read.Calls[reason]
+	}
+	for _, n := range sent.Requests {
+		c.Requests += n
+	}
+	return c
 }
 
 // rates is what was counted over a time.
@@ -107,11 +85,10 @@ func (r rates) PerSecond(n int64) string {
 	return brief(int64(perSecond))
 }
 
-// minute remembers what the counters were a minute ago. The zero minute remembers
-// nothing.
+// minute remembers the counts of the last minute. The zero minute remembers none.
 type minute struct {
-	mu   sync.Mutex
-	past []counts // guards: one every sampleInterval, oldest first
+	mu   sync.Mutex // guards the field below
+	past []counts   // one every sampleInterval, oldest first
 }
 
 const (
@@ -119,14 +96,12 @@ const (
 	sampleCount    = 7 // the oldest is then 60 to 70 s old
 )
 
-// sample looks at the counters every sampleInterval until ctx is done.
-func (m *minute) sample(ctx context.Context, metrics prometheus.Gatherer) {
+// sample adds the present counts every sampleInterval until ctx is done.
+func (m *minute) sample(ctx context.Context, present func() counts) {
 	tick := time.NewTicker(sampleInterval)
 	defer tick.Stop()
 	for {
-		if c, err := readCounts(metrics); err == nil {
-			m.add(c)
-		}
+		m.add(present())
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

@@ -19,9 +19,9 @@ type recent struct {
 }
 
 type kept struct {
-	mu       sync.Mutex
-	troubles []happening // guards: latest first, at most recentKept
-	letters  []happening // guards: the same; calls that can never be delivered
+	mu       sync.Mutex  // guards the fields below
+	troubles []happening // latest first, at most recentKept
+	letters  []happening // the same; calls that can never be delivered
 }
 
 const (

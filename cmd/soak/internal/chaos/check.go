@@ -48,15 +48,15 @@ type checker struct {
 	broken   []string
 	reported map[string]int
 
-	byNumber  map[int]Record
-	accepted  map[int][]int32       // by record number: indexes of the accepted requests, without duplicates
-	logs      map[int32][]version   // by partition
-	ranges    map[int32][]span      // by partition: recorded by commits, sorted by start
-	written   map[int]Letter        // by record number: the first dead letter
-	repeats   int                   // dead letters beyond the first of a record
-	judged    int                   // absences judged
-	steps     int                   // steps replayed through the model
-	countedAt map[int32][]time.Time // by partition: when events counted
+	byNumber map[int]Record
+	accepted map[int][]int32       // by record number: indexes of the accepted requests, without duplicates
+	logs     map[int32][]version   // by partition
+	ranges   map[int32][]span      // by partition: recorded by commits, sorted by start
+	written  map[int]Letter        // by record number: the first dead letter
+	repeats  int                   // dead letters beyond the first of a record
+	judged   int                   // absences judged
+	steps    int                   // steps replayed through the model
+	sentAt   map[int32][]time.Time // by partition: arrival times of requests with its events, ascending
 }
 
 // version is one state of a partition's log. A log has a second version if a lagging replica was
@@ -76,7 +76,7 @@ type span struct {
 func newChecker(e *Evidence) *checker {
 	c := &checker{Evidence: e, reported: map[string]int{}, byNumber: map[int]Record{}, accepted: map[int][]int32{},
 		logs:   map[int32][]version{},
-		ranges: map[int32][]span{}, written: map[int]Letter{}, countedAt: map[int32][]time.Time{}}
+		ranges: map[int32][]span{}, written: map[int]Letter{}, sentAt: map[int32][]time.Time{}}
 	all := map[int32][]Record{}
 	for _, r := range e.Produced {
 		c.byNumber[r.Number] = r
@@ -161,9 +161,10 @@ func (c *checker) report(invariant, format string, args ...any) {
 	}
 }
 
-// These limits bound the time from an event's acknowledgment to its delivery.
+// These limits bound the time from an event's acknowledgment to its delivery. With faults, a new
+// fault occurs every two seconds, and many of them cost a rejoin.
 const (
-	stallLimit      = time.Minute // while LaunchDarkly and brokers fail
+	stallLimit      = 2 * time.Minute
 	cleanStallLimit = 20 * time.Second
 )
 

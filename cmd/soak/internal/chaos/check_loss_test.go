@@ -133,15 +133,17 @@ func TestRangeIsSentWithoutItsDeletedEvents(t *testing.T) {
 	}
 }
 
-func TestOffsetBeyondTheEndCountsAsTheEnd(t *testing.T) {
+func TestOffsetBeyondTheEndCountsAsNone(t *testing.T) {
 	at := time.UnixMilli(2000)
 	e := &Evidence{
-		Since: at, From: map[int32]int64{0: 1}, Ends: []int64{2}, Final: []int64{2},
+		Since: at, From: map[int32]int64{}, Ends: []int64{2}, Final: []int64{2},
 		Produced: []Record{{Number: 3, Offset: 0}, {Number: 4, Offset: 1, Acked: at}},
-		Commits: []Commit{{Time: at, Offset: 1001, Operator: true}, {Time: at, Offset: 1, Cuts: []int64{2}},
-			{Time: at.Add(time.Second), Offset: 2}},
+		Commits: []Commit{
+			{Time: at, Offset: 1001, Operator: true}, {Time: at, Offset: 0, Cuts: []int64{2}},
+			{Time: at.Add(time.Second), Offset: 2},
+		},
 		Requests: []Request{{
-			Arrived: at.Add(time.Millisecond), Done: at.Add(time.Millisecond), ID: "a", Numbers: []int{4}, Accepted: true,
+			Arrived: at.Add(time.Millisecond), Done: at.Add(time.Millisecond), ID: "a", Numbers: []int{3, 4}, Accepted: true,
 		}},
 	}
 	if broken := e.Check(); len(broken) > 0 {

@@ -88,7 +88,7 @@ func TestCheckerFindsEachBrokenInvariant(t *testing.T) {
 			e.Requests[0].Numbers[0] = -1
 		},
 		"not taken over in time: partition 0": func(e *Evidence) {
-			e.Gone[0].Deadline = e.Requests[2].Done.Add(-time.Millisecond)
+			e.Gone[0].Deadline = e.Requests[2].Arrived.Add(-time.Millisecond)
 		},
 		"sent twice in a clean run: payload ID a": func(e *Evidence) {
 			r := e.Requests[1]
@@ -165,7 +165,7 @@ func TestCheckerAllowsCorrectBehavior(t *testing.T) {
 
 func TestTakeoverIsNotJudgedWhileTheBrokersAreSlow(t *testing.T) {
 	e := good()
-	e.Gone[0].Deadline = e.Requests[2].Done.Add(-time.Millisecond)
+	e.Gone[0].Deadline = e.Requests[2].Arrived.Add(-time.Millisecond)
 	e.Produced[0].Sent = e.Gone[0].From
 	e.Produced[0].Acked = e.Gone[0].From.Add(2 * slowAck)
 	if broken := e.Check(); len(broken) > 0 {

@@ -49,11 +49,12 @@
 //     passed it.
 //  6. The dead-letter topic contains exactly the records that can never be delivered, with their
 //     reasons.
-//  7. No event waits longer than one minute for its delivery, or 20 seconds if the plan has only
+//  7. No event waits longer than two minutes for its delivery, or 20 seconds if the plan has only
 //     clean joins and leaves.
-//  8. After a member has disappeared in calm, events from each partition are delivered again within
-//     the session timeout plus two seconds. This is judged only while the brokers are up and fast,
-//     and only if all members were in the group, had caught up, and were not rebalancing.
+//  8. After a member has disappeared in calm, requests with events from each partition are sent
+//     again within the session timeout plus two seconds. This is judged only while the brokers are
+//     up and fast, and only if all members were in the group, had caught up, and were not
+//     rebalancing.
 //  9. If the plan has only clean joins and leaves, nothing is sent twice, even before
 //     deduplication, except for rejected batches.
 //
@@ -68,14 +69,15 @@
 //     be forgotten once. The lost records are determined from the log that survived.
 //   - After an operator has set the offsets, every record from those offsets on is delivered
 //     exactly once more. Nothing before those offsets is delivered. An offset beyond the end offset
-//     counts as the end offset. Events that LaunchDarkly deduplicates by a payload ID from before
-//     the change count as delivered.
+//     counts as no offset, so that start_at decides. Events that LaunchDarkly deduplicates by a
+//     payload ID from before the change count as delivered.
 //
 // [Run] also checks the processes. None of them may exit unexpectedly, and it checks their exit
 // codes, their memory, and the time they take to leave. A member that is told to leave exits with
 // code 0. Exit code 1 means that it could not deliver or commit everything. That is allowed around
-// a broker's absence, after a fault of its network, or after it was frozen, and is counted. Of two
-// members with the same instance ID, the coordinator must fence one, and that one may exit.
+// a broker's absence, after a fault of its network, after it was frozen, or with a backlog, and is
+// counted. Of two members with the same instance ID, the coordinator must fence one, and that one
+// may exit.
 //
 // Every commit and request is also replayed in chronological order through [model.Observer], which
 // also judges the schedule search of package consumer. The model must allow each observed step.

@@ -26,9 +26,9 @@ type Evidence struct {
 	Clean    bool      // members only joined and left, and nothing failed
 
 	// Since is when an operator set the group's offsets. From holds, by partition, the offsets from
-	// which the group must continue. To holds the offsets that the group had committed before the
-	// next such change; records beyond them might not be delivered. Zero and nil mean that there
-	// was no such change.
+	// which the group must continue; a partition without an entry starts at the earliest offset. To
+	// holds the offsets that the group had committed before the next such change; records beyond
+	// them might not be delivered. Zero and nil mean that there was no such change.
 	Since time.Time
 	From  map[int32]int64
 	To    map[int32]int64

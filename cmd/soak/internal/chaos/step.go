@@ -157,13 +157,19 @@ func (r *run) disrupt(ctx context.Context, s Step, do func(*member)) {
 // returns false after 10 seconds.
 func (r *run) awaitCaughtUp(ctx context.Context) bool {
 	for range 100 {
-		_, events, _ := r.ledgers[0].producer.result()
-		if counted, _ := r.ld.progress(); events-counted <= 2*r.cfg.Rate {
+		if r.backlog() <= 2*r.cfg.Rate {
 			return true
 		}
 		pause(ctx, 100*time.Millisecond)
 	}
 	return false
+}
+
+// backlog returns the number of undelivered events of the main topic.
+func (r *run) backlog() int {
+	_, events, _ := r.ledgers[0].producer.result()
+	counted, _ := r.ld.progress()
+	return events - counted
 }
 
 // awaitStable waits until the group is stable and contains every member. It returns false after 10
@@ -253,16 +259,18 @@ func (r *run) startMember(instance string) (*member, error) {
 	return m, err
 }
 
-// leave stops a member with SIGTERM. The member must exit with code 0. Code 1 is allowed if a
-// broker is down or was recently restarted, or if the member was recently frozen or affected by a
-// network fault, because the member may then be unable to commit or may have lost its partitions.
+// leave stops a member with SIGTERM. The member must exit with code 0. Code 1 is allowed if there
+// is a backlog, if a broker is down or was recently restarted, or if the member was recently frozen
+// or affected by a network fault. The member may then be unable to deliver or commit everything, or
+// may have lost its partitions.
 func (r *run) leave(i int) {
 	m := r.members[i]
 	r.remove(i)
+	behind := !r.cfg.Clean && r.backlog() > 2*r.cfg.Rate
 	started := time.Now()
 	if err := m.endWith(syscall.SIGTERM, leaveLimit); err != nil {
 		r.report.addBroken("did not leave: %v\n%s", err, m.logTail())
-	} else if m.code == 1 && (len(r.down) > 0 || time.Since(r.restored) <= leaveLimit ||
+	} else if m.code == 1 && (behind || len(r.down) > 0 || time.Since(r.restored) <= leaveLimit ||
 		time.Since(m.thawed) <= leaveLimit || time.Since(m.wire.lastFault()) <= leaveLimit) {
 		r.report.Excused++
 	} else if m.code != 0 {

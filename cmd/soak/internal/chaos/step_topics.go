@@ -202,7 +202,9 @@ func (r *run) resetOffsets(ctx context.Context, s Step) error {
 			change.to[partition] = at.At
 		}
 		offset := map[string]int64{earliest: 0, beyond: end + 1000, middle: end / 2}[s.To]
-		change.from[partition] = min(offset, end)
+		if offset <= end { // otherwise start_at decides, which is earliest
+			change.from[partition] = offset
+		}
 		to.AddOffset(l.topic, partition, offset, -1)
 	}
 	pause(ctx, 10*time.Millisecond) // times are compared in whole milliseconds
@@ -272,7 +274,7 @@ func (r *run) twin(ctx context.Context, s Step) error {
 	}
 	pause(ctx, s.For)
 	fenced := r.network.seen.fenced() - before
-	if r.report.Fenced += fenced; fenced == 0 {
+	if r.report.Fenced += fenced; fenced == 0 && len(r.down) == 0 && time.Since(r.restored) > leaveLimit {
 		r.report.addBroken("not fenced: %s or %s, which have the same instance ID", elder.name, younger.name)
 	}
 	leaver, stayer := younger, elder
