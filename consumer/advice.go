@@ -6,7 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// advise returns the text of an error from a broker with what it asks of the operator.
+// advise returns the text of a broker's error, with advice for the operator.
 func advise(err error) string {
 	switch {
 	case errors.Is(err, kerr.TopicAuthorizationFailed):
@@ -20,8 +20,7 @@ func advise(err error) string {
 	}
 }
 
-// adviseDeadLetter returns the text of an error from writing a dead letter with what it asks of the
-// operator.
+// adviseDeadLetter returns the text of a dead-letter topic's error, with advice for the operator.
 func adviseDeadLetter(err error) string {
 	switch {
 	case errors.Is(err, kerr.TopicAuthorizationFailed):

@@ -13,10 +13,10 @@ import (
 )
 
 func TestEndOfASessionFencesAndCancelsItsPartitions(t *testing.T) {
-	s := stillSession(t)
+	s := idleSession(t)
 	in := s.newPartition(start{topicPartition: topicPartition{testTopic, 0}, committed: true}, "member")
 	s.partitions[in.topicPartition] = in.partition
-	in.maps(span(0, 20)...)
+	in.mapOffsets(offsets(0, 20)...)
 	s.end(endLost, errRemoved)
 	if _, ok := in.window.snapshot(); ok {
 		t.Error("the window can still be committed")
@@ -30,8 +30,8 @@ func TestEndOfASessionFencesAndCancelsItsPartitions(t *testing.T) {
 }
 
 func TestReportedDataLossEndsTheSession(t *testing.T) {
-	s := stillSession(t)
-	s.poller.pollError(topicPartition{testTopic, 0}, &kgo.ErrDataLoss{Topic: testTopic, ConsumedTo: 10, ResetTo: 5})
+	s := idleSession(t)
+	s.poller.onPollError(topicPartition{testTopic, 0}, &kgo.ErrDataLoss{Topic: testTopic, ConsumedTo: 10, ResetTo: 5})
 	if s.cause != endTruncated {
 		t.Errorf("cause %q, want %q", s.cause, endTruncated)
 	}
@@ -42,14 +42,14 @@ func TestPartitionThatACommitFailedForIsCommittedAgain(t *testing.T) {
 	onBothProtocols(t, 2, func(w *world, protocol func(*Config)) {
 		m := w.join(func(c *Config, _ *sink.Config) { protocol(c) })
 		w.produce(1, nil) // so that the group has its partitions
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		failed := w.cluster.Fault(kfake.Fault{
 			Keys: []kmsg.Key{kmsg.OffsetCommit}, Topic: testTopic, Partitions: []int32{0, 1},
 			Err: kerr.CoordinatorLoadInProgress, Count: 2,
 		})
 		w.produce(1, nil)
 		produced := time.Now()
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		if took := time.Since(produced); took > 10*time.Second {
 			w.t.Errorf("delivered after %v", took)
 		}
@@ -61,7 +61,7 @@ func TestPartitionThatACommitFailedForIsCommittedAgain(t *testing.T) {
 }
 
 func TestRecordsOfAnotherTopicIDEndTheSession(t *testing.T) {
-	s := stillSession(t)
+	s := idleSession(t)
 	in := s.newPartition(start{topicPartition: topicPartition{testTopic, 0}, committed: true}, "member")
 	s.partitions[in.topicPartition] = in.partition
 	s.ids[testTopic] = topicID{1}
@@ -80,7 +80,7 @@ func TestTransientCommitErrorsThatLastAreAProblem(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
 		m := w.join(nil)
 		w.produce(1, nil)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		failing := w.cluster.Fault(kfake.Fault{
 			Keys: []kmsg.Key{kmsg.OffsetCommit}, Topic: testTopic, Partitions: []int32{0},
 			Err: kerr.CoordinatorLoadInProgress, Count: 1 << 20,
@@ -95,7 +95,7 @@ func TestTransientCommitErrorsThatLastAreAProblem(t *testing.T) {
 			w.t.Error("no problem after commitPatience")
 		}
 		failing.Remove()
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		if p := m.Status().Problems; len(p) > 0 {
 			w.t.Errorf("problems after the recovery: %v", p)
 		}

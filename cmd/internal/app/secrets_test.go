@@ -86,7 +86,7 @@ func TestSecretsAndEventContentAreNeverExposed(t *testing.T) {
 	// Kafka rejects the other credential.
 	s.environ = append(s.environ, "S2LD_KAFKA_SASL_PASSWORD="+password+password)
 	s.run()
-	s.log.await(s.ctx, t, "problem")
+	s.log.await(s.ctx, t, "cannot reach the brokers")
 	collect()
 	s.leave()
 	output.WriteString(s.log.text())

@@ -90,7 +90,7 @@ var mutants = []mutant{
 		name: "send before the cut is committed",
 		edits: []edit{{"consumer/committer.go",
 			"	failed, all := c.exchange(ctx, snapshots)\n", `	for p, s := range snapshots {
-		for _, b := range p.window.record(s, sent) {
+		for _, b := range p.window.applyCommit(s, sent) {
 			c.send(p, b)
 		}
 	}
