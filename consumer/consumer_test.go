@@ -126,7 +126,7 @@ func TestCleanChangesWithASlowLaunchDarklyResendNothing(t *testing.T) {
 
 // delayRequests delays the response to every request.
 func delayRequests(w *world, latency time.Duration) {
-	w.ld.Random(1, 1, ldtest.Fault{Kind: ldtest.Slow, Taken: true, For: latency})
+	w.ld.Random(1, 1, ldtest.Fault{Kind: ldtest.Slow, Accepted: true, For: latency})
 }
 
 func TestKilledMemberIsReplacedWithoutLossOrDuplicates(t *testing.T) {
@@ -156,7 +156,7 @@ func TestKilledMemberIsReplacedWithoutLossOrDuplicates(t *testing.T) {
 // The zombie is disconnected only from Kafka, after LaunchDarkly has accepted its requests.
 func TestZombieCausesNoDuplicates(t *testing.T) {
 	inWorld(t, 3, func(w *world) {
-		w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Taken: true})
+		w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Accepted: true})
 		w.produce(3000, mixed)
 		a := w.join(nil)
 		time.Sleep(5 * time.Second)
@@ -177,7 +177,7 @@ func TestZombieCausesNoDuplicates(t *testing.T) {
 func TestDrainTimeoutHandsOverTheCuts(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
 		w.produce(2000, nil)
-		w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Taken: true}) // accepted, but no response
+		w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Accepted: true}) // accepted, but no response
 		a := w.join(nil)
 		time.Sleep(10 * time.Second)
 		b := w.join(func(c *Config, _ *sink.Config) { c.MaxEvents = 33 })

@@ -246,7 +246,7 @@ func (f *failingLetters) remove(l *kgo.Record) bool {
 // writeRejected writes the dead letter for an event rejected by LaunchDarkly. It returns when the
 // broker has acknowledged the letter or ctx is done. The record is no longer in memory, so it is
 // read again.
-func (d *deadLetters) writeRejected(ctx context.Context, r sink.Refusal) error {
+func (d *deadLetters) writeRejected(ctx context.Context, r sink.Rejection) error {
 	source, offset := r.Batch.Source, r.Batch.Offset(r.Event)
 	d.log.Warn("event rejected by LaunchDarkly",
 		zap.String("topic", source.Topic), zap.Int32("partition", source.Partition), zap.Int64("offset", offset),

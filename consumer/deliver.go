@@ -24,7 +24,7 @@ func (d *deliverer) send(p *partition, b *batch) {
 	body := b.body
 	d.sink.Deliver(p.ctx, sink.Delivery{
 		Batch: body, Until: p.sendCtx,
-		Refused: func(ctx context.Context, r sink.Refusal) error { return d.letters.writeRejected(ctx, r) },
+		Rejected: func(ctx context.Context, r sink.Rejection) error { return d.letters.writeRejected(ctx, r) },
 		Done: func(err error) {
 			switch {
 			case err == nil:

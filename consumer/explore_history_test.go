@@ -104,7 +104,7 @@ func (h *history) addRequest(r ldtest.Request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.now++
-	q := request{at: h.now, taken: r.Taken && !r.Duplicate}
+	q := request{at: h.now, taken: r.Accepted && !r.Duplicate}
 	for _, name := range r.Identities {
 		n, err := strconv.Atoi(name)
 		if err != nil || h.events[n] == nil {
@@ -296,7 +296,7 @@ func TestHistoryReportsBrokenInvariants(t *testing.T) {
 	at := place{topic: [16]byte{1}}
 	send := func(taken bool, duplicate bool, names ...string) func(*history) {
 		return func(h *history) {
-			h.addRequest(ldtest.Request{Identities: names, Taken: taken, Duplicate: duplicate})
+			h.addRequest(ldtest.Request{Identities: names, Accepted: taken, Duplicate: duplicate})
 		}
 	}
 	commit := func(offset int64, cuts ...int64) func(*history) {

@@ -230,7 +230,7 @@ func (d *disturber) slowDown() {
 	case 0:
 		latency := time.Duration(50+d.rng.IntN(2000)) * time.Millisecond
 		d.note("LaunchDarkly takes %v", latency)
-		d.ld.Random(1, 1, ldtest.Fault{Kind: ldtest.Slow, Taken: true, For: latency})
+		d.ld.Random(1, 1, ldtest.Fault{Kind: ldtest.Slow, Accepted: true, For: latency})
 	case 1:
 		d.note("LaunchDarkly fails at random")
 		d.ld.Random(d.rng.Uint64(), 0.3)
@@ -242,8 +242,8 @@ func (d *disturber) slowDown() {
 var downFaults = []ldtest.Fault{
 	{Status: 503}, {Status: 429, RetryAfter: "2"}, {Status: 401}, {Status: 404}, {Kind: ldtest.Hang},
 	{Kind: ldtest.Reset},
-	{Kind: ldtest.Reset, Taken: true}, {Kind: ldtest.CutOff, Taken: true}, {Kind: ldtest.Hang, Taken: true},
-	{Status: 500, Taken: true},
+	{Kind: ldtest.Reset, Accepted: true}, {Kind: ldtest.CutOff, Accepted: true}, {Kind: ldtest.Hang, Accepted: true},
+	{Status: 500, Accepted: true},
 }
 
 // disturb injects one random fault or change.

@@ -156,7 +156,7 @@ func TestPausedPartitionIsReadAfterARebalance(t *testing.T) {
 func TestLaterOwnersUseRecordedCutsRegardlessOfSettings(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
 		w.produce(3000, mixed)
-		w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Taken: true})
+		w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Accepted: true})
 		a := w.join(nil)
 		time.Sleep(time.Minute)
 		a.kill()

@@ -123,7 +123,7 @@ func (c *lateConn) Close() error {
 // offsets.
 func TestLateCommitUndoesNoCuts(t *testing.T) {
 	onBothProtocols(t, 1, func(w *world, protocol func(*Config)) {
-		w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Taken: true}) // accepted, but no response
+		w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Accepted: true}) // accepted, but no response
 		late := &lateCommit{release: make(chan struct{}), delivered: make(chan struct{})}
 		a := w.join(func(c *Config, _ *sink.Config) {
 			protocol(c)

@@ -165,7 +165,7 @@ func TestTopicIDsThatAppearOrVanishCauseNoDuplicates(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, 2, func(w *world) {
 				w.produce(2000, mixed)
-				w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Taken: true}) // accepted, but no response
+				w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Accepted: true}) // accepted, but no response
 				a := w.join(change[0])
 				time.Sleep(20 * time.Second)
 				a.kill()

@@ -199,7 +199,7 @@ func (w *world) watchRequest(r ldtest.Request) {
 	w.readCuts()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if r.Taken && !r.Duplicate {
+	if r.Accepted && !r.Duplicate {
 		for _, n := range r.Identities {
 			w.counted[n]++
 		}
@@ -247,7 +247,7 @@ func (w *world) checkRequest(r ldtest.Request, cuts map[topicPartition]map[int64
 		w.t.Errorf("offsets %d to %d of %v sent before their cut was committed", low, high, in)
 	}
 	for offset := low + 1; offset <= high; offset++ {
-		if cuts[in][offset] && r.Taken {
+		if cuts[in][offset] && r.Accepted {
 			w.t.Errorf("offsets %d to %d of %v sent across the cut at %d", low, high, in, offset)
 		}
 	}

@@ -40,7 +40,7 @@ func ExampleBuffer() {
 // retries under the same payload ID, and LaunchDarkly counts the event once.
 func ExampleClient() {
 	ld := ldtest.New(ldtest.Config{})
-	ld.Script(ldtest.Fault{Kind: ldtest.Reset, Taken: true}, ldtest.Fault{Status: 503})
+	ld.Script(ldtest.Fault{Kind: ldtest.Reset, Accepted: true}, ldtest.Fault{Status: 503})
 	server := httptest.NewServer(ld)
 	defer server.Close()
 	client, err := sink.New(sink.Config{

@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// Status is a snapshot of a [Client]. Its numbers count from the start of the client.
+// Status is a snapshot of a [Client]. Its counters start at zero when the client is created.
 type Status struct {
 	Halt         Halt
-	Requests     map[string]int64 // by status code; "error" without a readable response
-	Retries      int64            // attempts that followed a failed attempt for the same body
+	Requests     map[string]int64 // by status code, or "error" if there was no readable response
+	Retries      int64            // attempts after a failed attempt for the same body
 	Delivered    int64            // events accepted by LaunchDarkly
-	Rejected     int64            // events rejected by LaunchDarkly one by one
+	Rejected     int64            // events rejected individually by LaunchDarkly
 	LastDelivery time.Time        // of the last accepted request; zero before the first
 }
 
-// Status returns a snapshot.
+// Status returns a snapshot of the client.
 func (c *Client) Status() Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -50,7 +50,7 @@ func (c *Client) countDelivery(events int) {
 	c.status.LastDelivery = time.Now()
 }
 
-// countRejection counts an event rejected by itself.
+// countRejection counts an event that was rejected individually.
 func (c *Client) countRejection() {
 	c.metrics.refused.Inc()
 	c.mu.Lock()

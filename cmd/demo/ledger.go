@@ -46,7 +46,7 @@ func (l *ledger) expect(calls []transform.Reason) {
 
 // received adds a request that LaunchDarkly received. It is the fake's Config.OnRequest.
 func (l *ledger) received(r ldtest.Request) {
-	if !r.Taken || r.Duplicate {
+	if !r.Accepted || r.Duplicate {
 		return
 	}
 	l.mu.Lock()

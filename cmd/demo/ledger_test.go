@@ -31,7 +31,7 @@ func produced(records int64) (l *ledger, events, others []string) {
 }
 
 func taken(identities ...string) ldtest.Request {
-	return ldtest.Request{Taken: true, Identities: identities}
+	return ldtest.Request{Accepted: true, Identities: identities}
 }
 
 func (a account) want(t *testing.T, missing, duplicates, unexpected int) {
@@ -59,9 +59,9 @@ func TestLedgerCountsWhatLaunchDarklyCounts(t *testing.T) {
 	n := len(events)
 	l.received(ldtest.Request{Identities: events}) // refused, or failed without effect
 	l.account().want(t, n, 0, 0)
-	l.received(ldtest.Request{Taken: true, Identities: events, Drops: []ldtest.Drop{{Index: 3}, {Index: 4}}})
+	l.received(ldtest.Request{Accepted: true, Identities: events, Drops: []ldtest.Drop{{Index: 3}, {Index: 4}}})
 	l.account().want(t, 2, 0, 0)
-	l.received(ldtest.Request{Taken: true, Duplicate: true, Identities: events}) // recognised by its payload ID
+	l.received(ldtest.Request{Accepted: true, Duplicate: true, Identities: events}) // recognised by its payload ID
 	l.account().want(t, 2, 0, 0)
 	l.received(taken(events[2:5]...)) // one event more than is missing
 	l.account().want(t, 0, 1, 0)

@@ -84,7 +84,7 @@ type sampler struct {
 
 // received inspects a request that LaunchDarkly received. It must not be called concurrently.
 func (s *sampler) received(r ldtest.Request) {
-	if s.done || !r.Taken {
+	if s.done || !r.Accepted {
 		return
 	}
 	i := -1

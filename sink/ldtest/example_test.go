@@ -9,11 +9,11 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// The first request fails without effect. The second one takes effect, but its response is a 503. The
-// third one passes, and is a duplicate of the second.
+// The first request fails without effect. The second one takes effect, but its response is a 503.
+// The third one passes, and is a duplicate of the second.
 func ExampleServer_Script() {
 	ld := ldtest.New(ldtest.Config{})
-	ld.Script(ldtest.Fault{Status: 429, RetryAfter: "1"}, ldtest.Fault{Status: 503, Taken: true})
+	ld.Script(ldtest.Fault{Status: 429, RetryAfter: "1"}, ldtest.Fault{Status: 503, Accepted: true})
 	server := httptest.NewServer(ld)
 	defer server.Close()
 
@@ -37,7 +37,8 @@ func ExampleServer_Script() {
 		fmt.Println(response.Status)
 	}
 	report := ld.Report()
-	fmt.Printf("%d event counts, %d duplicate, %d violations\n", report.Processed, report.Duplicates, report.ViolationCount)
+	fmt.Printf("%d event counts, %d duplicate, %d violations\n",
+		report.Processed, report.Duplicates, report.ViolationCount)
 	// Output:
 	// 429 Too Many Requests
 	// 503 Service Unavailable

@@ -108,7 +108,7 @@ func unready(stopping bool, s consumer.Status, h sink.Halt) (reasons []string) {
 	if !h.Since.IsZero() {
 		reasons = append(reasons, fmt.Sprintf(
 			"delivery halted since %s; check launchdarkly.events_url and the credentials; last response: %s",
-			h.Since.UTC().Format(time.RFC3339), h.Answer))
+			h.Since.UTC().Format(time.RFC3339), h.Response))
 	}
 	return append(reasons, s.Problems...)
 }

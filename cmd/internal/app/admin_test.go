@@ -43,14 +43,14 @@ func TestReadyzReportsStateAndReason(t *testing.T) {
 
 	s.ld.Down(ldtest.Fault{Status: http.StatusUnauthorized})
 	s.produce(track("u"))
-	s.log.await(s.ctx, t, "LaunchDarkly refuses us, halted")
+	s.log.await(s.ctx, t, "delivery halted: LaunchDarkly rejected")
 	expect("halted", "503 delivery halted since ", "halted")
 	if got := s.get("/readyz"); !strings.Contains(got, "401 Unauthorized") {
 		t.Errorf("/readyz does not contain the response: %q", got)
 	}
 
 	s.ld.Up()
-	s.log.await(s.ctx, t, "LaunchDarkly takes requests again")
+	s.log.await(s.ctx, t, "LaunchDarkly available again")
 	expect("recovered", "200 ok\n", "running")
 	s.delivered(2)
 

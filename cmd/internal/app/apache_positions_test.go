@@ -63,7 +63,7 @@ func (s *scene) countedOnce(first, last int) {
 func testRecreationUnderLoad(t *testing.T, kafka apache) {
 	s := newScene(t, kafka, "recreated-under-load", 3, nil).
 		set("S2LD_BATCH_MAX_EVENTS=50", "S2LD_DELIVERY_MAX_IN_FLIGHT=4")
-	s.ld.Random(1, 1, ldtest.Fault{Kind: ldtest.Slow, Taken: true, For: 300 * time.Millisecond})
+	s.ld.Random(1, 1, ldtest.Fault{Kind: ldtest.Slow, Accepted: true, For: 300 * time.Millisecond})
 	s.produce(2000)
 	p := s.start()
 	for s.ld.Report().Processed < 300 {

@@ -68,7 +68,7 @@ func newScene(t *testing.T, kafka apache, topic string, partitions int32, config
 	s.ld = ldtest.New(ldtest.Config{Identity: ldtest.DataField("n"), OnRequest: func(r ldtest.Request) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if r.Taken && !r.Duplicate {
+		if r.Accepted && !r.Duplicate {
 			for _, n := range r.Identities {
 				s.counted[n]++
 			}

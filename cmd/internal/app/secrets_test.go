@@ -52,7 +52,7 @@ func TestSecretsAndEventContentAreNeverExposed(t *testing.T) {
 	}))
 	s.ld.Poison(ldtest.Containing("poison"))
 	s.ld.Script(ldtest.Fault{Status: 503}, ldtest.Fault{Kind: ldtest.Reset},
-		ldtest.Fault{Kind: ldtest.Garbage, Taken: true}, ldtest.Fault{Status: 302})
+		ldtest.Fault{Kind: ldtest.Garbage, Accepted: true}, ldtest.Fault{Status: 302})
 
 	good := fmt.Sprintf(`{"type":"track","event":%q,"userId":%q,"timestamp":"2026-01-02T03:04:05Z",`+
 		`"properties":{"value":%q}}`, event, user, property)
@@ -70,7 +70,7 @@ func TestSecretsAndEventContentAreNeverExposed(t *testing.T) {
 		tooLarge,         // too_large
 	)
 	s.run()
-	s.log.await(s.ctx, t, "LaunchDarkly refuses us, halted")
+	s.log.await(s.ctx, t, "delivery halted: LaunchDarkly rejected")
 	s.log.await(s.ctx, t, "call rejected")
 	collect()
 	if !strings.Contains(output.String(), "no access with Authorization: [redacted]") {

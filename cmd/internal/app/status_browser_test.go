@@ -92,7 +92,7 @@ func TestStatusPageInABrowser(t *testing.T) {
 
 	s.ld.Down(ldtest.Fault{Status: http.StatusUnauthorized})
 	s.produce(track("u"))
-	s.log.await(s.ctx, t, "LaunchDarkly refuses us, halted")
+	s.log.await(s.ctx, t, "delivery halted: LaunchDarkly rejected")
 	inEachLook(b, "halted", address, func() {
 		if got := b.text("header"); !strings.HasPrefix(got, "halted\ndelivery halted since ") || !strings.Contains(got, "401 Unauthorized") {
 			t.Errorf("%q", got)

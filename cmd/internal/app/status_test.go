@@ -19,7 +19,7 @@ import (
 
 func TestStateReportsTheReason(t *testing.T) {
 	now := time.Now()
-	halted := sink.Halt{Since: now, Answer: "401 Unauthorized"}
+	halted := sink.Halt{Since: now, Response: "401 Unauthorized"}
 	one := []consumer.PartitionStatus{{Topic: "t", InFlight: 2, Age: 90 * time.Second}}
 	joined := consumer.Status{Joined: true, Partitions: one}
 	for name, c := range map[string]struct {
@@ -113,7 +113,7 @@ func BenchmarkPageOfAThousandPartitions(b *testing.B) {
 // Topic names, group names, and LaunchDarkly's responses are untrusted.
 func TestPageEscapesUntrustedText(t *testing.T) {
 	const hostile = `<script>alert(1)</script>`
-	halt := sink.Halt{Since: time.Now(), Answer: hostile}
+	halt := sink.Halt{Since: time.Now(), Response: hostile}
 	p := newPage(false, consumer.Status{Problems: []string{hostile}}, halt, counts{}, 0)
 	p.Group, p.Topics, p.Address = hostile, []string{hostile}, "javascript:alert(1)"
 	p.Troubles = []happening{{Message: hostile, Details: hostile}}
@@ -204,7 +204,7 @@ func TestRecentKeepsOnlyWarningsWithKnownFields(t *testing.T) {
 	log.Debug("secret")
 	log.Info("secret")
 	log.Warn("call rejected", zap.Int64("offset", 17), zap.String("reason", "malformed"), zap.String("detail", "secret"))
-	log.Error("halted", zap.Int64("offset", 18), zap.Int("status", 401), zap.String("answer", "secret"),
+	log.Error("halted", zap.Int64("offset", 18), zap.Int("status", 401), zap.String("response", "secret"),
 		zap.Error(errors.New("secret")))
 	log.Error("halted", zap.Int64("offset", 18), zap.Int("status", 401))
 	log.Error(strings.Repeat("long ", 100))
@@ -265,8 +265,8 @@ func worstPage(partitions int) page {
 		Buffered: 64 << 20, BufferedLimit: 64 << 20, LastDelivery: now.Add(-3 * time.Hour),
 	}
 	halt := sink.Halt{
-		Since:  now.Add(-3 * time.Hour),
-		Answer: "401 Unauthorized: " + strings.Repeat("{'code':'unauthorized'}", 11),
+		Since:    now.Add(-3 * time.Hour),
+		Response: "401 Unauthorized: " + strings.Repeat("{'code':'unauthorized'}", 11),
 	}
 	p := newPage(false, s, halt, c, 5*time.Second)
 	p.Version, p.Uptime = "v1.23.4-rc.1+0123456789ab", 76*time.Hour

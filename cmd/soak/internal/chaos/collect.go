@@ -15,9 +15,9 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 )
 
-// check gathers the evidence and has it checked.
+// check collects and checks the evidence.
 func (r *run) check(ctx context.Context) error {
-	all, err := r.gather(ctx)
+	all, err := r.collect(ctx)
 	if err != nil {
 		return err
 	}
@@ -27,17 +27,17 @@ func (r *run) check(ctx context.Context) error {
 			if l.role != "" {
 				name = fmt.Sprintf(" (topic %s, ID %s, reset %d times)", l.topic, l.id, i)
 			}
-			r.report.add(name, e)
+			r.report.addEvidence(name, e)
 		}
 	}
 	r.ld.mu.Lock()
 	defer r.ld.mu.Unlock()
 	r.report.addRequests(r.ld.requests, r.ld.Report())
-	return r.network.seen.report(r.report)
+	return r.network.seen.addTo(r.report)
 }
 
-// gather returns the evidence of each ledger, one for each time between two changes of its offsets by an operator.
-func (r *run) gather(ctx context.Context) ([][]*Evidence, error) {
+// collect returns the evidence of each ledger, split at each change of its offsets by an operator.
+func (r *run) collect(ctx context.Context) ([][]*Evidence, error) {
 	whole := make([]*Evidence, len(r.ledgers))
 	for i, l := range r.ledgers {
 		e := &Evidence{Topic: l.topic, TopicID: l.id, Clean: r.cfg.Clean, Unclean: l.unclean}
@@ -50,7 +50,8 @@ func (r *run) gather(ctx context.Context) ([][]*Evidence, error) {
 		}
 		whole[i] = e
 	}
-	// find returns the ledger that a commit belongs to: by the ID of the topic if the commit has one, else the newest.
+	// find returns the evidence that a commit belongs to. It matches the topic ID if the commit has
+	// one, and otherwise returns the newest evidence of the topic.
 	find := func(topic, id string) (found *Evidence) {
 		for _, e := range whole {
 			if e.Topic == topic && (found == nil || id == "" || e.TopicID == id || found.TopicID != id) {
@@ -60,16 +61,17 @@ func (r *run) gather(ctx context.Context) ([][]*Evidence, error) {
 		return found
 	}
 	var failed error
-	err := r.cfg.Cluster.Commits(ctx, r.cfg.Name, r.position, func(topic string, at time.Time, partition int32, offset int64, metadata string) {
-		c, err := newCommit(at, partition, offset, metadata)
-		failed = errors.Join(failed, err)
-		if e := find(topic, c.TopicID); e != nil {
-			if by, known := r.network.seen.sentBy(topic, c.TopicID, partition, offset, metadata, at); known {
-				c.Member, c.MemberID, c.Generation, c.Operator = by.member, by.memberID, by.generation, false
+	err := r.cfg.Cluster.Commits(ctx, r.cfg.Name, r.position,
+		func(topic string, at time.Time, partition int32, offset int64, metadata string) {
+			c, err := newCommit(at, partition, offset, metadata)
+			failed = errors.Join(failed, err)
+			if e := find(topic, c.TopicID); e != nil {
+				if by, known := r.network.seen.sentBy(topic, c.TopicID, partition, offset, metadata, at); known {
+					c.Member, c.MemberID, c.Generation, c.Operator = by.member, by.memberID, by.generation, false
+				}
+				e.Commits = append(e.Commits, c)
 			}
-			e.Commits = append(e.Commits, c)
-		}
-	})
+		})
 	if err := errors.Join(err, failed); err != nil {
 		return nil, err
 	}
@@ -83,7 +85,7 @@ func (r *run) gather(ctx context.Context) ([][]*Evidence, error) {
 		}
 	}
 	if len(whole[0].Commits) == 0 || len(whole[0].Samples) == 0 {
-		return nil, fmt.Errorf("%d commits and %d samples seen: nothing can be checked", len(whole[0].Commits), len(whole[0].Samples))
+		return nil, fmt.Errorf("not enough evidence: %d commits and %d samples", len(whole[0].Commits), len(whole[0].Samples))
 	}
 	err = kafkatest.ReadFrom(ctx, r.cfg.Cluster.Brokers(), r.letters, nil, func(record *kgo.Record) {
 		if i := ledgerOf(numberOf(record.Value)); i < len(whole) {
@@ -99,7 +101,7 @@ func (r *run) gather(ctx context.Context) ([][]*Evidence, error) {
 			if i := ledgerOf(q.Numbers[0]); i < len(whole) {
 				whole[i].Requests = append(whole[i].Requests, q)
 			} else {
-				whole[0].Requests = append(whole[0].Requests, q) // was never produced
+				whole[0].Requests = append(whole[0].Requests, q) // never produced
 			}
 		}
 	}
@@ -115,7 +117,7 @@ func (r *run) gather(ctx context.Context) ([][]*Evidence, error) {
 	return all, nil
 }
 
-// conclude notes which records Kafka lost, and what is committed in the end.
+// conclude marks the records that Kafka lost, and adds the final offsets to the evidence.
 func (r *run) conclude(ctx context.Context, l *ledger, e *Evidence) error {
 	for i := range e.Produced {
 		p := &e.Produced[i]
@@ -133,7 +135,7 @@ func (r *run) conclude(ctx context.Context, l *ledger, e *Evidence) error {
 	}
 	brokers := r.cfg.Cluster.Brokers()
 	if l.role == Unclean {
-		if err := lose(ctx, brokers, l, e); err != nil {
+		if err := markLost(ctx, brokers, l, e); err != nil {
 			return err
 		}
 	}
@@ -155,11 +157,12 @@ func (r *run) conclude(ctx context.Context, l *ledger, e *Evidence) error {
 	return nil
 }
 
-// lose notes which records were lost when a lagging replica was elected: those that are not in the log any more. Where none
-// was elected, Kafka must have lost nothing.
-func lose(ctx context.Context, brokers []string, l *ledger, e *Evidence) error {
+// markLost marks the records that are no longer in the log as lost when a lagging replica was
+// elected. It returns an error if records were lost although no lagging replica was elected.
+func markLost(ctx context.Context, brokers []string, l *ledger, e *Evidence) error {
 	survivors := map[int]bool{}
-	err := kafkatest.ReadFrom(ctx, brokers, l.topic, nil, func(record *kgo.Record) { survivors[numberOf(record.Value)] = true })
+	err := kafkatest.ReadFrom(ctx, brokers, l.topic, nil,
+		func(record *kgo.Record) { survivors[numberOf(record.Value)] = true })
 	if err != nil {
 		return err
 	}
@@ -170,14 +173,16 @@ func lose(ctx context.Context, brokers []string, l *ledger, e *Evidence) error {
 		}
 		at, provoked := l.unclean[p.Partition]
 		if !provoked || p.Acked.After(at) {
-			return fmt.Errorf("kafka lost record %d, partition %d, offset %d of %s unprovoked", p.Number, p.Partition, p.Offset, l.topic)
+			return fmt.Errorf("kafka lost record %d, partition %d, offset %d of %s without a fault", p.Number, p.Partition,
+				p.Offset, l.topic)
 		}
 		p.Lost = at
 	}
 	return nil
 }
 
-// split divides evidence at the changes of the group's offsets. No member runs then, and nothing is on its way.
+// split divides evidence at the changes of the group's offsets. At those times no member is running
+// and no request is in flight.
 func (e *Evidence) split(resets []reset) []*Evidence {
 	if len(resets) == 0 {
 		return []*Evidence{e}
@@ -200,8 +205,8 @@ func (e *Evidence) split(resets []reset) []*Evidence {
 		counted := map[string]bool{}
 		for _, q := range e.Requests {
 			if within(q.Arrived) {
-				q.Duplicate = q.Taken && counted[q.ID]
-				counted[q.ID] = counted[q.ID] || q.Taken
+				q.Duplicate = q.Accepted && counted[q.ID]
+				counted[q.ID] = counted[q.ID] || q.Accepted
 				part.Requests = append(part.Requests, q)
 			}
 		}
@@ -227,7 +232,7 @@ func (e *Evidence) split(resets []reset) []*Evidence {
 
 var numberField = regexp.MustCompile(`"n":(\d+)`)
 
-// numberOf reads the number of a record; that of none if it has none.
+// numberOf returns the number of a record, or -1 if it has none.
 func numberOf(value []byte) int {
 	if found := numberField.FindSubmatch(value); found != nil {
 		if n, err := strconv.Atoi(string(found[1])); err == nil {
@@ -237,7 +242,7 @@ func numberOf(value []byte) int {
 	return -1
 }
 
-// newLetter reads where a dead letter comes from, as its headers say.
+// newLetter returns a dead letter with the fields in its headers.
 func newLetter(r *kgo.Record) Letter {
 	l := Letter{Time: r.Timestamp, Partition: -1, Offset: -1, Number: numberOf(r.Value)}
 	for _, h := range r.Headers {

@@ -16,7 +16,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-func TestARefusedRequestHasNoEffectAndSaysWhy(t *testing.T) {
+func TestRejectedRequestHasNoEffectAndAReason(t *testing.T) {
 	set := func(name, value string) func(*http.Request) {
 		return func(r *http.Request) { r.Header.Set(name, value) }
 	}
@@ -26,11 +26,11 @@ func TestARefusedRequestHasNoEffectAndSaysWhy(t *testing.T) {
 	one := "[" + event3 + "]"
 
 	for _, c := range []struct {
-		name string
-		door func(t *testing.T, url, id, body string) *http.Request
-		body string
-		edit func(*http.Request)
-		want int
+		name    string
+		request func(t *testing.T, url, id, body string) *http.Request
+		body    string
+		edit    func(*http.Request)
+		want    int
 	}{
 		{"unknown ID", bulk, one, path("/events/bulk/5f0c1d2e3b4a596877665540"), 404},
 		{"no ID", bulk, one, path("/events/bulk/"), 404},
@@ -44,11 +44,12 @@ func TestARefusedRequestHasNoEffectAndSaysWhy(t *testing.T) {
 		{"POST to goals", bulk, one, path("/sdk/goals/" + id), 405},
 		{"unknown encoding", bulk, one, set("Content-Encoding", "br"), 400},
 		{"not gzip", bulk, one, set("Content-Encoding", "gzip"), 400},
-		{"half a gzip", bulk, zip(one)[:40], set("Content-Encoding", "gzip"), 400},
+		{"truncated gzip", bulk, zip(one)[:40], set("Content-Encoding", "gzip"), 400},
 		{"gzip with a tail", bulk, zip(one) + "x", set("Content-Encoding", "gzip"), 400},
 		{"gzip not declared", bulk, zip(one), nil, 400},
 		{"too large", bulk, "[" + event3 + strings.Repeat(" ", 1000) + "]", nil, 413},
-		{"too large once unpacked", bulk, zip("[" + event3 + strings.Repeat(" ", 1000) + "]"), set("Content-Encoding", "gzip"), 413},
+		{"too large when decompressed", bulk, zip("[" + event3 + strings.Repeat(" ", 1000) + "]"),
+			set("Content-Encoding", "gzip"), 413},
 		{"empty", bulk, "", nil, 400},
 		{"one object", bulk, event3, nil, 400},
 		{"null", bulk, "null", nil, 400},
@@ -58,7 +59,7 @@ func TestARefusedRequestHasNoEffectAndSaysWhy(t *testing.T) {
 		{"not UTF-8", bulk, strings.Replace(one, "Order", "\xff", 1), nil, 400},
 		{"index event", bulk, "[" + event3 + `,{"kind":"index"}]`, nil, 400},
 		{"no kind", bulk, `[{"key":"k"}]`, nil, 400},
-		{"kind in other letters", bulk, `[{"Kind":"custom"}]`, nil, 400},
+		{"kind in another case", bulk, `[{"Kind":"custom"}]`, nil, 400},
 		{"an array inside", bulk, "[[" + event3 + "]]", nil, 400},
 		{"a string inside", bulk, `["custom"]`, nil, 400},
 
@@ -79,7 +80,7 @@ func TestARefusedRequestHasNoEffectAndSaysWhy(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ld, url := serve(t, ldtest.Config{MaxBytes: 1000})
-			r := c.door(t, url, id1, c.body)
+			r := c.request(t, url, id1, c.body)
 			if c.edit != nil {
 				c.edit(r)
 			}
@@ -96,18 +97,19 @@ func TestARefusedRequestHasNoEffectAndSaysWhy(t *testing.T) {
 				t.Errorf("body: %+v, %v", reason, err)
 			}
 			seen := ld.Requests()[0]
-			if report := ld.Report(); report.Taken != 0 || seen.Taken || seen.Status != c.want || seen.Refusal != reason.Message {
-				t.Errorf("recorded as %+v, taken %d", seen, report.Taken)
+			if report := ld.Report(); report.Accepted != 0 || seen.Accepted || seen.Status != c.want ||
+				seen.Rejection != reason.Message {
+				t.Errorf("recorded as %+v, %d events accepted", seen, report.Accepted)
 			}
-			// A refusal does not use up the payload ID.
+			// A rejection does not use up the payload ID.
 			if got := status(t, bulk(t, url, uuid.NewString(), one)); got != 202 {
-				t.Errorf("a correct request after it: %d", got)
+				t.Errorf("a correct request afterwards: %d", got)
 			}
 		})
 	}
 }
 
-func TestABodyOfMaxBytesIsRefusedAndOneByteLessIsTaken(t *testing.T) {
+func TestBodyOfMaxBytesIsRejectedAndOneByteLessIsAccepted(t *testing.T) {
 	_, url := serve(t, ldtest.Config{})
 	body := "[" + event3 + strings.Repeat(" ", 10_000_000-len(event3)-2) + "]"
 	if got := status(t, bulk(t, url, uuid.NewString(), body)); got != 413 {
@@ -127,7 +129,7 @@ func TestClientSideAcceptsAChunkedBody(t *testing.T) {
 	}
 }
 
-func TestHeadOfGoalsTellsWhetherAnIDIsKnown(t *testing.T) {
+func TestHeadOfGoalsReportsWhetherAnIDIsKnown(t *testing.T) {
 	_, url := serve(t, ldtest.Config{})
 	for id, want := range map[string]int{ldtest.Sample.ClientSideID: 200, "0123456789abcdef01234567": 404} {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodHead, url+"/sdk/goals/"+id, nil)
@@ -140,7 +142,7 @@ func TestHeadOfGoalsTellsWhetherAnIDIsKnown(t *testing.T) {
 	}
 }
 
-func TestViolationsAreTakenAndReported(t *testing.T) {
+func TestViolationsAreAcceptedAndReported(t *testing.T) {
 	del := func(name string) func(*http.Request) { return func(r *http.Request) { r.Header.Del(name) } }
 	for _, c := range []struct {
 		rule string
@@ -149,7 +151,8 @@ func TestViolationsAreTakenAndReported(t *testing.T) {
 	}{
 		{ldtest.NoPayloadID, "[" + event4 + "]", del("X-LaunchDarkly-Payload-ID")},
 		{ldtest.NotUUID, "[" + event4 + "]", func(r *http.Request) { r.Header.Set("X-LaunchDarkly-Payload-ID", "batch-1") }},
-		{ldtest.NotUUID, "[" + event4 + "]", func(r *http.Request) { r.Header.Set("X-LaunchDarkly-Payload-ID", "urn:uuid:"+id1) }},
+		{ldtest.NotUUID, "[" + event4 + "]",
+			func(r *http.Request) { r.Header.Set("X-LaunchDarkly-Payload-ID", "urn:uuid:"+id1) }},
 		{ldtest.NoSchema, "[" + event4 + "]", del("X-LaunchDarkly-Event-Schema")},
 		{ldtest.ContentType, "[" + event4 + "]", del("Content-Type")},
 		{ldtest.ContentType, "[" + event4 + "]", func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }},
@@ -184,26 +187,29 @@ func TestFollowingARedirectIsAViolation(t *testing.T) {
 		}
 		resp.Body.Close()
 		report := ld.Report()
-		if resp.StatusCode != 200 || report.Taken != 0 || report.ViolationCount != 1 || report.Violations[0].Rule != ldtest.FollowedRedirect {
+		if resp.StatusCode != 200 || report.Accepted != 0 || report.ViolationCount != 1 ||
+			report.Violations[0].Rule != ldtest.FollowedRedirect {
 			t.Errorf("%d: %d, %+v", redirect, resp.StatusCode, report)
 		}
 	}
 }
 
-func TestABodyWhoseClientGoesAwayIsNotTaken(t *testing.T) {
+func TestBodyOfADisconnectedClientIsNotAccepted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ld, client := bubble(t)
 		r := bulk(t, "http://ld", id1, "")
-		r.Body, r.ContentLength = io.NopCloser(io.MultiReader(strings.NewReader("["), iotest.ErrReader(errors.New("gone")))), 1000
+		r.Body, r.ContentLength = io.NopCloser(io.MultiReader(strings.NewReader("["), iotest.ErrReader(errors.New("gone")))),
+			1000
 		if got := view(client, r); !strings.HasSuffix(got, "gone") {
 			t.Errorf("the client sees %q", got)
 		}
 		synctest.Wait()
-		if seen := ld.Requests()[0]; seen.Taken || seen.Status != 0 || seen.Refusal == "" || seen.Hash != (ldtest.Hash{}) {
+		if seen := ld.Requests()[0]; seen.Accepted || seen.Status != 0 || seen.Rejection == "" ||
+			seen.Hash != (ldtest.Hash{}) {
 			t.Errorf("recorded as %+v", seen)
 		}
 		if got := view(client, bulk(t, "http://ld", id1, "["+event3+"]")); got != "202" {
-			t.Errorf("the same ID with its whole body: %s", got)
+			t.Errorf("the same ID with the whole body: %s", got)
 		}
 		if report := ld.Report(); report.Processed != 1 || report.Duplicates != 0 || report.ViolationCount != 0 {
 			t.Errorf("report: %+v", report)
@@ -211,12 +217,12 @@ func TestABodyWhoseClientGoesAwayIsNotTaken(t *testing.T) {
 	})
 }
 
-func TestABodyTooLargeToReadHasNoHash(t *testing.T) {
+func TestBodyTooLargeToReadHasNoHash(t *testing.T) {
 	ld, url := serve(t, ldtest.Config{})
 	huge := strings.Repeat(" ", 16<<20+1)
 	zipped := bulk(t, url, id1, zip(huge))
 	zipped.Header.Set("Content-Encoding", "gzip")
-	plain := httptest.NewRecorder() // no connection that could break while the client still writes
+	plain := httptest.NewRecorder() // no connection that could break while the client is writing
 	ld.ServeHTTP(plain, bulk(t, url, id1, huge))
 	if got := status(t, zipped); got != 413 || plain.Code != 413 {
 		t.Errorf("zipped %d, plain %d", got, plain.Code)

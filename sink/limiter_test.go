@@ -16,20 +16,20 @@ func (b *bubble) highest() int {
 	return b.most
 }
 
-// many seals and delivers batches of one event. They are not compressed, which is
-// slow under the race detector.
+// many delivers n batches of one event. They are not compressed, because compression is slow under
+// the race detector.
 func (b *bubble) many(n int) {
 	for range n {
 		b.deliver(b.batchOf(1, 1, 0, false))
 	}
 }
 
-// slow lets every request take that long.
+// slow gives every request the given latency.
 func (b *bubble) slow(latency time.Duration) {
 	b.ld.Random(1, 1, ldtest.Fault{Kind: ldtest.Slow, For: latency})
 }
 
-func TestRequestsInFlightReachTheirBoundAndStayWithin(t *testing.T) {
+func TestRequestsInFlightReachTheLimitAndStayWithinIt(t *testing.T) {
 	for _, most := range []int{1, 2, 16} {
 		inBubble(t, func(c *Config) { c.MaxInFlight = most }, func(b *bubble) {
 			b.slow(time.Second)
@@ -41,17 +41,17 @@ func TestRequestsInFlightReachTheirBoundAndStayWithin(t *testing.T) {
 				t.Errorf("5 rounds of a second took %v", took)
 			}
 			if in := testutil.ToFloat64(b.cfg.Metrics.inFlight); in != 0 {
-				t.Errorf("gauge: %v in flight at the end", in)
+				t.Errorf("gauge shows %v in flight at the end", in)
 			}
 		})
 	}
 }
 
-func TestConcurrencyIsLoweredByOverloadAndRecovers(t *testing.T) {
+func TestOverloadLowersConcurrencyUntilItRecovers(t *testing.T) {
 	for _, status := range []int{429, 503} {
-		for _, taken := range []bool{false, true} {
+		for _, accepted := range []bool{false, true} {
 			inBubble(t, nil, func(b *bubble) {
-				overload := ldtest.Fault{Status: status, Taken: taken}
+				overload := ldtest.Fault{Status: status, Accepted: accepted}
 				b.ld.Script(overload)
 				b.many(1)
 				b.requests(0)
@@ -59,7 +59,7 @@ func TestConcurrencyIsLoweredByOverloadAndRecovers(t *testing.T) {
 				b.many(100)
 				b.requests(0)
 				if n := b.highest(); n != 8 {
-					t.Errorf("%d after one, %d in flight, want 8", status, n)
+					t.Errorf("status %d: %d in flight, want 8", status, n)
 				}
 				time.Sleep(1500 * time.Millisecond) // one success each
 				b.requests(0)
@@ -72,40 +72,40 @@ func TestConcurrencyIsLoweredByOverloadAndRecovers(t *testing.T) {
 	}
 }
 
-// 16 requests on one connection that breaks are one failure, not sixteen.
+// If a connection with 16 requests breaks, that is one failure, not sixteen.
 func TestRequestsThatFailTogetherLowerConcurrencyOnce(t *testing.T) {
-	for _, fault := range []ldtest.Fault{{Status: 503}, {Kind: ldtest.Reset}, {Kind: ldtest.Reset, Taken: true}} {
+	for _, fault := range []ldtest.Fault{{Status: 503}, {Kind: ldtest.Reset}, {Kind: ldtest.Reset, Accepted: true}} {
 		t.Run(fault.String(), func(t *testing.T) {
 			inBubble(t, nil, func(b *bubble) {
 				for range 16 {
 					b.ld.Script(fault)
 				}
-				b.answerWith(func(*http.Request) *http.Response {
+				b.respondWith(func(*http.Request) *http.Response {
 					time.Sleep(time.Second) // so that the 16 are in flight together
 					return nil
 				})
 				b.many(80)
 				time.Sleep(2 * time.Second)
 				if n := b.ld.Report().Requests; n[503]+n[0] != 16 {
-					t.Fatalf("%v: not all failed", n)
+					t.Fatalf("requests by status %v, want 16 failed", n)
 				}
-				if took := b.settle(time.Minute); took > 7*time.Second { // 5 or 6 at full speed
-					t.Errorf("the rest took %v after one stumble of all requests in flight", took)
+				if took := b.settle(time.Minute); took > 7*time.Second { // 5 s or 6 s at full speed
+					t.Errorf("the rest took %v after the requests in flight failed once", took)
 				}
 			})
 		})
 	}
 }
 
-func TestBatchThatBacksOffHoldsNoPlaceInFlight(t *testing.T) {
+func TestBatchInBackoffOccupiesNoSlot(t *testing.T) {
 	for _, status := range []int{400, 408, 500} {
-		for _, taken := range []bool{false, true} {
+		for _, accepted := range []bool{false, true} {
 			inBubble(t, func(c *Config) { c.MaxInFlight = 1 }, func(b *bubble) {
-				b.ld.Script(ldtest.Fault{Status: status, Taken: taken})
+				b.ld.Script(ldtest.Fault{Status: status, Accepted: accepted})
 				b.deliver(b.batch(1))
 				b.many(100)
 				if n := b.unfinished(); n > 1 {
-					t.Errorf("%d batches wait for one that backs off after %d", n-1, status)
+					t.Errorf("%d batches wait for one in backoff after %d", n-1, status)
 				}
 				b.settle(time.Minute)
 			})
@@ -113,16 +113,16 @@ func TestBatchThatBacksOffHoldsNoPlaceInFlight(t *testing.T) {
 	}
 }
 
-// stick answers 500 to these batches, whatever else is answered.
+// stick responds with 500 to the given batches.
 func (b *bubble) stick(batches ...*Batch) { b.stickWith(500, batches...) }
 
-// stickWith answers with a status to these batches, whatever else is answered.
+// stickWith responds with the given status to the given batches.
 func (b *bubble) stickWith(status int, batches ...*Batch) {
 	ids := map[string]bool{}
 	for _, batch := range batches {
 		ids[batch.payloadID(&batch.whole, b.client.destination)] = true
 	}
-	b.answerWith(func(r *http.Request) *http.Response {
+	b.respondWith(func(r *http.Request) *http.Response {
 		if ids[r.Header.Get(headerPayloadID)] {
 			return withStatus(status, r)
 		}
@@ -130,7 +130,7 @@ func (b *bubble) stickWith(status int, batches ...*Batch) {
 	})
 }
 
-// With traffic that is too thin to drown the failures of the one that is stuck.
+// The traffic is low, so that the failures of the stuck batch are not outnumbered.
 func TestStuckBatchDelaysNoOther(t *testing.T) {
 	for _, inFlight := range []int{1, 16} {
 		inBubble(t, func(c *Config) { c.MaxInFlight = inFlight }, func(b *bubble) {
@@ -142,19 +142,20 @@ func TestStuckBatchDelaysNoOther(t *testing.T) {
 				sent := time.Now()
 				b.deliver(b.batch(10))
 				if n := b.unfinished(); n != 1 {
-					t.Fatalf("%d batches unfinished at %v, want the stuck one", n, time.Since(sent))
+					t.Fatalf("%d batches unfinished after %v, want the stuck one", n, time.Since(sent))
 				}
 			}
 			if n := len(b.counted()); n != 1000 {
-				t.Errorf("%d events of 1000 count", n)
+				t.Errorf("%d of 1000 events count", n)
 			}
-			b.answerWith(nil)
+			b.respondWith(nil)
 			b.settle(b.cfg.BackoffMax)
 		})
 	}
 }
 
-// A partition's whole window is stuck: those of the others pass with the next probe.
+// If all batches of a partition are stuck, those of other partitions are delivered with the next
+// probe.
 func TestStuckPartitionLetsOthersPass(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {
 		var stuck []*Batch
@@ -174,8 +175,8 @@ func TestStuckPartitionLetsOthersPass(t *testing.T) {
 	})
 }
 
-// A partition whose failures are over has the same prospects as any other.
-func TestSuccessForgetsThePartitionsFailures(t *testing.T) {
+// After it recovers, a partition has the same priority as any other.
+func TestSuccessClearsThePartitionsFailures(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {
 		b.ld.Script(ldtest.Fault{Status: 500}, ldtest.Fault{Status: 500})
 		b.many(1)
@@ -188,35 +189,37 @@ func TestSuccessForgetsThePartitionsFailures(t *testing.T) {
 	})
 }
 
-// down lets the destination fail for an hour with so many batches waiting, and
-// returns how many requests that took.
+// down makes the destination fail for an hour while the given number of batches wait, and returns
+// the number of requests sent in that time.
 func (b *bubble) down(fault ldtest.Fault, batches int) int {
 	b.ld.Down(fault)
 	b.many(batches)
 	time.Sleep(time.Hour)
 	n := len(b.requests(0))
-	if len(b.counted()) > 0 && !fault.Taken {
+	if len(b.counted()) > 0 && !fault.Accepted {
 		b.t.Error("delivered while down")
 	}
 	if b.unfinished() != batches {
-		b.t.Errorf("%d of %d deliveries ended while down: %v", batches-b.unfinished(), batches, b.gaveUp())
+		b.t.Errorf("%d of %d deliveries finished while down: %v", batches-b.unfinished(), batches, b.deliveryErrors())
 	}
 	b.ld.Up()
-	b.settle(2 * b.cfg.BackoffMax) // up to one until the probe, up to one that a batch backs off by itself
+	b.settle(2 * b.cfg.BackoffMax) // until the probe, and for a batch's own backoff
 	if count := len(b.counted()); count != batches {
 		b.t.Errorf("%d events count after recovery, want %d", count, batches)
 	}
 	return n
 }
 
-func TestDestinationThatIsDownIsProbedSeldom(t *testing.T) {
+func TestDestinationThatIsDownIsProbedRarely(t *testing.T) {
 	for _, fault := range []ldtest.Fault{
-		{Status: 500}, {Status: 503}, {Status: 429}, {Status: 429, RetryAfter: "30"}, {Status: 503, Taken: true},
-		{Kind: ldtest.Reset}, {Kind: ldtest.Reset, Taken: true}, {Kind: ldtest.CutOff, Taken: true}, {Kind: ldtest.Hang}, {Kind: ldtest.Hang, Taken: true},
+		{Status: 500}, {Status: 503}, {Status: 429}, {Status: 429, RetryAfter: "30"}, {Status: 503, Accepted: true},
+		{Kind: ldtest.Reset}, {Kind: ldtest.Reset, Accepted: true}, {Kind: ldtest.CutOff, Accepted: true},
+		{Kind: ldtest.Hang}, {Kind: ldtest.Hang, Accepted: true},
 	} {
 		t.Run(fault.String(), func(t *testing.T) {
 			inBubble(t, nil, func(b *bubble) {
-				// Every half minute on average, after a start of at most 16+8+4+2 and some more.
+				// The expected rate is one every half minute, after at most 16+8+4+2 and a few more
+				// at the start.
 				if n := b.down(fault, 500); n < 60 || n > 220 {
 					t.Errorf("%d probes in an hour", n)
 				}
@@ -225,7 +228,7 @@ func TestDestinationThatIsDownIsProbedSeldom(t *testing.T) {
 	}
 }
 
-func TestRequestsWhileDownDoNotGrowWithWhatWaits(t *testing.T) {
+func TestProbesDoNotGrowWithWaitingBatches(t *testing.T) {
 	requests := func(batches int) (n int) {
 		inBubble(t, nil, func(b *bubble) { n = b.down(ldtest.Fault{Status: 500}, batches) })
 		return n
@@ -236,20 +239,20 @@ func TestRequestsWhileDownDoNotGrowWithWhatWaits(t *testing.T) {
 }
 
 func TestOnlyAcceptedRequestsRaiseConcurrency(t *testing.T) {
-	p := newPace(16, time.Second, time.Minute)
-	p.learn(answer{verdict: denied}, new(seen), time.Now())
+	l := newLimiter(16, time.Second, time.Minute)
+	l.onResponse(response{verdict: halted}, new(attemptState), time.Now())
 	for _, c := range []struct {
 		verdict verdict
 		want    int
-	}{{refused, 1}, {tooLarge, 1}, {accepted, 2}, {refused, 2}, {accepted, 3}} {
-		if p.learn(answer{verdict: c.verdict}, new(seen), time.Now()); p.limit != c.want {
-			t.Errorf("%d requests at once after verdict %v, want %d", p.limit, c.verdict, c.want)
+	}{{rejected, 1}, {tooLarge, 1}, {accepted, 2}, {rejected, 2}, {accepted, 3}} {
+		if l.onResponse(response{verdict: c.verdict}, new(attemptState), time.Now()); l.limit != c.want {
+			t.Errorf("limit %d after verdict %v, want %d", l.limit, c.verdict, c.want)
 		}
 	}
 }
 
-// A success ends what the client has only guessed.
-func TestStrayRefusalHoldsUpNothing(t *testing.T) {
+// A success ends the delay that the client itself has chosen.
+func TestStrayRejectionDelaysNothing(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {
 		b.ld.Script(ldtest.Fault{Kind: ldtest.Slow, For: time.Second}, ldtest.Fault{Status: 404})
 		b.many(2)

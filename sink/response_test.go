@@ -10,56 +10,56 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// The table of answers, once more and independently: what is not named here refuses us.
+// These tables restate classify independently. Every other status halts delivery.
 var (
-	takenStatuses  = []int{200, 201, 202, 204, 299}
-	refusalsOfUs   = []int{300, 301, 302, 303, 304, 307, 308, 399, 401, 402, 403, 404, 405, 406, 407, 409, 410, 411, 412, 414, 415, 418, 428, 431, 451, 499}
-	forTheTime     = []int{408, 429, 500, 501, 502, 503, 504, 511, 599, 999}
-	refusalsOfBody = []int{400, 413, 422}
+	acceptedStatuses = []int{200, 201, 202, 204, 299}
+	haltedStatuses   = []int{300, 301, 302, 303, 304, 307, 308, 399, 401, 402, 403, 404, 405, 406, 407, 409, 410, 411,
+		412, 414, 415, 418, 428, 431, 451, 499}
+	retryableStatuses = []int{408, 429, 500, 501, 502, 503, 504, 511, 599, 999}
+	rejectedStatuses  = []int{400, 413, 422}
 )
 
-// A single event is what is left of every body that was split, so it shows all
-// that an answer can lead to.
-func TestAnswersMeanWhatTheTableSays(t *testing.T) {
+// Single events cover every outcome, because every split ends with them.
+func TestEachStatusHasItsOutcome(t *testing.T) {
 	onEachEndpoint(t, func(b *bubble) {
-		for _, status := range takenStatuses {
+		for _, status := range acceptedStatuses {
 			since := len(b.requests(0))
-			b.ld.Script(ldtest.Fault{Status: status, Taken: true})
+			b.ld.Script(ldtest.Fault{Status: status, Accepted: true})
 			b.deliver(b.batch(1))
 			if b.unfinished() != 0 || len(b.requests(since)) != 1 {
-				b.t.Errorf("%d: not delivered by one request", status)
+				b.t.Errorf("%d: not delivered with one request", status)
 			}
 		}
-		for _, status := range refusalsOfUs {
+		for _, status := range haltedStatuses {
 			since := len(b.requests(0))
 			b.ld.Script(ldtest.Fault{Status: status})
 			started := time.Now()
 			b.deliver(b.batch(1))
 			if b.unfinished() != 1 || b.client.Halted().Since != started {
-				b.t.Errorf("%d: no halt: %v", status, b.client.Halted())
+				b.t.Errorf("%d: not halted: %v", status, b.client.Halted())
 			}
 			if took := b.settle(b.cfg.BackoffMax); took < b.cfg.BackoffMax/2 || len(b.requests(since)) != 2 {
-				b.t.Errorf("%d: delivered after %v, want one slow attempt more", status, took)
+				b.t.Errorf("%d: delivered after %v, want one more probe after a long wait", status, took)
 			}
 			if !b.client.Halted().Since.IsZero() {
 				b.t.Errorf("%d: still halted after a success", status)
 			}
 		}
-		for _, status := range forTheTime {
+		for _, status := range retryableStatuses {
 			since := len(b.requests(0))
 			b.ld.Script(ldtest.Fault{Status: status})
 			b.deliver(b.batch(1))
 			if took := b.settle(b.cfg.BackoffMax); took > b.cfg.BackoffMin {
-				b.t.Errorf("%d: tried again after %v, want at most %v", status, took, b.cfg.BackoffMin)
+				b.t.Errorf("%d: retried after %v, want at most %v", status, took, b.cfg.BackoffMin)
 			}
 			if r := b.requests(since); len(r) != 2 || r[0].PayloadID != r[1].PayloadID {
-				b.t.Errorf("%d: %v, want the same request again", status, r)
+				b.t.Errorf("%d: %v, want the same request twice", status, r)
 			}
 		}
-		if n := len(b.refused()); n > 0 {
-			b.t.Errorf("%d events were set aside that were not refused", n)
+		if n := len(b.rejected()); n > 0 {
+			b.t.Errorf("%d events were set aside without being rejected", n)
 		}
-		for i, status := range refusalsOfBody {
+		for i, status := range rejectedStatuses {
 			since := len(b.requests(0))
 			b.ld.Down(ldtest.Fault{Status: status})
 			batch := b.batch(1)
@@ -73,18 +73,19 @@ func TestAnswersMeanWhatTheTableSays(t *testing.T) {
 			if r := b.requests(since); len(r) != attempts {
 				b.t.Errorf("%d: %d attempts, want %d", status, len(r), attempts)
 			}
-			if len(b.refused()) != i+1 {
+			if len(b.rejected()) != i+1 {
 				b.t.Fatalf("%d: the event was not set aside", status)
 			}
-			r := b.refusals[i]
-			if want := event(b.cfg.Schema, b.numbers(batch)[0], 0); r.Batch != batch || r.Event != 0 || r.Status != status || string(r.Body) != string(want) || r.Excerpt == "" {
-				b.t.Errorf("%d: told %+v", status, r)
+			r := b.rejections[i]
+			if want := event(b.cfg.Schema, b.numbers(batch)[0], 0); r.Batch != batch || r.Event != 0 || r.Status != status ||
+				string(r.Body) != string(want) || r.Excerpt == "" {
+				b.t.Errorf("%d: rejection %+v", status, r)
 			}
 			if !b.client.Halted().Since.IsZero() {
 				b.t.Errorf("%d: halted", status)
 			}
 		}
-		if err := b.gaveUp(); err != nil {
+		if err := b.deliveryErrors(); err != nil {
 			b.t.Error(err)
 		}
 	})
@@ -92,24 +93,24 @@ func TestAnswersMeanWhatTheTableSays(t *testing.T) {
 
 func TestEveryStatusHasAVerdict(t *testing.T) {
 	for status := 200; status < 1000; status++ {
-		want := denied
+		want := halted
 		switch {
 		case status < 300:
 			want = accepted
 		case status == 400 || status == 422:
-			want = refused
+			want = rejected
 		case status == 413:
 			want = tooLarge
-		case status >= 500 || slices.Contains(forTheTime, status):
-			want = later
+		case status >= 500 || slices.Contains(retryableStatuses, status):
+			want = retryable
 		}
-		if got := judge(status); got != want {
+		if got := classify(status); got != want {
 			t.Errorf("%d: verdict %v, want %v", status, got, want)
 		}
 	}
 }
 
-func TestRetryAfterIsReadInBothForms(t *testing.T) {
+func TestRetryAfterIsParsedInBothForms(t *testing.T) {
 	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	for value, want := range map[string]time.Duration{
 		"":     0,
@@ -118,7 +119,7 @@ func TestRetryAfterIsReadInBothForms(t *testing.T) {
 		"120":  2 * time.Minute,
 		"3600": time.Hour,
 		"3601": time.Hour,
-		// Beyond 32 bits, and beyond what a Duration holds in seconds.
+		// These values overflow 32 bits and a Duration in seconds.
 		"4294967297":                        time.Hour,
 		"18446744073709551615":              time.Hour,
 		"-1":                                0,
@@ -131,30 +132,30 @@ func TestRetryAfterIsReadInBothForms(t *testing.T) {
 		"Thu, 01 Jul 2027 12:00:00 GMT":     time.Hour,
 	} {
 		header := http.Header{"Retry-After": {value}}
-		if got := retryAfter(header, now); got != want {
+		if got := parseRetryAfter(header, now); got != want {
 			t.Errorf("Retry-After: %s: %v, want %v", value, got, want)
 		}
 	}
-	if got := retryAfter(http.Header{}, now); got != 0 {
+	if got := parseRetryAfter(http.Header{}, now); got != 0 {
 		t.Errorf("no header: %v", got)
 	}
 }
 
-func TestRetryAfterIsHonoured(t *testing.T) {
+func TestRetryAfterIsObserved(t *testing.T) {
 	for _, status := range []int{429, 503} {
-		for header, least := range map[ldtest.Fault]time.Duration{
+		for fault, least := range map[ldtest.Fault]time.Duration{
 			{Status: status, RetryAfter: "120"}:             2 * time.Minute,
-			{Status: status, RetryIn: 5 * time.Minute}:      5*time.Minute - time.Second, // dates have whole seconds
+			{Status: status, RetryIn: 5 * time.Minute}:      5*time.Minute - time.Second, // dates are in whole seconds
 			{Status: status, RetryAfter: "86400"}:           time.Hour,
 			{Status: status, RetryIn: 24 * 365 * time.Hour}: time.Hour,
 		} {
-			t.Run(header.String(), func(t *testing.T) {
+			t.Run(fault.String(), func(t *testing.T) {
 				inBubble(t, nil, func(b *bubble) {
-					b.ld.Script(header)
+					b.ld.Script(fault)
 					first := b.batch(10)
 					b.deliver(first)
 					b.requests(0)
-					others := []*Batch{b.batch(1), b.batch(1), b.batch(1)} // it is LaunchDarkly that asks, so it is for all
+					others := []*Batch{b.batch(1), b.batch(1), b.batch(1)} // Retry-After applies to every batch
 					b.deliver(others...)
 					took := b.settle(2 * time.Hour)
 					if took < least || took > least+time.Second {
@@ -163,7 +164,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 					requests := b.requests(0)
 					for i, r := range requests {
 						if since := r.Time.Sub(requests[0].Time); i > 0 && since < least {
-							t.Errorf("request %d came after %v, want %v at least", i, since, least)
+							t.Errorf("request %d was sent after %v, want at least %v", i, since, least)
 						}
 					}
 					if len(requests) != 5 {
@@ -175,12 +176,12 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 	}
 }
 
-// The two clocks disagree, and only the server's is known to match the date that it names.
-func TestRetryAfterDateIsReadByTheServersClock(t *testing.T) {
+// The clocks of client and server may differ, and Retry-After refers to the server's clock.
+func TestRetryAfterDateRefersToTheServersClock(t *testing.T) {
 	const wait = 5 * time.Minute
 	for _, c := range []struct {
-		ahead time.Duration // the server's clock
-		date  string        // the Date header; "": the server's clock
+		ahead time.Duration // of the server's clock
+		date  string        // Date header; "": the server's clock
 		want  time.Duration
 	}{
 		{time.Hour, "", wait},
@@ -192,8 +193,8 @@ func TestRetryAfterDateIsReadByTheServersClock(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(c.ahead, c.date), func(t *testing.T) {
 			inBubble(t, nil, func(b *bubble) {
-				b.answerWith(func(r *http.Request) *http.Response {
-					b.answerWith(nil)
+				b.respondWith(func(r *http.Request) *http.Response {
+					b.respondWith(nil)
 					now := time.Now().Add(c.ahead).UTC()
 					response := withStatus(http.StatusServiceUnavailable, r)
 					response.Header.Set("Retry-After", now.Add(wait).Format(http.TimeFormat))
@@ -207,7 +208,7 @@ func TestRetryAfterDateIsReadByTheServersClock(t *testing.T) {
 					return response
 				})
 				b.deliver(b.batch(1))
-				if took := b.settle(2 * time.Hour); took != c.want { // virtual time begins at a whole second
+				if took := b.settle(2 * time.Hour); took != c.want { // virtual time starts at a whole second
 					t.Errorf("delivered after %v, want %v", took, c.want)
 				}
 			})
@@ -215,7 +216,7 @@ func TestRetryAfterDateIsReadByTheServersClock(t *testing.T) {
 	}
 }
 
-// A success that was under way does not end what LaunchDarkly has asked for.
+// The success of a request that was already in flight does not shorten Retry-After.
 func TestRetryAfterOutlastsASuccess(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {
 		b.ld.Script(ldtest.Fault{Kind: ldtest.Slow, For: time.Second}, ldtest.Fault{Status: 429, RetryAfter: "60"})
@@ -224,26 +225,26 @@ func TestRetryAfterOutlastsASuccess(t *testing.T) {
 		b.deliver(b.batch(1))
 		time.Sleep(2 * time.Second)
 		if n := len(b.counted()); n != 1 {
-			t.Fatalf("%d events count, want the first: the test shows nothing", n)
+			t.Fatalf("%d events count, want 1: the test proves nothing", n)
 		}
 		b.deliver(b.batch(1))
 		time.Sleep(50 * time.Second)
 		if n := len(b.requests(0)); n != 2 {
-			t.Errorf("%d requests before the time that LaunchDarkly named, want 2", n)
+			t.Errorf("%d requests before the end of Retry-After, want 2", n)
 		}
 		b.settle(time.Minute)
 	})
 }
 
-// Nor does another failure, with or without a shorter Retry-After.
+// A later failure, with or without a shorter Retry-After, does not shorten the first Retry-After.
 func TestRetryAfterOutlastsAFailure(t *testing.T) {
 	for _, second := range []string{"", "1"} {
 		inBubble(t, nil, func(b *bubble) {
-			answers := 0
-			b.answerWith(func(r *http.Request) *http.Response {
+			responses := 0
+			b.respondWith(func(r *http.Request) *http.Response {
 				b.mu.Lock()
-				answers++
-				n := answers
+				responses++
+				n := responses
 				b.mu.Unlock()
 				response := withStatus(503, r)
 				switch n {
@@ -264,14 +265,14 @@ func TestRetryAfterOutlastsAFailure(t *testing.T) {
 			b.settle(2 * time.Minute)
 			for _, r := range b.requests(0) {
 				if after := r.Time.Sub(started); after < time.Minute {
-					t.Errorf("second Retry-After %q: a request after %v", second, after)
+					t.Errorf("second Retry-After %q: request after %v", second, after)
 				}
 			}
 		})
 	}
 }
 
-func TestOtherAnswersHaveNoRetryAfter(t *testing.T) {
+func TestRetryAfterIsIgnoredForOtherStatuses(t *testing.T) {
 	for _, status := range []int{401, 408, 500, 502, 504} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			inBubble(t, nil, func(b *bubble) {

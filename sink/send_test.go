@@ -14,12 +14,13 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-func TestRequestsHaveTheirDoorsHeaders(t *testing.T) {
+func TestRequestsHaveTheHeadersOfTheirEndpoint(t *testing.T) {
 	bulk := "/events/bulk/" + ldtest.Sample.ClientSideID
 	for i, want := range []struct{ path, schema, agent, token string }{
 		{bulk, "3", "segment-to-launchdarkly/1.2.3", ""},
 		{bulk, "4", "segment-to-launchdarkly/1.2.3", ""},
-		{"/v2/event-data-import/sample-project/test", "4", "MetricImport-SegmentToLaunchDarkly-int/1.2.3", ldtest.Sample.Token},
+		{"/v2/event-data-import/sample-project/test", "4", "MetricImport-SegmentToLaunchDarkly-int/1.2.3",
+			ldtest.Sample.Token},
 	} {
 		for _, compress := range []bool{true, false} {
 			inBubble(t, endpoints[i].change, func(b *bubble) {
@@ -52,53 +53,61 @@ func TestRequestsHaveTheirDoorsHeaders(t *testing.T) {
 	}
 }
 
-func TestAddressIsEscapedAndExact(t *testing.T) {
+func TestURLIsEscapedAndExact(t *testing.T) {
 	token := func() (string, error) { return "", nil }
+	client := func(eventsURL, id string) Config {
+		return Config{EventsURL: eventsURL, Endpoint: ClientSide, ClientSideID: id}
+	}
+	imports := func(project, environment string, token func() (string, error), schema int) Config {
+		return Config{
+			EventsURL: "https://h", Endpoint: MetricImport, ProjectKey: project, EnvironmentKey: environment,
+			AccessToken: token, Schema: schema,
+		}
+	}
 	for _, c := range []struct {
 		cfg  Config
-		want string // "": refused
+		want string // "": error
 	}{
-		{Config{EventsURL: "https://events.launchdarkly.com", Endpoint: ClientSide, ClientSideID: "abc"}, "https://events.launchdarkly.com/events/bulk/abc"},
-		{Config{EventsURL: "http://[::1]:8080", Endpoint: ClientSide, ClientSideID: "a/b?c#d e"}, "http://[::1]:8080/events/bulk/a%2Fb%3Fc%23d%20e"},
-		{Config{EventsURL: "https://h", Endpoint: MetricImport, ProjectKey: "p/q", EnvironmentKey: "e", AccessToken: token, Schema: 4}, "https://h/v2/event-data-import/p%2Fq/e"},
-		{Config{EventsURL: "https://h", Endpoint: MetricImport, ProjectKey: "p", EnvironmentKey: "e", AccessToken: token, Schema: 3}, ""},
-		{Config{EventsURL: "https://h", Endpoint: MetricImport, ProjectKey: "p", EnvironmentKey: "e", Schema: 4}, ""},
-		{Config{EventsURL: "https://h", Endpoint: MetricImport, ProjectKey: "p", AccessToken: token, Schema: 4}, ""},
-		{Config{EventsURL: "https://h", Endpoint: MetricImport, EnvironmentKey: "e", AccessToken: token, Schema: 4}, ""},
-		{Config{EventsURL: "https://h", Endpoint: ClientSide}, ""},
+		{client("https://events.launchdarkly.com", "abc"), "https://events.launchdarkly.com/events/bulk/abc"},
+		{client("http://[::1]:8080", "a/b?c#d e"), "http://[::1]:8080/events/bulk/a%2Fb%3Fc%23d%20e"},
+		{imports("p/q", "e", token, 4), "https://h/v2/event-data-import/p%2Fq/e"},
+		{imports("p", "e", token, 3), ""},
+		{imports("p", "e", nil, 4), ""},
+		{imports("p", "", token, 4), ""},
+		{imports("", "e", token, 4), ""},
+		{client("https://h", ""), ""},
 		{Config{EventsURL: "https://h", Endpoint: "server_side", ClientSideID: "abc"}, ""},
-		{Config{EventsURL: "", Endpoint: ClientSide, ClientSideID: "abc"}, ""},
-		{Config{EventsURL: "h", Endpoint: ClientSide, ClientSideID: "abc"}, ""},
-		{Config{EventsURL: "ftp://h", Endpoint: ClientSide, ClientSideID: "abc"}, ""},
-		{Config{EventsURL: "https://", Endpoint: ClientSide, ClientSideID: "abc"}, ""},
-		{Config{EventsURL: "https://h/", Endpoint: ClientSide, ClientSideID: "abc"}, ""},
-		{Config{EventsURL: "https://h/path", Endpoint: ClientSide, ClientSideID: "abc"}, ""},
-		{Config{EventsURL: "https://h?q", Endpoint: ClientSide, ClientSideID: "abc"}, ""},
-		{Config{EventsURL: "https://h#f", Endpoint: ClientSide, ClientSideID: "abc"}, ""},
-		{Config{EventsURL: "https://h:port", Endpoint: ClientSide, ClientSideID: "abc"}, ""},
-		{Config{EventsURL: "https://user:hidden@h", Endpoint: ClientSide, ClientSideID: "abc"}, ""},
+		{client("", "abc"), ""},
+		{client("h", "abc"), ""},
+		{client("ftp://h", "abc"), ""},
+		{client("https://", "abc"), ""},
+		{client("https://h/", "abc"), ""},
+		{client("https://h/path", "abc"), ""},
+		{client("https://h?q", "abc"), ""},
+		{client("https://h#f", "abc"), ""},
+		{client("https://h:port", "abc"), ""},
+		{client("https://user:hidden@h", "abc"), ""},
 	} {
 		got, err := c.cfg.url()
 		if got != c.want || (err == nil) != (c.want != "") {
 			t.Errorf("%+v: %q, %v, want %q", c.cfg, got, err, c.want)
 		}
 		if err != nil && strings.Contains(err.Error(), "hidden") {
-			t.Errorf("the error tells the password: %v", err)
+			t.Errorf("the error contains the password: %v", err)
 		}
 	}
 }
 
-// The same environment at another address, and other environments at the same address.
-func TestPayloadIDFollowsTheEnvironmentAndNotTheURL(t *testing.T) {
+// Payload IDs are the same for two URLs of an environment, and different for two environments.
+func TestPayloadIDDependsOnTheEnvironmentAndNotTheURL(t *testing.T) {
 	id := func(eventsURL string, change func(*Config)) (id string) {
 		inBubble(t, func(c *Config) {
 			c.EventsURL, c.Schema = eventsURL, 4
 			change(c)
 		}, func(b *bubble) {
-			b.answerWith(func(r *http.Request) *http.Response {
+			b.respondWith(func(r *http.Request) *http.Response {
 				id = r.Header.Get(headerPayloadID)
-				response := withStatus(202, r)
-				return response
+				return withStatus(202, r)
 			})
 			b.client.Deliver(b.ctx, Delivery{Batch: b.batch(1), Done: func(error) {}})
 			b.requests(0)
@@ -111,12 +120,12 @@ func TestPayloadIDFollowsTheEnvironmentAndNotTheURL(t *testing.T) {
 		"another client-side ID": func(c *Config) { c.ClientSideID = "a/b" },
 		"a third":                func(c *Config) { c.ClientSideID = "a%2Fb" },
 		"import":                 func(c *Config) { endpoints[2].change(c); c.ProjectKey, c.EnvironmentKey = "a", "b" },
-		"another border":         func(c *Config) { endpoints[2].change(c); c.ProjectKey, c.EnvironmentKey = "a/b", "b" },
-		"a third border":         func(c *Config) { endpoints[2].change(c); c.ProjectKey, c.EnvironmentKey = "a", "b/b" },
+		"another boundary":       func(c *Config) { endpoints[2].change(c); c.ProjectKey, c.EnvironmentKey = "a/b", "b" },
+		"a third boundary":       func(c *Config) { endpoints[2].change(c); c.ProjectKey, c.EnvironmentKey = "a", "b/b" },
 	} {
 		one, two := id("http://127.0.0.1:41080", change), id("http://localhost:41080", change)
 		if one != two {
-			t.Errorf("%s: payload ID %s by address, %s by name", name, one, two)
+			t.Errorf("%s: payload ID %s for the IP address, %s for the name", name, one, two)
 		}
 		if other, ok := seen[one]; ok {
 			t.Errorf("%s and %s share payload ID %s", name, other, one)
@@ -125,7 +134,7 @@ func TestPayloadIDFollowsTheEnvironmentAndNotTheURL(t *testing.T) {
 	}
 }
 
-func TestNewRefusesWhatCannotWork(t *testing.T) {
+func TestNewReturnsAnErrorForAnInvalidConfig(t *testing.T) {
 	good := Config{
 		EventsURL: "https://h", Endpoint: ClientSide, ClientSideID: "abc", Schema: 3, Version: "1", MaxInFlight: 1,
 		Timeout: time.Second, BackoffMin: time.Second, BackoffMax: time.Second,
@@ -151,12 +160,12 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		bad := good
 		spoil(&bad)
 		if _, err := New(bad); err == nil {
-			t.Errorf("%s: taken", name)
+			t.Errorf("%s: no error", name)
 		}
 	}
 }
 
-func TestRotatedTokenIsUsedFromTheNextAttemptOn(t *testing.T) {
+func TestRotatedTokenIsUsedByTheNextAttempt(t *testing.T) {
 	var token atomic.Value
 	token.Store("api-revoked")
 	inBubble(t, func(c *Config) {
@@ -170,12 +179,12 @@ func TestRotatedTokenIsUsedFromTheNextAttemptOn(t *testing.T) {
 		token.Store(ldtest.Sample.Token)
 		b.settle(b.cfg.BackoffMax)
 		if log := b.log.String(); strings.Contains(log, "api-") {
-			t.Errorf("the log tells a token: %s", log)
+			t.Errorf("the log contains a token: %s", log)
 		}
 	})
 }
 
-func TestTokenThatCannotBeUsedHalts(t *testing.T) {
+func TestUnusableTokenHalts(t *testing.T) {
 	for want, read := range map[string]func() (string, error){
 		"no such file":      func() (string, error) { return "", errors.New("open token: no such file") },
 		"control character": func() (string, error) { return "api-1\n2", nil },
@@ -192,9 +201,10 @@ func TestTokenThatCannotBeUsedHalts(t *testing.T) {
 		}, func(b *bubble) {
 			b.deliver(b.batch(3))
 			if len(b.requests(0)) != 0 {
-				t.Error("posted without a token")
+				t.Error("request sent without a token")
 			}
-			if h := b.client.Halted(); h.Since.IsZero() || !strings.Contains(h.Answer, want) || strings.Contains(h.Answer, "api-") {
+			if h := b.client.Halted(); h.Since.IsZero() || !strings.Contains(h.Response, want) ||
+				strings.Contains(h.Response, "api-") {
 				t.Errorf("halted: %+v", h)
 			}
 			usable.Store(true)
@@ -203,29 +213,30 @@ func TestTokenThatCannotBeUsedHalts(t *testing.T) {
 	}
 }
 
-// Some proxies answer with what they were sent.
-func TestTokenThatComesBackIsNotTold(t *testing.T) {
+// Some proxies echo the request in their response.
+func TestEchoedTokenIsRedacted(t *testing.T) {
 	inBubble(t, endpoints[2].change, func(b *bubble) {
-		b.answerWith(func(r *http.Request) *http.Response {
+		b.respondWith(func(r *http.Request) *http.Response {
 			response := withStatus(401, r)
-			response.Body = io.NopCloser(strings.NewReader(strings.Repeat("x", excerptBytes-10) + r.Header.Get("Authorization") + " has no access"))
+			text := strings.Repeat("x", maxExcerptBytes-10) + r.Header.Get("Authorization") + " has no access"
+			response.Body = io.NopCloser(strings.NewReader(text))
 			return response
 		})
 		b.deliver(b.batch(1))
 		b.requests(0)
-		for _, told := range []string{b.client.Halted().Answer, b.log.String()} {
-			if !strings.Contains(told, "401") || strings.Contains(told, "api-") {
-				t.Errorf("told: %s", told)
+		for _, text := range []string{b.client.Halted().Response, b.log.String()} {
+			if !strings.Contains(text, "401") || strings.Contains(text, "api-") {
+				t.Errorf("want 401 and no token: %s", text)
 			}
 		}
 	})
 }
 
-// The connection is the caller's after 101, and nothing may ever come on it.
+// After 101 the body is the raw connection, and reading it could block forever.
 func TestSwitchedProtocolsDoNotHang(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {
 		switched := false
-		b.answerWith(func(r *http.Request) *http.Response {
+		b.respondWith(func(r *http.Request) *http.Response {
 			if switched {
 				return nil
 			}
@@ -244,8 +255,8 @@ func TestExcerptIsOneShortLineOfText(t *testing.T) {
 		"":                             "",
 		"{\n  \"code\": \"x\"\r\n}\t":  `{ "code": "x" }`,
 		"\xff\xfe":                     "?",
-		strings.Repeat("é", 1000):      strings.Repeat("é", excerptBytes/2),
-		"a" + strings.Repeat("é", 500): "a" + strings.Repeat("é", excerptBytes/2-1) + "?",
+		strings.Repeat("é", 1000):      strings.Repeat("é", maxExcerptBytes/2),
+		"a" + strings.Repeat("é", 500): "a" + strings.Repeat("é", maxExcerptBytes/2-1) + "?",
 	} {
 		if got := excerpt([]byte(text)); got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
@@ -253,12 +264,12 @@ func TestExcerptIsOneShortLineOfText(t *testing.T) {
 	}
 }
 
-func TestLongAnswerIsNotReadToItsEnd(t *testing.T) {
+func TestLongResponseIsNotReadToItsEnd(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {
-		b.answerWith(func(r *http.Request) *http.Response {
+		b.respondWith(func(r *http.Request) *http.Response {
 			response := withStatus(429, r)
 			response.Body = io.NopCloser(endless{})
-			b.answerWith(nil)
+			b.respondWith(nil)
 			return response
 		})
 		b.deliver(b.batch(1))
@@ -266,7 +277,7 @@ func TestLongAnswerIsNotReadToItsEnd(t *testing.T) {
 	})
 }
 
-// endless is an answer without an end.
+// endless is a response body without an end.
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) {
