@@ -70,7 +70,7 @@ func TestLateCommitIsAppliedAfterNewerOnes(t *testing.T) {
 	}
 	defer cluster.Close()
 	network := newNetwork(1, "127.0.0.1:1", t.Logf)
-	network.holdMin, network.holdMax = 300*time.Millisecond, 300*time.Millisecond
+	network.holdMin, network.holdMax = 2*time.Second, 2*time.Second
 	defer network.close()
 	wire, err := network.attach("m", cluster.ListenAddrs())
 	if err != nil {
