@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/segment-to-launchdarkly/forwarder/transform/jsonscan"
 )
 
 // Config says how calls are mapped. Paths are names separated by dots, from the top of the call: "properties.value".
@@ -37,65 +39,64 @@ type Config struct {
 
 // Mapping is a compiled Config. It never changes and may be used by any number of goroutines.
 type Mapping struct {
-	root *node
+	fields *jsonscan.Fields
 
 	// The fields of the mapping table, in its order.
-	typ, batch       *node
+	typ, batch       *jsonscan.Field
 	honor            bool
-	integrationNames []*node // by precedence
-	integrationsAll  *node
-	event            *node
+	integrationNames []*jsonscan.Field // by precedence
+	integrationsAll  *jsonscan.Field
+	event            *jsonscan.Field
 	keyOpen          string // before the first key
 	keys             []keyRule
 	keyClose         string // after the last key
-	times            []*node
-	metricValue      []*node
-	properties       *node
+	times            []*jsonscan.Field
+	metricValue      []*jsonscan.Field
+	properties       *jsonscan.Field
 
-	inherited     []*node // what a batch hands down to its calls
+	inherited     []*jsonscan.Field // what a batch hands down to its calls
 	maxEventBytes int
 }
 
 // keyRule renders one user key or context key.
 type keyRule struct {
 	name   string // as rendered: quoted, with a colon
-	fields []*node
+	fields []*jsonscan.Field
 }
 
 // Compile checks cfg and makes a Mapping of it. The error names everything that is wrong, a line for each, as
 // "field: value: rule"; fields have the names that they have in the configuration file.
 func Compile(cfg Config) (*Mapping, error) {
 	var errs []error
-	root := &node{}
-	paths := func(field string, paths []string) (nodes []*node) {
+	var wanted jsonscan.Paths
+	paths := func(field string, paths []string) (fields []*jsonscan.Field) {
 		for _, path := range paths {
 			names := strings.Split(path, ".")
 			if slices.Contains(names, "") {
 				errs = append(errs, fmt.Errorf("%s: %q: names separated by single dots", field, path))
 				continue
 			}
-			nodes = append(nodes, root.path(names...))
+			fields = append(fields, wanted.Add(names...))
 		}
-		return nodes
+		return fields
 	}
 
 	m := &Mapping{
-		root:  root,
-		typ:   root.path("type"),
-		batch: root.path("batch"),
+		typ:   wanted.Add("type"),
+		batch: wanted.Add("batch"),
 		honor: cfg.HonorIntegrations,
-		event: root.path("event"),
-		times: []*node{ // the first that is readable counts
-			root.path("timestamp"), root.path("receivedAt"), root.path("originalTimestamp"), root.path("sentAt"),
+		event: wanted.Add("event"),
+		times: []*jsonscan.Field{ // the first that is readable counts
+			wanted.Add("timestamp"), wanted.Add("receivedAt"), wanted.Add("originalTimestamp"), wanted.Add("sentAt"),
 		},
 		metricValue:   paths("metric_value", cfg.MetricValue),
-		properties:    root.path("properties"),
+		properties:    wanted.Add("properties"),
 		maxEventBytes: cfg.MaxEventBytes,
 	}
 
 	switch cfg.Schema {
 	case 3:
-		m.keys = []keyRule{{`"userKey":`, []*node{root.path("userId"), root.path("anonymousId")}}}
+		m.keys = []keyRule{{`"userKey":`, []*jsonscan.Field{wanted.Add("userId"), wanted.Add("anonymousId")}}}
 	case 4:
 		m.keyOpen, m.keyClose = `"contextKeys":{`, `}`
 		if len(cfg.Contexts) == 0 {
@@ -115,32 +116,27 @@ func Compile(cfg Config) (*Mapping, error) {
 	}
 
 	if cfg.HonorIntegrations {
-		integrations := root.path("integrations")
-		m.integrationsAll = integrations.path("All") // all its spellings are one name, so that the last of them counts
+		m.integrationsAll = wanted.Add("integrations", "All")
 		for _, name := range [...]string{"ALL", "ALl", "AlL", "aLL", "aLl", "alL", "all"} {
-			integrations.children[name] = m.integrationsAll
+			wanted.Alias(name, "integrations", "All")
 		}
 		for _, name := range cfg.IntegrationNames {
 			if strings.EqualFold(name, "all") {
 				errs = append(errs, fmt.Errorf("integration_names: %q: All stands for every integration", name))
 				continue
 			}
-			m.integrationNames = append(m.integrationNames, integrations.path(name))
+			m.integrationNames = append(m.integrationNames, wanted.Add("integrations", name))
 		}
 	}
 	if cfg.MaxEventBytes < 0 {
 		errs = append(errs, fmt.Errorf("max_event_bytes: %d: at least 0", cfg.MaxEventBytes))
 	}
 
-	for _, name := range [...]string{"context", "integrations"} {
-		if n := root.children[name]; n != nil {
-			m.inherited = append(m.inherited, n)
-		}
-	}
+	m.inherited = []*jsonscan.Field{wanted.Add("context"), wanted.Add("integrations")}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
-	root.freeze(0)
+	m.fields = wanted.Compile()
 	return m, nil
 }
 

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+
+	"github.com/segment-to-launchdarkly/forwarder/transform/jsonscan"
 )
 
 // call maps the call whose values are in t.spans, by the rules of the mapping table, in its order: the first rule that
@@ -20,14 +22,14 @@ func (t *Transformer) call(r *record) {
 func (t *Transformer) render(dst []byte, timestamp int64) (_ []byte, reason Reason, detail string) {
 	m, start := t.m, len(dst)
 
-	if !t.isTrack(t.raw(m.typ)) {
+	if !t.isTrack(t.scan.Bytes(m.typ)) {
 		return dst, NotTrack, ""
 	}
 	if m.honor && !t.addressed() {
 		return dst, Integrations, ""
 	}
 
-	name := t.raw(m.event)
+	name := t.scan.Bytes(m.event)
 	if !isKey(name) {
 		return dst, NoEventName, eventIs[typeOf(name)]
 	}
@@ -40,7 +42,7 @@ func (t *Transformer) render(dst []byte, timestamp int64) (_ []byte, reason Reas
 	for i := range m.keys {
 		rule := &m.keys[i]
 		for _, field := range rule.fields {
-			if key := t.raw(field); isKey(key) {
+			if key := t.scan.Bytes(field); isKey(key) {
 				if keys++; keys > 1 {
 					dst = append(dst, ',')
 				}
@@ -57,7 +59,7 @@ func (t *Transformer) render(dst []byte, timestamp int64) (_ []byte, reason Reas
 
 	ms := timestamp // never the clock: a replay must give the same event
 	for _, field := range m.times {
-		if at, ok := t.time(t.raw(field)); ok {
+		if at, ok := t.time(t.scan.Bytes(field)); ok {
 			ms = at
 			break
 		}
@@ -69,14 +71,14 @@ func (t *Transformer) render(dst []byte, timestamp int64) (_ []byte, reason Reas
 	dst = appendMs(dst, ms)
 
 	for _, field := range m.metricValue {
-		if number := t.number(t.raw(field)); number != nil {
+		if number := t.number(t.scan.Bytes(field)); number != nil {
 			dst = append(dst, `,"metricValue":`...)
 			dst = append(dst, number...)
 			break
 		}
 	}
 
-	properties := t.raw(m.properties)
+	properties := t.scan.Bytes(m.properties)
 	dst = append(dst, `,"data":`...)
 	switch {
 	case properties == nil, properties[0] == 'n':
@@ -103,7 +105,7 @@ func (t *Transformer) isTrack(raw []byte) bool {
 	if len(raw) == 0 || raw[0] != '"' {
 		return false
 	}
-	s := t.text(raw)
+	s := t.scan.Text(raw)
 	return len(s) == len("track") &&
 		s[0]|0x20 == 't' && s[1]|0x20 == 'r' && s[2]|0x20 == 'a' && s[3]|0x20 == 'c' && s[4]|0x20 == 'k'
 }
@@ -112,11 +114,11 @@ func (t *Transformer) isTrack(raw []byte) bool {
 // All, in any letter case, is the default; one of our names overrides it: false drops, anything else sends.
 func (t *Transformer) addressed() bool {
 	for _, name := range t.m.integrationNames {
-		if raw := t.raw(name); raw != nil {
+		if raw := t.scan.Bytes(name); raw != nil {
 			return raw[0] != 'f'
 		}
 	}
-	all := t.raw(t.m.integrationsAll)
+	all := t.scan.Bytes(t.m.integrationsAll)
 	return all == nil || all[0] != 'f'
 }
 
@@ -142,8 +144,8 @@ func (t *Transformer) number(raw []byte) []byte {
 		return nil
 	}
 	if raw[0] == '"' {
-		raw = t.text(raw)
-		if number(raw, 0) != len(raw) {
+		raw = t.scan.Text(raw)
+		if !jsonscan.IsNumber(raw) {
 			return nil
 		}
 	} else if !isNumber(raw[0]) {

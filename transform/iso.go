@@ -34,6 +34,8 @@ func isoMs(s []byte) (ms int64, ok bool) {
 	return ms + int64(daysSince1970(year, month, day))*86_400_000, true
 }
 
+func load(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
+
 var (
 	isoA = load([]byte("0000-00-"))
 	isoB = load([]byte("00T00:00"))

@@ -18,7 +18,7 @@ func (t *Transformer) time(raw []byte) (ms int64, ok bool) {
 			break
 		}
 		if ms, ok = dateMs(s); !ok {
-			if s = t.text(raw); digits(s, 0) == len(s) {
+			if s = t.scan.Text(raw); len(s) > 0 && digits(s) == len(s) {
 				ms, ok = epochMs(s)
 			} else {
 				ms, ok = dateMs(s) // there may have been escapes
@@ -134,8 +134,8 @@ func dateMs(s []byte) (ms int64, ok bool) {
 		}
 		ms += int64(second) * 1000
 		if s = s[3:]; len(s) > 0 && s[0] == '.' {
-			end := digits(s, 1)
-			if end < 0 {
+			end := 1 + digits(s[1:])
+			if end == 1 {
 				return 0, false
 			}
 			for i, unit := 1, int64(100); i < end && unit > 0; i, unit = i+1, unit/10 {
@@ -171,6 +171,16 @@ func offsetMinutes(s []byte) (minutes int, ok bool) {
 	}
 	return minutes, s[0] == '+'
 }
+
+// digits returns the number of digits at the start of s.
+func digits(s []byte) (n int) {
+	for n < len(s) && isDigit(s[n]) {
+		n++
+	}
+	return n
+}
+
+func isDigit(c byte) bool { return c-'0' <= 9 }
 
 // two reads two digits; it returns -1 if they are not.
 func two(s []byte) int {

@@ -1,20 +1,17 @@
 package transform
 
-import "fmt"
+import (
+	"fmt"
 
-// Transformer maps records. It holds scratch space, so that it is for one goroutine at a time; the space grows to about
-// a quarter of the longest record.
+	"github.com/segment-to-launchdarkly/forwarder/transform/jsonscan"
+)
+
+// Transformer maps records. It holds scratch space, which grows to about a quarter of the longest
+// record. One goroutine at a time can use a Transformer.
 type Transformer struct {
-	m *Mapping
-
-	scanner
-	spans   []span // by slot: where the values of the present call are
-	base    []span // by slot: what the calls of the present batch inherit; all zero outside a batch
-	scratch []byte // the latest unescaped string
+	m    *Mapping
+	scan *jsonscan.Scanner
 }
-
-// span is where a value is in the record. The zero span stands for a value that is absent.
-type span struct{ start, end int }
 
 // Call is what became of one call of a record.
 type Call struct {
@@ -25,7 +22,7 @@ type Call struct {
 
 // NewTransformer returns a Transformer for one goroutine.
 func (m *Mapping) NewTransformer() *Transformer {
-	return &Transformer{m: m, spans: make([]span, m.root.end), base: make([]span, m.root.end)}
+	return &Transformer{m, m.fields.NewScanner()}
 }
 
 // Append maps one record. It appends each event to dst, followed by a comma, so that the events of successive records
@@ -42,15 +39,15 @@ func (t *Transformer) AppendOnly(dst []byte, calls []Call, value []byte, timesta
 	before := len(calls)
 	var r record // set field by field: a literal would be built twice
 	r.dst, r.calls, r.value, r.timestamp, r.only = dst, calls, value, timestamp, only
-	if end := t.document(&r); end < 0 {
-		// Some calls may have been mapped before the scan came to what is wrong.
+	if err := t.document(&r); err != nil {
+		// Some calls may have been mapped before the scan found the error.
 		r.dst, r.calls = dst, calls
-		r.add(Malformed, t.explain(value, ^end))
+		r.add(Malformed, err.Error())
 	}
 	if only >= 0 && len(r.calls) == before {
 		r.add(Malformed, fmt.Sprintf("the record holds no call %d", only))
 	}
-	t.b = nil
+	t.scan.Reset()
 	return r.dst, r.calls
 }
 
