@@ -1,7 +1,6 @@
 package transform
 
 import (
-	"bytes"
 	"fmt"
 	"strconv"
 
@@ -68,7 +67,7 @@ func (t *Transformer) render(dst []byte, timestamp int64) (_ []byte, reason Reas
 		return dst, NoTimestamp, "neither the call nor the record has a readable time after 1970"
 	}
 	dst = append(dst, `,"creationDate":`...)
-	dst = appendMs(dst, ms)
+	dst = strconv.AppendInt(dst, ms, 10)
 
 	for _, field := range m.metricValue {
 		if number := t.number(t.scan.Bytes(field)); number != nil {
@@ -157,9 +156,16 @@ func (t *Transformer) number(raw []byte) []byte {
 	return raw
 }
 
-// isFinite says whether a JSON number is within the range of a float64, beyond which readers differ (RFC 8259, section 6).
+// isFinite reports whether a JSON number is in the range of a float64. Beyond it, readers differ
+// (RFC 8259, section 6).
 func isFinite(number []byte) bool {
-	if len(number) < 300 && !bytes.ContainsAny(number, "eE") {
+	small := len(number) < 300 // without an exponent
+	for _, c := range number {
+		if c|0x20 == 'e' {
+			small = false
+		}
+	}
+	if small {
 		return true
 	}
 	_, err := strconv.ParseFloat(string(number), 64)

@@ -14,9 +14,6 @@ func (t *Transformer) time(raw []byte) (ms int64, ok bool) {
 		return 0, false
 	case raw[0] == '"':
 		s := raw[1 : len(raw)-1]
-		if ms, ok = isoMs(s); ok {
-			break
-		}
 		if ms, ok = dateMs(s); !ok {
 			if s = t.scan.Text(raw); len(s) > 0 && digits(s) == len(s) {
 				ms, ok = epochMs(s)
@@ -134,12 +131,13 @@ func dateMs(s []byte) (ms int64, ok bool) {
 		}
 		ms += int64(second) * 1000
 		if s = s[3:]; len(s) > 0 && s[0] == '.' {
-			end := 1 + digits(s[1:])
+			end, unit := 1, int64(100)
+			for ; end < len(s) && isDigit(s[end]); end++ {
+				ms += int64(s[end]-'0') * unit
+				unit /= 10
+			}
 			if end == 1 {
 				return 0, false
-			}
-			for i, unit := 1, int64(100); i < end && unit > 0; i, unit = i+1, unit/10 {
-				ms += int64(s[i]-'0') * unit
 			}
 			s = s[end:]
 		}
