@@ -10,34 +10,39 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/jsonscan"
 )
 
-// Config says how calls are mapped. Paths are names separated by dots, from the top of the call: "properties.value".
-// A name that holds a dot itself cannot be reached.
+// Config describes how calls are mapped. A path consists of names separated by dots, from the top
+// of the call, such as "properties.value". A path cannot lead to a name that contains a dot.
 type Config struct {
 	// Schema is LaunchDarkly's event schema: 3 writes userKey, 4 writes contextKeys. Required.
 	Schema int
 
-	// Contexts gives, for each context kind, the paths of the fields that can hold its key: the first that holds a
-	// non-empty string or a number is used. Kinds are rendered in the order of their names. For a metric to count an
-	// event, kind and key must equal what the SDK evaluates flags with.
-	// Schema 4 requires at least one kind, and one path for each. Schema 3 ignores it: there the key is userId, else anonymousId.
+	// Contexts lists, per context kind, the paths of the fields that can hold its key. The first
+	// field that holds a non-empty string or a number is used. Kinds are rendered in the order of
+	// their names. A metric counts an event only if kind and key equal those with which the SDK
+	// evaluates flags. Schema 4 requires at least one kind, and at least one path per kind. Schema
+	// 3 ignores Contexts: its key is userId, or anonymousId if there is no userId.
 	Contexts map[string][]string
 
-	// MetricValue holds the paths of the fields that can hold the metric's value: the first that holds a finite number,
-	// or a string that is one, is used. Empty: events have no metricValue.
+	// MetricValue lists the paths of the fields that can hold the metric's value. The first field
+	// that holds a finite number, or a string that is one, is used. If MetricValue is empty, events
+	// have no metricValue.
 	MetricValue []string
 
-	// IntegrationNames are the names under which a call's integrations object can address us. If it holds several of
-	// them, the one that comes first here decides. Empty: only its All counts.
+	// IntegrationNames are the names under which a call's integrations object can address this
+	// destination. If the object holds several of them, the one listed first decides. If
+	// IntegrationNames is empty, only All counts.
 	IntegrationNames []string
 
-	// HonorIntegrations filters the calls whose integrations object does not address us. False: the object is ignored.
+	// HonorIntegrations filters the calls whose integrations object does not address this
+	// destination. If it is false, the object is ignored.
 	HonorIntegrations bool
 
-	// MaxEventBytes is the length of the longest event, without its comma; one that is longer is rejected. 0: no limit.
+	// MaxEventBytes is the maximum length of an event without its comma. A longer event is
+	// rejected. 0 means no limit.
 	MaxEventBytes int
 }
 
-// Mapping is a compiled Config. It never changes and may be used by any number of goroutines.
+// Mapping is a compiled Config. It never changes, so any number of goroutines can use it.
 type Mapping struct {
 	fields *jsonscan.Fields
 
@@ -54,7 +59,7 @@ type Mapping struct {
 	metricValue      []*jsonscan.Field
 	properties       *jsonscan.Field
 
-	inherited     []*jsonscan.Field // what a batch hands down to its calls
+	inherited     []*jsonscan.Field // by the calls of a batch
 	maxEventBytes int
 }
 
@@ -64,8 +69,8 @@ type keyRule struct {
 	fields []*jsonscan.Field
 }
 
-// Compile checks cfg and makes a Mapping of it. The error names everything that is wrong, a line for each, as
-// "field: value: rule"; fields have the names that they have in the configuration file.
+// Compile validates cfg and returns its Mapping. The error lists every problem on a line of its
+// own, as "field: value: rule". Fields have their names in the configuration file.
 func Compile(cfg Config) (*Mapping, error) {
 	var errs []error
 	var wanted jsonscan.Paths
@@ -104,7 +109,8 @@ func Compile(cfg Config) (*Mapping, error) {
 		}
 		for _, kind := range slices.Sorted(maps.Keys(cfg.Contexts)) {
 			if !validKind(kind) {
-				errs = append(errs, fmt.Errorf(`contexts: %q: a kind is letters, digits, ".", "_" and "-", and neither "kind" nor "multi"`, kind))
+				errs = append(errs, fmt.Errorf(
+					`contexts: %q: a kind is letters, digits, ".", "_" and "-", and neither "kind" nor "multi"`, kind))
 			}
 			if len(cfg.Contexts[kind]) == 0 {
 				errs = append(errs, fmt.Errorf("contexts: %q: at least one path", kind))

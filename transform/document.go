@@ -66,9 +66,12 @@ func explain(err error, value []byte, prefix int) error {
 	return err
 }
 
-var jsonTypes = [...]string{"absent", "null", "a boolean", "a number", "an empty string", "a string", "an array", "an object"}
+var jsonTypes = [...]string{
+	"absent", "null", "a boolean", "a number", "an empty string", "a string", "an array", "an object",
+}
 
-// Details that tell the type of a value, by typeOf; made here once, so that they cost nothing later.
+// Details that name the type of a value, indexed by typeOf. They are built once, so that a rejected
+// call does not allocate them.
 var (
 	documentIs   = details("the document")
 	itemIs       = details("the item")

@@ -7,8 +7,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/jsonscan"
 )
 
-// call maps the call whose values are in t.spans, by the rules of the mapping table, in its order: the first rule that
-// the call fails names the reason.
+// call maps the call whose fields t.scan has found. It applies the rules in the order of the
+// mapping table. The first rule that the call fails gives the reason.
 func (t *Transformer) call(r *record) {
 	dst, reason, detail := t.render(r.dst, r.timestamp)
 	if reason == None {
@@ -17,7 +17,8 @@ func (t *Transformer) call(r *record) {
 	r.add(reason, detail)
 }
 
-// render appends the event and its comma to dst. If the call is no event it says why, and may leave part of one.
+// render appends the event and its comma to dst. If the call is not an event, render returns the
+// reason, and dst may hold part of an event.
 func (t *Transformer) render(dst []byte, timestamp int64) (_ []byte, reason Reason, detail string) {
 	m, start := t.m, len(dst)
 
@@ -96,7 +97,8 @@ func (t *Transformer) render(dst []byte, timestamp int64) (_ []byte, reason Reas
 	return dst, None, ""
 }
 
-// isTrack says whether raw is the string "track", in any ASCII letter case. Segment asks to accept any casing.
+// isTrack reports whether raw is the string "track", in any ASCII letter case. Segment asks its
+// destinations to accept any case.
 func (t *Transformer) isTrack(raw []byte) bool {
 	if string(raw) == `"track"` {
 		return true
@@ -109,8 +111,10 @@ func (t *Transformer) isTrack(raw []byte) bool {
 		s[0]|0x20 == 't' && s[1]|0x20 == 'r' && s[2]|0x20 == 'a' && s[3]|0x20 == 'c' && s[4]|0x20 == 'k'
 }
 
-// addressed applies the rule of Segment's own code (facade, enabled) to the call's integrations object. A boolean under
-// All, in any letter case, is the default; one of our names overrides it: false drops, anything else sends.
+// addressed reports whether the call's integrations object addresses this destination, by the rule
+// of Segment's own code (facade, enabled). A boolean under All, in any letter case, is the default.
+// The first configured name in the object overrides it: false drops the call, any other value sends
+// it.
 func (t *Transformer) addressed() bool {
 	for _, name := range t.m.integrationNames {
 		if raw := t.scan.Bytes(name); raw != nil {
@@ -121,7 +125,8 @@ func (t *Transformer) addressed() bool {
 	return all == nil || all[0] != 'f'
 }
 
-// isKey says whether raw can be an event name, a user key or a context key: a non-empty string or a number.
+// isKey reports whether raw can be an event name, a user key, or a context key. That is a non-empty
+// string or a number.
 func isKey(raw []byte) bool {
 	return len(raw) > 0 && (raw[0] == '"' && len(raw) > 2 || isNumber(raw[0]))
 }
@@ -136,8 +141,8 @@ func appendKey(dst, raw []byte) []byte {
 	return append(dst, '"')
 }
 
-// number returns the digits of raw if it is a finite number, or a string that holds exactly one; nil if it is neither.
-// The result may be in t.scratch.
+// number returns the digits of raw if raw is a finite number or a string that holds exactly one.
+// Otherwise it returns nil. The result is valid until the next t.scan.Text.
 func (t *Transformer) number(raw []byte) []byte {
 	if len(raw) == 0 {
 		return nil
@@ -172,5 +177,5 @@ func isFinite(number []byte) bool {
 	return err == nil
 }
 
-// isNumber says whether a value that begins with c is a number.
+// isNumber reports whether a value that begins with c is a number.
 func isNumber(c byte) bool { return isDigit(c) || c == '-' }

@@ -1,10 +1,12 @@
 package transform
 
-// time returns the Unix milliseconds that a field of a call stands for; fractions of one are cut off. It is false for a
-// field that is absent or unreadable. It reads what is met in practice:
+// time returns the Unix milliseconds that a field of a call stands for; fractions of one are cut
+// off. It is false for a field that is absent or unreadable. It reads what is met in practice:
 //
-//   - RFC 3339: a date, T or a space, a time of day with any number of fraction digits, and the offset, as Z or +07:00
-//   - the same with an offset like +0700, or without one, which means UTC; without seconds; a date alone, at midnight
+//   - RFC 3339: a date, T or a space, a time of day with any number of fraction digits, and the
+//     offset, as Z or +07:00
+//   - the same with an offset like +0700, or without one, which means UTC; without seconds; a date
+//     alone, at midnight
 //   - a JSON number, or a string of digits: see epochMs
 //
 // Times up to the start of 1970 are unreadable: they are the zero times of programming languages.
@@ -27,8 +29,8 @@ func (t *Transformer) time(raw []byte) (ms int64, ok bool) {
 	return ms, ok && ms > 0
 }
 
-// msFrom is the first number that counts as milliseconds; smaller ones are seconds. The rule and the figure, a year of
-// 365.25 days, are Segment's (new-date).
+// msFrom is the first number that counts as milliseconds; smaller ones are seconds. The rule and
+// the figure, a year of 365.25 days, are Segment's (new-date).
 const msFrom = 31_557_600_000
 
 // maxMs is the latest time that ECMAScript, and so Segment's own code, can represent.
@@ -36,8 +38,9 @@ const maxMs = 8_640_000_000_000_000
 
 // epochMs reads a JSON number, or digits alone, as Unix time in seconds or milliseconds.
 func epochMs(s []byte) (ms int64, ok bool) {
-	// n becomes the number times 1,000, without its fraction. It is collected as n * 10^exp, from 19 digits at most: the
-	// largest number that is allowed has no more, so what is left out is either a fraction or part of a larger number.
+	// n becomes the number times 1,000, without its fraction. It is collected as n * 10^exp, from
+	// 19 digits at most: the largest number that is allowed has no more, so what is left out is
+	// either a fraction or part of a larger number.
 	var n uint64
 	exp, fraction := 3, false
 	for i, c := range s {
@@ -63,7 +66,8 @@ func epochMs(s []byte) (ms int64, ok bool) {
 	return scale(n, exp)
 }
 
-// scale returns n * 10^exp / 1,000 if that is milliseconds, and n * 10^exp if n is thousandths of a second.
+// scale returns n * 10^exp / 1,000 if that is milliseconds, and n * 10^exp if n is thousandths of a
+// second.
 func scale(n uint64, exp int) (ms int64, ok bool) {
 	for ; exp > 0 && n > 0; exp-- {
 		if n > maxMs*1000/10 {
@@ -209,6 +213,7 @@ func daysSince1970(year, month, day int) int {
 		month += 12
 		year--
 	}
-	// (153*month+2)/5 is the number of days before that month; 719,468 days lie between 0000-03-01 and 1970-01-01.
+	// (153*month+2)/5 is the number of days before that month; 719,468 days lie between 0000-03-01
+	// and 1970-01-01.
 	return 365*year + year/4 - year/100 + year/400 + (153*month+2)/5 + day - 1 - 719_468
 }

@@ -37,7 +37,8 @@ func benchmark(b *testing.B, f func(document []byte)) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(documents)), "ns/document")
 }
 
-// BenchmarkScan validates each document and finds its fields. GODEBUG=cpu.avx2=off turns vectors off.
+// BenchmarkScan validates each document and finds its fields. GODEBUG=cpu.avx2=off turns vectors
+// off.
 func BenchmarkScan(b *testing.B) {
 	var wanted jsonscan.Paths
 	var fields []*jsonscan.Field

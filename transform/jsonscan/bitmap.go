@@ -2,10 +2,10 @@ package jsonscan
 
 import "encoding/binary"
 
-// The structural bitmap of a document holds one bit per byte of the document, eight to a byte, lowest
-// bit first. The bit is 1 for a quote, a backslash, a control character, and a byte outside ASCII.
-// All other bytes are valid inside a string, so the next 1 is nearly always the end of the string. The
-// bits past the end of the document are 1.
+// The structural bitmap of a document holds one bit per byte of the document, eight to a byte,
+// lowest bit first. The bit is 1 for a quote, a backslash, a control character, and a byte outside
+// ASCII. All other bytes are valid inside a string, so the next 1 is nearly always the end of the
+// string. The bits past the end of the document are 1.
 
 // vector reports whether setBitmap uses bitmapVector. Tests turn it off.
 var vector = hasVector
@@ -31,8 +31,9 @@ func (s *Scanner) setBitmap(b []byte) {
 // bitmap8 returns the bitmap of eight bytes.
 func bitmap8(w uint64) byte {
 	const ones = 0x0101010101010101
-	// Flipping bit 1 moves the quote (0x22) to 0x20, next to the control characters; all other bytes stay
-	// above. The sums set the highest bit of each byte whose bit is 0; they cannot carry into the next byte.
+	// Flipping bit 1 moves the quote (0x22) to 0x20, next to the control characters; all other
+	// bytes stay above. The sums set the highest bit of each byte whose bit is 0; they cannot carry
+	// into the next byte.
 	ascii := w & (ones * 0x7f)
 	plain := ((ascii ^ ones*0x02) + ones*(0x80-0x21)) & ((ascii ^ ones*'\\') + ones*0x7f)
 	// The multiplication gathers the highest bits of the eight bytes in the highest byte.

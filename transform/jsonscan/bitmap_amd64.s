@@ -1,6 +1,7 @@
 #include "textflag.h"
 
-// BITMAP sets AX to the bitmap of the 64 bytes at SI. Y5, Y6, and Y7 hold 32 quotes, backslashes, and spaces.
+// BITMAP sets AX to the bitmap of the 64 bytes at SI. Y5, Y6, and Y7 hold 32 quotes, backslashes,
+// and spaces.
 #define BITMAP \
 	VMOVDQU   (SI), Y0; \
 	VMOVDQU   32(SI), Y1; \
@@ -43,8 +44,9 @@ loop:
 	DECQ CX
 	JNE  loop
 
-	// The rest is the bitmap of the last 64 bytes, shifted so that ones take the place of the bytes past
-	// the end. The shift is by 64-len%64, which is 1 to 64, in two steps because SHRQ shifts by at most 63.
+	// The rest is the bitmap of the last 64 bytes, shifted so that ones take the place of the bytes
+	// past the end. The shift is by 64-len%64, which is 1 to 64, in two steps because SHRQ shifts
+	// by at most 63.
 	MOVQ BX, CX
 	NOTQ CX
 	ANDQ $63, CX

@@ -39,7 +39,8 @@ func ExampleScanner_Items() {
 	place, city := paths.Add("place"), paths.Add("place", "city")
 	scanner := paths.Compile().NewScanner()
 
-	document := `{"place": {"city": "Bern"}, "batch": [{"user": 1}, {"user": 2, "place": {"city": "Chur"}}, {"place": null}]}`
+	document := `{"place": {"city": "Bern"}, "batch": ` +
+		`[{"user": 1}, {"user": 2, "place": {"city": "Chur"}}, {"place": null}]}`
 	if _, err := scanner.Scan([]byte(document), nil); err != nil {
 		panic(err)
 	}

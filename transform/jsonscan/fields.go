@@ -13,15 +13,18 @@ type Paths struct{ root Field }
 type Fields struct{ root Field }
 
 // Field stands for one path, and for the value found there. The fields form a tree. Its root stands
-// for the document, its children for the wanted names at the top of the document, and so on down the
-// paths.
+// for the document, its children for the wanted names at the top of the document, and so on down
+// the paths.
 type Field struct {
-	// slot is where a Scanner keeps the span of the value. The slots of a field and of all fields below
-	// it are [slot, end), so that one clear forgets all their values.
+	// slot is where a Scanner keeps the span of the value. The slots of a field and of all fields
+	// below it are [slot, end), so that one clear forgets all their values.
 	slot, end int
 
 	children map[string]*Field // several names can lead to one child; unused once compiled
-	table    []entry           // the children, hashed with open addressing; its length is a power of two; nil for a leaf
+
+	// table is a hash table of the children, with open addressing. Its length is a power of two. A
+	// field without children has none.
+	table []entry
 }
 
 type entry struct {
@@ -45,8 +48,8 @@ func (p *Paths) Add(names ...string) *Field {
 }
 
 // Alias makes alias another name for the last of names: a value under either name is found for
-// Add(names...). If a document holds both, the last one counts. If Add has been called with alias in
-// that place before, the field that it returned is no longer found.
+// Add(names...). If a document holds both, the last one counts. If Add has been called with alias
+// in that place before, the field that it returned is no longer found.
 func (p *Paths) Alias(alias string, names ...string) {
 	p.Add(names[:len(names)-1]...).addChild(alias, p.Add(names...))
 }
@@ -64,8 +67,8 @@ func (p *Paths) Compile() *Fields {
 	return &Fields{p.root}
 }
 
-// compile assigns slots to f and all fields below it, from slot on, builds their tables, and returns
-// the next free slot.
+// compile assigns slots to f and all fields below it, from slot on, builds their tables, and
+// returns the next free slot.
 func (f *Field) compile(slot int) int {
 	f.slot = slot
 	f.end = slot + 1

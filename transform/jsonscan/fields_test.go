@@ -6,14 +6,17 @@ import (
 	"testing"
 )
 
-// TestEachNameLeadsToItsField adds many names that hash alike, share their first bytes, or differ only
-// late.
+// TestEachNameLeadsToItsField adds many names that hash alike, share their first bytes, or differ
+// only late.
 func TestEachNameLeadsToItsField(t *testing.T) {
 	var paths Paths
 	want := map[string]*Field{}
 	for i := range 200 {
 		for _, name := range []string{
-			fmt.Sprint(i), fmt.Sprintf("property%d", i), fmt.Sprintf("a long name in common %d", i), strings.Repeat("é", i+1),
+			fmt.Sprint(i),
+			fmt.Sprintf("property%d", i),
+			fmt.Sprintf("a long name in common %d", i),
+			strings.Repeat("é", i+1),
 		} {
 			want[name] = paths.Add(name)
 		}
@@ -57,7 +60,12 @@ func TestTheLastValueUnderANameOrItsAliasCounts(t *testing.T) {
 
 func TestPathsWithoutFieldsOnlyValidate(t *testing.T) {
 	s := new(Paths).Compile().NewScanner()
-	for document, valid := range map[string]bool{`{"a":{"b":1}}`: true, `{}`: true, `{"a":}`: false, `[{"a":1},7]`: true} {
+	for document, valid := range map[string]bool{
+		`{"a":{"b":1}}`: true,
+		`{}`:            true,
+		`{"a":}`:        false,
+		`[{"a":1},7]`:   true,
+	} {
 		if _, err := s.Scan([]byte(document), nil); (err == nil) != valid {
 			t.Errorf("%s: %v", document, err)
 		}

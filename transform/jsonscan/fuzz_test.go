@@ -19,7 +19,10 @@ func FuzzScan(f *testing.F) {
 
 // FuzzText compares Text and IsNumber with encoding/json.
 func FuzzText(f *testing.F) {
-	for _, s := range []string{"", "a", `"\ud83d\ude00"`, `"\ud83dx"`, `"\ud83d\u0061"`, `"\"\\\/\b\f\n\r\t\u00E9"`, "-1.5e+7", "01", "é\x00", "1 "} {
+	for _, s := range []string{
+		"", "a", `"\ud83d\ude00"`, `"\ud83dx"`, `"\ud83d\u0061"`, `"\"\\\/\b\f\n\r\t\u00E9"`,
+		"-1.5e+7", "01", "é\x00", "1 ",
+	} {
 		f.Add(s)
 	}
 	s := new(Paths).Compile().NewScanner()
@@ -47,7 +50,8 @@ func documents() (documents [][]byte) {
 		documents = append(documents, bytes.Split(must1(os.ReadFile(file)), []byte("\n"))...)
 	}
 	return append(documents,
-		[]byte(`{"batch":[{"context":null},{"a":{"b":1}},7,{"context":{"device":{"id":1}}}],"context":{"device":{"id":2}},"a":{"b":{"c":3}}}`),
+		[]byte(`{"batch":[{"context":null},{"a":{"b":1}},7,{"context":{"device":{"id":1}}}],`+
+			`"context":{"device":{"id":2}},"a":{"b":{"c":3}}}`),
 		[]byte(`{"a":{"b":{"c":1}},"a":{"b":2},"é":{"\ud800":"5"}}`),
 		[]byte(` [ {"a" : 1 } , [ ] , {"a":{ "b" : [ {} ] } } ] `),
 	)

@@ -107,8 +107,8 @@ plain: // b[p] is the first byte of a name; see separators.go
 	}
 }
 
-// name validates a name that may hold escapes; b[p] is the first byte after its quote. It returns f's
-// child of that name, or nil, and the index just past the name.
+// name validates a name that may hold escapes; b[p] is the first byte after its quote. It returns
+// f's child of that name, or nil, and the index just past the name.
 func (s *Scanner) name(p int, f *Field) (*Field, int) {
 	end := s.str(p)
 	if end < 0 {

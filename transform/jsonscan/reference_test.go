@@ -11,8 +11,9 @@ import (
 
 // wanted are the paths that the tests look for. Some overlap, differ late, or are long.
 var wanted = []string{
-	"type", "batch", "context", "context.device", "context.device.id", "properties", "properties.value", "a", "a.b", "a.b.c",
-	"a.value", "context.x y", "e", "é.\ufffd", "", "anonymousId", "anonymousIe", "originalTimestamp", "originalTimestamq",
+	"type", "batch", "context", "context.device", "context.device.id", "properties", "properties.value",
+	"a", "a.b", "a.b.c", "a.value", "context.x y", "e", "é.\ufffd", "",
+	"anonymousId", "anonymousIe", "originalTimestamp", "originalTimestamq",
 }
 
 // inherited are the fields that the tests hand down to the items of batch.
@@ -111,14 +112,17 @@ func (s *subject) requireSame(t testing.TB, document []byte) {
 func (s *subject) requireFields(t testing.TB, document []byte, names map[string]json.RawMessage) {
 	t.Helper()
 	for _, path := range wanted {
-		if got, want := s.s.Bytes(s.fields[path]), follow(names, path); !bytes.Equal(got, want) || (got == nil) != (want == nil) {
+		got, want := s.s.Bytes(s.fields[path]), follow(names, path)
+		if !bytes.Equal(got, want) || (got == nil) != (want == nil) {
 			t.Fatalf("%.300q: %q is %.100q, want %.100q", document, path, got, want)
 		}
 	}
 }
 
 // itemsOf returns the items of an array, and the names that each one holds or inherits from batch.
-func itemsOf(array []byte, batch map[string]json.RawMessage) (items []json.RawMessage, found []map[string]json.RawMessage) {
+func itemsOf(array []byte, batch map[string]json.RawMessage) (
+	items []json.RawMessage, found []map[string]json.RawMessage,
+) {
 	must(json.Unmarshal(array, &items))
 	for _, item := range items {
 		var names map[string]json.RawMessage

@@ -9,12 +9,12 @@ import (
 // maxDepth limits how deep arrays and objects can nest. encoding/json has the same limit.
 const maxDepth = 10_000
 
-// Scanner scans one document at a time. It holds scratch space, which grows to about a quarter of the
-// longest document. One goroutine at a time can use a Scanner.
+// Scanner scans one document at a time. It holds scratch space, which grows to about a quarter of
+// the longest document. One goroutine at a time can use a Scanner.
 //
-// The unexported methods that validate take the index of a first byte and return the index just past
-// the last. If the document is invalid, they return the complement, ^p, of the index of the first
-// wrong byte, which is negative. If the document ends too early, p is its length.
+// The unexported methods that validate take the index of a first byte and return the index just
+// past the last. If the document is invalid, they return the complement, ^p, of the index of the
+// first wrong byte, which is negative. If the document ends too early, p is its length.
 type Scanner struct {
 	root   *Field
 	b      []byte // the document
@@ -41,8 +41,8 @@ func (f *Fields) NewScanner() *Scanner {
 //
 // If the document is an object, Scan finds its fields. If the document is an array, Scan finds the
 // fields of each item that is an object, and calls item with the offset and bytes of each item, in
-// order. [Scanner.Bytes] then refers to that item. The items before a syntax error have been passed to
-// item when Scan returns the error. item may be nil.
+// order. [Scanner.Bytes] then refers to that item. The items before a syntax error have been passed
+// to item when Scan returns the error. item may be nil.
 //
 // The Scanner retains b until the next Scan or Reset.
 func (s *Scanner) Scan(b []byte, item func(offset int, value []byte)) (value []byte, err error) {
@@ -71,9 +71,9 @@ func (s *Scanner) Scan(b []byte, item func(offset int, value []byte)) (value []b
 	return b[start:end], nil
 }
 
-// Items finds the fields of each item of an array that Scan found for f, and calls item like Scan. An
-// item inherits those fields listed in inherit, with the fields below them, whose names it does not
-// hold. f must not be below a field in inherit.
+// Items finds the fields of each item of an array that Scan found for f, and calls item like Scan.
+// An item inherits those fields listed in inherit, with the fields below them, whose names it does
+// not hold. f must not be below a field in inherit.
 func (s *Scanner) Items(f *Field, inherit []*Field, item func(offset int, value []byte)) {
 	for _, field := range inherit {
 		copy(s.inherited[field.slot:field.end], s.spans[field.slot:field.end])

@@ -48,7 +48,9 @@ func TestDocumentsTruncatedAnywhere(t *testing.T) {
 }
 
 func TestStringsOfAnyLengthAndContent(t *testing.T) {
-	for _, special := range []string{"", `\"`, `\\`, `\u00e9`, `\ud83d\ude00`, "é", "✓", "😀", "\x7f", "#", "!", " "} {
+	for _, special := range []string{
+		"", `\"`, `\\`, `\u00e9`, `\ud83d\ude00`, "é", "✓", "😀", "\x7f", "#", "!", " ",
+	} {
 		for length := range 150 {
 			s := strings.Repeat("x", length) + special
 			requireSame(t, fmt.Appendf(nil, `{"a":"%s","properties":{"%[1]s":["%[1]s"],"value":"1"}}`, s+"y"))

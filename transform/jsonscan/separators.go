@@ -2,10 +2,10 @@ package jsonscan
 
 import "encoding/binary"
 
-// A separator is what stands between two strings: the quote that ends the first one, and up to three
-// more bytes. Without white space it is nearly always one of these few. One comparison then validates
-// what otherwise takes three or four, and shows where the next string begins. Numbers, literals,
-// arrays, long strings, and strings with escapes take the general path.
+// A separator is what stands between two strings: the quote that ends the first one, and up to
+// three more bytes. Without white space it is nearly always one of these few. One comparison then
+// validates what otherwise takes three or four, and shows where the next string begins. Numbers,
+// literals, arrays, long strings, and strings with escapes take the general path.
 const (
 	nameValue  = '"' | ':'<<8                     // ":
 	nameString = '"' | ':'<<8 | '"'<<16           // ":"
@@ -22,8 +22,8 @@ func separator(b []byte, p int) uint32 {
 	return 0
 }
 
-// clearTwo clears the lowest two bits of a window: the quote that ends one string, and the quote that
-// begins the next.
+// clearTwo clears the lowest two bits of a window: the quote that ends one string, and the quote
+// that begins the next.
 func clearTwo(m uint64) uint64 {
 	m &= m - 1
 	return m & (m - 1)

@@ -8,11 +8,12 @@ import (
 	"testing"
 )
 
-// TestStringsThatSeemToEnd puts separators behind an escape or a control character, at all offsets from
-// the beginning of the string and all alignments around the limits of a window of the bitmap.
+// TestStringsThatSeemToEnd puts separators behind an escape or a control character, at all offsets
+// from the beginning of the string and all alignments around the limits of a window of the bitmap.
 func TestStringsThatSeemToEnd(t *testing.T) {
 	for _, separator := range []string{
-		`\":`, `\":{`, `\",`, `\"},`, `\":"`, `\":{"`, `\","`, `\"},"`, `\":1`, "\x01\":\"", "\xff\",\"", `\\":"`, `":"`, `","`,
+		`\":`, `\":{`, `\",`, `\"},`, `\":"`, `\":{"`, `\","`, `\"},"`, `\":1`,
+		"\x01\":\"", "\xff\",\"", `\\":"`, `":"`, `","`,
 	} {
 		for length := 50; length < 70; length++ {
 			for pad := range 8 {
@@ -35,7 +36,9 @@ func TestStringsThatSeemToEnd(t *testing.T) {
 func TestNamesThatDifferLate(t *testing.T) {
 	const document = `{"type":"track","batch":7,"anonymousId":"a","originalTimestamp":"2020-06-19T17:39:30.692Z",` +
 		`"properties":{"value":7},"context":{"device":{"id":"i"}}}`
-	for _, name := range []string{"type", "batch", "anonymousId", "originalTimestamp", "properties", "value", "context", "device", "id"} {
+	for _, name := range []string{
+		"type", "batch", "anonymousId", "originalTimestamp", "properties", "value", "context", "device", "id",
+	} {
 		for i := range name {
 			other := []byte(name)
 			other[i]++
@@ -44,7 +47,8 @@ func TestNamesThatDifferLate(t *testing.T) {
 	}
 }
 
-// TestRandomDocuments nests objects and arrays at random, sometimes deeper than 64, and damages some of them.
+// TestRandomDocuments nests objects and arrays at random, sometimes deeper than 64, and damages
+// some of them.
 func TestRandomDocuments(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	var value func(b *bytes.Buffer, straight, depth int)

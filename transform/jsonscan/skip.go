@@ -7,12 +7,13 @@ import "math/bits"
 func (s *Scanner) skip(p, depth int) int {
 	b, bitmap := s.b, s.bitmap
 
-	// One bit per array or object that is open within the value: 1 for an object. The lowest bit is the
-	// innermost one. Whenever all 64 bits are in use, they move to s.stack.
+	// One bit per array or object that is open within the value: 1 for an object. The lowest bit is
+	// the innermost one. Whenever all 64 bits are in use, they move to s.stack.
 	var objects uint64
 	open := 0
 
-	// The window of the bitmap from b[base] on, without the bits in front of b[p]; 0 if it must be loaded.
+	// The window of the bitmap from b[base] on, without the bits in front of b[p]; 0 if it must be
+	// loaded.
 	var m uint64
 	base := 0
 
@@ -160,6 +161,6 @@ func space(b []byte, p int) int {
 // next returns the index of the first byte from b[p] on whose bit is 1, or more than p+56.
 func next(bitmap []byte, p int) int { return p + bits.TrailingZeros64(window(bitmap, p)) }
 
-// ends reports whether b[q], where q is next(bitmap, p), is the quote that ends the string that begins
-// at b[p].
+// ends reports whether b[q], where q is next(bitmap, p), is the quote that ends the string that
+// begins at b[p].
 func ends(b []byte, p, q int) bool { return is(b, q, '"') && q-p <= 56 }
