@@ -1,15 +1,16 @@
 package transform
 
-// time returns the Unix milliseconds that a field of a call stands for; fractions of one are cut
-// off. It is false for a field that is absent or unreadable. It reads what is met in practice:
+// time returns the Unix milliseconds of a field's value, without fractions. It returns false for a
+// field that is absent or unreadable. It reads the forms that occur in practice:
 //
 //   - RFC 3339: a date, T or a space, a time of day with any number of fraction digits, and the
 //     offset, as Z or +07:00
-//   - the same with an offset like +0700, or without one, which means UTC; without seconds; a date
-//     alone, at midnight
+//   - the same with an offset like +0700; without an offset, which means UTC; without seconds; or a
+//     date alone, which means midnight
 //   - a JSON number, or a string of digits: see epochMs
 //
-// Times up to the start of 1970 are unreadable: they are the zero times of programming languages.
+// Times up to the start of 1970 are unreadable, because they are the zero times of programming
+// languages.
 func (t *Transformer) time(raw []byte) (ms int64, ok bool) {
 	switch {
 	case len(raw) == 0:

@@ -58,9 +58,7 @@ func (s *subject) requireSame(t testing.TB, document []byte) {
 			if i >= len(items) || !bytes.Equal(value, items[i]) || !bytes.HasPrefix(document[offset:], value) {
 				t.Fatalf("%.300q: item %d at byte %d is %.100q", document, i, offset, value)
 			}
-			if value[0] == '{' {
-				s.requireFields(t, document, found[i])
-			}
+			s.requireFields(t, document, found[i])
 		}
 		i++
 	}
@@ -119,7 +117,8 @@ func (s *subject) requireFields(t testing.TB, document []byte, names map[string]
 	}
 }
 
-// itemsOf returns the items of an array, and the names that each one holds or inherits from batch.
+// itemsOf returns the items of an array, and the names that each object among them holds or inherits
+// from batch.
 func itemsOf(array []byte, batch map[string]json.RawMessage) (
 	items []json.RawMessage, found []map[string]json.RawMessage,
 ) {

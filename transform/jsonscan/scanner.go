@@ -41,8 +41,8 @@ func (f *Fields) NewScanner() *Scanner {
 //
 // If the document is an object, Scan finds its fields. If the document is an array, Scan finds the
 // fields of each item that is an object, and calls item with the offset and bytes of each item, in
-// order. [Scanner.Bytes] then refers to that item. The items before a syntax error have been passed
-// to item when Scan returns the error. item may be nil.
+// order. In these calls, [Scanner.Bytes] returns the fields of that item. Scan may find a syntax
+// error after it has called item for earlier items. item may be nil.
 //
 // The Scanner retains b until the next Scan or Reset.
 func (s *Scanner) Scan(b []byte, item func(offset int, value []byte)) (value []byte, err error) {
@@ -51,11 +51,11 @@ func (s *Scanner) Scan(b []byte, item func(offset int, value []byte)) (value []b
 	s.stack = s.stack[:0]
 	s.tooDeep = false
 
+	clear(s.spans)
 	start := space(b, 0)
 	var end int
 	switch at(b, start) {
 	case '{':
-		clear(s.spans)
 		end = s.object(start, s.root, 0)
 	case '[':
 		end = s.items(start, item)
@@ -71,10 +71,13 @@ func (s *Scanner) Scan(b []byte, item func(offset int, value []byte)) (value []b
 	return b[start:end], nil
 }
 
-// Items finds the fields of each item of an array that Scan found for f, and calls item like Scan.
-// An item inherits those fields listed in inherit, with the fields below them, whose names it does
-// not hold. f must not be below a field in inherit.
+// Items finds the fields of each item of the array that Scan found for f, and calls item like Scan.
+// If an item that is an object does not hold the name of a field in inherit, the item inherits that
+// field and the fields below it from the document. If Scan found no array for f, Items does nothing.
 func (s *Scanner) Items(f *Field, inherit []*Field, item func(offset int, value []byte)) {
+	if !is(s.Bytes(f), 0, '[') {
+		return
+	}
 	for _, field := range inherit {
 		copy(s.inherited[field.slot:field.end], s.spans[field.slot:field.end])
 	}
@@ -94,6 +97,7 @@ func (s *Scanner) items(p int, item func(offset int, value []byte)) int {
 			copy(s.spans, s.inherited)
 			p = s.object(start, s.root, 1)
 		} else {
+			clear(s.spans)
 			p = s.skip(start, 1)
 		}
 		if p < 0 {

@@ -101,3 +101,10 @@ func TestItemsBeforeASyntaxErrorAreVisited(t *testing.T) {
 		t.Errorf("items at %v, then %v", offsets, err)
 	}
 }
+
+func TestItemsOfNoArrayDoesNothing(t *testing.T) {
+	for _, document := range []string{`{"batch":{"a":1}}`, `{"a":1}`, `[]`, `7`} {
+		must1(shared.s.Scan([]byte(document), nil))
+		shared.s.Items(shared.fields["batch"], nil, func(int, []byte) { t.Errorf("%s: an item", document) })
+	}
+}
