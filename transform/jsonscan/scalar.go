@@ -1,4 +1,4 @@
-package transform
+package jsonscan
 
 import (
 	"math/bits"
@@ -6,10 +6,10 @@ import (
 )
 
 // str validates a string; b[p] is the first byte after its opening quote.
-func (s *scanner) str(p int) int {
+func (s *Scanner) str(p int) int {
 	b := s.b
 	for {
-		m := window(s.marks, p)
+		m := window(s.bitmap, p)
 		if m == 0 {
 			p += 57
 			continue
@@ -69,6 +69,7 @@ func scalar(b []byte, p int) int {
 	return number(b, p)
 }
 
+// literal validates the word want.
 func literal(b []byte, p int, want string) int {
 	if end := p + len(want); end <= len(b) && string(b[p:end]) == want {
 		return end
@@ -76,6 +77,10 @@ func literal(b []byte, p int, want string) int {
 	return ^p
 }
 
+// IsNumber reports whether b is a JSON number, without white space around it.
+func IsNumber(b []byte) bool { return number(b, 0) == len(b) }
+
+// number validates a number.
 func number(b []byte, p int) int {
 	if at(b, p) == '-' {
 		p++

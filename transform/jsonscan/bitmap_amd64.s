@@ -1,7 +1,8 @@
 #include "textflag.h"
 
-// MARK sets AX to the marks of the 64 bytes at SI. Y5, Y6 and Y7 are full of quotes, backslashes and spaces.
-#define MARK \
+// BITMAP sets AX to the bitmap of the 64 bytes at SI. Y5, Y6, and Y7 hold 32 quotes, backslashes,
+// and spaces.
+#define BITMAP \
 	VMOVDQU   (SI), Y0; \
 	VMOVDQU   32(SI), Y1; \
 	VPCMPEQB  Y0, Y5, Y2; \
@@ -24,9 +25,9 @@
 	VMOVD        AX, x; \
 	VPBROADCASTB x, y
 
-// func markVector(marks, b []byte)
-TEXT ·markVector(SB), NOSPLIT, $0-48
-	MOVQ marks_base+0(FP), DI
+// func bitmapVector(bitmap, b []byte)
+TEXT ·bitmapVector(SB), NOSPLIT, $0-48
+	MOVQ bitmap_base+0(FP), DI
 	MOVQ b_base+24(FP), SI
 	MOVQ b_len+32(FP), BX
 	FILL($0x22, X5, Y5)
@@ -36,21 +37,22 @@ TEXT ·markVector(SB), NOSPLIT, $0-48
 	SHRQ $6, CX
 
 loop:
-	MARK
+	BITMAP
 	MOVQ AX, (DI)
 	ADDQ $64, SI
 	ADDQ $8, DI
 	DECQ CX
 	JNE  loop
 
-	// The rest: the marks of the last 64 bytes, shifted so that ones come in for what is behind the end. There are
-	// 64-len%64 to shift, 1 to 64; the instruction shifts by 63 at most.
+	// The rest is the bitmap of the last 64 bytes, shifted so that ones take the place of the bytes
+	// past the end. The shift is by 64-len%64, which is 1 to 64, in two steps because SHRQ shifts
+	// by at most 63.
 	MOVQ BX, CX
 	NOTQ CX
 	ANDQ $63, CX
 	ANDQ $63, BX
 	LEAQ -64(SI)(BX*1), SI
-	MARK
+	BITMAP
 	NOTQ AX
 	SHRQ CX, AX
 	SHRQ $1, AX

@@ -1,42 +1,19 @@
-package transform
+package jsonscan
 
 import "math/bits"
 
-// maxDepth is how deep arrays and objects may nest: as deep as encoding/json allows.
-const maxDepth = 10_000
+// skip validates the value at b[p], within depth arrays and objects. It does not recurse, so a deep
+// document costs one bit per level.
+func (s *Scanner) skip(p, depth int) int {
+	b, bitmap := s.b, s.bitmap
 
-// scanner validates JSON (RFC 8259) and finds where values end.
-//
-// Its functions take the index of a first byte and return the index just past the last. Where the document is invalid
-// they return the complement, ^p, of the index of a byte that is wrong, which is negative; p is len(b) where something
-// is missing at the end.
-type scanner struct {
-	b     []byte // the document
-	marks []byte // see mark.go
-
-	stack   []uint64 // scratch of skip
-	tooDeep bool     // the document is invalid because of maxDepth
-}
-
-// begin makes b the document.
-func (s *scanner) begin(b []byte) {
-	s.b = b
-	s.setMarks(b)
-	s.stack = s.stack[:0]
-	s.tooDeep = false
-}
-
-// skip validates the value at b[p], within depth arrays and objects. It does not recurse: a deep document costs a bit
-// for each level.
-func (s *scanner) skip(p, depth int) int {
-	b, marks := s.b, s.marks
-
-	// The arrays and objects that are open within the value. The lowest bit of objects is for the innermost: 1 if it is an
-	// object. Whenever its 64 bits are used up, they move to s.stack.
+	// One bit per array or object that is open within the value: 1 for an object. The lowest bit is
+	// the innermost one. Whenever all 64 bits are in use, they move to s.stack.
 	var objects uint64
 	open := 0
 
-	// The marks from b[base] on, without those in front of b[p]; 0 if they are to be looked up.
+	// The window of the bitmap from b[base] on, without the bits in front of b[p]; 0 if it must be
+	// loaded.
 	var m uint64
 	base := 0
 
@@ -47,7 +24,7 @@ value:
 	switch c := at(b, p); c {
 	case '"':
 		p++
-		if q := next(marks, p); ends(b, p, q) {
+		if q := next(bitmap, p); ends(b, p, q) {
 			p = q + 1
 		} else if p = s.str(p); p < 0 {
 			return p
@@ -112,40 +89,40 @@ name:
 	p++
 	m = 0
 
-plain: // b[p] is the first byte of a name; see glue.go
+plain: // b[p] is the first byte of a name; see separators.go
 	if m == 0 {
-		base, m = p, window(marks, p)
+		base, m = p, window(bitmap, p)
 	}
 	q := base + bits.TrailingZeros64(m)
-	switch g := glue(b, q); {
+	switch sep := separator(b, q); {
 	case m == 0: // a long name
-	case g&0xffffff == nameString:
+	case sep&0xffffff == nameString:
 		if m = clearTwo(m); m == 0 {
 			base = q + 3
-			m = window(marks, base)
+			m = window(bitmap, base)
 		}
 		end := base + bits.TrailingZeros64(m)
-		switch g := glue(b, end); {
-		case m != 0 && g&0xffffff == stringName:
+		switch sep := separator(b, end); {
+		case m != 0 && sep&0xffffff == stringName:
 			p, m = end+3, clearTwo(m)
 			goto plain
-		case m != 0 && g == closeName && objects&2 != 0 && open%64 > 1:
+		case m != 0 && sep == closeName && objects&2 != 0 && open%64 > 1:
 			open--
 			objects >>= 1
 			p, m = end+4, clearTwo(m)
 			goto plain
-		case m != 0 && byte(g) == '"':
+		case m != 0 && byte(sep) == '"':
 			p = end + 1
 			goto after
 		}
 		p = q + 2
 		goto value
-	case g == nameOpen && open%64 > 0 && depth+open < maxDepth:
+	case sep == nameOpen && open%64 > 0 && depth+open < maxDepth:
 		open++
 		objects = objects<<1 | 1
 		p, m = q+4, clearTwo(m)
 		goto plain
-	case g&0xffff == nameValue:
+	case sep&0xffff == nameValue:
 		p = q + 2
 		goto value
 	}
@@ -162,7 +139,7 @@ plain: // b[p] is the first byte of a name; see glue.go
 	goto value
 }
 
-// at returns b[p], or a zero byte behind the end of b, which is wrong everywhere in JSON.
+// at returns b[p], or past the end of b a zero byte, which JSON allows nowhere.
 func at(b []byte, p int) byte {
 	if uint(p) < uint(len(b)) {
 		return b[p]
@@ -170,7 +147,7 @@ func at(b []byte, p int) byte {
 	return 0
 }
 
-// is says whether b[p] is c.
+// is reports whether b[p] is c.
 func is(b []byte, p int, c byte) bool { return uint(p) < uint(len(b)) && b[p] == c }
 
 // space returns the index of the first byte from b[p] on that is not white space.
@@ -181,8 +158,9 @@ func space(b []byte, p int) int {
 	return p
 }
 
-// next returns the index of the first marked byte from b[p] on, or more than p+56.
-func next(marks []byte, p int) int { return p + bits.TrailingZeros64(window(marks, p)) }
+// next returns the index of the first byte from b[p] on whose bit is 1, or more than p+56.
+func next(bitmap []byte, p int) int { return p + bits.TrailingZeros64(window(bitmap, p)) }
 
-// ends says whether b[q], q being next(marks, p), is the quote that ends the string whose first byte is b[p].
+// ends reports whether b[q], where q is next(bitmap, p), is the quote that ends the string that
+// begins at b[p].
 func ends(b []byte, p, q int) bool { return is(b, q, '"') && q-p <= 56 }

@@ -1,4 +1,4 @@
-package transform
+package jsonscan
 
 import (
 	"bytes"
@@ -6,15 +6,16 @@ import (
 	"unicode/utf8"
 )
 
-// text returns what a valid JSON string, quotes included, stands for. The result is part of raw, or of t.scratch if
-// there is anything to unescape; a lone surrogate becomes U+FFFD, as with encoding/json.
-func (t *Transformer) text(raw []byte) []byte {
+// Text returns the content of a valid JSON string, with escapes replaced. raw includes the quotes.
+// A lone surrogate becomes U+FFFD, as in encoding/json. The result is part of raw, or of scratch
+// space that is valid until the next Text or Scan.
+func (s *Scanner) Text(raw []byte) []byte {
 	raw = raw[1 : len(raw)-1]
 	i := bytes.IndexByte(raw, '\\')
 	if i < 0 {
 		return raw
 	}
-	out := t.scratch[:0]
+	out := s.scratch[:0]
 	for ; i >= 0; i = bytes.IndexByte(raw, '\\') {
 		out = append(out, raw[:i]...)
 		c := raw[i+1]
@@ -48,7 +49,7 @@ func (t *Transformer) text(raw []byte) []byte {
 		out = append(out, c)
 	}
 	out = append(out, raw...)
-	t.scratch = out
+	s.scratch = out
 	return out
 }
 
