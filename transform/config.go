@@ -10,46 +10,47 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/jsonscan"
 )
 
-// Config describes how calls are mapped. A path consists of names separated by dots, from the top
-// of the call, such as "properties.value". A path cannot lead to a name that contains a dot.
+// Config configures a mapping. A path is a list of names joined by dots that starts at the top
+// level of the call, such as "properties.value". A path cannot contain a name that has a dot in it.
 type Config struct {
-	// Schema is LaunchDarkly's event schema: 3 writes userKey, 4 writes contextKeys. Required.
+	// Schema is the version of LaunchDarkly's event schema. It must be 3, which writes userKey, or 4,
+	// which writes contextKeys.
 	Schema int
 
-	// Contexts lists, per context kind, the paths of the fields that can hold its key. The first
-	// field that holds a non-empty string or a number is used. Kinds are rendered in the order of
-	// their names. A metric counts an event only if kind and key equal those with which the SDK
-	// evaluates flags. Schema 4 requires at least one kind, and at least one path per kind. Schema
-	// 3 ignores Contexts: its key is userId, or anonymousId if there is no userId.
+	// Contexts maps each context kind to the paths of the fields that can contain its key, in order of
+	// precedence. The first field that contains a non-empty string or a number is used. Kinds are
+	// rendered in sorted order. A metric counts an event only if the kind and the key equal those for
+	// which the SDK evaluates flags. Schema 4 requires at least one kind, and at least one path per
+	// kind. Schema 3 ignores Contexts: its key is userId, or anonymousId if userId contains no key.
 	Contexts map[string][]string
 
-	// MetricValue lists the paths of the fields that can hold the metric's value. The first field
-	// that holds a finite number, or a string that is one, is used. If MetricValue is empty, events
-	// have no metricValue.
+	// MetricValue lists the paths of the fields that can contain the metric's value, in order of
+	// precedence. The first field that contains a finite number, or a string that is a finite number,
+	// is used. Without such a field, the event has no metricValue.
 	MetricValue []string
 
-	// IntegrationNames are the names under which a call's integrations object can address this
-	// destination. If the object holds several of them, the one listed first decides. If
-	// IntegrationNames is empty, only All counts.
+	// IntegrationNames lists the names that refer to this destination in a call's integrations object.
+	// If the object contains several of them, the first one in the list decides. If IntegrationNames
+	// is empty, only the All entry of the object decides.
 	IntegrationNames []string
 
-	// HonorIntegrations filters the calls whose integrations object does not address this
-	// destination. If it is false, the object is ignored.
+	// HonorIntegrations filters out calls whose integrations object excludes this destination. If
+	// HonorIntegrations is false, the object is ignored.
 	HonorIntegrations bool
 
-	// MaxEventBytes is the maximum length of an event without its comma. A longer event is
-	// rejected. 0 means no limit.
+	// MaxEventBytes is the maximum size of an event in bytes, without the comma after it. A larger
+	// event is rejected. Zero means no limit.
 	MaxEventBytes int
 }
 
-// Mapping is a compiled Config. It never changes, so any number of goroutines can use it.
+// Mapping is a compiled Config. It is immutable and safe for concurrent use.
 type Mapping struct {
 	fields *jsonscan.Fields
 
-	// The fields of the mapping table, in its order.
+	// The fields below are in the order in which document and render use them.
 	typ, batch       *jsonscan.Field
 	honor            bool
-	integrationNames []*jsonscan.Field // by precedence
+	integrationNames []*jsonscan.Field // in order of precedence
 	integrationsAll  *jsonscan.Field
 	event            *jsonscan.Field
 	keyOpen          string // before the first key
@@ -59,26 +60,26 @@ type Mapping struct {
 	metricValue      []*jsonscan.Field
 	properties       *jsonscan.Field
 
-	inherited     []*jsonscan.Field // by the calls of a batch
+	inherited     []*jsonscan.Field // inherited by the calls in a batch
 	maxEventBytes int
 }
 
-// keyRule renders one user key or context key.
+// keyRule describes how to render one user key or context key.
 type keyRule struct {
-	name   string // as rendered: quoted, with a colon
-	fields []*jsonscan.Field
+	name   string            // as rendered, with its quotes and a colon
+	fields []*jsonscan.Field // in order of precedence
 }
 
-// Compile validates cfg and returns its Mapping. The error lists every problem on a line of its
-// own, as "field: value: rule". Fields have their names in the configuration file.
+// Compile validates cfg and returns its Mapping. The error has one line per problem, in the form
+// "key: rule, got value". The keys are those of the configuration file.
 func Compile(cfg Config) (*Mapping, error) {
 	var errs []error
 	var wanted jsonscan.Paths
-	paths := func(field string, paths []string) (fields []*jsonscan.Field) {
+	paths := func(key string, paths []string) (fields []*jsonscan.Field) {
 		for _, path := range paths {
 			names := strings.Split(path, ".")
 			if slices.Contains(names, "") {
-				errs = append(errs, fmt.Errorf("%s: %q: names separated by single dots", field, path))
+				errs = append(errs, fmt.Errorf("%s: must be field names joined by dots, got %q", key, path))
 				continue
 			}
 			fields = append(fields, wanted.Add(names...))
@@ -91,7 +92,7 @@ func Compile(cfg Config) (*Mapping, error) {
 		batch: wanted.Add("batch"),
 		honor: cfg.HonorIntegrations,
 		event: wanted.Add("event"),
-		times: []*jsonscan.Field{ // the first that is readable counts
+		times: []*jsonscan.Field{ // the first readable one is used
 			wanted.Add("timestamp"), wanted.Add("receivedAt"), wanted.Add("originalTimestamp"), wanted.Add("sentAt"),
 		},
 		metricValue:   paths("metric_value", cfg.MetricValue),
@@ -105,20 +106,21 @@ func Compile(cfg Config) (*Mapping, error) {
 	case 4:
 		m.keyOpen, m.keyClose = `"contextKeys":{`, `}`
 		if len(cfg.Contexts) == 0 {
-			errs = append(errs, errors.New("contexts: none: at least one kind with schema 4"))
+			errs = append(errs, errors.New("contexts: must have at least one kind for event_schema 4"))
 		}
 		for _, kind := range slices.Sorted(maps.Keys(cfg.Contexts)) {
 			if !validKind(kind) {
-				errs = append(errs, fmt.Errorf(
-					`contexts: %q: a kind is letters, digits, ".", "_" and "-", and neither "kind" nor "multi"`, kind))
+				errs = append(errs, fmt.Errorf("contexts: each kind must contain only letters, digits, '.', '_', and '-', "+
+					"and must not be kind or multi, got %q", kind))
 			}
+			key := fmt.Sprintf("contexts: %q", kind)
 			if len(cfg.Contexts[kind]) == 0 {
-				errs = append(errs, fmt.Errorf("contexts: %q: at least one path", kind))
+				errs = append(errs, errors.New(key+": must have at least one path"))
 			}
-			m.keys = append(m.keys, keyRule{`"` + kind + `":`, paths("contexts: "+kind, cfg.Contexts[kind])})
+			m.keys = append(m.keys, keyRule{`"` + kind + `":`, paths(key, cfg.Contexts[kind])})
 		}
 	default:
-		errs = append(errs, fmt.Errorf("event_schema: %d: 3 or 4", cfg.Schema))
+		errs = append(errs, fmt.Errorf("event_schema: must be 3 or 4, got %d", cfg.Schema))
 	}
 
 	if cfg.HonorIntegrations {
@@ -128,14 +130,14 @@ func Compile(cfg Config) (*Mapping, error) {
 		}
 		for _, name := range cfg.IntegrationNames {
 			if strings.EqualFold(name, "all") {
-				errs = append(errs, fmt.Errorf("integration_names: %q: All stands for every integration", name))
+				errs = append(errs, fmt.Errorf("integration_names: must be names other than All, got %q", name))
 				continue
 			}
 			m.integrationNames = append(m.integrationNames, wanted.Add("integrations", name))
 		}
 	}
 	if cfg.MaxEventBytes < 0 {
-		errs = append(errs, fmt.Errorf("max_event_bytes: %d: at least 0", cfg.MaxEventBytes))
+		errs = append(errs, fmt.Errorf("max_event_bytes: must be at least 0, got %d", cfg.MaxEventBytes))
 	}
 
 	m.inherited = []*jsonscan.Field{wanted.Add("context"), wanted.Add("integrations")}
@@ -146,7 +148,7 @@ func Compile(cfg Config) (*Mapping, error) {
 	return m, nil
 }
 
-// validKind follows LaunchDarkly's rules for context kinds.
+// validKind reports whether kind is a valid context kind by LaunchDarkly's rules.
 func validKind(kind string) bool {
 	if kind == "" || kind == "kind" || kind == "multi" {
 		return false

@@ -6,32 +6,37 @@ import (
 	"github.com/launchdarkly/go-sdk-common/v3/ldcontext"
 )
 
-func TestCompileNamesEverythingThatIsWrong(t *testing.T) {
+func TestCompileReportsEveryProblem(t *testing.T) {
 	contexts := func(kind string, paths ...string) Config {
 		return Config{Schema: 4, Contexts: map[string][]string{kind: paths}}
 	}
-	kindRule := `: a kind is letters, digits, ".", "_" and "-", and neither "kind" nor "multi"`
+	const kind = "contexts: each kind must contain only letters, digits, '.', '_', and '-', " +
+		"and must not be kind or multi, got "
+	const path = ": must be field names joined by dots, got "
 	for _, test := range []struct {
 		cfg  Config
 		want string
 	}{
-		{Config{}, "event_schema: 0: 3 or 4"},
-		{Config{Schema: 5}, "event_schema: 5: 3 or 4"},
-		{Config{Schema: 4}, "contexts: none: at least one kind with schema 4"},
-		{contexts("", "userId"), `contexts: ""` + kindRule},
-		{contexts("kind", "userId"), `contexts: "kind"` + kindRule},
-		{contexts("multi", "userId"), `contexts: "multi"` + kindRule},
-		{contexts("my kind", "userId"), `contexts: "my kind"` + kindRule},
-		{contexts("küche", "userId"), `contexts: "küche"` + kindRule},
-		{contexts("user"), `contexts: "user": at least one path`},
-		{contexts("user", "context..id"), `contexts: user: "context..id": names separated by single dots`},
-		{contexts("user", "userId", ""), `contexts: user: "": names separated by single dots`},
-		{Config{Schema: 3, MetricValue: []string{".value"}}, `metric_value: ".value": names separated by single dots`},
-		{Config{Schema: 3, MaxEventBytes: -1}, "max_event_bytes: -1: at least 0"},
-		{Config{Schema: 3, HonorIntegrations: true, IntegrationNames: []string{"aLL"}}, `integration_names: "aLL": All stands for every integration`},
+		{Config{}, "event_schema: must be 3 or 4, got 0"},
+		{Config{Schema: 5}, "event_schema: must be 3 or 4, got 5"},
+		{Config{Schema: 4}, "contexts: must have at least one kind for event_schema 4"},
+		{contexts("", "userId"), kind + `""`},
+		{contexts("kind", "userId"), kind + `"kind"`},
+		{contexts("multi", "userId"), kind + `"multi"`},
+		{contexts("my kind", "userId"), kind + `"my kind"`},
+		{contexts("küche", "userId"), kind + `"küche"`},
+		{contexts("user"), `contexts: "user": must have at least one path`},
+		{contexts("user", "context..id"), `contexts: "user"` + path + `"context..id"`},
+		{contexts("user", "userId", ""), `contexts: "user"` + path + `""`},
+		{Config{Schema: 3, MetricValue: []string{".value"}}, "metric_value" + path + `".value"`},
+		{Config{Schema: 3, MaxEventBytes: -1}, "max_event_bytes: must be at least 0, got -1"},
+		{
+			Config{Schema: 3, HonorIntegrations: true, IntegrationNames: []string{"aLL"}},
+			`integration_names: must be names other than All, got "aLL"`,
+		},
 		{
 			Config{Schema: 2, MetricValue: []string{"a.", "b"}, MaxEventBytes: -7},
-			"metric_value: \"a.\": names separated by single dots\nevent_schema: 2: 3 or 4\nmax_event_bytes: -7: at least 0",
+			"metric_value" + path + "\"a.\"\nevent_schema: must be 3 or 4, got 2\nmax_event_bytes: must be at least 0, got -7",
 		},
 	} {
 		if m, err := Compile(test.cfg); m != nil || err == nil || err.Error() != test.want {
@@ -40,11 +45,11 @@ func TestCompileNamesEverythingThatIsWrong(t *testing.T) {
 	}
 }
 
-func TestCompileAccepts(t *testing.T) {
+func TestCompileAcceptsValidConfigs(t *testing.T) {
 	for _, cfg := range []Config{
 		{Schema: 3},
-		{Schema: 3, Contexts: map[string][]string{"not a kind": nil}}, // not looked at
-		{Schema: 3, IntegrationNames: []string{"all"}},                // not honored
+		{Schema: 3, Contexts: map[string][]string{"not a kind": nil}}, // ignored with schema 3
+		{Schema: 3, IntegrationNames: []string{"all"}},                // ignored without HonorIntegrations
 		{Schema: 4, Contexts: map[string][]string{"Az0._-": {"a.b.c"}, "Kind": {"x"}, "user": {"userId"}}},
 	} {
 		if _, err := Compile(cfg); err != nil {
@@ -53,7 +58,7 @@ func TestCompileAccepts(t *testing.T) {
 	}
 }
 
-// TestLaunchDarklyAcceptsEveryKindAndKey asks LaunchDarkly's own rules about each context that is emitted.
+// TestLaunchDarklyAcceptsEveryKindAndKey checks all rendered contexts with LaunchDarkly's own code.
 func TestLaunchDarklyAcceptsEveryKindAndKey(t *testing.T) {
 	seen := 0
 	for i, m := range mappings {
@@ -89,6 +94,6 @@ func TestLaunchDarklyAcceptsEveryKindAndKey(t *testing.T) {
 		}
 	}
 	if seen < 300 {
-		t.Errorf("only %d contexts", seen)
+		t.Errorf("checked %d contexts, want at least 300", seen)
 	}
 }

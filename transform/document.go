@@ -7,7 +7,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/jsonscan"
 )
 
-// document maps the record's document. The error says why the document is not JSON.
+// document maps the calls in the record's document. It returns an error if the document is invalid.
 func (t *Transformer) document(r *record) error {
 	if r.value == nil {
 		r.add(Tombstone, "")
@@ -55,7 +55,7 @@ func (t *Transformer) document(r *record) error {
 	return nil
 }
 
-// explain returns the error for a record whose document begins after prefix bytes.
+// explain translates an error of Scan for a record whose document begins after prefix bytes.
 func explain(err error, value []byte, prefix int) error {
 	if len(value) == 0 {
 		return errors.New("the value is empty")
@@ -70,8 +70,8 @@ var jsonTypes = [...]string{
 	"absent", "null", "a boolean", "a number", "an empty string", "a string", "an array", "an object",
 }
 
-// Details that name the type of a value, indexed by typeOf. They are built once, so that a rejected
-// call does not allocate them.
+// Details that describe the type of a value, indexed by typeOf. They are built once to avoid an
+// allocation per rejected call.
 var (
 	documentIs   = details("the document")
 	itemIs       = details("the item")
@@ -86,7 +86,8 @@ func details(subject string) (d [len(jsonTypes)]string) {
 	return d
 }
 
-// typeOf returns the index in jsonTypes of the value that raw begins with.
+// typeOf returns the index in jsonTypes of the type of a value, which is nil if the value is
+// absent.
 func typeOf(raw []byte) int {
 	if len(raw) == 0 {
 		return 0

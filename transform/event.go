@@ -7,8 +7,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/jsonscan"
 )
 
-// call maps the call whose fields t.scan has found. It applies the rules in the order of the
-// mapping table. The first rule that the call fails gives the reason.
+// call maps the call whose fields t.scan has found, and adds the result to r.
 func (t *Transformer) call(r *record) {
 	dst, reason, detail := t.render(r.dst, r.timestamp)
 	if reason == None {
@@ -17,15 +16,15 @@ func (t *Transformer) call(r *record) {
 	r.add(reason, detail)
 }
 
-// render appends the event and its comma to dst. If the call is not an event, render returns the
-// reason, and dst may hold part of an event.
+// render appends the event and its comma to dst. It applies the rules in order, and the first rule
+// that the call breaks determines the reason. In that case dst may contain part of an event.
 func (t *Transformer) render(dst []byte, timestamp int64) (_ []byte, reason Reason, detail string) {
 	m, start := t.m, len(dst)
 
 	if !t.isTrack(t.scan.Bytes(m.typ)) {
 		return dst, NotTrack, ""
 	}
-	if m.honor && !t.addressed() {
+	if m.honor && !t.included() {
 		return dst, Integrations, ""
 	}
 
@@ -57,7 +56,7 @@ func (t *Transformer) render(dst []byte, timestamp int64) (_ []byte, reason Reas
 	}
 	dst = append(dst, m.keyClose...)
 
-	ms := timestamp // never the clock: a replay must give the same event
+	ms := timestamp // fallback; never the clock, because a replay must produce the same event
 	for _, field := range m.times {
 		if at, ok := t.time(t.scan.Bytes(field)); ok {
 			ms = at
@@ -91,13 +90,13 @@ func (t *Transformer) render(dst []byte, timestamp int64) (_ []byte, reason Reas
 	dst = append(dst, '}')
 
 	if size := len(dst) - start; m.maxEventBytes > 0 && size > m.maxEventBytes {
-		return dst, TooLarge, fmt.Sprintf("the event has %d bytes; at most %d", size, m.maxEventBytes)
+		return dst, TooLarge, fmt.Sprintf("the event has %d bytes, more than the limit of %d", size, m.maxEventBytes)
 	}
 	dst = append(dst, ',')
 	return dst, None, ""
 }
 
-// isTrack reports whether raw is the string "track", in any ASCII letter case. Segment asks its
+// isTrack reports whether raw is the string "track" in any ASCII letter case. Segment asks
 // destinations to accept any case.
 func (t *Transformer) isTrack(raw []byte) bool {
 	if string(raw) == `"track"` {
@@ -111,11 +110,11 @@ func (t *Transformer) isTrack(raw []byte) bool {
 		s[0]|0x20 == 't' && s[1]|0x20 == 'r' && s[2]|0x20 == 'a' && s[3]|0x20 == 'c' && s[4]|0x20 == 'k'
 }
 
-// addressed reports whether the call's integrations object addresses this destination, by the rule
-// of Segment's own code (facade, enabled). A boolean under All, in any letter case, is the default.
-// The first configured name in the object overrides it: false drops the call, any other value sends
-// it.
-func (t *Transformer) addressed() bool {
+// included reports whether the call's integrations object includes this destination, by the same
+// rule as Segment's own code (enabled in the facade library). The boolean under All, in any letter
+// case, is the default. The first configured name that the object contains overrides the default:
+// false excludes the destination, and any other value includes it.
+func (t *Transformer) included() bool {
 	for _, name := range t.m.integrationNames {
 		if raw := t.scan.Bytes(name); raw != nil {
 			return raw[0] != 'f'
@@ -125,13 +124,13 @@ func (t *Transformer) addressed() bool {
 	return all == nil || all[0] != 'f'
 }
 
-// isKey reports whether raw can be an event name, a user key, or a context key. That is a non-empty
-// string or a number.
+// isKey reports whether raw is a non-empty string or a number. Only these can be an event name, a
+// user key, or a context key.
 func isKey(raw []byte) bool {
 	return len(raw) > 0 && (raw[0] == '"' && len(raw) > 2 || isNumber(raw[0]))
 }
 
-// appendKey appends a key as a string; the digits of a number are copied as they are.
+// appendKey appends a key as a string. It copies the digits of a number verbatim.
 func appendKey(dst, raw []byte) []byte {
 	if raw[0] == '"' {
 		return append(dst, raw...)
@@ -141,8 +140,8 @@ func appendKey(dst, raw []byte) []byte {
 	return append(dst, '"')
 }
 
-// number returns the digits of raw if raw is a finite number or a string that holds exactly one.
-// Otherwise it returns nil. The result is valid until the next t.scan.Text.
+// number returns the digits of raw if raw is a finite number, or a string that consists of one.
+// Otherwise it returns nil. The result is valid until the next call to t.scan.Text.
 func (t *Transformer) number(raw []byte) []byte {
 	if len(raw) == 0 {
 		return nil
@@ -161,10 +160,10 @@ func (t *Transformer) number(raw []byte) []byte {
 	return raw
 }
 
-// isFinite reports whether a JSON number is in the range of a float64. Beyond it, readers differ
-// (RFC 8259, section 6).
+// isFinite reports whether a JSON number is in the range of a float64. Parsers disagree on numbers
+// outside of that range (RFC 8259, section 6).
 func isFinite(number []byte) bool {
-	small := len(number) < 300 // without an exponent
+	small := len(number) < 300 // always in range without an exponent
 	for _, c := range number {
 		if c|0x20 == 'e' {
 			small = false

@@ -1,6 +1,8 @@
 package transform_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 
 	"github.com/segment-to-launchdarkly/forwarder/transform"
@@ -22,16 +24,33 @@ func ExampleCompile() {
 	call := `{"type":"track","event":"Signed Up","anonymousId":"a-1",` +
 		`"context":{"device":{"id":"d-7"}},"properties":{"value":5}}`
 	event, calls := mapping.NewTransformer().Append(nil, nil, []byte(call), 1600000000000)
-	fmt.Printf("%s\n%v\n", event, calls[0].Reason.Outcome())
+	fmt.Println(calls[0].Reason.Outcome())
+	var indented bytes.Buffer
+	if err := json.Indent(&indented, bytes.TrimSuffix(event, []byte(",")), "", "  "); err != nil {
+		panic(err)
+	}
+	fmt.Println(&indented)
 	// Output:
-	// {"kind":"custom","key":"Signed Up","contextKeys":{"device":"d-7","user":"a-1"},"creationDate":1600000000000,"metricValue":5,"data":{"value":5}},
 	// event
+	// {
+	//   "kind": "custom",
+	//   "key": "Signed Up",
+	//   "contextKeys": {
+	//     "device": "d-7",
+	//     "user": "a-1"
+	//   },
+	//   "creationDate": 1600000000000,
+	//   "metricValue": 5,
+	//   "data": {
+	//     "value": 5
+	//   }
+	// }
 }
 
 func ExampleCompile_invalid() {
 	_, err := transform.Compile(transform.Config{Schema: 2, MetricValue: []string{"properties..value"}})
 	fmt.Println(err)
 	// Output:
-	// metric_value: "properties..value": names separated by single dots
-	// event_schema: 2: 3 or 4
+	// metric_value: must be field names joined by dots, got "properties..value"
+	// event_schema: must be 3 or 4, got 2
 }

@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// configs are the mappings that are compared with the reference: both schemas, and one with paths
-// that overlap each other and the fields of the mapping table, and names that differ late or are
-// long.
+// configs lists the mappings that the tests compare with the reference. There is one for each
+// schema. The paths of the third one overlap each other and the fixed fields, and its names are
+// long or differ only near the end.
 var configs = []Config{
 	schema3,
 	schema4,
@@ -18,8 +18,10 @@ var configs = []Config{
 			"a.b_c-D": {"properties", "context.device", "context.device.id", "properties.a.b"},
 			"user":    {"context", "batch", "event.a"},
 		},
-		MetricValue:       []string{"properties.a.b.c", "properties.a.b", "integrations.n", "timestamp", "é.\ufffd", "n"},
-		IntegrationNames:  []string{"LaunchDarkly (Actions) One", "LaunchDarkly (Actions) Two", "LaunchDarkly (Bctions) Two", "é", ""},
+		MetricValue: []string{"properties.a.b.c", "properties.a.b", "integrations.n", "timestamp", "é.\ufffd", "n"},
+		IntegrationNames: []string{
+			"LaunchDarkly (Actions) One", "LaunchDarkly (Actions) Two", "LaunchDarkly (Bctions) Two", "é", "",
+		},
 		HonorIntegrations: true,
 		MaxEventBytes:     120,
 	},
@@ -34,8 +36,8 @@ var mappings = func() (mappings []*Mapping) {
 	return mappings
 }()
 
-// requireSame maps a record under each of configs and fails unless Append does what the reference
-// does.
+// requireSame maps a record under each of configs and fails the test unless Append agrees with the
+// reference.
 func requireSame(t testing.TB, record []byte, timestamp int64) {
 	t.Helper()
 	for i := range mappings {
@@ -44,14 +46,14 @@ func requireSame(t testing.TB, record []byte, timestamp int64) {
 	}
 }
 
-// requireMapped fails unless the record is mapped, under configs[i], to the events and calls that
-// are wanted.
+// requireMapped fails the test unless the record is mapped under configs[i] to the wanted events
+// and calls.
 func requireMapped(t testing.TB, i int, record []byte, timestamp int64, want []byte, wantCalls []Call) {
 	t.Helper()
 	before := bytes.Clone(record)
 	got, calls := mappings[i].NewTransformer().Append(nil, nil, record, timestamp)
 	if !bytes.Equal(before, record) {
-		t.Fatalf("the record was changed: %q, now %q", before, record)
+		t.Fatalf("Append changed the record from %q to %q", before, record)
 	}
 	if len(calls) != len(wantCalls) {
 		t.Fatalf("config %d, %.300q: %v, want %v", i, record, calls, wantCalls)
@@ -78,7 +80,7 @@ func requireMapped(t testing.TB, i int, record []byte, timestamp int64, want []b
 	}
 }
 
-// FuzzAppend holds Append equal to the reference, and AppendOnly to Append.
+// FuzzAppend compares Append with the reference, and AppendOnly with Append.
 func FuzzAppend(f *testing.F) {
 	for _, file := range []string{"mapping", "timestamps", "integrations", "records"} {
 		for _, line := range lines("testdata", file+".ndjson") {
@@ -89,13 +91,14 @@ func FuzzAppend(f *testing.F) {
 		f.Add(record, int64(recordTimestamp))
 	}
 	for _, test := range malformed {
-		if len(test.record) < 1000 { // the fuzzer dwells on long ones
+		if len(test.record) < 1000 { // long ones slow the fuzzer down
 			f.Add([]byte(test.record), int64(recordTimestamp))
 		}
 	}
 	f.Add([]byte(`{"type":"track","event":"E","userId":"u"}`), int64(0))
 	f.Add([]byte("\x00\x00\x00\x00\x07"+`{"type":"track","event":"E","userId":"u"}`), int64(1))
-	f.Add([]byte(`{"type":"track","event":"E","context":{"device":7},"properties":{"a":{"b":"x"},"a":{"b":{"c":1e2}}},"é":{"\ud800":"5"}}`), int64(1))
+	f.Add([]byte(`{"type":"track","event":"E","context":{"device":7},`+
+		`"properties":{"a":{"b":"x"},"a":{"b":{"c":1e2}}},"é":{"\ud800":"5"}}`), int64(1))
 
 	f.Fuzz(func(t *testing.T, record []byte, timestamp int64) {
 		requireSame(t, record, timestamp)
@@ -105,13 +108,14 @@ func FuzzAppend(f *testing.F) {
 	})
 }
 
-// requireOnly fails unless AppendOnly of each single call gives what Append gave for that call.
+// requireOnly fails the test unless AppendOnly of each call returns what Append returned for that
+// call.
 func requireOnly(t testing.TB, m *Mapping, record []byte, timestamp int64) {
 	t.Helper()
 	transformer := m.NewTransformer()
 	all, calls := transformer.Append(nil, nil, record, timestamp)
 	if len(calls) > 10 {
-		return // for the fuzzer's speed
+		return // keeps the fuzzer fast
 	}
 	start := 0
 	for i, call := range calls {
@@ -130,8 +134,8 @@ func requireOnly(t testing.TB, m *Mapping, record []byte, timestamp int64) {
 	}
 }
 
-// FuzzTime holds the reading of times equal to the reference; JSON strings and numbers are both
-// tried.
+// FuzzTime compares the parsing of times with the reference. It uses each input as a JSON string
+// and as raw JSON.
 func FuzzTime(f *testing.F) {
 	for _, line := range lines("testdata", "timestamps.ndjson") {
 		if raw := object(line)["timestamp"]; kind(raw) == '"' {

@@ -11,7 +11,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files under testdata")
 
-// The record's timestamp in the tests that do not look at it: 2020-09-13T12:26:40Z.
+// recordTimestamp is the timestamp of the record in tests that do not depend on it:
+// 2020-09-13T12:26:40Z.
 const recordTimestamp = 1_600_000_000_000
 
 var (
@@ -36,9 +37,9 @@ var (
 	ignoring = Config{Schema: 3}
 )
 
-// TestGoldens maps each line of a file in testdata and compares what becomes of its calls with a golden file. The
-// messageId of a line says what it shows.
-func TestGoldens(t *testing.T) {
+// TestCallsMapAsInTheGoldenFiles maps each line of a file in testdata and compares the results with
+// a golden file. The messageId of a line describes its purpose.
+func TestCallsMapAsInTheGoldenFiles(t *testing.T) {
 	for _, test := range []struct {
 		records, golden string
 		cfg             Config
@@ -83,7 +84,7 @@ func TestGoldens(t *testing.T) {
 						t.Errorf("line %d:\n%s\nwant:\n%s", i+1, gotLines[i], wantLines[i])
 					}
 				}
-				t.Errorf("%d lines, want %d", len(gotLines), len(wantLines))
+				t.Errorf("got %d lines, want %d", len(gotLines), len(wantLines))
 			}
 		})
 	}

@@ -6,10 +6,10 @@ type Outcome uint8
 const (
 	Event    Outcome = iota // rendered as a LaunchDarkly custom event
 	Filtered                // not for LaunchDarkly; see the reason
-	Rejected                // meant for LaunchDarkly but unusable; see the reason
+	Rejected                // meant for LaunchDarkly, but unusable; see the reason
 )
 
-// String returns the outcome as metrics and the dry run show it.
+// String returns the outcome as it appears in metrics and in the output of the dry run.
 func (o Outcome) String() string { return [...]string{"event", "filtered", "rejected"}[o] }
 
 // Reason is why a call was filtered or rejected. An event has the reason [None]. [Reason.Help]
@@ -40,23 +40,24 @@ var reasons = [Reasons]struct {
 	None: {"", Event, "the call is an event"},
 
 	NotTrack:     {"not_track", Filtered, "type is not track"},
-	Tombstone:    {"tombstone", Filtered, "the record has a null value"},
-	Integrations: {"integrations", Filtered, "the integrations object does not address this destination"},
-	NoCalls:      {"no_calls", Filtered, "the record is an empty array, or its batch is one"},
+	Tombstone:    {"tombstone", Filtered, "the record's value is null"},
+	Integrations: {"integrations", Filtered, "the integrations object excludes this destination"},
+	NoCalls:      {"no_calls", Filtered, "the record is an empty array or an empty batch"},
 
-	Malformed:   {"malformed", Rejected, "the record is not valid UTF-8 JSON of a known shape"},
+	Malformed:   {"malformed", Rejected, "the record is not valid JSON, or the call is not an object"},
 	NoEventName: {"no_event_name", Rejected, "event is neither a non-empty string nor a number"},
-	NoUserKey:   {"no_user_key", Rejected, "no configured field holds a key"},
+	NoUserKey:   {"no_user_key", Rejected, "no configured field contains a key"},
 	NoTimestamp: {"no_timestamp", Rejected, "neither the call nor the record has a readable time after 1970"},
 
 	PropertiesNotObject: {"properties_not_object", Rejected, "properties is present, not null, and not an object"},
-	TooLarge:            {"too_large", Rejected, "the event exceeds the maximum length"},
+	TooLarge:            {"too_large", Rejected, "the event exceeds the maximum size"},
 }
 
-// Outcome returns the outcome to which the reason belongs.
+// Outcome returns the outcome of a call with this reason.
 func (r Reason) Outcome() Outcome { return reasons[r].outcome }
 
-// String returns the reason as metrics, logs, and dead letters show it. None is "".
+// String returns the reason as it appears in metrics, logs, and dead letters. For None it returns
+// "".
 func (r Reason) String() string { return reasons[r].name }
 
 // Help returns a phrase that describes the reason.

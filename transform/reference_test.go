@@ -14,8 +14,9 @@ import (
 	"unicode/utf8"
 )
 
-// reference maps one record by the same rules as Transformer, written for plainness on encoding/json, which validates,
-// unescapes names and lets the last of a repeated name count. The tests hold the two equal.
+// reference maps one record by the same rules as Transformer. It is a simple implementation on top
+// of encoding/json, which validates, unescapes names, and keeps the last value of a repeated name.
+// The tests require both to agree.
 type reference struct {
 	cfg  Config
 	dst  []byte
@@ -129,7 +130,7 @@ func (r *reference) call(call map[string]json.RawMessage, timestamp int64) {
 	r.made = append(r.made, Call{End: len(r.dst)})
 }
 
-// keys renders userKey or contextKeys; "" if there is none.
+// keys renders userKey or contextKeys. It returns "" if there is no key.
 func (r *reference) keys(call map[string]json.RawMessage) string {
 	if r.cfg.Schema == 3 {
 		for _, field := range []string{"userId", "anonymousId"} {
@@ -164,7 +165,8 @@ func (r *reference) enabled(integrations json.RawMessage) bool {
 			return string(setting) != "false"
 		}
 	}
-	// All, in any letter case; encoding/json's maps forget which came last, so the names are read once more, in order.
+	// All can be in any letter case, and the last one counts. A map does not keep their order, so the
+	// names are decoded again in order.
 	send := true
 	d := json.NewDecoder(bytes.NewReader(integrations))
 	must1(d.Token())
@@ -179,7 +181,7 @@ func (r *reference) enabled(integrations json.RawMessage) bool {
 	return send
 }
 
-// key renders a non-empty string or a number as a string; "" for anything else.
+// key renders a non-empty string or a number as a string. It returns "" for anything else.
 func key(value json.RawMessage) string {
 	switch c := kind(value); {
 	case c == '"' && text(value) != "":
@@ -204,9 +206,10 @@ func metricValue(value json.RawMessage) string {
 	return number
 }
 
-var dateShape = regexp.MustCompile(`^\d{4}-\d\d-\d\d([Tt ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?([Zz]|[-+]([01]\d|2[0-3]):?[0-5]\d)?)?$`)
+var dateShape = regexp.MustCompile(`^\d{4}-\d\d-\d\d([Tt ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?` +
+	`([Zz]|[-+]([01]\d|2[0-3]):?[0-5]\d)?)?$`)
 
-// readTime returns Unix milliseconds; 0 or less if value is unreadable.
+// readTime returns Unix milliseconds. The result is 0 or less if value is not a readable time.
 func readTime(value json.RawMessage) int64 {
 	number := string(value)
 	switch kind(value) {
@@ -222,7 +225,7 @@ func readTime(value json.RawMessage) int64 {
 	default:
 		return 0
 	}
-	if i := strings.IndexAny(number, "eE"); i >= 0 { // big.Rat would really multiply a huge exponent out
+	if i := strings.IndexAny(number, "eE"); i >= 0 { // big.Rat would expand a huge exponent
 		if exponent, err := strconv.Atoi(number[i+1:]); err != nil || max(exponent, -exponent) > 10_000 {
 			return 0
 		}
@@ -250,7 +253,7 @@ func parseDate(s string) int64 {
 			}
 		}
 	}
-	return 0 // a day that its month does not have
+	return 0 // the month does not have that day
 }
 
 // follow returns the value at a dotted path, or nil.
@@ -266,7 +269,8 @@ func follow(call map[string]json.RawMessage, path string) json.RawMessage {
 	return follow(object(value), rest)
 }
 
-// kind returns the first byte of a value: '{' '[' '"' 't' 'f' 'n', '0' for any number, 0 if value is nil.
+// kind returns the first byte of a value: '{' '[' '"' 't' 'f' 'n', '0' for any number, or 0 if
+// value is nil.
 func kind(value json.RawMessage) byte {
 	value = bytes.TrimLeft(value, " \t\r\n")
 	if len(value) == 0 {
@@ -288,7 +292,8 @@ func text(value json.RawMessage) (s string) {
 	return s
 }
 
-// asciiEqualFold is strings.EqualFold without the letters outside ASCII that fold into it, such as the Kelvin sign.
+// asciiEqualFold is strings.EqualFold without letters outside ASCII, such as the Kelvin sign, that
+// fold to ASCII letters.
 func asciiEqualFold(a, b string) bool {
 	return len(a) == len(b) && strings.EqualFold(a, b)
 }

@@ -1,16 +1,16 @@
 package transform
 
-// time returns the Unix milliseconds of a field's value, without fractions. It returns false for a
-// field that is absent or unreadable. It reads the forms that occur in practice:
+// time parses the value of a field as a time and returns Unix milliseconds, without fractions. ok
+// is false if the field is absent or unreadable. The formats are those that occur in practice:
 //
-//   - RFC 3339: a date, T or a space, a time of day with any number of fraction digits, and the
-//     offset, as Z or +07:00
-//   - the same with an offset like +0700; without an offset, which means UTC; without seconds; or a
-//     date alone, which means midnight
-//   - a JSON number, or a string of digits: see epochMs
+//   - RFC 3339: a date, T or a space, a time of day with any number of fractional digits, and an
+//     offset such as Z or +07:00
+//   - variants with an offset such as +0700, without an offset (meaning UTC), or without seconds
+//   - a date alone, meaning midnight UTC
+//   - a JSON number, or a string of digits; see epochMs
 //
-// Times up to the start of 1970 are unreadable, because they are the zero times of programming
-// languages.
+// Times up to the start of 1970 count as unreadable, because programming languages write them for
+// an unset time.
 func (t *Transformer) time(raw []byte) (ms int64, ok bool) {
 	switch {
 	case len(raw) == 0:
@@ -21,7 +21,7 @@ func (t *Transformer) time(raw []byte) (ms int64, ok bool) {
 			if s = t.scan.Text(raw); len(s) > 0 && digits(s) == len(s) {
 				ms, ok = epochMs(s)
 			} else {
-				ms, ok = dateMs(s) // there may have been escapes
+				ms, ok = dateMs(s) // the string may contain escapes
 			}
 		}
 	case isNumber(raw[0]):
@@ -30,18 +30,17 @@ func (t *Transformer) time(raw []byte) (ms int64, ok bool) {
 	return ms, ok && ms > 0
 }
 
-// msFrom is the first number that counts as milliseconds; smaller ones are seconds. The rule and
-// the figure, a year of 365.25 days, are Segment's (new-date).
+// msFrom is the smallest number that counts as milliseconds. Smaller numbers are seconds. Both the
+// rule and the value, a year of 365.25 days, come from Segment's library new-date.
 const msFrom = 31_557_600_000
 
-// maxMs is the latest time that ECMAScript, and so Segment's own code, can represent.
+// maxMs is the latest time that ECMAScript, and therefore Segment's own code, can represent.
 const maxMs = 8_640_000_000_000_000
 
-// epochMs reads a JSON number, or digits alone, as Unix time in seconds or milliseconds.
+// epochMs parses a JSON number, or a string of digits, as Unix time in seconds or milliseconds.
 func epochMs(s []byte) (ms int64, ok bool) {
-	// n becomes the number times 1,000, without its fraction. It is collected as n * 10^exp, from
-	// 19 digits at most: the largest number that is allowed has no more, so what is left out is
-	// either a fraction or part of a larger number.
+	// n * 10^exp is the number times 1,000. n has at most 19 digits, which suffice for maxMs * 1,000.
+	// Digits that do not fit belong to a fraction, or to a number that is too large.
 	var n uint64
 	exp, fraction := 3, false
 	for i, c := range s {
@@ -67,8 +66,8 @@ func epochMs(s []byte) (ms int64, ok bool) {
 	return scale(n, exp)
 }
 
-// scale returns n * 10^exp / 1,000 if that is milliseconds, and n * 10^exp if n is thousandths of a
-// second.
+// scale returns the time for the number n * 10^exp / 1,000. The result is the number itself if it
+// counts as milliseconds, and n * 10^exp if it counts as seconds.
 func scale(n uint64, exp int) (ms int64, ok bool) {
 	for ; exp > 0 && n > 0; exp-- {
 		if n > maxMs*1000/10 {
@@ -85,7 +84,8 @@ func scale(n uint64, exp int) (ms int64, ok bool) {
 	return int64(n), n <= maxMs
 }
 
-// exponent reads the exponent of a JSON number; one that is too large for any time is cut short.
+// exponent parses the exponent of a JSON number. An exponent that is too large for any time is
+// truncated.
 func exponent(s []byte) int {
 	n, negative := 0, false
 	for _, c := range s {
@@ -103,7 +103,8 @@ func exponent(s []byte) int {
 	return n
 }
 
-// dateMs reads a date, with or without a time of day. Leap seconds (:60) and 24:00 are not read.
+// dateMs parses a date with or without a time of day. It does not accept leap seconds (:60) or
+// 24:00.
 func dateMs(s []byte) (ms int64, ok bool) {
 	if len(s) < 10 || s[4] != '-' || s[7] != '-' {
 		return 0, false
@@ -152,7 +153,7 @@ func dateMs(s []byte) (ms int64, ok bool) {
 	return ms - int64(offset)*60_000, ok
 }
 
-// offsetMinutes reads what follows the time of day.
+// offsetMinutes parses the offset after the time of day. An empty offset means UTC.
 func offsetMinutes(s []byte) (minutes int, ok bool) {
 	switch {
 	case len(s) == 0, len(s) == 1 && s[0]|0x20 == 'z':
@@ -175,7 +176,7 @@ func offsetMinutes(s []byte) (minutes int, ok bool) {
 	return minutes, s[0] == '+'
 }
 
-// digits returns the number of digits at the start of s.
+// digits returns the number of leading digits in s.
 func digits(s []byte) (n int) {
 	for n < len(s) && isDigit(s[n]) {
 		n++
@@ -185,7 +186,7 @@ func digits(s []byte) (n int) {
 
 func isDigit(c byte) bool { return c-'0' <= 9 }
 
-// two reads two digits; it returns -1 if they are not.
+// two parses the first two bytes of s as a number. It returns -1 if they are not digits.
 func two(s []byte) int {
 	if !isDigit(s[0]) || !isDigit(s[1]) {
 		return -1
@@ -207,14 +208,15 @@ func daysIn(year, month int) int {
 	}
 }
 
-// daysSince1970 counts in years that begin in March, so that the leap day is their last.
+// daysSince1970 returns the number of days from 1970-01-01 to a date. It counts in years that begin
+// in March, so that the leap day is the last day of a year.
 func daysSince1970(year, month, day int) int {
 	month -= 3
 	if month < 0 {
 		month += 12
 		year--
 	}
-	// (153*month+2)/5 is the number of days before that month; 719,468 days lie between 0000-03-01
-	// and 1970-01-01.
+	// (153*month+2)/5 is the number of days in the year before the month. There are 719,468 days from
+	// 0000-03-01 to 1970-01-01.
 	return 365*year + year/4 - year/100 + year/400 + (153*month+2)/5 + day - 1 - 719_468
 }

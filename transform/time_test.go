@@ -5,8 +5,9 @@ import (
 	"testing"
 )
 
-// TestDatesWithOneByteReplaced puts each byte at each position of valid and invalid dates.
-func TestDatesWithOneByteReplaced(t *testing.T) {
+// TestTimeAgreesWithTheReferenceOnDamagedDates puts each byte at each position of valid and invalid
+// dates.
+func TestTimeAgreesWithTheReferenceOnDamagedDates(t *testing.T) {
 	transformer := newTransformer(schema3)
 	for _, date := range []string{
 		"2020-06-19T17:39:30.692Z", "1970-01-01T00:00:00.001Z", "9999-12-31T23:59:59.999Z", "2024-02-29T09:08:07.060Z",

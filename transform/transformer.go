@@ -6,39 +6,39 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/jsonscan"
 )
 
-// Transformer maps records. It holds scratch space, which grows to about a quarter of the longest
-// record. One goroutine at a time can use a Transformer.
+// Transformer maps records. It holds scratch space that grows to about a quarter of the size of the
+// longest record. It is not safe for concurrent use.
 type Transformer struct {
 	m    *Mapping
 	scan *jsonscan.Scanner
 }
 
-// Call is the result for one call of a record.
+// Call is the result of mapping one Segment call.
 type Call struct {
-	Reason Reason // None: the call is an event
-	Detail string // of a rejected call: what is wrong, by field, position, and JSON type; never content of the record
-	End    int    // of an event: the index in dst just past it and its comma; otherwise len(dst) at that time
+	Reason Reason // None if the call is an event
+	Detail string // why the call was rejected; never contains data of the record
+	End    int    // length of dst after the call, including its event and comma if there is one
 }
 
-// NewTransformer returns a Transformer for one goroutine.
+// NewTransformer returns a Transformer that uses m.
 func (m *Mapping) NewTransformer() *Transformer {
 	return &Transformer{m, m.fields.NewScanner()}
 }
 
-// Append maps one record. It appends each event and a comma to dst, so that the events of
-// successive records form the inside of a JSON array. It appends one Call per call of the record to
-// calls, in order. value is the record's value, nil for a tombstone. timestamp is the record's
-// timestamp in Unix milliseconds. Append retains none of value, dst, and calls.
+// Append maps one record. value is the record's value, or nil for a tombstone. timestamp is the
+// record's timestamp in Unix milliseconds. Append appends each event and a comma to dst, so that
+// the events of successive records form the contents of a JSON array. It appends one Call to calls
+// for each call in the record, in order. It retains none of value, dst, and calls.
 func (t *Transformer) Append(dst []byte, calls []Call, value []byte, timestamp int64) ([]byte, []Call) {
 	return t.AppendOnly(dst, calls, value, timestamp, -1)
 }
 
-// AppendOnly is Append for the call with the given index, or for all calls if only is -1. If the
-// record holds no such call, one rejected Call says so. A record that is a tombstone, has no calls,
-// or is not JSON gives one Call regardless of only.
+// AppendOnly is like Append, but maps only the call with index only, or all calls if only is -1. If
+// the record has no such call, AppendOnly appends one rejected Call. If the record is a tombstone,
+// contains no calls, or is rejected as a whole, AppendOnly appends one Call regardless of only.
 func (t *Transformer) AppendOnly(dst []byte, calls []Call, value []byte, timestamp int64, only int) ([]byte, []Call) {
 	before := len(calls)
-	var r record // set field by field: a literal would be built twice
+	var r record // assigned field by field, because a literal would be built twice
 	r.dst, r.calls, r.value, r.timestamp, r.only = dst, calls, value, timestamp, only
 	if err := t.document(&r); err != nil {
 		// Some calls may have been mapped before the scan found the error.
@@ -52,20 +52,21 @@ func (t *Transformer) AppendOnly(dst []byte, calls []Call, value []byte, timesta
 	return r.dst, r.calls
 }
 
-// record is the state of one Append.
+// record is the state of one call to Append.
 type record struct {
 	dst       []byte
 	calls     []Call
 	value     []byte
 	timestamp int64
-	only      int // -1: all calls
+	only      int // index of the call to map; -1 for all calls
 }
 
+// add appends the result of one call.
 func (r *record) add(reason Reason, detail string) {
 	r.calls = append(r.calls, Call{reason, detail, len(r.dst)})
 }
 
-// wants reports whether the i-th call of the record is to be mapped.
+// wants reports whether the call with index i is to be mapped.
 func (r *record) wants(i int) bool {
 	return r.only < 0 || r.only == i
 }

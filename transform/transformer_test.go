@@ -25,8 +25,8 @@ func ExampleTransformer_Append() {
 	var events []byte
 	var calls []Call
 	for _, record := range []string{
-		`{"type":"track","event":"Order Completed","userId":"u-1","properties":{"value":99.84},"timestamp":"2020-06-19T17:39:30.692Z"}`,
-		`[{"type":"page","userId":"u-1"},{"type":"track","event":"Signed Up","anonymousId":"a-1"},{"type":"track","userId":"u-1"}]`,
+		`{"type":"track","event":"Ordered","userId":"u-1","properties":{"value":9},"timestamp":"2020-06-19T17:39:30.692Z"}`,
+		`[{"type":"page"},{"type":"track","event":"Signed Up","anonymousId":"a-1"},{"type":"track","userId":"u-1"}]`,
 	} {
 		events, calls = transformer.Append(events, calls, []byte(record), 1600000000000)
 	}
@@ -41,16 +41,18 @@ func ExampleTransformer_Append() {
 		}
 	}
 	// Output:
-	// {"kind":"custom","key":"Order Completed","userKey":"u-1","creationDate":1592588370692,"metricValue":99.84,"data":{"value":99.84}}
+	// {"kind":"custom","key":"Ordered","userKey":"u-1","creationDate":1592588370692,"metricValue":9,"data":{"value":9}}
 	// filtered not_track
 	// {"kind":"custom","key":"Signed Up","userKey":"a-1","creationDate":1600000000000,"data":{}}
 	// rejected no_event_name
 }
 
-func TestSegmentsDocumentedExample(t *testing.T) {
+func TestSegmentsDocumentedExampleIsMapped(t *testing.T) {
 	const (
-		call  = `{"anonymousId":"23adfd82-aa0f-45a7-a756-24f2a7a4c8955","type":"track","properties":{"value":99.84},"userId":"test-user-s6dndc","event":"Order Completed","timestamp":"2020-06-19T17:39:30.692Z"}`
-		event = `{"kind":"custom","key":"Order Completed","userKey":"test-user-s6dndc","creationDate":1592588370692,"metricValue":99.84,"data":{"value":99.84}}`
+		call = `{"anonymousId":"23adfd82-aa0f-45a7-a756-24f2a7a4c8955","type":"track","properties":{"value":99.84},` +
+			`"userId":"test-user-s6dndc","event":"Order Completed","timestamp":"2020-06-19T17:39:30.692Z"}`
+		event = `{"kind":"custom","key":"Order Completed","userKey":"test-user-s6dndc",` +
+			`"creationDate":1592588370692,"metricValue":99.84,"data":{"value":99.84}}`
 	)
 	got, calls := newTransformer(schema3).Append(nil, nil, []byte(call), recordTimestamp)
 	if string(got) != event+"," || len(calls) != 1 || calls[0] != (Call{End: len(event) + 1}) {
@@ -58,7 +60,7 @@ func TestSegmentsDocumentedExample(t *testing.T) {
 	}
 }
 
-func TestTheRecordsTimestampMustBeAfter1970(t *testing.T) {
+func TestRecordTimestampMustBeAfter1970(t *testing.T) {
 	for timestamp, want := range map[int64]Reason{
 		math.MinInt64: NoTimestamp,
 		-1:            NoTimestamp, // Kafka's "no timestamp"
@@ -74,7 +76,7 @@ func TestTheRecordsTimestampMustBeAfter1970(t *testing.T) {
 	}
 }
 
-func TestAnEventMayBeExactlyAsLongAsTheLimit(t *testing.T) {
+func TestEventOfExactlyTheLimitIsAccepted(t *testing.T) {
 	event, _ := newTransformer(schema3).Append(nil, nil, []byte(anEvent), recordTimestamp)
 	for limit, want := range map[int]Reason{0: None, len(event) - 2: TooLarge, len(event) - 1: None, len(event): None} {
 		cfg := schema3
@@ -86,7 +88,7 @@ func TestAnEventMayBeExactlyAsLongAsTheLimit(t *testing.T) {
 	}
 }
 
-// record with several calls of each outcome, of which call i is the event named i, if it is one.
+// manyCalls is a record with several calls of each outcome. If call i is an event, its name is i.
 const manyCalls = `[{"type":"track","event":"0","userId":"u"},{"type":"page"},{"type":"track","userId":"u"},null,` +
 	`{"type":"track","event":"4","userId":"u"},{"type":"track","event":"5","userId":"u","integrations":{"All":false}},` +
 	`{"type":"track","event":"6","userId":"u"}]`
@@ -106,7 +108,8 @@ func TestAppendOnlySkipsTheOtherCalls(t *testing.T) {
 		}
 	}
 	batch := []byte(`{"batch":` + manyCalls + `}`)
-	if _, calls := transformer.AppendOnly(nil, nil, batch, recordTimestamp, 4); len(calls) != 1 || calls[0].Reason != None {
+	_, calls := transformer.AppendOnly(nil, nil, batch, recordTimestamp, 4)
+	if len(calls) != 1 || calls[0].Reason != None {
 		t.Errorf("only call 4 of a batch: %v", calls)
 	}
 	for _, whole := range [][]byte{nil, []byte("[]"), []byte("7"), []byte("{")} {
@@ -116,17 +119,17 @@ func TestAppendOnlySkipsTheOtherCalls(t *testing.T) {
 	}
 }
 
-func TestIndexOfNoCallIsRejected(t *testing.T) {
+func TestAppendOnlyRejectsAnIndexWithoutACall(t *testing.T) {
 	transformer := newTransformer(schema3)
 	for _, record := range []string{anEvent, manyCalls, `{"batch":` + manyCalls + `}`} {
 		events, calls := transformer.AppendOnly([]byte("["), []Call{{}}, []byte(record), recordTimestamp, 7)
-		if string(events) != "[" || len(calls) != 2 || calls[1].Reason != Malformed || calls[1].Detail != "the record holds no call 7" {
+		if string(events) != "[" || len(calls) != 2 || calls[1] != (Call{Malformed, "the record holds no call 7", 1}) {
 			t.Errorf("only call 7 of %s: %q, %v", record, events, calls)
 		}
 	}
 }
 
-// everything is what the tests of this package have to offer in records.
+// everything returns all records of the tests in this package.
 func everything() (records [][]byte) {
 	for _, file := range []string{"mapping", "timestamps", "integrations", "records"} {
 		records = append(records, lines("testdata", file+".ndjson")...)
@@ -137,7 +140,7 @@ func everything() (records [][]byte) {
 	return append(records, sample(50)...)
 }
 
-func TestARecordIsMappedAlikeWhateverCameBefore(t *testing.T) {
+func TestMappingDoesNotDependOnEarlierRecords(t *testing.T) {
 	records := everything()
 	type result struct {
 		events []byte
@@ -166,18 +169,18 @@ func TestARecordIsMappedAlikeWhateverCameBefore(t *testing.T) {
 	wg.Wait()
 }
 
-func TestNothingOfARecordIsRetained(t *testing.T) {
+func TestAppendRetainsNothingOfTheRecord(t *testing.T) {
 	transformer := newTransformer(schema3)
 	record := []byte(manyCalls)
 	events, calls := transformer.Append(nil, nil, record, recordTimestamp)
 	before := fmt.Sprintf("%s %v", events, calls)
 	clear(record)
 	if after := fmt.Sprintf("%s %v", events, calls); after != before {
-		t.Errorf("%s, before %s", after, before)
+		t.Errorf("%s after clearing the record, want %s", after, before)
 	}
 }
 
-func TestDetailsHoldNoContent(t *testing.T) {
+func TestDetailsContainNoDataOfTheRecord(t *testing.T) {
 	cfg := schema3
 	cfg.MaxEventBytes = 100
 	for _, record := range []string{
@@ -209,7 +212,7 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 			transformer.Append(dst, calls, record, recordTimestamp) // the scratch space grows once
 			if n := testing.AllocsPerRun(10, func() { transformer.Append(dst, calls, record, recordTimestamp) }); n > 0 {
 				_, calls := transformer.Append(dst, calls, record, recordTimestamp)
-				if calls[0].Reason != TooLarge { // its detail holds figures
+				if calls[0].Reason != TooLarge { // formatting its detail allocates
 					t.Errorf("config %d, %s: %v allocations", i, record, n)
 				}
 			}

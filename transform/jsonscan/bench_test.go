@@ -12,7 +12,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
-// The fields that package transform looks for with schema 3.
+// paths lists the fields that package transform looks up with schema 3.
 var paths = []string{
 	"type", "event", "userId", "anonymousId", "timestamp", "properties", "properties.value", "integrations.All",
 }
@@ -37,8 +37,8 @@ func benchmark(b *testing.B, f func(document []byte)) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(documents)), "ns/document")
 }
 
-// BenchmarkScan validates each document and finds its fields. GODEBUG=cpu.avx2=off turns vectors
-// off.
+// BenchmarkScan validates each document and finds its fields. GODEBUG=cpu.avx2=off disables the
+// vector instructions.
 func BenchmarkScan(b *testing.B) {
 	var wanted jsonscan.Paths
 	var fields []*jsonscan.Field

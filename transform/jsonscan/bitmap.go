@@ -2,17 +2,18 @@ package jsonscan
 
 import "encoding/binary"
 
-// The structural bitmap of a document holds one bit per byte of the document, eight to a byte,
-// lowest bit first. The bit is 1 for a quote, a backslash, a control character, and a byte outside
-// ASCII. All other bytes are valid inside a string, so the next 1 is nearly always the end of the
-// string. The bits past the end of the document are 1.
+// The structural bitmap of a document has one bit per byte of the document, lowest bit first. The
+// bit is 1 for a quote, a backslash, a control character, or a byte outside ASCII. All other bytes
+// are valid inside a string, so the next 1 is nearly always the end of the string. The bits from
+// the end of the document to the next multiple of eight are 1. There is at least one of them, so
+// every search stops.
 
-// vector reports whether setBitmap uses bitmapVector. Tests turn it off.
+// vector enables bitmapVector. Tests disable it.
 var vector = hasVector
 
 // setBitmap sets s.bitmap to the bitmap of b.
 func (s *Scanner) setBitmap(b []byte) {
-	need := len(b)/8 + 8 // so that window can load eight bytes up to the end of b
+	need := len(b)/8 + 8 // so that window can load eight bytes at any position in b
 	if cap(s.bitmap) < need {
 		s.bitmap = make([]byte, 2*need)
 	}
@@ -28,19 +29,20 @@ func (s *Scanner) setBitmap(b []byte) {
 	s.bitmap[words] = bitmap8(rest(b))
 }
 
-// bitmap8 returns the bitmap of eight bytes.
+// bitmap8 returns the bitmap of the eight bytes in w.
 func bitmap8(w uint64) byte {
 	const ones = 0x0101010101010101
-	// Flipping bit 1 moves the quote (0x22) to 0x20, next to the control characters; all other
-	// bytes stay above. The sums set the highest bit of each byte whose bit is 0; they cannot carry
-	// into the next byte.
+	// Flipping bit 1 moves the quote (0x22) to 0x20, next to the control characters, and leaves all
+	// other characters above it. In plain, the highest bit of each ASCII byte is 1 if its bitmap bit
+	// is 0. The sums cannot carry into the next byte.
 	ascii := w & (ones * 0x7f)
 	plain := ((ascii ^ ones*0x02) + ones*(0x80-0x21)) & ((ascii ^ ones*'\\') + ones*0x7f)
 	// The multiplication gathers the highest bits of the eight bytes in the highest byte.
 	return byte((^plain | w) & (ones * 0x80) * 0x0002040810204081 >> 56)
 }
 
-// window returns the bits from byte p of the document on, at least 57 of them, with zeros above.
+// window returns at least 57 bits of the bitmap, starting with the bit of byte p. The bits above
+// them are 0.
 func window(bitmap []byte, p int) uint64 {
 	i := uint(p) / 8
 	return load(bitmap[i:i+8:i+8]) >> (uint(p) % 8)
@@ -49,7 +51,7 @@ func window(bitmap []byte, p int) uint64 {
 // load returns the first eight bytes of b as a little-endian number.
 func load(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
 
-// rest returns the last len(b)%8 bytes of b as a little-endian number, with zeros above.
+// rest returns the last len(b)%8 bytes of b as a little-endian number, padded with zeros.
 func rest(b []byte) uint64 {
 	if len(b) < 8 {
 		return prefix8(b)

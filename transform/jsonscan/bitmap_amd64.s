@@ -1,13 +1,13 @@
 #include "textflag.h"
 
-// BITMAP sets AX to the bitmap of the 64 bytes at SI. Y5, Y6, and Y7 hold 32 quotes, backslashes,
-// and spaces.
+// BITMAP sets AX to the bitmap of the 64 bytes at SI. Y5, Y6, and Y7 must each hold 32 quotes,
+// backslashes, and spaces, respectively.
 #define BITMAP \
 	VMOVDQU   (SI), Y0; \
 	VMOVDQU   32(SI), Y1; \
 	VPCMPEQB  Y0, Y5, Y2; \
 	VPCMPEQB  Y0, Y6, Y3; \
-	VPCMPGTB  Y0, Y7, Y0; \ // less than a space, as a signed byte: a control character, or not ASCII
+	VPCMPGTB  Y0, Y7, Y0; \ // signed: true for control characters and non-ASCII
 	VPOR      Y2, Y3, Y2; \
 	VPOR      Y2, Y0, Y0; \
 	VPMOVMSKB Y0, AX; \
@@ -20,6 +20,7 @@
 	SHLQ      $32, DX; \
 	ORQ       DX, AX
 
+// FILL sets all bytes of y to c. x is the lower half of y.
 #define FILL(c, x, y) \
 	MOVL         c, AX; \
 	VMOVD        AX, x; \
@@ -44,9 +45,9 @@ loop:
 	DECQ CX
 	JNE  loop
 
-	// The rest is the bitmap of the last 64 bytes, shifted so that ones take the place of the bytes
-	// past the end. The shift is by 64-len%64, which is 1 to 64, in two steps because SHRQ shifts
-	// by at most 63.
+	// The last word is the bitmap of the last 64 bytes, shifted right by 64-len%64. Ones are shifted
+	// in for the bytes past the end. The shift is by 1 to 64 and takes two steps, because SHRQ
+	// shifts by at most 63.
 	MOVQ BX, CX
 	NOTQ CX
 	ANDQ $63, CX

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// vectors are the values of vector that this machine supports. The last one is its default.
+// vectors lists the values of vector that this machine supports. The last one is the default.
 var vectors = func() []bool {
 	if hasVector {
 		return []bool{false, true}
@@ -14,17 +14,18 @@ var vectors = func() []bool {
 	return []bool{false}
 }()
 
-// requireBitmap fails unless the bitmap of b follows its definition, with and without vectors.
+// requireBitmap fails the test unless the bitmap of b is correct, with and without vector
+// instructions.
 func requireBitmap(t *testing.T, b []byte) {
 	t.Helper()
 	for _, vector = range vectors {
 		var s Scanner
-		s.bitmap = bytes.Repeat([]byte{0x5a}, len(b)/8+100) // of an earlier document
+		s.bitmap = bytes.Repeat([]byte{0x5a}, len(b)/8+100) // left by an earlier document
 		s.setBitmap(b)
 		for i, c := range b {
 			want := c == '"' || c == '\\' || c < ' ' || c >= 0x80
 			if got := s.bitmap[i/8]>>(i%8)&1 == 1; got != want {
-				t.Fatalf("vector %v: byte %d of %q: %v", vector, i, b, got)
+				t.Fatalf("vector %v: bit of byte %d in %q is %v", vector, i, b, got)
 			}
 		}
 		for i := len(b); i%8 > 0 || i == len(b); i++ {
@@ -38,8 +39,8 @@ func requireBitmap(t *testing.T, b []byte) {
 	}
 }
 
-// TestBitmapOfEachByteAtEachPosition surrounds each byte with others whose bit is 0 or 1.
-func TestBitmapOfEachByteAtEachPosition(t *testing.T) {
+// TestBitmapMarksEachByteAtEachPosition surrounds each byte with bytes whose bit is 0 or 1.
+func TestBitmapMarksEachByteAtEachPosition(t *testing.T) {
 	for c := range 256 {
 		for _, other := range []byte{'x', '"', 0, 0xff} {
 			for _, length := range []int{0, 1, 7, 8, 9, 15, 16, 17, 63, 64, 65, 71, 127, 128, 150} {
@@ -58,18 +59,18 @@ func TestBitmapOfEachByteAtEachPosition(t *testing.T) {
 	}
 }
 
-// TestBitmapOfRandomBytes draws all bytes, and more often those on both sides of each limit, at all
-// lengths and alignments.
-func TestBitmapOfRandomBytes(t *testing.T) {
+// TestBitmapMarksRandomBytes uses sequences of all lengths and alignments. Half of the bytes are
+// next to a boundary between bytes whose bit is 0 and bytes whose bit is 1.
+func TestBitmapMarksRandomBytes(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	limits := []byte("\x00\x1f\x20\x21\"#[\\]\x7f\x80\xff")
+	boundaries := []byte("\x00\x1f\x20\x21\"#[\\]\x7f\x80\xff")
 	memory := make([]byte, 400)
 	for length := range 300 {
 		for range 20 {
 			b := memory[r.IntN(64):][:length:length]
 			for i := range b {
 				if b[i] = byte(r.Uint32()); r.IntN(2) == 0 {
-					b[i] = limits[r.IntN(len(limits))]
+					b[i] = boundaries[r.IntN(len(boundaries))]
 				}
 			}
 			requireBitmap(t, b)

@@ -30,7 +30,7 @@ func Example() {
 	// id "7", name "\"Jo\\u00eb\""
 	// hello, Joë
 	// id "", name ""
-	// byte 16: not JSON
+	// byte 16: invalid JSON
 }
 
 func ExampleScanner_Items() {

@@ -6,34 +6,35 @@ import (
 	"slices"
 )
 
-// Paths collects the paths of the fields to find. The zero value has none.
+// Paths collects the paths of the fields to find. The zero value is empty and ready to use.
 type Paths struct{ root Field }
 
-// Fields are compiled Paths. They never change, so any number of goroutines can use them.
+// Fields is the compiled form of Paths. It is immutable and safe for concurrent use.
 type Fields struct{ root Field }
 
-// Field stands for one path, and for the value found there. The fields form a tree. Its root stands
-// for the document, its children for the wanted names at the top of the document, and so on down
-// the paths.
+// Field identifies one path and the value found there. The fields form a tree. The root represents
+// the document, the children of the root represent the wanted names at the top level of the
+// document, and so on along the paths.
 type Field struct {
-	// slot is where a Scanner keeps the span of the value. The slots of a field and of all fields
-	// below it are [slot, end), so that one clear forgets all their values.
+	// slot is the index of the value's span in a Scanner. The slots of a field and of all fields below
+	// it are [slot, end), so that one call to clear discards all their values.
 	slot, end int
 
-	children map[string]*Field // several names can lead to one child; unused once compiled
+	children map[string]*Field // by name or alias; not used once compiled
 
 	// table is a hash table of the children, with open addressing. Its length is a power of two. A
-	// field without children has none.
+	// field without children has no table.
 	table []entry
 }
 
 type entry struct {
-	prefix uint64 // of name
+	prefix uint64 // prefix8 of name
 	name   string
-	field  *Field // nil: the entry is free
+	field  *Field // nil if the entry is free
 }
 
-// Add returns the field at a path of names, from the top of the document.
+// Add returns the field at a path of names from the top level of the document, and adds the path if
+// it is new.
 func (p *Paths) Add(names ...string) *Field {
 	f := &p.root
 	for _, name := range names {
@@ -47,9 +48,9 @@ func (p *Paths) Add(names ...string) *Field {
 	return f
 }
 
-// Alias makes alias another name for the last of names: a value under either name is found for
-// Add(names...). If a document holds both, the last one counts. If Add has been called with alias
-// in that place before, the field that it returned is no longer found.
+// Alias makes alias another name for the last of names, so that Add(names...) returns a field that
+// is found under either name. If a document contains both names, the last value counts. If a path
+// that ends in alias was added before, its field is no longer found.
 func (p *Paths) Alias(alias string, names ...string) {
 	p.Add(names[:len(names)-1]...).addChild(alias, p.Add(names...))
 }
@@ -67,8 +68,8 @@ func (p *Paths) Compile() *Fields {
 	return &Fields{p.root}
 }
 
-// compile assigns slots to f and all fields below it, from slot on, builds their tables, and
-// returns the next free slot.
+// compile assigns slots to f and to all fields below it, starting at slot, and builds their tables.
+// It returns the next free slot.
 func (f *Field) compile(slot int) int {
 	f.slot = slot
 	f.end = slot + 1
@@ -108,7 +109,7 @@ func (f *Field) child(prefix uint64, name []byte) *Field {
 	}
 }
 
-// index returns where in the table the search for a name begins.
+// index returns the index in the table at which the search for a name begins.
 func (f *Field) index(prefix uint64, length int) int {
 	return int((prefix+uint64(length))*0x9e3779b97f4a7c15>>32) & (len(f.table) - 1)
 }

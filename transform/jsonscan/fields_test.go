@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestEachNameLeadsToItsField adds many names that hash alike, share their first bytes, or differ
-// only late.
+// TestEachNameLeadsToItsField adds many names that have the same hash, share their first bytes, or
+// differ only near the end.
 func TestEachNameLeadsToItsField(t *testing.T) {
 	var paths Paths
 	want := map[string]*Field{}
@@ -15,7 +15,7 @@ func TestEachNameLeadsToItsField(t *testing.T) {
 		for _, name := range []string{
 			fmt.Sprint(i),
 			fmt.Sprintf("property%d", i),
-			fmt.Sprintf("a long name in common %d", i),
+			fmt.Sprintf("a long common prefix %d", i),
 			strings.Repeat("é", i+1),
 		} {
 			want[name] = paths.Add(name)
@@ -32,7 +32,7 @@ func TestEachNameLeadsToItsField(t *testing.T) {
 		}
 		slots[field.slot] = true
 	}
-	for _, name := range []string{"", "200", "property", "property200", "a long name in common", "\x00", "1\x00"} {
+	for _, name := range []string{"", "200", "property", "property200", "a long common prefix", "\x00", "1\x00"} {
 		if got := root.child(prefix8([]byte(name)), []byte(name)); got != nil {
 			t.Errorf("%q: %v", name, got)
 		}
@@ -58,7 +58,7 @@ func TestTheLastValueUnderANameOrItsAliasCounts(t *testing.T) {
 	}
 }
 
-func TestPathsWithoutFieldsOnlyValidate(t *testing.T) {
+func TestScanWithoutPathsOnlyValidates(t *testing.T) {
 	s := new(Paths).Compile().NewScanner()
 	for document, valid := range map[string]bool{
 		`{"a":{"b":1}}`: true,

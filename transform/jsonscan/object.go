@@ -2,8 +2,9 @@ package jsonscan
 
 import "math/bits"
 
-// object validates the object that opens at b[p], within depth arrays and objects, and records the
-// spans of f's children and of the fields below them. It recurses only along the paths.
+// object validates the object that begins at b[p], and records the spans of f's children and of the
+// fields below them. depth is the number of arrays and objects that enclose the object. The method
+// recurses only along the paths.
 func (s *Scanner) object(p int, f *Field, depth int) int {
 	if depth >= maxDepth {
 		s.tooDeep = true
@@ -23,12 +24,12 @@ name:
 	p++
 plain: // b[p] is the first byte of a name; see separators.go
 	var child *Field
-	var c byte // the first of the value
+	var c byte // first byte of the value
 	base, m := p, window(bitmap, p)
 	q := p + bits.TrailingZeros64(m)
 	if sep := separator(b, q); m != 0 && sep&0xffff == nameValue && p >= 0 && p < len(b)-7 {
 		prefix := load(b[p:p+8]) & (1<<(8*uint(q-p)) - 1)
-		switch e := &f.table[f.index(prefix, q-p)]; { // the usual ends of f.child, without a call
+		switch e := &f.table[f.index(prefix, q-p)]; { // the common cases of f.child, inlined
 		case e.field == nil:
 		case e.prefix == prefix && len(e.name) == q-p && q-p <= 8:
 			child = e.field
@@ -58,7 +59,7 @@ plain: // b[p] is the first byte of a name; see separators.go
 
 	start := p
 	if child != nil && child.table != nil && s.spans[child.slot].end > 0 {
-		clear(s.spans[child.slot:child.end]) // a repeated name, or inherited: forget what was found in it
+		clear(s.spans[child.slot:child.end]) // repeated or inherited; discard the old values
 	}
 	switch c {
 	case '"':
@@ -107,8 +108,8 @@ plain: // b[p] is the first byte of a name; see separators.go
 	}
 }
 
-// name validates a name that may hold escapes; b[p] is the first byte after its quote. It returns
-// f's child of that name, or nil, and the index just past the name.
+// name validates a name that may contain escapes. b[p] is the first byte after the opening quote.
+// It returns the child of f with that name, or nil, and the index just past the name.
 func (s *Scanner) name(p int, f *Field) (*Field, int) {
 	end := s.str(p)
 	if end < 0 {

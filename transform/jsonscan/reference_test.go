@@ -9,18 +9,19 @@ import (
 	"unicode/utf8"
 )
 
-// wanted are the paths that the tests look for. Some overlap, differ late, or are long.
+// wanted lists the paths that the tests look up. Some overlap, differ only near the end, or are
+// long.
 var wanted = []string{
 	"type", "batch", "context", "context.device", "context.device.id", "properties", "properties.value",
 	"a", "a.b", "a.b.c", "a.value", "context.x y", "e", "é.\ufffd", "",
 	"anonymousId", "anonymousIe", "originalTimestamp", "originalTimestamq",
 }
 
-// inherited are the fields that the tests hand down to the items of batch.
+// inherited lists the fields that the items of batch inherit in the tests.
 var inherited = []string{"context", "a"}
 
-// subject is a Scanner and its fields. The tests scan all documents with one of them, so that an
-// earlier document would be noticed.
+// subject is a Scanner and its fields. All tests share one, so that state left by an earlier
+// document makes a test fail.
 type subject struct {
 	fields map[string]*Field
 	s      *Scanner
@@ -37,8 +38,8 @@ func newSubject() *subject {
 
 var shared = newSubject()
 
-// requireSame scans a document, with and without vectors, and fails unless the Scanner finds what
-// encoding/json finds.
+// requireSame scans a document with and without vector instructions, and fails the test unless the
+// Scanner agrees with encoding/json.
 func requireSame(t testing.TB, document []byte) {
 	t.Helper()
 	for _, vector = range vectors {
@@ -50,13 +51,13 @@ func (s *subject) requireSame(t testing.TB, document []byte) {
 	t.Helper()
 	before := bytes.Clone(document)
 	var items []json.RawMessage
-	var found []map[string]json.RawMessage // what each item must hold
+	var found []map[string]json.RawMessage // the expected fields of each item
 	i := 0
 	item := func(offset int, value []byte) {
 		t.Helper()
 		if items != nil {
 			if i >= len(items) || !bytes.Equal(value, items[i]) || !bytes.HasPrefix(document[offset:], value) {
-				t.Fatalf("%.300q: item %d at byte %d is %.100q", document, i, offset, value)
+				t.Fatalf("%.300q: item %d is %.100q at byte %d", document, i, value, offset)
 			}
 			s.requireFields(t, document, found[i])
 		}
@@ -69,10 +70,10 @@ func (s *subject) requireSame(t testing.TB, document []byte) {
 	}
 	value, err := s.s.Scan(document, item)
 	if !bytes.Equal(before, document) {
-		t.Fatalf("the document was changed: %q, now %q", before, document)
+		t.Fatalf("Scan changed the document from %q to %q", before, document)
 	}
 	if (err == nil) != valid {
-		t.Fatalf("%.300q: %v, want validity %v", document, err, valid)
+		t.Fatalf("%.300q: error %v, but encoding/json reports valid = %v", document, err, valid)
 	}
 	if err != nil {
 		if e, ok := errors.AsType[*SyntaxError](err); !ok || e.Offset < 0 || e.Offset > len(document) {
@@ -106,7 +107,7 @@ func (s *subject) requireSame(t testing.TB, document []byte) {
 	}
 }
 
-// requireFields fails unless the fields have the values in names.
+// requireFields fails the test unless the fields have the values in names.
 func (s *subject) requireFields(t testing.TB, document []byte, names map[string]json.RawMessage) {
 	t.Helper()
 	for _, path := range wanted {
@@ -117,8 +118,8 @@ func (s *subject) requireFields(t testing.TB, document []byte, names map[string]
 	}
 }
 
-// itemsOf returns the items of an array, and the names that each object among them holds or inherits
-// from batch.
+// itemsOf returns the items of an array. For each object among them, it also returns the names that
+// the object contains or inherits from batch.
 func itemsOf(array []byte, batch map[string]json.RawMessage) (
 	items []json.RawMessage, found []map[string]json.RawMessage,
 ) {

@@ -5,7 +5,7 @@ import (
 	"unicode/utf8"
 )
 
-// str validates a string; b[p] is the first byte after its opening quote.
+// str validates a string. b[p] is the first byte after the opening quote.
 func (s *Scanner) str(p int) int {
 	b := s.b
 	for {
@@ -34,7 +34,7 @@ func (s *Scanner) str(p int) int {
 	}
 }
 
-// escape validates an escape; b[p] is the byte after the backslash.
+// escape validates an escape. b[p] is the byte after the backslash.
 func escape(b []byte, p int) int {
 	switch at(b, p) {
 	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
@@ -56,7 +56,7 @@ func isHex(c byte) bool {
 
 func isDigit(c byte) bool { return c-'0' <= 9 }
 
-// scalar validates a number, true, false or null.
+// scalar validates a number, true, false, or null.
 func scalar(b []byte, p int) int {
 	switch at(b, p) {
 	case 't':
@@ -69,7 +69,7 @@ func scalar(b []byte, p int) int {
 	return number(b, p)
 }
 
-// literal validates the word want.
+// literal validates the literal want.
 func literal(b []byte, p int, want string) int {
 	if end := p + len(want); end <= len(b) && string(b[p:end]) == want {
 		return end
@@ -77,7 +77,7 @@ func literal(b []byte, p int, want string) int {
 	return ^p
 }
 
-// IsNumber reports whether b is a JSON number, without white space around it.
+// IsNumber reports whether b is a JSON number without surrounding white space.
 func IsNumber(b []byte) bool { return number(b, 0) == len(b) }
 
 // number validates a number.

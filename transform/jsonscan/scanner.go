@@ -6,29 +6,29 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth limits how deep arrays and objects can nest. encoding/json has the same limit.
+// maxDepth is the maximum nesting depth of arrays and objects. encoding/json has the same limit.
 const maxDepth = 10_000
 
-// Scanner scans one document at a time. It holds scratch space, which grows to about a quarter of
-// the longest document. One goroutine at a time can use a Scanner.
+// Scanner scans one document at a time. It holds scratch space that grows to about a quarter of the
+// size of the longest document. It is not safe for concurrent use.
 //
-// The unexported methods that validate take the index of a first byte and return the index just
-// past the last. If the document is invalid, they return the complement, ^p, of the index of the
-// first wrong byte, which is negative. If the document ends too early, p is its length.
+// The unexported functions that validate take the index of a first byte and return the index just
+// past the last byte. If the document is invalid, they return ^p, which is negative, where p is the
+// index of the first invalid byte. If the document ends too early, p is its length.
 type Scanner struct {
 	root   *Field
 	b      []byte // the document
 	bitmap []byte // see bitmap.go
 
-	spans     []span // by slot: the values found in the document, or in the present item of its array
-	inherited []span // by slot: the values that Items hands down to each item; otherwise all zero
+	spans     []span // by slot: values found in the document, or in the current item of an array
+	inherited []span // by slot: values that each item inherits in Items; all zero otherwise
 
 	stack   []uint64 // scratch space of skip
-	scratch []byte   // the latest unescaped string
-	tooDeep bool     // the document is invalid because of maxDepth
+	scratch []byte   // last result of Text
+	tooDeep bool     // the document exceeds maxDepth
 }
 
-// span is the position of a value in the document. The zero span stands for an absent value.
+// span is the position of a value in the document. The zero span means that the value is absent.
 type span struct{ start, end int }
 
 // NewScanner returns a Scanner that finds the fields of f.
@@ -36,15 +36,15 @@ func (f *Fields) NewScanner() *Scanner {
 	return &Scanner{root: &f.root, spans: make([]span, f.root.end), inherited: make([]span, f.root.end)}
 }
 
-// Scan validates the document b. It returns the document without the white space around it, or a
+// Scan validates the document b. It returns the document without surrounding white space, or a
 // *[SyntaxError].
 //
 // If the document is an object, Scan finds its fields. If the document is an array, Scan finds the
-// fields of each item that is an object, and calls item with the offset and bytes of each item, in
-// order. In these calls, [Scanner.Bytes] returns the fields of that item. Scan may find a syntax
-// error after it has called item for earlier items. item may be nil.
+// fields of each item that is an object, and calls item with the offset and the bytes of each item,
+// in order. During a call to item, [Scanner.Bytes] returns the fields of that item. Scan can call
+// item for some items before it finds a syntax error. item may be nil.
 //
-// The Scanner retains b until the next Scan or Reset.
+// The Scanner retains b until the next call to Scan or Reset.
 func (s *Scanner) Scan(b []byte, item func(offset int, value []byte)) (value []byte, err error) {
 	s.b = b
 	s.setBitmap(b)
@@ -71,9 +71,10 @@ func (s *Scanner) Scan(b []byte, item func(offset int, value []byte)) (value []b
 	return b[start:end], nil
 }
 
-// Items finds the fields of each item of the array that Scan found for f, and calls item like Scan.
-// If an item that is an object does not hold the name of a field in inherit, the item inherits that
-// field and the fields below it from the document. If Scan found no array for f, Items does nothing.
+// Items finds the fields of each item of the array that Scan found for f, and calls item as Scan
+// does. An item that is an object inherits each field in inherit, along with the fields below it,
+// from the document, unless the item contains the name of that field. If Scan found no array for f,
+// Items does nothing.
 func (s *Scanner) Items(f *Field, inherit []*Field, item func(offset int, value []byte)) {
 	if !is(s.Bytes(f), 0, '[') {
 		return
@@ -85,7 +86,7 @@ func (s *Scanner) Items(f *Field, inherit []*Field, item func(offset int, value 
 	clear(s.inherited)
 }
 
-// items validates the array that opens at b[p].
+// items validates the array that begins at b[p].
 func (s *Scanner) items(p int, item func(offset int, value []byte)) int {
 	b := s.b
 	if p = space(b, p+1); is(b, p, ']') {
@@ -118,8 +119,7 @@ func (s *Scanner) items(p int, item func(offset int, value []byte)) int {
 	}
 }
 
-// Bytes returns the value found for f, as it stands in the document. It returns nil if the value is
-// absent.
+// Bytes returns the value found for f, verbatim. It returns nil if the value is absent.
 func (s *Scanner) Bytes(f *Field) []byte {
 	at := s.spans[f.slot]
 	if at.end == 0 {
@@ -128,13 +128,13 @@ func (s *Scanner) Bytes(f *Field) []byte {
 	return s.b[at.start:at.end]
 }
 
-// Reset releases the document. Bytes must not be called before the next Scan.
+// Reset releases the document. Afterwards, Bytes must not be called before the next Scan.
 func (s *Scanner) Reset() { s.b = nil }
 
 // SyntaxError describes why a document is invalid.
 type SyntaxError struct {
-	Offset  int    // of the first wrong byte; the document's length if the document ends too early
-	Problem string // never content of the document
+	Offset  int    // of the first invalid byte, or the document's length if the document ends too early
+	Problem string // never contains content of the document
 }
 
 // Error returns the offset and the problem.
@@ -142,20 +142,20 @@ func (e *SyntaxError) Error() string { return fmt.Sprintf("byte %d: %s", e.Offse
 
 const byteOrderMark = "\xef\xbb\xbf"
 
-// syntaxError returns the error for a document whose byte p is wrong.
+// syntaxError returns the error for a document whose first invalid byte is at index p.
 func (s *Scanner) syntaxError(p int) *SyntaxError {
-	problem := "not JSON"
+	problem := "invalid JSON"
 	rest := string(s.b[p:min(p+utf8.UTFMax, len(s.b))])
 	r, size := utf8.DecodeRuneInString(rest)
 	switch {
 	case rest == "":
-		problem = "the document ends too early"
+		problem = "unexpected end of document"
 	case s.tooDeep:
 		problem = fmt.Sprintf("nested deeper than %d", maxDepth)
 	case strings.HasPrefix(rest, byteOrderMark):
-		problem = "a byte-order mark"
+		problem = "unexpected byte-order mark"
 	case r == utf8.RuneError && size == 1:
-		problem = "not UTF-8"
+		problem = "invalid UTF-8"
 	}
 	return &SyntaxError{p, problem}
 }

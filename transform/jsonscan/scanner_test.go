@@ -8,18 +8,18 @@ import (
 	"testing"
 )
 
-func TestSyntaxErrorsNameTheFirstWrongByte(t *testing.T) {
+func TestSyntaxErrorNamesTheFirstInvalidByte(t *testing.T) {
 	for document, want := range map[string]string{
-		"":                                  "byte 0: the document ends too early",
-		" \n":                               "byte 2: the document ends too early",
-		`{"a":"x`:                           "byte 7: the document ends too early",
-		`{"a":1}{`:                          "byte 7: not JSON",
-		`{"a":1 "b"}`:                       "byte 7: not JSON",
-		`{"a":tru}`:                         "byte 5: not JSON",
-		`["\u12g4"]`:                        "byte 6: not JSON",
-		"[\"\x01\"]":                        "byte 2: not JSON",
-		"\xef\xbb\xbf{}":                    "byte 0: a byte-order mark",
-		"{\"a\":\"xx\xe2\x82\"}":            "byte 8: not UTF-8",
+		"":                                  "byte 0: unexpected end of document",
+		" \n":                               "byte 2: unexpected end of document",
+		`{"a":"x`:                           "byte 7: unexpected end of document",
+		`{"a":1}{`:                          "byte 7: invalid JSON",
+		`{"a":1 "b"}`:                       "byte 7: invalid JSON",
+		`{"a":tru}`:                         "byte 5: invalid JSON",
+		`["\u12g4"]`:                        "byte 6: invalid JSON",
+		"[\"\x01\"]":                        "byte 2: invalid JSON",
+		"\xef\xbb\xbf{}":                    "byte 0: unexpected byte-order mark",
+		"{\"a\":\"xx\xe2\x82\"}":            "byte 8: invalid UTF-8",
 		strings.Repeat("[", maxDepth+1):     "byte 10000: nested deeper than 10000",
 		strings.Repeat(`{"a":`, maxDepth+1): "byte 50000: nested deeper than 10000",
 	} {
@@ -30,24 +30,25 @@ func TestSyntaxErrorsNameTheFirstWrongByte(t *testing.T) {
 	}
 }
 
-func TestDocumentsInTestdata(t *testing.T) {
+func TestScanAgreesWithTheReferenceOnTestdata(t *testing.T) {
 	for _, document := range documents() {
 		requireSame(t, document)
 	}
 }
 
-// TestDocumentsTruncatedAnywhere also moves each string over all alignments to the bitmap.
-func TestDocumentsTruncatedAnywhere(t *testing.T) {
+// TestScanRejectsTruncatedDocuments also pads a document, so that each string has every alignment
+// to the bitmap.
+func TestScanRejectsTruncatedDocuments(t *testing.T) {
 	document := documents()[0]
 	for pad := range 65 {
 		requireSame(t, append(bytes.Repeat([]byte(" "), pad), document...))
 	}
 	for i := range document {
-		requireSame(t, bytes.Clone(document[:i:i])) // its own memory, so that a read past it is caught
+		requireSame(t, bytes.Clone(document[:i:i])) // a copy, so that a read past its end panics
 	}
 }
 
-func TestStringsOfAnyLengthAndContent(t *testing.T) {
+func TestStringsOfAnyLengthAndContentAreValid(t *testing.T) {
 	for _, special := range []string{
 		"", `\"`, `\\`, `\u00e9`, `\ud83d\ude00`, "é", "✓", "😀", "\x7f", "#", "!", " ",
 	} {
@@ -79,7 +80,7 @@ func TestScanDoesNotAllocate(t *testing.T) {
 	item := func(int, []byte) { items++ }
 	for _, document := range documents() {
 		s := newSubject()
-		if _, err := s.s.Scan(document, item); err != nil { // scratch space grows here
+		if _, err := s.s.Scan(document, item); err != nil { // the scratch space grows here
 			continue
 		}
 		inherit := []*Field{s.fields["context"]}
@@ -97,14 +98,14 @@ func TestScanDoesNotAllocate(t *testing.T) {
 func TestItemsBeforeASyntaxErrorAreVisited(t *testing.T) {
 	var offsets []int
 	_, err := shared.s.Scan([]byte(`[1, {"a":2} ,]`), func(offset int, _ []byte) { offsets = append(offsets, offset) })
-	if want := "byte 13: not JSON"; err == nil || err.Error() != want || !slices.Equal(offsets, []int{1, 4}) {
-		t.Errorf("items at %v, then %v", offsets, err)
+	if want := "byte 13: invalid JSON"; err == nil || err.Error() != want || !slices.Equal(offsets, []int{1, 4}) {
+		t.Errorf("items at %v, error %v, want %s", offsets, err, want)
 	}
 }
 
-func TestItemsOfNoArrayDoesNothing(t *testing.T) {
+func TestItemsDoesNothingWithoutAnArray(t *testing.T) {
 	for _, document := range []string{`{"batch":{"a":1}}`, `{"a":1}`, `[]`, `7`} {
 		must1(shared.s.Scan([]byte(document), nil))
-		shared.s.Items(shared.fields["batch"], nil, func(int, []byte) { t.Errorf("%s: an item", document) })
+		shared.s.Items(shared.fields["batch"], nil, func(int, []byte) { t.Errorf("%s: item visited", document) })
 	}
 }

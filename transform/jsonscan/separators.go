@@ -2,10 +2,10 @@ package jsonscan
 
 import "encoding/binary"
 
-// A separator is what stands between two strings: the quote that ends the first one, and up to
-// three more bytes. Without white space it is nearly always one of these few. One comparison then
-// validates what otherwise takes three or four, and shows where the next string begins. Numbers,
-// literals, arrays, long strings, and strings with escapes take the general path.
+// A separator is the sequence of bytes between two strings. It consists of the quote that ends the
+// first string and up to three more bytes. Without white space, nearly all separators are among
+// these few. One comparison then replaces three or four, and shows where the next string begins.
+// Numbers, literals, arrays, long strings, and strings with escapes take the general path.
 const (
 	nameValue  = '"' | ':'<<8                     // ":
 	nameString = '"' | ':'<<8 | '"'<<16           // ":"
@@ -14,16 +14,17 @@ const (
 	closeName  = '"' | '}'<<8 | ','<<16 | '"'<<24 // "},"
 )
 
-// separator returns the four bytes from b[p] on as a little-endian number, or 0 at the end of b.
+// separator returns the four bytes that begin at b[p] as a little-endian number, or 0 at the end of
+// b.
 func separator(b []byte, p int) uint32 {
-	if p >= 0 && p < len(b)-3 { // this form spares the compiler's own checks
+	if p >= 0 && p < len(b)-3 { // this form avoids bounds checks
 		return binary.LittleEndian.Uint32(b[p : p+4])
 	}
 	return 0
 }
 
-// clearTwo clears the lowest two bits of a window: the quote that ends one string, and the quote
-// that begins the next.
+// clearTwo clears the lowest two 1 bits of a window. These are the quote that ends one string and
+// the quote that begins the next.
 func clearTwo(m uint64) uint64 {
 	m &= m - 1
 	return m & (m - 1)

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// TestStringsThatSeemToEnd puts separators behind an escape or a control character, at all offsets
-// from the beginning of the string and all alignments around the limits of a window of the bitmap.
-func TestStringsThatSeemToEnd(t *testing.T) {
+// TestSeparatorsWithinAStringDoNotEndIt places separators after an escape or a control character.
+// The offsets in the string and the alignments cover the end of a bitmap window.
+func TestSeparatorsWithinAStringDoNotEndIt(t *testing.T) {
 	for _, separator := range []string{
 		`\":`, `\":{`, `\",`, `\"},`, `\":"`, `\":{"`, `\","`, `\"},"`, `\":1`,
 		"\x01\":\"", "\xff\",\"", `\\":"`, `":"`, `","`,
@@ -32,8 +32,8 @@ func TestStringsThatSeemToEnd(t *testing.T) {
 	}
 }
 
-// TestNamesThatDifferLate replaces each byte of each wanted name.
-func TestNamesThatDifferLate(t *testing.T) {
+// TestNamesThatDifferInOneByteAreDistinct changes each byte of each wanted name.
+func TestNamesThatDifferInOneByteAreDistinct(t *testing.T) {
 	const document = `{"type":"track","batch":7,"anonymousId":"a","originalTimestamp":"2020-06-19T17:39:30.692Z",` +
 		`"properties":{"value":7},"context":{"device":{"id":"i"}}}`
 	for _, name := range []string{
@@ -47,9 +47,9 @@ func TestNamesThatDifferLate(t *testing.T) {
 	}
 }
 
-// TestRandomDocuments nests objects and arrays at random, sometimes deeper than 64, and damages
-// some of them.
-func TestRandomDocuments(t *testing.T) {
+// TestScanAgreesWithTheReferenceOnRandomDocuments nests objects and arrays at random, sometimes
+// more than 64 levels deep, and damages some of the documents.
+func TestScanAgreesWithTheReferenceOnRandomDocuments(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	var value func(b *bytes.Buffer, straight, depth int)
 	value = func(b *bytes.Buffer, straight, depth int) {

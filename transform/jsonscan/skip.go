@@ -2,18 +2,19 @@ package jsonscan
 
 import "math/bits"
 
-// skip validates the value at b[p], within depth arrays and objects. It does not recurse, so a deep
-// document costs one bit per level.
+// skip validates the value at b[p]. depth is the number of arrays and objects that enclose the
+// value. The method does not recurse: each level of nesting costs one bit.
 func (s *Scanner) skip(p, depth int) int {
 	b, bitmap := s.b, s.bitmap
 
-	// One bit per array or object that is open within the value: 1 for an object. The lowest bit is
-	// the innermost one. Whenever all 64 bits are in use, they move to s.stack.
+	// objects has one bit per array or object that is open within the value. The bit is 1 for an
+	// object, and the lowest bit is the innermost one. Whenever all 64 bits are in use, they move to
+	// s.stack.
 	var objects uint64
 	open := 0
 
-	// The window of the bitmap from b[base] on, without the bits in front of b[p]; 0 if it must be
-	// loaded.
+	// m is the window of the bitmap that begins at b[base], with the bits before b[p] cleared. If m is
+	// 0, the window must be loaded.
 	var m uint64
 	base := 0
 
@@ -34,7 +35,7 @@ value:
 			s.tooDeep = true
 			return ^p
 		}
-		if p = space(b, p+1); is(b, p, c+2) { // in ASCII, the closing bracket is two above the opening one
+		if p = space(b, p+1); is(b, p, c+2) { // in ASCII, c+2 is the closing bracket
 			p++
 			break
 		}
@@ -139,7 +140,7 @@ plain: // b[p] is the first byte of a name; see separators.go
 	goto value
 }
 
-// at returns b[p], or past the end of b a zero byte, which JSON allows nowhere.
+// at returns b[p], or 0 past the end of b. JSON allows a zero byte nowhere.
 func at(b []byte, p int) byte {
 	if uint(p) < uint(len(b)) {
 		return b[p]
@@ -150,7 +151,7 @@ func at(b []byte, p int) byte {
 // is reports whether b[p] is c.
 func is(b []byte, p int, c byte) bool { return uint(p) < uint(len(b)) && b[p] == c }
 
-// space returns the index of the first byte from b[p] on that is not white space.
+// space returns the index of the first byte at or after b[p] that is not white space.
 func space(b []byte, p int) int {
 	for p < len(b) && b[p] <= ' ' && (b[p] == ' ' || b[p] == '\n' || b[p] == '\r' || b[p] == '\t') {
 		p++
@@ -158,9 +159,10 @@ func space(b []byte, p int) int {
 	return p
 }
 
-// next returns the index of the first byte from b[p] on whose bit is 1, or more than p+56.
+// next returns the index of the first byte at or after b[p] whose bit is 1. If there is none in the
+// window, the result is greater than p+56.
 func next(bitmap []byte, p int) int { return p + bits.TrailingZeros64(window(bitmap, p)) }
 
-// ends reports whether b[q], where q is next(bitmap, p), is the quote that ends the string that
-// begins at b[p].
+// ends reports whether the string whose content begins at b[p] ends with the quote at b[q], where q
+// is next(bitmap, p).
 func ends(b []byte, p, q int) bool { return is(b, q, '"') && q-p <= 56 }

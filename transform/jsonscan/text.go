@@ -6,9 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// Text returns the content of a valid JSON string, with escapes replaced. raw includes the quotes.
-// A lone surrogate becomes U+FFFD, as in encoding/json. The result is part of raw, or of scratch
-// space that is valid until the next Text or Scan.
+// Text returns the content of a valid JSON string with its escapes replaced. raw includes the
+// quotes. A lone surrogate becomes U+FFFD, as in encoding/json. The result is part of raw or of
+// scratch space, and is valid until the next call to Text or Scan.
 func (s *Scanner) Text(raw []byte) []byte {
 	raw = raw[1 : len(raw)-1]
 	i := bytes.IndexByte(raw, '\\')
@@ -53,7 +53,7 @@ func (s *Scanner) Text(raw []byte) []byte {
 	return out
 }
 
-// hex4 reads four hexadecimal digits.
+// hex4 parses four hexadecimal digits.
 func hex4(s []byte) (r rune) {
 	for _, c := range s[:4] {
 		if isDigit(c) {
