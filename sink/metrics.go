@@ -6,13 +6,13 @@ import (
 )
 
 const (
-	prefix = "segment_launchdarkly_sink_" // of metric names
+	prefix = "segment_launchdarkly_sink_" // of all metric names
 
 	labelCode = "code"
-	codeError = "error" // no readable response
+	codeError = "error" // no valid response
 )
 
-// Metrics are the package's metrics. See [NewMetrics].
+// Metrics holds the package's metrics. See [NewMetrics].
 type Metrics struct {
 	requests      *prometheus.CounterVec
 	duration      prometheus.Histogram
@@ -28,12 +28,12 @@ type Metrics struct {
 	lastDelivery  prometheus.Gauge
 }
 
-// NewMetrics registers the package's metrics. buffered_bytes shows what budget has in use.
+// NewMetrics registers the package's metrics. buffered_bytes is the usage of budget.
 func NewMetrics(r prometheus.Registerer, budget *Budget) *Metrics {
 	auto := promauto.With(r)
 	m := &Metrics{
 		requests: auto.NewCounterVec(prometheus.CounterOpts{Name: prefix + "requests_total",
-			Help: "Requests to LaunchDarkly by status code, or error where there was no readable answer.",
+			Help: "Requests to LaunchDarkly, by status code, or error if there was no valid response.",
 		}, []string{labelCode}),
 		duration: auto.NewHistogram(prometheus.HistogramOpts{Name: prefix + "request_duration_seconds",
 			Help:    "Duration of requests to LaunchDarkly.",
@@ -41,29 +41,31 @@ func NewMetrics(r prometheus.Registerer, budget *Budget) *Metrics {
 		requestEvents: auto.NewHistogram(prometheus.HistogramOpts{Name: prefix + "request_events",
 			Help: "Events per request.", Buckets: []float64{1, 10, 50, 100, 250, 500, 1000, 2500, 5000, 10000}}),
 		requestBytes: auto.NewHistogram(prometheus.HistogramOpts{Name: prefix + "request_bytes",
-			Help: "Bytes of body per request, as sent.", Buckets: prometheus.ExponentialBuckets(256, 4, 8)}),
+			Help: "Size of request bodies as sent, in bytes.", Buckets: prometheus.ExponentialBuckets(256, 4, 8)}),
 		delivered: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "events_delivered_total",
-			Help: "Events that LaunchDarkly accepted."}),
+			Help: "Events accepted by LaunchDarkly."}),
 		refused: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "events_refused_total",
-			Help: "Events that LaunchDarkly refused one by one."}),
+			Help: "Events rejected individually by LaunchDarkly."}),
 		retries: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "retries_total",
-			Help: "Attempts that followed a failed attempt for the same body."}),
+			Help: "Attempts to send a request body again after a failed attempt."}),
 		splits: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "splits_total",
-			Help: "Bodies that were split in two."}),
+			Help: "Request bodies that were split in two."}),
 		halts: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "halts_total",
-			Help: "Times that LaunchDarkly refused us."}),
+			Help: "Number of times that delivery was halted."}),
 		halted: auto.NewGauge(prometheus.GaugeOpts{Name: prefix + "halted",
-			Help: "1 while LaunchDarkly refuses us and nothing is delivered."}),
-		inFlight: auto.NewGauge(prometheus.GaugeOpts{Name: prefix + "requests_in_flight", Help: "Requests under way."}),
+			Help: "1 while delivery is halted, 0 otherwise."}),
+		inFlight: auto.NewGauge(prometheus.GaugeOpts{Name: prefix + "requests_in_flight", Help: "Requests in flight."}),
 		lastDelivery: auto.NewGauge(prometheus.GaugeOpts{Name: prefix + "last_delivery_timestamp_seconds",
-			Help: "Unix time of the last accepted request; 0 before the first."}),
+			Help: "Unix time of the last accepted request, or 0 before the first."}),
 	}
 	for _, code := range []string{"202", "400", "401", "429", "500", "503", codeError} {
-		m.requests.WithLabelValues(code) // so that rate() sees the first increment
+		m.requests.WithLabelValues(code) // creates the series, so that rate() sees the first increment
 	}
 	auto.NewGaugeFunc(prometheus.GaugeOpts{Name: prefix + "buffered_bytes",
-		Help: "Bytes of all bodies that wait, open and sealed."}, func() float64 { return float64(budget.Used()) })
+		Help: "Size of the buffered request bodies, open and sealed, in bytes."},
+		func() float64 { return float64(budget.Used()) })
 	auto.NewGaugeFunc(prometheus.GaugeOpts{Name: prefix + "buffered_limit_bytes",
-		Help: "Bound of buffered_bytes (delivery.max_buffered)."}, func() float64 { return float64(budget.Limit()) })
+		Help: "Limit of buffered_bytes (delivery.max_buffered)."},
+		func() float64 { return float64(budget.Limit()) })
 	return m
 }

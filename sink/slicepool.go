@@ -5,16 +5,16 @@ import (
 	"sync"
 )
 
-// SlicePool keeps slices for reuse, by the power of two that their capacity reaches: class c holds
-// capacities from 2^(c-1) to below 2^c. The zero SlicePool is empty and ready for use. It is safe
-// for concurrent use.
+// SlicePool keeps slices for reuse, in classes by capacity. Class c holds capacities of at least
+// 2^(c-1) and less than 2^c. The zero SlicePool is empty and ready for use. A SlicePool is safe for
+// concurrent use.
 type SlicePool[T any] struct {
 	classes [bits.UintSize + 1]sync.Pool // of *[]T
 }
 
-// Get returns an empty slice from the class of capacity, or nil if the pool has none there. The
-// slice has at least the given capacity if that is a power of two, and more than half of it in any
-// case.
+// Get returns an empty slice from the class that capacity belongs to, or nil if that class is
+// empty. If capacity is a power of two, the slice has at least that capacity. Otherwise, it has
+// more than half of it.
 func (p *SlicePool[T]) Get(capacity int) []T {
 	if s, ok := p.classes[bits.Len(uint(capacity))].Get().(*[]T); ok {
 		return *s
@@ -22,7 +22,7 @@ func (p *SlicePool[T]) Get(capacity int) []T {
 	return nil
 }
 
-// Put adds a slice, which the caller must not use afterwards.
+// Put adds s to the pool. The caller must not use s afterwards.
 func (p *SlicePool[T]) Put(s []T) {
 	s = s[:0]
 	p.classes[bits.Len(uint(cap(s)))].Put(&s)

@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// Status is a snapshot of a [Client]. Its numbers count from the start of the client.
+// Status is a snapshot of a [Client]. All numbers count from the creation of the client.
 type Status struct {
 	Halt         Halt
-	Requests     map[string]int64 // by status code; "error" without a readable response
-	Retries      int64            // attempts that followed a failed attempt for the same body
+	Requests     map[string]int64 // by status code, or "error" if there was no valid response
+	Retries      int64            // attempts to send a body again after a failed attempt
 	Delivered    int64            // events accepted by LaunchDarkly
-	Rejected     int64            // events rejected by LaunchDarkly one by one
-	LastDelivery time.Time        // of the last accepted request; zero before the first
+	Rejected     int64            // events rejected individually by LaunchDarkly
+	LastDelivery time.Time        // time of the last accepted request; zero before the first
 }
 
 // Status returns a snapshot.
@@ -50,7 +50,7 @@ func (c *Client) countDelivery(events int) {
 	c.status.LastDelivery = time.Now()
 }
 
-// countRejection counts an event rejected by itself.
+// countRejection counts an event that was rejected individually.
 func (c *Client) countRejection() {
 	c.metrics.refused.Inc()
 	c.mu.Lock()
