@@ -15,6 +15,8 @@ func advise(err error) string {
 		return err.Error() + " (grant READ on the group)"
 	case errors.Is(err, kerr.FencedInstanceID), errors.Is(err, kerr.UnreleasedInstanceID):
 		return err.Error() + " (another member uses the same kafka.instance_id)"
+	case errors.Is(err, kerr.OffsetMetadataTooLarge):
+		return err.Error() + " (raise the brokers' offset.metadata.max.bytes to 4096 or more)"
 	default:
 		return err.Error()
 	}

@@ -63,7 +63,8 @@ func (m chanMutex) lock(ctx context.Context) error {
 func (m chanMutex) unlock() { <-m }
 
 // run commits until ctx is done: immediately if a sealed batch waits for it, and otherwise every
-// commitInterval. owned returns the session's partitions.
+// commitInterval. It retries every failed commit, because an operator may fix the cause. owned
+// returns the session's partitions.
 func (c *committer) run(ctx context.Context, owned func() []*partition) {
 	tick := time.NewTicker(commitInterval)
 	defer tick.Stop()
@@ -193,7 +194,9 @@ func (c *committer) store(ctx context.Context, snapshots map[*partition]snapshot
 	for p, s := range snapshots {
 		if one := failed[p]; all != nil || one != nil {
 			c.markDirty(p)
-			err = firstError(err, one)
+			if err == nil || endCauseOf(one) != "" { // partitions may fail for different reasons
+				err = one
+			}
 			continue
 		}
 		stored++
@@ -364,7 +367,10 @@ func endCauseOf(err error) string {
 	}
 }
 
-// isTransient reports whether a retry of the commit may succeed soon.
+// isTransient reports whether a commit error may pass without an operator. It decides when the error
+// becomes a problem (recordResult), and whether the last commit is retried (storeAll). Errors that
+// the client calls retriable are those of a coordinator that is moved, loading, or slow, and of
+// topics that it does not know yet.
 func isTransient(err error) bool {
 	if _, responded := errors.AsType[*kerr.Error](err); !responded {
 		return true
@@ -376,12 +382,4 @@ func isTransient(err error) bool {
 // isCoordinatorError reports whether the node that responded does not coordinate the group.
 func isCoordinatorError(err error) bool {
 	return errors.Is(err, kerr.NotCoordinator) || errors.Is(err, kerr.CoordinatorNotAvailable)
-}
-
-// firstError returns a, or b if a is nil.
-func firstError(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,14 +75,14 @@ func (c *Consumer) Run(ctx context.Context) error {
 	err = c.runSessions(ctx, env)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return firstError(c.failure, err)
+	return cmp.Or(c.failure, err)
 }
 
 // setFailure records an error that ends Run. Only the first call has an effect.
 func (c *Consumer) setFailure(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.failure = firstError(c.failure, err)
+	c.failure = cmp.Or(c.failure, err)
 }
 
 // adminMetadataAge bounds the age of the admin client's metadata about partition leaders.

@@ -51,8 +51,9 @@
 // cooperative: a partition that stays with its member is read and delivered without interruption.
 // Nothing is restarted within a session. Instead, the session ends on:
 //
-//   - an offset commit that may have been written but got no response within 10 seconds, or whose
-//     connection broke (a killed coordinator, or a network outage at that moment)
+//   - an offset commit that may have been written but got no response within 10 seconds (5 for the
+//     last commit of a revoke or stop), or whose connection broke (a killed coordinator, or a network
+//     outage at that moment)
 //   - lost membership (a session timeout, or removal by an operator)
 //   - another member with the same instance ID
 //   - a partition assigned while it is being read, or committed offsets that could not be fetched
@@ -67,7 +68,8 @@
 // sessions_ended_total counts sessions by the cause of their end.
 //
 // A session survives a coordinator that moves cleanly, a broker that stops cleanly, a closed idle
-// connection, and a commit rejected by the broker.
+// connection, and a rejected commit, unless the broker reports that the member was removed or fenced
+// (endCauseOf).
 //
 // # How batches and partitions end
 //

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	prefix = "segment_launchdarkly_consumer_" // of metric names
+	prefix = "segment_launchdarkly_consumer_" // of all metric names
 
 	labelOutcome   = "outcome"
 	labelReason    = "reason"
@@ -29,8 +29,8 @@ const (
 	rebalanceLost     = "lost"
 )
 
-// metrics are the package's metrics. A partition's metrics are collected from its state, so that no
-// series is left when the partition is released.
+// metrics holds the package's metrics. The metrics of a partition are collected from its state, so
+// that its series disappear when the partition is released.
 type metrics struct {
 	records atomic.Int64                    // records mapped
 	calls   [transform.Reasons]atomic.Int64 // calls mapped, by reason
@@ -67,19 +67,19 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help:    "Duration of commit requests.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5, 30}}),
 		rebalances: auto.NewCounterVec(prometheus.CounterOpts{Name: prefix + "rebalances_total",
-			Help: "Changes of the assignment, by event."}, []string{labelEvent}),
+			Help: "Assignment changes, by event."}, []string{labelEvent}),
 		pollErrors: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "poll_errors_total",
-			Help: "Errors of fetching."}),
+			Help: "Fetch errors."}),
 		lost: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "records_lost_total",
-			Help: "Offsets that retention deleted before they were read."}),
+			Help: "Offsets deleted by retention before they were read."}),
 		recreations: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "topic_recreations_total",
-			Help: "Times that a topic was deleted and created again."}),
+			Help: "Topics that were deleted and created again."}),
 		moves: auto.NewCounterVec(prometheus.CounterOpts{Name: prefix + "position_moves_total",
-			Help: "Partitions whose committed offset was not one of the present log, by cause."}, []string{labelCause}),
+			Help: "Partitions that could not start at their committed offset, by cause."}, []string{labelCause}),
 		sessionsEnded: auto.NewCounterVec(prometheus.CounterOpts{Name: prefix + "sessions_ended_total",
-			Help: "Memberships of the consumer group that ended, by cause."}, []string{labelCause}),
+			Help: "Consumer group memberships that ended, by cause."}, []string{labelCause}),
 	}
-	auto.NewCounterFunc(prometheus.CounterOpts{Name: prefix + "records_total", Help: "Records taken."},
+	auto.NewCounterFunc(prometheus.CounterOpts{Name: prefix + "records_total", Help: "Records mapped."},
 		func() float64 { return float64(m.records.Load()) })
 	letterReasons := []string{reasonRefused}
 	for reason := range transform.Reasons {
@@ -107,33 +107,34 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return m
 }
 
-// collector shows the consumer's state.
+// collector collects the metrics that are read from the state of the consumer.
 type collector struct{ c *Consumer }
 
-func describe(name, help string, labels ...string) *prometheus.Desc {
+// newDesc returns the description of a metric.
+func newDesc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(prefix+name, help, labels, nil)
 }
 
 var (
-	assignedDesc = describe("assigned_partitions", "Partitions assigned to this member.")
-	joinedDesc   = describe("joined", "1 once the group has let this member in.")
-	problemsDesc = describe("problems", "Problems that an operator should look at; /readyz names them.")
-	queuedDesc   = describe("queued_bytes", "Bytes of records that were polled and not taken yet.")
-	lastPollDesc = describe("last_poll_timestamp_seconds", "Unix time of the last poll; 0 before the first.")
-	lastComDesc  = describe("last_commit_timestamp_seconds",
-		"Unix time of the last successful commit; 0 before the first.")
-	watermarkDesc = describe("watermark_offset", "First offset that is not delivered.", labelTopic, labelPartition)
-	committedDesc = describe("committed_offset", "Last committed offset.", labelTopic, labelPartition)
-	lagDesc       = describe("lag_records", "Offsets from the watermark to the end of the log (last stable offset).",
+	assignedDesc   = newDesc("assigned_partitions", "Partitions assigned to this member.")
+	joinedDesc     = newDesc("joined", "1 if this member has joined the group, 0 otherwise.")
+	problemsDesc   = newDesc("problems", "Problems that an operator should look at. /readyz lists them.")
+	queuedDesc     = newDesc("queued_bytes", "Bytes of records that were polled and are not mapped yet.")
+	lastPollDesc   = newDesc("last_poll_timestamp_seconds", "Unix time of the last poll, or 0 before the first.")
+	lastCommitDesc = newDesc("last_commit_timestamp_seconds",
+		"Unix time of the last successful commit, or 0 before the first.")
+	watermarkDesc = newDesc("watermark_offset", "First offset that is not delivered.", labelTopic, labelPartition)
+	committedDesc = newDesc("committed_offset", "Last committed offset.", labelTopic, labelPartition)
+	lagDesc       = newDesc("lag_records", "Offsets from the watermark to the end offset (last stable offset).",
 		labelTopic, labelPartition)
-	flightDesc = describe("in_flight_batches", "Sealed batches that are not delivered.", labelTopic, labelPartition)
-	oldestDesc = describe("oldest_batch_age_seconds",
-		"Age of the oldest batch that is not delivered; 0 if there is none.", labelTopic, labelPartition)
+	inFlightDesc = newDesc("in_flight_batches", "Sealed batches that are not delivered.", labelTopic, labelPartition)
+	oldestDesc   = newDesc("oldest_batch_age_seconds",
+		"Age of the oldest batch that is not delivered, or 0 if there is none.", labelTopic, labelPartition)
 )
 
 func (collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{assignedDesc, joinedDesc, problemsDesc, queuedDesc, lastPollDesc, lastComDesc,
-		watermarkDesc, committedDesc, lagDesc, flightDesc, oldestDesc} {
+	for _, d := range []*prometheus.Desc{assignedDesc, joinedDesc, problemsDesc, queuedDesc, lastPollDesc,
+		lastCommitDesc, watermarkDesc, committedDesc, lagDesc, inFlightDesc, oldestDesc} {
 		ch <- d
 	}
 }
@@ -159,13 +160,13 @@ func (k collector) Collect(ch chan<- prometheus.Metric) {
 		commit = float64(s.LastCommit.UnixMilli()) / 1000
 	}
 	gauge(lastPollDesc, poll)
-	gauge(lastComDesc, commit)
+	gauge(lastCommitDesc, commit)
 	for _, p := range s.Partitions {
 		labels := []string{p.Topic, strconv.Itoa(int(p.Partition))}
 		gauge(watermarkDesc, float64(p.Watermark), labels...)
 		gauge(committedDesc, float64(p.Committed), labels...)
 		gauge(lagDesc, float64(p.Lag), labels...)
-		gauge(flightDesc, float64(p.InFlight), labels...)
+		gauge(inFlightDesc, float64(p.InFlight), labels...)
 		gauge(oldestDesc, p.Age.Seconds(), labels...)
 	}
 }

@@ -13,8 +13,8 @@ import (
 
 const (
 	busyTopic  = "bench"
-	idleTopic  = "bench-idle" // without records
-	partitions = 6            // of each
+	idleTopic  = "bench-idle" // has no records
+	partitions = 6            // of each topic
 )
 
 // bench is one measurement.
@@ -30,7 +30,7 @@ type bench struct {
 	expected tally
 }
 
-// run measures.
+// run runs one measurement.
 func run(ctx context.Context, o *options, progress io.Writer) (r *results, err error) {
 	dir, err := os.MkdirTemp("", "segment-to-launchdarkly-bench-")
 	if err != nil {
@@ -110,7 +110,7 @@ func (b *bench) prepare(broker *child) error {
 	return nil
 }
 
-// start starts a role. over are environment variables that replace the user's.
+// start starts a role. The variables in over override those of this process.
 func (b *bench) start(binary, role string, over map[string]string, flags ...string) (*child, error) {
 	return start(b.ctx, binary, role, environ(over), append(flags, "-records", strconv.Itoa(b.records))...)
 }
@@ -124,7 +124,7 @@ func (b *bench) startMember(binary, role, topic, group string) (*child, error) {
 	return b.start(binary, role, b.settings, "-pprof", b.pprof)
 }
 
-// environ returns the variables of this process with over in place of its own.
+// environ returns the environment variables of this process, overridden by those in over.
 func environ(over map[string]string) (all []string) {
 	for _, variable := range os.Environ() {
 		name, _, _ := strings.Cut(variable, "=")

@@ -9,10 +9,10 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 )
 
-// dataDir is the environment variable that names the directory of the broker's records.
+// dataDir is the environment variable that sets the data directory of the broker.
 const dataDir = "BENCH_DATA_DIR"
 
-// runBroker is the embedded broker.
+// runBroker runs the embedded broker.
 func runBroker(_ *options, stdin io.Reader, stdout io.Writer) error {
 	cluster, err := kafkatest.NewEmbedded(kfake.DataDir(os.Getenv(dataDir)))
 	if err != nil {

@@ -10,19 +10,19 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 )
 
-// contender takes its turn in each round.
+// contender is a role that runs once per round.
 type contender struct {
 	name   string
-	binary string // of bench
+	binary string // path of a build of bench
 	run    func(c contender, topic, run string) (result, error)
 }
 
-// result is what one run of a contender has used and done.
+// result is the resource usage and the outcome of one run of a contender.
 type result struct {
 	usage
 	received
-	perSecond float64 // records
-	lost      int64
+	perSecond float64 // records per second
+	lost      int64   // events lost or surplus, plus records not committed
 }
 
 func (b *bench) contenders() []contender {
@@ -34,10 +34,10 @@ func (b *bench) contenders() []contender {
 }
 
 const (
-	rest  = time.Second            // length of an idle run after its group was joined
-	look  = 50 * time.Millisecond  // between looks at the progress of a run
-	quiet = 300 * time.Millisecond // without a request, after which a run may be complete
-	stuck = 2 * time.Minute        // without a request, after which a run has failed
+	idleTime     = time.Second            // length of an idle run after the group is joined
+	pollInterval = 50 * time.Millisecond  // time between checks of the progress
+	quiet        = 300 * time.Millisecond // time without requests after which a run may be complete
+	stuck        = 2 * time.Minute        // time without progress after which a run has failed
 )
 
 // floor runs the floor once.
@@ -50,7 +50,7 @@ func (b *bench) floor(x contender, topic, run string) (r result, err error) {
 		if err := c.ask("joined", nil); err != nil {
 			return r, err
 		}
-		time.Sleep(rest)
+		time.Sleep(idleTime)
 	} else if err := c.ask("all", nil); err != nil {
 		return r, err
 	}
@@ -74,8 +74,8 @@ func (b *bench) forwarder(x contender, topic, run string) (r result, err error) 
 		if err := b.awaitJoined(group); err != nil {
 			return r, err
 		}
-		time.Sleep(rest)
-	} else if err := b.awaitTaken(c); err != nil {
+		time.Sleep(idleTime)
+	} else if err := b.awaitSent(c); err != nil {
 		return r, err
 	}
 	if err := c.ask("end", &r.usage); err != nil {
@@ -94,29 +94,29 @@ func (b *bench) forwarder(x contender, topic, run string) (r result, err error) 
 	return r, err
 }
 
-// group returns the group of a run.
+// group returns the name of the consumer group of a run.
 func group(x contender, run string) string { return "bench-" + x.name + "-" + run }
 
-// awaitJoined waits until the group has joined and committed where each partition of the idle topic
-// starts. It asks the broker, because the forwarder would use CPU to respond.
+// awaitJoined waits until the group is joined and has committed the start offset of each partition
+// of the idle topic. It asks the broker, because asking the forwarder would cost CPU there.
 func (b *bench) awaitJoined(group string) error {
-	for since := time.Now(); time.Since(since) < stuck; time.Sleep(look) {
+	for since := time.Now(); time.Since(since) < stuck; time.Sleep(pollInterval) {
 		committed, err := kafkatest.Committed(b.ctx, b.brokers, group)
 		switch {
-		case errors.Is(err, kerr.GroupIDNotFound): // no member has asked to join it yet
+		case errors.Is(err, kerr.GroupIDNotFound): // no member has joined yet
 		case err != nil, len(committed[idleTopic]) == partitions:
 			return err
 		}
 	}
-	return fmt.Errorf("group %s: no partitions assigned within %v", group, stuck)
+	return fmt.Errorf("group %s did not acquire its partitions within %v", group, stuck)
 }
 
-// awaitTaken waits until the forwarder has mapped all records and sent all full batches. It asks
-// the forwarder itself only when no more requests arrive.
-func (b *bench) awaitTaken(forwarder *child) error {
+// awaitSent waits until the forwarder has mapped all records and sent all full batches. It asks the
+// forwarder only when no more requests arrive.
+func (b *bench) awaitSent(forwarder *child) error {
 	for last, since := 0, time.Now(); ; {
-		time.Sleep(look)
-		var requests, taken int
+		time.Sleep(pollInterval)
+		var requests, mapped int
 		if err := b.receiver.ask("requests", &requests); err != nil {
 			return err
 		}
@@ -129,17 +129,17 @@ func (b *bench) awaitTaken(forwarder *child) error {
 		case requests == 0 || silence < quiet:
 			continue
 		}
-		if err := forwarder.ask("taken", &taken); err != nil {
+		if err := forwarder.ask("taken", &mapped); err != nil {
 			return err
 		}
-		if taken >= b.records {
+		if mapped >= b.records {
 			return nil
 		}
 	}
 }
 
 // uncommitted returns the number of records that the group has not committed, plus the number of
-// committed offsets beyond the end of the topic.
+// offsets that it has committed beyond the end offsets.
 func (b *bench) uncommitted(group string) (n int64, err error) {
 	committed, err := kafkatest.Committed(b.ctx, b.brokers, group)
 	if err != nil {

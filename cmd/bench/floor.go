@@ -12,16 +12,16 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 )
 
-// floored is the floor's report at its end.
+// floored is the floor's report at the end of a run.
 type floored struct {
 	usage
-	Records   int     // fetched
-	PerSecond float64 // records after the first poll
+	Records   int     // records fetched
+	PerSecond float64 // records per second after the first poll
 }
 
-// runFloor is a group that fetches and discards records at the lowest cost that the client offers.
-// Its fetches are twice as large as the forwarder's, because smaller ones cost more CPU without a
-// pool.
+// runFloor runs a consumer group that fetches and discards records at the lowest cost that the
+// client allows. Its fetches are twice as large as the forwarder's, because smaller ones cost more
+// CPU unless the client has a record pool.
 func runFloor(o *options, stdin io.Reader, stdout io.Writer) error {
 	cfg, err := config.Load("", os.Environ())
 	if err != nil {
@@ -50,11 +50,11 @@ func runFloor(o *options, stdin io.Reader, stdout io.Writer) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var f floored
-	all, ended := make(chan struct{}), make(chan struct{})
+	all, done := make(chan struct{}), make(chan struct{})
 	go func() {
-		defer close(ended)
+		defer close(done)
 		var first time.Time
-		before := 0 // first
+		before := 0 // records of the first poll
 		for ctx.Err() == nil {
 			fetches := client.PollFetches(ctx)
 			n := fetches.NumRecords()
@@ -78,7 +78,7 @@ func runFloor(o *options, stdin io.Reader, stdout io.Writer) error {
 		"all":    func() (any, error) { <-all; return nil, nil },
 		"end": func() (any, error) {
 			cancel()
-			<-ended
+			<-done
 			client.CloseAllowingRebalance()
 			stopProfile()
 			f.usage = used()

@@ -12,13 +12,14 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 )
 
-// runForwarder is the program, started in the same way as segment-to-launchdarkly run does.
+// runForwarder runs the program as segment-to-launchdarkly run does.
 func runForwarder(o *options, stdin io.Reader, stdout io.Writer) error {
 	cfg, err := config.Load("", os.Environ())
 	if err != nil {
 		return err
 	}
-	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.Lock(os.Stderr), zap.InfoLevel))
+	encoder := zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig())
+	log := zap.New(zapcore.NewCore(encoder, zapcore.Lock(os.Stderr), zap.InfoLevel))
 	stopProfile, err := profile(o, cfg)
 	if err != nil {
 		return err
@@ -30,8 +31,8 @@ func runForwarder(o *options, stdin io.Reader, stdout io.Writer) error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	ended := make(chan error, 1)
-	go func() { ended <- program.Run(ctx) }()
+	exited := make(chan error, 1)
+	go func() { exited <- program.Run(ctx) }()
 
 	return obey(stdin, stdout, map[string]func() (any, error){
 		"taken": func() (any, error) {
@@ -40,7 +41,7 @@ func runForwarder(o *options, stdin io.Reader, stdout io.Writer) error {
 		},
 		"end": func() (any, error) {
 			cancel()
-			err := <-ended // nil only if everything was delivered and committed
+			err := <-exited // nil only if everything was delivered and committed
 			stopProfile()
 			return used(), err
 		},

@@ -1,46 +1,47 @@
-// Bench measures the cost of a record: the CPU, memory, and time that the program needs to deliver
-// a topic of Segment events. It compares them with the floor, a consumer group that fetches the
+// Bench measures the cost of a record. It compares the CPU, memory, and time that the program needs
+// to deliver a topic of Segment events with those of the floor, a consumer group that fetches the
 // same records with the same client and discards them.
 //
-//	go run ./cmd/bench                       the table
-//	go run ./cmd/bench -rounds 3             the same in less time
-//	go run ./cmd/bench -json                 the same for machines
-//	go run ./cmd/bench -pprof /tmp/profiles  the table, and CPU profiles
+//	go run ./cmd/bench                       write a table
+//	go run ./cmd/bench -rounds 3             write a table in less time
+//	go run ./cmd/bench -json                 write JSON
+//	go run ./cmd/bench -pprof /tmp/profiles  also write CPU profiles
 //
-// Each role is a process of its own: an embedded broker; a receiver in place of LaunchDarkly, which
-// accepts and counts everything; and in turns, over several rounds, the floor and the forwarder.
+// Each role is a separate process. The broker is embedded. The receiver stands in for LaunchDarkly,
+// accepts everything, and counts it. The floor and the forwarder take turns over several rounds.
 // The forwarder is the program with its production configuration. Environment variables change its
-// settings: S2LD_BATCH_MAX_EVENTS=500 go run ./cmd/bench.
+// settings, as in S2LD_BATCH_MAX_EVENTS=500 go run ./cmd/bench.
 //
-// # The figures
+// # Figures
 //
-// CPU is the user and system time of the whole process, less that of an idle run, in which the same
-// role starts, joins a group on an empty topic, and leaves. Allocations and collections are the Go
-// runtime's, less those of the idle run. Peak memory is the largest resident set of the process,
-// with nothing subtracted.
+// CPU is the user and system time of the whole process, minus that of an idle run. In an idle run,
+// the same role starts, joins a group on an empty topic, and leaves. Allocations and garbage
+// collections are those of the Go runtime, also minus those of the idle run. Peak memory is the
+// largest resident set of the process, and nothing is subtracted.
 //
-// Records per second are measured from the first poll to the last for the floor. For the forwarder
-// they are measured from the first request to the last one that arrived before it was told to stop.
+// Records per second exclude startup and shutdown. For the floor, they cover the time from the
+// first poll to the last. For the forwarder, they cover the time from the first request to the last
+// one before the stop.
 //
-// Lost is the number of events that are missing, or too many, after deduplication by payload ID,
-// plus the number of records that the group has not committed. If it is not 0, the exit code is 1.
-// The receiver decompresses and counts request bodies only after a run, because it shares the CPU
-// with the forwarder.
+// Lost is the number of events that are missing or surplus after deduplication by payload ID, plus
+// the number of records that the group has not committed. If it is not 0, the exit code is 1. The
+// receiver decompresses and counts request bodies only after a run, because it shares the CPU with
+// the forwarder.
 //
-// # What a record costs
+// # Profiles
 //
-// The documentation of package consumer describes where the forwarder's CPU goes. To see it:
+// The documentation of package consumer describes where the forwarder's CPU goes. To profile it:
 //
 //	go run ./cmd/bench -pprof /tmp/profiles && go tool pprof -top -cum /tmp/profiles/*-forwarder-*.cpu.pprof
 //
-// # How to compare
+// # Comparing builds
 //
-// Compare by the ratio to the floor, whose processes ran in turns with the forwarder on the same
+// Compare by the ratio to the floor, because the floor and the forwarder take turns on the same
 // machine. All other figures depend on the load of the machine.
 //
 // To measure a change, let both builds take turns:
 //
-//	go build -o /tmp/before ./cmd/bench      then make the change
+//	go build -o /tmp/before ./cmd/bench      # then make the change
 //	go run ./cmd/bench -against /tmp/before
 package main
 
@@ -57,12 +58,12 @@ import (
 	"syscall"
 )
 
-// options are the flags. The flags of a role are role, records, and pprof.
+// options holds the flags. Only role, records, and pprof are passed to a role.
 type options struct {
 	role    string
 	records int
 	rounds  int
-	against string // path of a build of bench
+	against string // path of another build of bench
 	json    bool
 	pprof   string
 }
@@ -71,35 +72,35 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	o := &options{}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(stderr)
-	f.StringVar(&o.role, "role", "", "what this `process` is; used by bench itself")
-	f.IntVar(&o.records, "records", 1_000_000, "records in the topic")
-	f.IntVar(&o.rounds, "rounds", 5, "rounds, each with one run of the floor and one of the forwarder")
-	f.StringVar(&o.against, "against", "", "`path` of another build of bench, whose forwarder takes turns with this one")
-	f.BoolVar(&o.json, "json", false, "write JSON")
-	f.StringVar(&o.pprof, "pprof", "", "`directory` for CPU profiles of the floor and the forwarder, one per run; "+
-		"profiling costs a little CPU")
+	f.StringVar(&o.role, "role", "", "`role` of this process; used only by bench itself")
+	f.IntVar(&o.records, "records", 1_000_000, "`number` of records in the topic")
+	f.IntVar(&o.rounds, "rounds", 5, "`number` of rounds, each with one run of the floor and one of the forwarder")
+	f.StringVar(&o.against, "against", "", "`path` of another build of bench, whose forwarder also runs in each round")
+	f.BoolVar(&o.json, "json", false, "write JSON instead of a table")
+	f.StringVar(&o.pprof, "pprof", "", "`directory` for CPU profiles of the floor and the forwarder, one per run. "+
+		"Profiling costs a little CPU")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
 	switch {
 	case f.NArg() > 0:
-		return nil, fmt.Errorf("%q: not a flag", f.Arg(0))
+		return nil, fmt.Errorf("%q is not a flag", f.Arg(0))
 	case o.records < 1 || o.rounds < 1:
-		return nil, errors.New("-records and -rounds: must be at least 1")
+		return nil, errors.New("-records and -rounds must be at least 1")
 	}
 	return o, nil
 }
 
 func main() {
-	// The first signal ends the measurement. The children end with this process.
+	// The first signal stops the measurement. The children exit with this process.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
-// execute runs one command line and returns the exit code: 0; 1 if something failed or was lost; 2
-// for a wrong flag.
+// execute runs one command line and returns the exit code. It is 0 on success, 1 if a step failed
+// or anything was lost, and 2 if a flag is invalid.
 func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	o, err := parse(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
@@ -109,7 +110,7 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 		fmt.Fprintln(stderr, err)
 		return 2
 	}
-	runtime.MemProfileRate = 0 // as in the program's own binary, which has no heap profile
+	runtime.MemProfileRate = 0 // the program's own binary has no heap profile either
 	if o.role != "" {
 		err = roles[o.role](o, stdin, stdout)
 	} else {
@@ -122,7 +123,8 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	return 0
 }
 
-// roles are what a child can be. They run until their standard input ends.
+// roles maps each role to the function that a child runs. The function returns when standard input
+// is closed.
 var roles = map[string]func(o *options, stdin io.Reader, stdout io.Writer) error{
 	roleBroker:    runBroker,
 	roleReceiver:  runReceiver,

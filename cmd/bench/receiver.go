@@ -14,18 +14,18 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
-// latency is how long the receiver takes to respond.
+// latency is how long the receiver waits before it responds.
 const latency = time.Millisecond
 
-// receiver takes the place of LaunchDarkly. It accepts everything, and keeps the requests until it
-// is asked for their contents.
+// receiver stands in for LaunchDarkly. It accepts everything, and stores the requests until the
+// next report.
 type receiver struct {
 	mu       sync.Mutex // guards the field below
-	requests []request  // in the order in which they arrived
+	requests []request  // in order of arrival
 }
 
 type request struct {
-	arrived   time.Time // when its last byte had been read
+	arrived   time.Time // when its last byte was read
 	payloadID string
 	gzip      bool
 	body      []byte // as sent
@@ -34,8 +34,8 @@ type request struct {
 // received is a receiver's report on the requests since the last report.
 type received struct {
 	tally             // after deduplication by payload ID
-	Requests  int     // with duplicates
-	PerSecond float64 // events
+	Requests  int     // including duplicates
+	PerSecond float64 // events per second
 }
 
 func runReceiver(_ *options, stdin io.Reader, stdout io.Writer) error {
@@ -46,7 +46,7 @@ func runReceiver(_ *options, stdin io.Reader, stdout io.Writer) error {
 	}
 	server := &http.Server{Handler: rc}
 	defer server.Close()
-	go server.Serve(listener) //nolint:errcheck // it ends by Close
+	go server.Serve(listener) //nolint:errcheck // it returns after Close
 	steady := 0
 	return obey(stdin, stdout, map[string]func() (any, error){
 		"address": func() (any, error) { return "http://" + listener.Addr().String(), nil },
@@ -80,11 +80,11 @@ func (rc *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusAccepted)
 }
 
-// report decompresses and counts. The first steady requests came at full speed. The others came
-// when the forwarder was told to stop.
+// report decompresses and counts the requests. The first steady requests arrived at full speed, and
+// the others after the forwarder was told to stop.
 func report(requests []request, steady int) (r received, err error) {
 	seen := make(map[string]bool, len(requests))
-	inBetween := int64(0) // events after the first request, up to the last at full speed
+	inBetween := int64(0) // events after the first request, up to the last one at full speed
 	for i, request := range requests {
 		r.Requests++
 		if seen[request.payloadID] {
@@ -107,10 +107,10 @@ func report(requests []request, steady int) (r received, err error) {
 	return r, nil
 }
 
-// number precedes the number of each event. The generator writes it first in the properties.
+// number precedes the number of each event, which is the first of the generated properties.
 const number = `"data":{"` + segmenttest.NumberField + `":`
 
-// count counts the events in a body.
+// count counts the events in the body of a request.
 func count(r request) (t tally, err error) {
 	body := r.body
 	if r.gzip {

@@ -9,7 +9,7 @@ import (
 	"text/tabwriter"
 )
 
-// results are the results of a measurement, in the form that -json writes.
+// results holds the results of a measurement, in the format of -json.
 type results struct {
 	Machine struct {
 		CPUs int    `json:"cpus"`
@@ -17,7 +17,7 @@ type results struct {
 	} `json:"machine"`
 	Work struct {
 		Records     int     `json:"records"`
-		Events      int64   `json:"events"` // that must be delivered
+		Events      int64   `json:"events"` // events that must be delivered
 		RecordBytes float64 `json:"record_bytes"`
 	} `json:"work"`
 	Idle   map[string]float64 `json:"idle_cpu_seconds"` // by contender
@@ -28,10 +28,11 @@ type results struct {
 	idle       map[string]usage
 }
 
-// round has the figures of one round, by contender.
+// round holds the figures of one round by contender.
 type round map[string]*figures
 
-// figures are those of one run, less those of the idle run, except for the peak.
+// figures holds the figures of one run. The CPU, the allocations, and the collections of the idle
+// run are subtracted.
 type figures struct {
 	CPU      float64 `json:"cpu_microseconds_per_record"`
 	Ratio    float64 `json:"ratio_to_floor"`
@@ -44,7 +45,7 @@ type figures struct {
 	Lost     float64 `json:"lost"`
 }
 
-// columns are the columns of the table.
+// columns lists the figures in the order of the table.
 var columns = []struct {
 	name   string
 	format string
@@ -74,7 +75,7 @@ func (r *results) addIdle(c contender, x result) {
 	r.idle[c.name], r.Idle[c.name] = x.usage, x.CPU.Seconds()
 }
 
-// add adds a round, by contender, and updates the medians.
+// add adds the results of a round by contender, and updates the medians.
 func (r *results) add(results map[string]result) {
 	now := round{}
 	for _, c := range r.contenders {
@@ -96,15 +97,15 @@ func (r *results) add(results map[string]result) {
 
 func (r *results) figures(x result, idle usage) *figures {
 	n := float64(r.Work.Records)
-	less := func(a, b uint64) float64 { return float64(a) - float64(b) }
+	minus := func(a, b uint64) float64 { return float64(a) - float64(b) }
 	return &figures{
 		CPU:      (x.CPU - idle.CPU).Seconds() * 1e6 / n,
 		Records:  x.perSecond,
 		Requests: float64(x.Requests),
 		PeakMB:   float64(x.Peak) / 1e6,
-		Allocs:   less(x.Allocs, idle.Allocs) / n * 1000,
-		AllocKB:  less(x.AllocBytes, idle.AllocBytes) / n,
-		GCs:      less(x.GCs, idle.GCs) / n * 1000,
+		Allocs:   minus(x.Allocs, idle.Allocs) / n * 1000,
+		AllocKB:  minus(x.AllocBytes, idle.AllocBytes) / n,
+		GCs:      minus(x.GCs, idle.GCs) / n * 1000,
 		Lost:     float64(x.lost),
 	}
 }
@@ -118,7 +119,7 @@ func median(all []float64) float64 {
 func (r *results) table(w io.Writer) error {
 	fmt.Fprintf(w, "%d records of %.0f bytes, %d events, %d partitions, %d CPUs, %s\n",
 		r.Work.Records, r.Work.RecordBytes, r.Work.Events, partitions, r.Machine.CPUs, r.Machine.Go)
-	fmt.Fprint(w, "subtracted: the CPU of an idle run")
+	fmt.Fprint(w, "subtracted CPU of the idle runs")
 	for _, c := range r.contenders {
 		fmt.Fprintf(w, ", %s %.0f ms", c.name, r.Idle[c.name]*1e3)
 	}
@@ -145,12 +146,13 @@ func (r *results) table(w io.Writer) error {
 	return t.Flush()
 }
 
-// lost returns an error if any round has lost an event or a record.
+// lost returns an error if any round lost events or records.
 func (r *results) lost() (err error) {
 	for i, round := range r.Rounds {
 		for name, figures := range round {
 			if figures.Lost > 0 {
-				err = errors.Join(err, fmt.Errorf("LOST: %.0f events or records by the %s in round %d", figures.Lost, name, i+1))
+				err = errors.Join(err, fmt.Errorf("LOST: the %s lost %.0f events or records in round %d",
+					name, figures.Lost, i+1))
 			}
 		}
 	}

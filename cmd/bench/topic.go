@@ -11,24 +11,24 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
-// tally counts events and adds up the numbers that they carry. If one event is lost and another
-// repeated, the count is right and the sum is wrong.
+// tally holds a number of events and the sum of the numbers that they carry. If one event is lost
+// and another is duplicated, the count is correct, but the sum is not.
 type tally struct {
 	Events int64
 	Sum    int64
 }
 
-// missing returns how many of the expected events are missing, or how many are too many.
+// missing returns how many expected events are missing, or how many events are surplus.
 func (t tally) missing(got tally) int64 {
 	n := max(t.Events-got.Events, got.Events-t.Events)
 	if n == 0 && t.Sum != got.Sum {
-		return 1 // at least, and as many twice
+		return 1 // at least one, and as many duplicates
 	}
 	return n
 }
 
-// load produces the records, evenly over the partitions. It returns the events that must be
-// delivered, and the size of all values.
+// load produces the records evenly over the partitions. It returns the events that must be
+// delivered and the size of all values.
 func (b *bench) load(ctx context.Context) (expected tally, valueBytes int64, err error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(b.brokers...), kgo.DefaultProduceTopic(busyTopic),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.ZstdCompression()),
@@ -52,10 +52,10 @@ func (b *bench) load(ctx context.Context) (expected tally, valueBytes int64, err
 		r := &kgo.Record{Value: slices.Clone(value), Partition: int32(n % partitions)}
 		client.Produce(ctx, r, func(_ *kgo.Record, err error) {
 			if err != nil {
-				cancel(fmt.Errorf("produce: %w", err)) // the first counts
+				cancel(fmt.Errorf("produce: %w", err)) // only the first error counts
 			}
 		})
 	}
-	_ = client.Flush(ctx) // fails only with ctx
+	_ = client.Flush(ctx) // returns an error only if ctx is done
 	return expected, valueBytes, context.Cause(ctx)
 }

@@ -12,24 +12,24 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 )
 
-// usage is what a process has used from its start to its end.
+// usage is the total resource usage of a process.
 type usage struct {
-	CPU        time.Duration // user and system; set by the parent when the process has ended
+	CPU        time.Duration // user and system time; the parent sets it after the process exits
 	Peak       uint64        // bytes of the largest resident set; 0 if the system does not report it
-	Allocs     uint64        // objects
-	AllocBytes uint64        // of these objects
-	GCs        uint64        // collections
+	Allocs     uint64        // objects allocated
+	AllocBytes uint64        // bytes of these objects
+	GCs        uint64        // garbage collections
 }
 
-// used returns the usage of this process, without its CPU.
+// used returns the usage of this process without its CPU.
 func used() usage {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return usage{Peak: peak(), Allocs: m.Mallocs, AllocBytes: m.TotalAlloc, GCs: uint64(m.NumGC)}
 }
 
-// peak returns VmHWM, which proc(5) describes. The maxrss of getrusage(2) starts at the parent's
-// value.
+// peak returns VmHWM from proc(5). It does not use maxrss from getrusage(2), because that starts at
+// the value of the parent.
 func peak() (kilobytes uint64) {
 	status, _ := os.ReadFile("/proc/self/status")
 	if _, line, found := bytes.Cut(status, []byte("VmHWM:")); found {
@@ -38,8 +38,8 @@ func peak() (kilobytes uint64) {
 	return kilobytes << 10
 }
 
-// profile profiles the CPU until stop is called, into a file of o.pprof that is named for the
-// group. It does nothing if o.pprof is empty.
+// profile writes a CPU profile, until stop is called, to a file in o.pprof that is named after the
+// group. If o.pprof is empty, it does nothing.
 func profile(o *options, cfg *config.Config) (stop func(), err error) {
 	if o.pprof == "" {
 		return func() {}, nil

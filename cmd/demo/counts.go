@@ -6,10 +6,10 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// callCounts are numbers of calls by reason.
+// callCounts holds the number of calls for each reason.
 type callCounts [transform.Reasons]int64
 
-// of returns the number of calls with an outcome.
+// of returns the number of calls with the given outcome.
 func (c callCounts) of(outcome transform.Outcome) (n int64) {
 	for reason, calls := range c {
 		if transform.Reason(reason).Outcome() == outcome {
@@ -19,8 +19,8 @@ func (c callCounts) of(outcome transform.Outcome) (n int64) {
 	return n
 }
 
-// reasons lists the reasons of an outcome that occurred: "not_track 4,700, tombstone 20", or
-// "none".
+// reasons formats the nonzero counts of an outcome by reason, such as "not_track 4,700, tombstone
+// 20". It returns "none" if there are none.
 func (c callCounts) reasons(outcome transform.Outcome) string {
 	var parts []string
 	for reason, calls := range c {

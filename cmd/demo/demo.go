@@ -29,34 +29,36 @@ const seed = 1
 // faultRate is the share of requests that fail with -faults.
 const faultRate = 0.2
 
-// options are the flags of the demo.
+// options holds the flags of the demo.
 type options struct {
 	events int64
 	rate   float64
 	faults bool
 }
 
-const usage = `Demo runs an embedded Kafka, a fake LaunchDarkly, a generator of mixed Segment events, and
-segment-to-launchdarkly between them, in one process. It checks that every event counts
-once, writes a summary as one line of JSON at the end, and exits 1 if an event is missing
-or counted twice. Environment variables change the settings of the program:
+const usage = `Demo produces mixed Segment events to an embedded Kafka, runs segment-to-launchdarkly to
+deliver them to a fake LaunchDarkly, and checks that every event is counted once. Everything
+runs in one process. At the end, demo writes a summary as one line of JSON. It exits with
+code 1 if an event is missing or counted twice.
+
+Environment variables change the settings of the program:
 
   S2LD_BATCH_MAX_EVENTS=100 go run ./cmd/demo
 
-docker-compose.yml runs the parts separately: demo launchdarkly, demo generate, and
-demo probe URL.`
+docker-compose.yml runs the parts in separate containers, with the commands
+demo launchdarkly, demo generate, and demo probe URL.`
 
 func parseOptions(args []string, sys system) (o options, err error) {
 	f := newFlags("demo", usage, sys)
-	f.Int64Var(&o.events, "events", 0, "`records` to produce before the demo ends. 0: it runs until Ctrl-C")
-	f.Float64Var(&o.rate, "rate", 0, "`records` per second. 0: 1,000, or with -events as fast as possible")
-	f.BoolVar(&o.faults, "faults", false, "let a fifth of the requests to LaunchDarkly fail: 429, 5xx, hangs, resets, "+
-		"and truncated responses, before and after LaunchDarkly accepts the request")
+	f.Int64Var(&o.events, "events", 0, "`records` to produce before the demo exits. 0 means to produce until Ctrl-C")
+	f.Float64Var(&o.rate, "rate", 0, "`records` to produce per second. 0 means 1,000, or as many as possible with -events")
+	f.BoolVar(&o.faults, "faults", false, "make a fifth of the requests to LaunchDarkly fail at random, with 429, 5xx, "+
+		"hangs, resets, and truncated responses, before or after LaunchDarkly accepts the request")
 	if err := parse(f, args, 0); err != nil {
 		return o, err
 	}
 	if o.events < 0 || o.rate < 0 {
-		return o, usageError{errors.New("-events and -rate: must not be negative")}
+		return o, usageError{errors.New("-events and -rate must not be negative")}
 	}
 	if o.rate == 0 && o.events == 0 {
 		o.rate = 1000
@@ -70,7 +72,7 @@ func runDemo(args []string, sys system) error {
 		return err
 	}
 
-	dir, err := os.MkdirTemp("", "segment-to-launchdarkly-demo-") // in memory, records would need a gigabyte
+	dir, err := os.MkdirTemp("", "segment-to-launchdarkly-demo-") // records in memory would take a gigabyte
 	if err != nil {
 		return err
 	}
@@ -86,8 +88,8 @@ func runDemo(args []string, sys system) error {
 	ledger := newLedger()
 	samples := &sampler{gen: segmenttest.New(seed), picked: make(chan sample, 1)}
 	ld := ldtest.New(ldtest.Config{Identity: ldtest.DataField(segmenttest.NumberField), OnRequest: func(r ldtest.Request) {
-		ledger.received(r)
-		samples.received(r)
+		ledger.addRequest(r)
+		samples.inspect(r)
 	}})
 	if o.faults {
 		ld.Random(seed, faultRate)
@@ -98,7 +100,7 @@ func runDemo(args []string, sys system) error {
 	}
 	address := "http://" + listener.Addr().String()
 	screen := newScreen(sys.stderr)
-	defer serve(listener, face(ld), screen).Close()
+	defer serve(listener, withControl(ld), screen).Close()
 
 	cfg, err := settings(sys.environ, brokers, address)
 	if err != nil {
@@ -114,13 +116,13 @@ func runDemo(args []string, sys system) error {
 	}
 	defer kafka.Close()
 
-	fmt.Fprintf(screen, `segment-to-launchdarkly, between an embedded Kafka and a fake LaunchDarkly
+	fmt.Fprintf(screen, `segment-to-launchdarkly runs between an embedded Kafka and a fake LaunchDarkly
 
 Kafka            %s, topic %s, dead letters in %s
 LaunchDarkly     %s
 metrics          http://%s/metrics, and the status page at /
-try an outage    curl -X POST '%[4]s%[6]s/down?fault=503'
-and its end      curl -X POST %[4]s%[6]s/up
+start an outage  curl -X POST '%[4]s%[6]s/down?fault=503'
+end the outage   curl -X POST %[4]s%[6]s/up
 
 `, strings.Join(brokers, ","), topic, deadLetters, address, program.AdminAddress(), controlPath)
 	d := &demo{

@@ -17,25 +17,25 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
-// generator produces Segment events to a topic.
+// generator produces records of Segment events to a topic.
 type generator struct {
 	brokers []string
 	topic   string
-	events  int64   // records to produce; 0: until ctx is done
-	rate    float64 // records per second; 0: as fast as possible
+	events  int64   // records to produce; 0 means until ctx is done
+	rate    float64 // records per second; 0 means as fast as possible
 
-	expect func(calls []transform.Reason) // called for each record before it is produced; nil: not called
+	expect func(calls []transform.Reason) // called for each record before it is produced; may be nil
 
-	produced atomic.Int64 // records that the broker has acknowledged
-	last     atomic.Int64 // Unix time of the last of them
+	produced atomic.Int64 // records acknowledged by the broker
+	last     atomic.Int64 // Unix time when the last of them was acknowledged
 }
 
-// run produces until all records are acknowledged. When ctx is done, it produces no more records,
-// and waits for those in flight for as long as patience allows.
+// run produces until all records are acknowledged. When ctx is done, it stops producing and waits
+// for the records in flight, for at most ackTimeout.
 func (g *generator) run(ctx context.Context) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(g.brokers...), kgo.DefaultProduceTopic(g.topic),
 		kgo.ProducerBatchCompression(kgo.ZstdCompression()), kgo.ProducerLinger(5*time.Millisecond),
-		kgo.MetadataMinAge(time.Second)) // a missing topic is reported within seconds
+		kgo.MetadataMinAge(time.Second)) // reports a missing topic within seconds
 	if err != nil {
 		return err
 	}
@@ -45,8 +45,8 @@ func (g *generator) run(ctx context.Context) error {
 	defer fail(nil)
 	defer context.AfterFunc(ctx, func() {
 		select {
-		case <-time.After(patience):
-			fail(errors.New("the broker does not acknowledge the last records"))
+		case <-time.After(ackTimeout):
+			fail(errors.New("the broker did not acknowledge the last records"))
 		case <-failed.Done(): // run has returned
 		}
 	})()
@@ -67,11 +67,11 @@ func (g *generator) run(ctx context.Context) error {
 		}
 		client.Produce(failed, &kgo.Record{Value: slices.Clone(value)}, acknowledged)
 	}
-	_ = client.Flush(failed) // fails only with failed
+	_ = client.Flush(failed) // returns an error only if failed is done
 	return context.Cause(failed)
 }
 
-// wait waits until record n is due. It returns false if record n must not be produced.
+// wait waits until record n is due, and reports whether to produce it.
 func (g *generator) wait(ctx, failed context.Context, started time.Time, n int64) bool {
 	if g.rate > 0 {
 		due := started.Add(time.Duration(float64(n) / g.rate * float64(time.Second)))
@@ -86,25 +86,26 @@ func (g *generator) wait(ctx, failed context.Context, started time.Time, n int64
 	return ctx.Err() == nil && failed.Err() == nil
 }
 
-// patience is how long a broker may take to acknowledge a record.
-const patience = 10 * time.Second
+// ackTimeout is how long the broker may take to acknowledge a record.
+const ackTimeout = 10 * time.Second
 
-// health responds with 503 while the broker acknowledges nothing.
+// health responds with 503 if the broker has acknowledged no record for ackTimeout.
 func (g *generator) health(w http.ResponseWriter, _ *http.Request) {
-	if time.Since(time.Unix(g.last.Load(), 0)) > patience {
+	if time.Since(time.Unix(g.last.Load(), 0)) > ackTimeout {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 	fmt.Fprintf(w, "produced %d\n", g.produced.Load())
 }
 
 func runGenerate(args []string, sys system) error {
-	f := newFlags("demo generate", `Produces mixed Segment events to an existing topic until a signal.`, sys)
+	const usage = "Demo generate produces mixed Segment events to an existing topic until it receives a signal."
+	f := newFlags("demo generate", usage, sys)
 	g := &generator{}
 	brokers := f.String("brokers", "localhost:9092", "bootstrap `addresses`, separated by commas")
 	f.StringVar(&g.topic, "topic", "segment", "`name` of the topic")
-	f.Float64Var(&g.rate, "rate", 1000, "`records` per second. 0: as fast as possible")
-	listen := f.String("listen", "localhost:8081", "`address` of the health check, "+
-		"which fails while no record is acknowledged")
+	f.Float64Var(&g.rate, "rate", 1000, "`records` to produce per second. 0 means as many as possible")
+	listen := f.String("listen", "localhost:8081", "`address` of an HTTP health check, "+
+		"which fails while the broker acknowledges no records")
 	if err := parse(f, args, 0); err != nil {
 		return err
 	}

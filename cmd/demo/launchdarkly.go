@@ -14,12 +14,12 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// controlPath is the path under which the fake is controlled.
+// controlPath is the path prefix of the fake's control API.
 const controlPath = "/control"
 
-// face serves the fake and its control on one port. It uses no http.ServeMux, because that cleans
-// paths, and the fake must see them verbatim.
-func face(ld *ldtest.Server) http.Handler {
+// withControl returns a handler that serves the fake and its control API on one port. It does not
+// use http.ServeMux, because that cleans paths, and the fake must see them verbatim.
+func withControl(ld *ldtest.Server) http.Handler {
 	control := http.StripPrefix(controlPath, ld.Control())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, controlPath+"/") {
@@ -30,17 +30,18 @@ func face(ld *ldtest.Server) http.Handler {
 	})
 }
 
-// serve serves until the server is closed.
+// serve starts an HTTP server and returns it. The caller closes it.
 func serve(listener net.Listener, handler http.Handler, errorLog io.Writer) *http.Server {
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ErrorLog: log.New(errorLog, "", 0)}
-	go server.Serve(listener) //nolint:errcheck // Close ends it
+	go server.Serve(listener) //nolint:errcheck // it returns after Close
 	return server
 }
 
 func runLaunchDarkly(args []string, sys system) error {
-	f := newFlags("demo launchdarkly", `Serves a fake LaunchDarkly, as strict as the real one, until a signal.
-The paths under `+controlPath+` control it: GET report; POST script, random, down?fault=503, up, poison?contains=TEXT,
-limit?bytes=N. Writes its report as one line of JSON at the end.`, sys)
+	const usage = `Demo launchdarkly serves a fake LaunchDarkly, as strict as the real one, until it receives a signal.
+Its control API under ` + controlPath + ` accepts GET report, and POST script, random, down?fault=503, up,
+poison?contains=TEXT, and limit?bytes=N. At exit, it writes its report as one line of JSON.`
+	f := newFlags("demo launchdarkly", usage, sys)
 	listen := f.String("listen", "localhost:8080", "`address` to serve on")
 	if err := parse(f, args, 0); err != nil {
 		return err
@@ -50,13 +51,14 @@ limit?bytes=N. Writes its report as one line of JSON at the end.`, sys)
 	if err != nil {
 		return err
 	}
-	server := serve(listener, face(ld), sys.stderr)
-	fmt.Fprintf(sys.stderr, "fake LaunchDarkly at http://%s, client-side ID %s\n", listener.Addr(), ldtest.Sample.ClientSideID)
+	server := serve(listener, withControl(ld), sys.stderr)
+	fmt.Fprintf(sys.stderr, "fake LaunchDarkly at http://%s, client-side ID %s\n",
+		listener.Addr(), ldtest.Sample.ClientSideID)
 	<-sys.signals
 
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_ = server.Shutdown(ctx) // hanging requests are canceled below
+	_ = server.Shutdown(ctx) // Close cancels the requests that hang
 	_ = server.Close()
 	return json.NewEncoder(sys.stdout).Encode(ld.Report())
 }

@@ -10,12 +10,13 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
-// ledger compares the produced calls with the events that LaunchDarkly counts. It asks the program
-// nothing. It holds one byte per record, from the oldest record whose event has not arrived.
+// ledger compares the produced calls with the events that LaunchDarkly counts, independently of the
+// program. It holds one byte per record, starting at the oldest record with an event that has not
+// arrived.
 type ledger struct {
 	mu   sync.Mutex             // guards the fields below
 	gen  *segmenttest.Generator // generates a record again
-	base int64                  // every event of the records below it has arrived
+	base int64                  // all events of the records before base have arrived
 
 	// awaited has one byte per record, starting at base, with one bit per call whose event has not
 	// arrived.
@@ -25,7 +26,7 @@ type ledger struct {
 	arrived    int64                    // events that were awaited
 	duplicates int64                    // events that had already arrived under another payload ID
 	unexpected int64                    // events of calls that are filtered, rejected, or were not produced
-	strange    string                   // the first of these
+	example    string                   // describes the first unexpected event
 }
 
 func newLedger() *ledger { return &ledger{gen: segmenttest.New(seed)} }
@@ -44,8 +45,9 @@ func (l *ledger) expect(calls []transform.Reason) {
 	l.awaited = append(l.awaited, events)
 }
 
-// received adds a request that LaunchDarkly received. It is the fake's Config.OnRequest.
-func (l *ledger) received(r ldtest.Request) {
+// addRequest adds the events of a request, unless LaunchDarkly rejected the request or ignored it
+// as a duplicate.
+func (l *ledger) addRequest(r ldtest.Request) {
 	if !r.Accepted || r.Duplicate {
 		return
 	}
@@ -54,10 +56,10 @@ func (l *ledger) received(r ldtest.Request) {
 	drops := r.Drops
 	for i, identity := range r.Identities {
 		if len(drops) > 0 && drops[0].Index == i {
-			drops = drops[1:] // LaunchDarkly drops it, so it is missing
+			drops = drops[1:] // LaunchDarkly drops the event, so it stays missing
 			continue
 		}
-		l.arrive(identity)
+		l.addEvent(identity)
 	}
 	for len(l.awaited) > 0 && l.awaited[0] == 0 {
 		l.base++
@@ -65,12 +67,12 @@ func (l *ledger) received(r ldtest.Request) {
 	}
 }
 
-// arrive adds one event by its number. The caller holds the mutex.
-func (l *ledger) arrive(identity string) {
+// addEvent adds one event by its number. The caller holds mu.
+func (l *ledger) addEvent(identity string) {
 	number, err := strconv.ParseInt(identity, 10, 64)
 	n, i := segmenttest.CallOf(number)
 	if err != nil || number < 0 || n >= l.base+int64(len(l.awaited)) {
-		l.unexpect("an event with the number %q, which was not produced", identity)
+		l.addUnexpected("an event with the number %q, which was not produced", identity)
 		return
 	}
 	if at, bit := n-l.base, byte(1)<<i; at >= 0 && l.awaited[at]&bit != 0 {
@@ -80,30 +82,32 @@ func (l *ledger) arrive(identity string) {
 	}
 	switch _, calls := l.gen.Record(n); {
 	case i >= len(calls):
-		l.unexpect("an event with the number %q, which was not produced", identity)
+		l.addUnexpected("an event with the number %q, which was not produced", identity)
 	case calls[i] != transform.None:
-		l.unexpect("an event of record %d, call %d, which was to be "+calls[i].Outcome().String()+": "+calls[i].String(), n, i)
+		l.addUnexpected("an event of record %d, call %d, which should have been %s: %s",
+			n, i, calls[i].Outcome(), calls[i])
 	default:
 		l.duplicates++
 	}
 }
 
-// unexpect counts an event that should not be. The caller holds the mutex.
-func (l *ledger) unexpect(format string, a ...any) {
+// addUnexpected counts an event that must not exist. The caller holds mu.
+func (l *ledger) addUnexpected(format string, a ...any) {
 	if l.unexpected++; l.unexpected == 1 {
-		l.strange = fmt.Sprintf(format, a...)
+		l.example = fmt.Sprintf(format, a...)
 	}
 }
 
-// account is a ledger's result.
+// account is a snapshot of a ledger.
 type account struct {
 	truth                                    [transform.Reasons]int64
 	arrived, missing, duplicates, unexpected int64
-	strange                                  string // the first unexpected event; "" if there is none
+	example                                  string // describes the first unexpected event; "" if there is none
 }
 
+// account returns a snapshot.
 func (l *ledger) account() account {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return account{l.truth, l.arrived, l.truth[transform.None] - l.arrived, l.duplicates, l.unexpected, l.strange}
+	return account{l.truth, l.arrived, l.truth[transform.None] - l.arrived, l.duplicates, l.unexpected, l.example}
 }

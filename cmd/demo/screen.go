@@ -12,20 +12,20 @@ import (
 	"golang.org/x/term"
 )
 
-// screen writes lines, and below them live lines that change. Without a terminal, it writes the
-// live lines only now and then.
+// screen writes lines, and below them live lines that it updates in place. Without a terminal, it
+// writes the live lines once per liveInterval.
 type screen struct {
 	w        io.Writer
 	fd       int
-	terminal bool
+	terminal bool // w is a terminal
 
 	mu      sync.Mutex // guards the fields below
 	live    []string
-	written time.Time // when live was last written; without a terminal only
+	written time.Time // when live lines were last written without a terminal
 }
 
-// rare is how often live lines are written without a terminal.
-const rare = 10 * time.Second
+// liveInterval is how often live lines are written without a terminal.
+const liveInterval = 10 * time.Second
 
 func newScreen(w io.Writer) *screen {
 	s := &screen{w: w, written: time.Now()}
@@ -46,14 +46,14 @@ func (s *screen) width() int {
 	return 120
 }
 
-// Write writes whole lines above the live ones.
+// Write writes whole lines above the live lines.
 func (s *screen) Write(lines []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.terminal {
 		return s.w.Write(lines)
 	}
-	_, err := fmt.Fprint(s.w, s.clear(), string(lines), strings.Join(s.live, "\n"))
+	_, err := fmt.Fprint(s.w, s.clearSequence(), string(lines), strings.Join(s.live, "\n"))
 	return len(lines), err
 }
 
@@ -61,30 +61,29 @@ func (s *screen) Write(lines []byte) (int, error) {
 func (s *screen) show(lines ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	cleared, width := s.clear(), s.width()
+	clearLive, width := s.clearSequence(), s.width()
 	s.live = nil
 	for _, line := range lines {
 		s.live = append(s.live, cut(line, width-1))
 	}
 	switch {
 	case s.terminal:
-		fmt.Fprint(s.w, cleared, strings.Join(s.live, "\n"))
-	case len(lines) > 0 && time.Since(s.written) >= rare:
+		fmt.Fprint(s.w, clearLive, strings.Join(s.live, "\n"))
+	case len(lines) > 0 && time.Since(s.written) >= liveInterval:
 		s.written = time.Now()
 		fmt.Fprintln(s.w, strings.Join(lines, "  "))
 	}
 }
 
-// clear returns the control sequence that removes the live lines from a terminal. The caller holds
-// the mutex.
-func (s *screen) clear() string {
+// clearSequence returns the control sequence that removes the live lines. The caller holds mu.
+func (s *screen) clearSequence() string {
 	if len(s.live) > 1 {
 		return fmt.Sprintf("\r\x1b[%dA\x1b[J", len(s.live)-1)
 	}
 	return "\r\x1b[J"
 }
 
-// cut shortens a text to so many columns.
+// cut shortens text to the given number of columns.
 func cut(text string, columns int) string {
 	runes := []rune(text)
 	if len(runes) <= columns {
@@ -93,7 +92,7 @@ func cut(text string, columns int) string {
 	return string(runes[:max(columns-1, 0)]) + "…"
 }
 
-// bar draws how much of the whole is done.
+// bar formats a progress bar.
 func bar(done, whole int64, columns int) string {
 	filled := columns
 	if done < whole {
@@ -102,7 +101,7 @@ func bar(done, whole int64, columns int) string {
 	return "[" + strings.Repeat("=", filled) + strings.Repeat(" ", columns-filled) + "]"
 }
 
-// number writes n with commas between the thousands.
+// number formats n with thousands separators.
 func number(n int64) string {
 	s := strconv.FormatInt(n, 10)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {

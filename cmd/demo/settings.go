@@ -17,9 +17,9 @@ import (
 // demo's defaults, and the addresses of the demo's parts override both.
 func settings(user, brokers []string, ld string) (*config.Config, error) {
 	values := map[string]string{
-		"S2LD_BATCH_MAX_AGE":                "1s",    // to show the first events soon
-		"S2LD_DELIVERY_BACKOFF_MAX":         "5s",    // to show the end of an outage soon
-		"S2LD_LOG_LEVEL":                    "error", // warnings would report the rejected calls and the faults
+		"S2LD_BATCH_MAX_AGE":                "1s",    // delivers the first events soon
+		"S2LD_DELIVERY_BACKOFF_MAX":         "5s",    // resumes delivery soon after an outage
+		"S2LD_LOG_LEVEL":                    "error", // hides warnings, because rejected calls and faults are expected
 		"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID":  ldtest.Sample.ClientSideID,
 		"S2LD_LAUNCHDARKLY_PROJECT_KEY":     ldtest.Sample.Project,
 		"S2LD_LAUNCHDARKLY_ENVIRONMENT_KEY": ldtest.Sample.Key,
@@ -48,11 +48,11 @@ func settings(user, brokers []string, ld string) (*config.Config, error) {
 	return cfg, nil
 }
 
-// newLogger returns the program's logger. It writes to the screen, above the lines that change.
+// newLogger returns the program's logger, which writes above the live lines of the screen.
 func newLogger(cfg config.Log, s *screen) *zap.Logger {
 	level, err := zapcore.ParseLevel(cfg.Level)
 	if err != nil {
-		level = zapcore.InfoLevel // the configuration allows only levels that are known
+		level = zapcore.InfoLevel // unreachable: the configuration allows only known levels
 	}
 	enc := zap.NewDevelopmentEncoderConfig()
 	enc.EncodeTime = zapcore.TimeEncoderOfLayout(time.TimeOnly)

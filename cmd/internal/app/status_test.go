@@ -50,10 +50,10 @@ func TestStateReportsTheReason(t *testing.T) {
 		},
 		"no recent delivery": {
 			status: joined, counts: counts{LastDelivery: now.Add(-80 * time.Second)},
-			word: "not delivering", tone: bad, says: "nothing was delivered for 1m20s, while 2 batches wait",
+			word: "not delivering", tone: bad, says: "no delivery for 1m20s, with 2 batches waiting",
 		},
 		"no delivery since start": {
-			status: joined, word: "not delivering", tone: bad, says: "nothing was delivered for 1m30s",
+			status: joined, word: "not delivering", tone: bad, says: "no delivery for 1m30s",
 		},
 	} {
 		got := newPage(c.stopping, c.status, c.halt, c.counts, 5*time.Second).State
@@ -116,7 +116,7 @@ func TestPageEscapesUntrustedText(t *testing.T) {
 	halt := sink.Halt{Since: time.Now(), Response: hostile}
 	p := newPage(false, consumer.Status{Problems: []string{hostile}}, halt, counts{}, 0)
 	p.Group, p.Topics, p.Address = hostile, []string{hostile}, "javascript:alert(1)"
-	p.Troubles = []happening{{Message: hostile, Details: hostile}}
+	p.Warnings = []logEntry{{Message: hostile, Details: hostile}}
 	var b bytes.Buffer
 	if err := statusTemplate.Execute(&b, p); err != nil {
 		t.Fatal(err)
@@ -133,7 +133,7 @@ func TestCountsAreThoseOfTheParts(t *testing.T) {
 	s.delivered(2)
 	s.leave()
 	got := s.counts()
-	if got.Records != 4 || got.Delivered != 2 || got.Requests == 0 || got.Answers["202"] != got.Requests ||
+	if got.Records != 4 || got.Delivered != 2 || got.Requests == 0 || got.Responses["202"] != got.Requests ||
 		got.LastDelivery.IsZero() {
 		t.Errorf("%+v", got)
 	}
@@ -154,8 +154,8 @@ func TestRatesAreOfTheLastMinute(t *testing.T) {
 	at := func(second, n int64) counts {
 		return counts{
 			At:      start.Add(time.Duration(second) * time.Second),
-			Records: n, Delivered: n, Requests: n, Retries: n, Refused: n,
-			Answers: map[string]int64{"202": n}, Calls: map[call]int64{{"event", ""}: n},
+			Records: n, Delivered: n, Requests: n, Retries: n, Rejected: n,
+			Responses: map[string]int64{"202": n}, Calls: map[call]int64{{"event", ""}: n},
 		}
 	}
 	if r := at(0, 0).ratesSince(m.ago(at(0, 0))); r.PerSecond(r.Records) != "0" {
@@ -167,7 +167,7 @@ func TestRatesAreOfTheLastMinute(t *testing.T) {
 	r := at(125, 15_625).ratesSince(m.ago(counts{}))
 	const n = 15_625 - 60*60
 	want := rates{65 * time.Second, at(125, n)}
-	want.Answers, want.Calls = map[string]int64{"202": n}, map[call]int64{{"event", ""}: n}
+	want.Responses, want.Calls = map[string]int64{"202": n}, map[call]int64{{"event", ""}: n}
 	if !reflect.DeepEqual(r, want) {
 		t.Errorf("%+v\nwant %+v", r, want)
 	}
@@ -208,24 +208,24 @@ func TestRecentKeepsOnlyWarningsWithKnownFields(t *testing.T) {
 		zap.Error(errors.New("secret")))
 	log.Error("halted", zap.Int64("offset", 18), zap.Int("status", 401))
 	log.Error(strings.Repeat("long ", 100))
-	troubles, letters := r.last()
+	warnings, letters := r.last()
 	if len(letters) != 1 || letters[0].Message != "call rejected" ||
 		letters[0].Details != "reason malformed, topic t, partition 3, offset 17" {
 		t.Errorf("letters %+v", letters)
 	}
-	if len(troubles) != 2 || len(troubles[0].Message) > messageBytes+3 || troubles[1].Times != 2 ||
-		troubles[1].Details != "status 401, topic t, partition 3, offset 18" {
-		t.Errorf("troubles %+v", troubles)
+	if len(warnings) != 2 || len(warnings[0].Message) > messageBytes+3 || warnings[1].Times != 2 ||
+		warnings[1].Details != "status 401, topic t, partition 3, offset 18" {
+		t.Errorf("warnings %+v", warnings)
 	}
-	if all := fmt.Sprint(troubles, letters); strings.Contains(all, "secret") {
+	if all := fmt.Sprint(warnings, letters); strings.Contains(all, "secret") {
 		t.Error(all)
 	}
 	for i := range 100 {
 		log.Warn("one of many", zap.Int("offset", i))
 	}
-	troubles, _ = r.last()
-	if len(troubles) != recentKept || !strings.HasSuffix(troubles[0].Details, "offset 99") {
-		t.Errorf("%d kept, the first %+v", len(troubles), troubles[0])
+	warnings, _ = r.last()
+	if len(warnings) != recentKept || !strings.HasSuffix(warnings[0].Details, "offset 99") {
+		t.Errorf("%d kept, the first %+v", len(warnings), warnings[0])
 	}
 }
 
@@ -255,14 +255,14 @@ func worstPage(partitions int) page {
 		s.Partitions = append(s.Partitions, row)
 	}
 	c := counts{
-		At: now, Records: 123_456_789_012, Delivered: 98_765_432_109, Refused: 12,
+		At: now, Records: 123_456_789_012, Delivered: 98_765_432_109, Rejected: 12,
 		Requests: 987_654_321, Retries: 55_555,
 		Calls: map[call]int64{
 			{"event", ""}: 98_765_432_109, {"filtered", "not_track"}: 1_000_000_000,
 			{"rejected", "properties_not_object"}: 12_345,
 		},
-		Answers:  map[string]int64{"202": 987_654_321, "431": 7, "511": 1_000, "error": 54_548},
-		Buffered: 64 << 20, BufferedLimit: 64 << 20, LastDelivery: now.Add(-3 * time.Hour),
+		Responses: map[string]int64{"202": 987_654_321, "431": 7, "511": 1_000, "error": 54_548},
+		Buffered:  64 << 20, BufferedLimit: 64 << 20, LastDelivery: now.Add(-3 * time.Hour),
 	}
 	halt := sink.Halt{
 		Since:    now.Add(-3 * time.Hour),
@@ -288,6 +288,6 @@ func worstPage(partitions int) page {
 	log.Error(fmt.Sprint("cannot reach the brokers: ", strings.Repeat("unable to dial: ", 100)))
 	log.Warn("event rejected by LaunchDarkly", zap.String("topic", topic), zap.Int32("partition", 3),
 		zap.Int64("offset", 1_234_567_890_123), zap.String("reason", "refused"), zap.Int("status", 400))
-	p.Troubles, p.Letters = r.last()
+	p.Warnings, p.Letters = r.last()
 	return p
 }
