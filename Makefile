@@ -1,4 +1,4 @@
-# The tasks of this project; `make` lists them.
+# Tasks of this project. Run make to list them.
 .DEFAULT_GOAL := help
 
 GO ?= go
@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty)
 TARGETS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64
 GOVULNDB ?= https://vuln.go.dev
 
-# Tools run from the Go module proxy, so that they add nothing to go.mod.
+# These tools are run from the Go module proxy, so that go.mod does not depend on them.
 golangci-lint := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 actionlint := $(GO) run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 govulncheck := $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0
@@ -16,26 +16,27 @@ help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' Makefile
 
 .PHONY: build
-build: ## the program, in bin/
+build: ## build the program in bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/segment-to-launchdarkly
 
 .PHONY: demo
-demo: ## embedded Kafka, fake LaunchDarkly, and the program between them; ARGS="-events 50000 -faults"
+demo: ## run the program between an embedded Kafka and a fake LaunchDarkly; ARGS="-events 50000 -faults"
 	$(GO) run ./cmd/demo $(ARGS)
 
 .PHONY: test
-test: ## all tests that need only Go
-	@echo "Left out: the tests on real Apache Kafka and in a browser. To run them: make kafka test-kafka test-browser"
+test: ## run all tests that need only Go
+	@echo "Skipping the tests on Apache Kafka and in a browser. To run them: make kafka test-kafka test-browser"
 	$(GO) test ./...
 
 .PHONY: test-race
-test-race: ## the same in random order, under the race detector
+test-race: ## run the same tests in random order with the race detector
 	EXPLORE_SEEDS=10 $(GO) test -race -shuffle=on ./...
 
-# One process per seed: one that hangs or panics takes no other along, and a failure is run again in the same way. With
-# RETRIES, a seed fails only if it fails in each of so many more runs: how goroutines take turns is not in the seed.
+# Each seed runs in its own process, so that a seed that hangs or panics does not stop the others. With
+# RETRIES, a seed fails only if all of its retries fail too, because a seed does not determine the
+# scheduling of goroutines.
 .PHONY: explore
-explore: ## random schedules in virtual time: SEEDS=150 FROM=1 PROTOCOL=classic or consumer, both if empty; RETRIES=0 VERBOSE=1
+explore: ## run random schedules in virtual time; SEEDS=150 FROM=1 PROTOCOL=classic or consumer (default: both) RETRIES=0 VERBOSE=1
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; $(GO) test -c -o "$$dir/explore" ./consumer && \
 	for protocol in $(or $(PROTOCOL),classic consumer); do \
 		seq $(or $(FROM),1) $$(($(or $(FROM),1) + $(or $(SEEDS),150) - 1)) | sed "s/^/$$protocol /"; done | \
@@ -46,59 +47,59 @@ explore: ## random schedules in virtual time: SEEDS=150 FROM=1 PROTOCOL=classic 
 			cat "$$log"; done; exit 1' "$$dir/explore"
 
 .PHONY: test-browser
-test-browser: ## the status page in a headless Chromium; SCREENSHOTS=/directory keeps pictures
+test-browser: ## test the status page in a headless Chromium; SCREENSHOTS=/directory keeps screenshots
 	CHROMIUM_TEST=1 $(GO) test -race -count=1 -run 'InABrowser$$' ./cmd/internal/app
 
-# Go's cache of results heeds no file outside a module, and so none of those that are checked.
+# -count=1 is needed because Go's test cache ignores files outside the module, such as those tested.
 .PHONY: test-deploy
-test-deploy: ## the chart, alerts, dashboard, compose file and Dockerfile, by the code of the tools that read them
+test-deploy: ## test the chart, alerts, dashboard, compose file, and Dockerfile
 	$(GO) -C deploy/checks test -count=1 ./...
 
 .PHONY: kafka
-kafka: ## fetch Apache Kafka from Maven Central, into a cache outside the tree
+kafka: ## fetch Apache Kafka from Maven Central into a cache outside the source tree
 	@./consumer/kafkatest/fetch.sh
 
-# One package at a time: each starts clusters of its own.
+# -p 1 runs one package at a time, because each package starts its own clusters.
 .PHONY: test-kafka
-test-kafka: ## the packages with tests on real Apache Kafka
+test-kafka: ## test the packages that have tests on Apache Kafka
 	KAFKA_TEST=1 $(GO) test -race -shuffle=on -count=1 -p 1 -timeout 30m \
 		$$(grep -rlE 'KAFKA_TEST|NewApache\(' --include='*_test.go' . | xargs -n 1 dirname | sort -u)
 
 .PHONY: model
-model: ## every schedule of the commit protocol in a small world; the last line is the number of distinct states
+model: ## search every schedule of the commit protocol within small bounds, and print the number of states
 	@out=$$(mktemp) && MODEL_STATES=$$out $(GO) test -count=1 -timeout 10m -v -run '^TestModel' ./consumer && cat "$$out" && rm "$$out"
 
 .PHONY: soak
-soak: ## processes, network and topics disturbed at random on real Kafka, and a checker: DURATION=10m SEED=1 RATE=500 LATE=0.01 DIR=
+soak: ## run the program on Apache Kafka under random faults; DURATION=10m SEED=1 RATE=500 LATE=0.01 DIR=
 	$(GO) run ./cmd/soak -duration $(or $(DURATION),10m) $(if $(SEED),-seed $(SEED)) $(if $(RATE),-rate $(RATE)) $(if $(LATE),-late $(LATE)) $(if $(DIR),-dir $(DIR))
 
 .PHONY: fuzz
-fuzz: ## every fuzz target for FUZZTIME=1m
+fuzz: ## run each fuzz target for FUZZTIME=1m
 	@grep -roE --include='*_test.go' 'func Fuzz[A-Za-z]+' . | sed 's|/[^/]*:func | |' | while read -r package target; do \
 		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(FUZZTIME),1m) "$$package" || exit 1; done
 
 .PHONY: bench
-bench: ## the cost per record, beside that of fetching alone; ARGS="-rounds 3"
+bench: ## compare the cost per record with that of only fetching it; ARGS="-rounds 3"
 	$(GO) run ./cmd/bench $(ARGS)
 
 .PHONY: lint
-lint: ## all linters: .golangci.yml has the reasons
+lint: ## run all linters
 	$(golangci-lint) run
 	$(actionlint)
 
 .PHONY: vuln
-vuln: ## known vulnerabilities in what the program calls; GOVULNDB names another database than Go's
+vuln: ## look for known vulnerabilities in code that the program calls; GOVULNDB sets the database
 	$(govulncheck) -db $(GOVULNDB) ./...
 
 .PHONY: release
-release: ## archives for all systems, their bills of materials and checksums, in dist/
+release: ## build archives for all systems, with bills of materials and checksums, in dist/
 	$(GO) run ./cmd/internal/release -version $(VERSION) -targets $(TARGETS) -out dist
 
 .PHONY: sbom
-sbom: release ## the bills of materials of a release: dist/*.cdx.json
+sbom: release ## build a release, which includes bills of materials (dist/*.cdx.json)
 
 .PHONY: release-check
-release-check: ## build the last commit in two directories, one without a cache: all must be equal to the byte
+release-check: ## build the last commit twice, once without a cache, and compare the results byte by byte
 	@set -e; dir=$$(mktemp -d); trap 'chmod -R u+w "$$dir"; rm -rf "$$dir"' EXIT; \
 	git clone -q . "$$dir/one"; git clone -q . "$$dir/another"; \
 	$(MAKE) -s -C "$$dir/one" release; \
@@ -106,5 +107,5 @@ release-check: ## build the last commit in two directories, one without a cache:
 	diff -r "$$dir/one/dist" "$$dir/another/dist"; cat "$$dir/one/dist/SHA256SUMS"
 
 .PHONY: ci
-ci: ## everything that must hold before a change lands
+ci: ## run all checks that a change must pass
 	./.ci/run
