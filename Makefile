@@ -32,9 +32,9 @@ test: ## run all tests that need only Go
 test-race: ## run the same tests in random order with the race detector
 	EXPLORE_SEEDS=10 $(GO) test -race -shuffle=on ./...
 
-# Each seed runs in its own process, so that a seed that hangs or panics does not stop the others. With
-# RETRIES, a seed fails only if all of its retries fail too, because a seed does not determine the
-# scheduling of goroutines.
+# Each seed runs in its own process, so that a seed that hangs or panics does not stop the others.
+# With RETRIES, a seed fails only if all of its retries fail too, because a seed does not determine
+# the scheduling of goroutines.
 .PHONY: explore
 explore: ## run random schedules in virtual time; SEEDS=150 FROM=1 PROTOCOL=classic or consumer (default: both) RETRIES=0 VERBOSE=1
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; $(GO) test -c -o "$$dir/explore" ./consumer && \

@@ -70,8 +70,8 @@ var jsonTypes = [...]string{
 	"absent", "null", "a boolean", "a number", "an empty string", "a string", "an array", "an object",
 }
 
-// Details that describe the type of a value, indexed by typeOf. They are built once to avoid an
-// allocation per rejected call.
+// The details below describe the type of a value and are indexed by typeOf. They are built once to
+// avoid an allocation per rejected call.
 var (
 	documentIs   = details("the document")
 	itemIs       = details("the item")

@@ -16,7 +16,7 @@ import (
 
 // reference maps one record by the same rules as Transformer. It is a simple implementation on top
 // of encoding/json, which validates, unescapes names, and keeps the last value of a repeated name.
-// The tests require both to agree.
+// The tests require that both agree.
 type reference struct {
 	cfg  Config
 	dst  []byte
@@ -292,8 +292,8 @@ func text(value json.RawMessage) (s string) {
 	return s
 }
 
-// asciiEqualFold is strings.EqualFold without letters outside ASCII, such as the Kelvin sign, that
-// fold to ASCII letters.
+// asciiEqualFold is like strings.EqualFold, but does not match letters outside ASCII, such as the
+// Kelvin sign, with ASCII letters.
 func asciiEqualFold(a, b string) bool {
 	return len(a) == len(b) && strings.EqualFold(a, b)
 }
