@@ -28,6 +28,11 @@ test: ## run all tests that need only Go
 	@echo "Skipping the tests on Apache Kafka and in a browser. To run them: make kafka test-kafka test-browser"
 	$(GO) test ./...
 
+.PHONY: update
+update: ## rewrite goldens, the example configuration, and the schemas; review the diff
+	$(GO) test ./transform ./cmd/internal/config -update
+	$(GO) -C deploy/checks test -count=1 -run TestValuesSchema -update .
+
 .PHONY: test-race
 test-race: ## run the same tests in random order with the race detector
 	EXPLORE_SEEDS=10 $(GO) test -race -shuffle=on ./...

@@ -38,8 +38,8 @@ func inEachLook(b *chromium, name, address string, test func()) {
 // 1.4.3), what is wider than the screen, cells without headers, skipped heading levels.
 const faultsOfLook = `
 function luminance(color) {
-	const linear = v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4
-	const [r, g, b] = color.match(/[\d.]+/g).map(v => linear(v / 255))
+	const [r, g, b] = color.match(/[\d.]+/g).map(v => v / 255)
+		.map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
 	return .2126 * r + .7152 * g + .0722 * b
 }
 function backgroundOf(element) {
@@ -53,19 +53,18 @@ function backgroundOf(element) {
 	const faults = []
 	for (const element of document.querySelectorAll('body *')) {
 		if (![...element.childNodes].some(n => n.nodeType === 3 && n.data.trim()) || !element.offsetParent) continue
-		const colors = [getComputedStyle(element).color, backgroundOf(element)]
-		const [low, high] = colors.map(luminance).sort((a, b) => a - b)
+		const [low, high] = [luminance(getComputedStyle(element).color), luminance(backgroundOf(element))]
+			.sort((a, b) => a - b)
 		const contrast = (high + .05) / (low + .05)
 		if (contrast < 4.5) faults.push('contrast ' + contrast.toFixed(2) + ': ' + element.outerHTML.slice(0, 200))
 	}
-	const width = document.documentElement.scrollWidth
-	if (width > screen.width) faults.push('wider than the screen: ' + width)
-	for (const cell of document.querySelectorAll('thead > tr > *')) {
+	const {scrollWidth} = document.documentElement
+	if (scrollWidth > screen.width) faults.push('wider than the screen: ' + scrollWidth)
+	for (const cell of document.querySelectorAll('thead > tr > *'))
 		if (cell.scope !== 'col') faults.push('a column without a header')
-	}
 	const levels = [...document.querySelectorAll('h1, h2, h3')].map(h => +h.tagName[1])
-	const skipped = levels.some((l, i) => i && l > levels[i - 1] + 1)
-	if (levels[0] !== 1 || levels.filter(l => l === 1).length !== 1 || skipped) faults.push('headings ' + levels)
+	if (levels[0] !== 1 || levels.filter(l => l === 1).length !== 1 ||
+		levels.some((l, i) => i && l > levels[i - 1] + 1)) faults.push('headings ' + levels)
 	return faults
 })()`
 

@@ -24,7 +24,10 @@ func archive(directory string, modified time.Time, files []file) ([]byte, error)
 	}
 	t := tar.NewWriter(z)
 	for _, f := range files {
-		header := tar.Header{Name: directory + "/" + f.name, Mode: f.mode, Size: int64(len(f.content)), ModTime: modified, Format: tar.FormatUSTAR}
+		header := tar.Header{
+			Name: directory + "/" + f.name, Mode: f.mode, Size: int64(len(f.content)),
+			ModTime: modified, Format: tar.FormatUSTAR,
+		}
 		if err := t.WriteHeader(&header); err != nil {
 			return nil, err
 		}

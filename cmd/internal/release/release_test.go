@@ -41,7 +41,8 @@ func TestArchiveHoldsItsFilesAndNothingOfTheMachine(t *testing.T) {
 		if err != nil || !bytes.Equal(content, f.content) {
 			t.Errorf("%s: %d bytes, %v", h.Name, len(content), err)
 		}
-		if h.Name != "p_v1/"+f.name || h.Mode != f.mode || !h.ModTime.Equal(modified) || h.Uid != 0 || h.Gid != 0 || h.Uname != "" || h.Gname != "" {
+		if h.Name != "p_v1/"+f.name || h.Mode != f.mode || !h.ModTime.Equal(modified) ||
+			h.Uid != 0 || h.Gid != 0 || h.Uname != "" || h.Gname != "" {
 			t.Errorf("header %+v", h)
 		}
 	}
@@ -55,7 +56,8 @@ func TestBillOfMaterialsListsEveryModule(t *testing.T) {
 		GoVersion: "go1.26.8",
 		Deps: []*debug.Module{
 			{Path: "example.com/a", Version: "v1.2.3", Sum: "h1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="},
-			{Path: "example.com/b", Version: "v2.0.0", Replace: &debug.Module{Path: "example.com/c", Version: "v2.0.0+incompatible"}},
+			{Path: "example.com/b", Version: "v2.0.0",
+				Replace: &debug.Module{Path: "example.com/c", Version: "v2.0.0+incompatible"}},
 		},
 		Settings: []debug.BuildSetting{{Key: "vcs.time", Value: "2026-01-02T03:04:05Z"}},
 	}
@@ -68,7 +70,8 @@ func TestBillOfMaterialsListsEveryModule(t *testing.T) {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256([]byte("binary"))
-	if c := b.Metadata.Component; c.PURL != "pkg:golang/"+module+"@v9.8.7" || c.Hashes[0].Content != hex.EncodeToString(sum[:]) {
+	c := b.Metadata.Component
+	if c.PURL != "pkg:golang/"+module+"@v9.8.7" || c.Hashes[0].Content != hex.EncodeToString(sum[:]) {
 		t.Errorf("the program: %+v", c)
 	}
 	if b.Metadata.Timestamp != "2026-01-02T03:04:05Z" {
@@ -78,16 +81,20 @@ func TestBillOfMaterialsListsEveryModule(t *testing.T) {
 	for _, c := range b.Components {
 		purls = append(purls, c.PURL)
 	}
-	if got, want := strings.Join(purls, " "), "pkg:golang/std@1.26.8 pkg:golang/example.com/a@v1.2.3 pkg:golang/example.com/c@v2.0.0%2Bincompatible"; got != want {
+	const wantURLs = "pkg:golang/std@1.26.8 pkg:golang/example.com/a@v1.2.3 " +
+		"pkg:golang/example.com/c@v2.0.0%2Bincompatible"
+	if got, want := strings.Join(purls, " "), wantURLs; got != want {
 		t.Errorf("components\n%s, want\n%s", got, want)
 	}
-	if got, want := b.Components[1].Hashes[0].Content, "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"; got != want {
+	got, want := b.Components[1].Hashes[0].Content, "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+	if got != want {
 		t.Errorf("hash %s, want %s", got, want)
 	}
 }
 
 func TestATargetWithoutArchitectureIsRefused(t *testing.T) {
-	if err := release("v1", []string{"linux"}, filepath.Join(t.TempDir(), "dist")); err == nil || !strings.Contains(err.Error(), `"linux"`) {
+	err := release("v1", []string{"linux"}, filepath.Join(t.TempDir(), "dist"))
+	if err == nil || !strings.Contains(err.Error(), `"linux"`) {
 		t.Error(err)
 	}
 }
