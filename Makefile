@@ -105,6 +105,48 @@ release-check: ## build the last commit in two directories, one without a cache:
 	GOCACHE="$$dir/cache" $(MAKE) -s -C "$$dir/another" release; \
 	diff -r "$$dir/one/dist" "$$dir/another/dist"; cat "$$dir/one/dist/SHA256SUMS"
 
+# The parts of CI. Each is a job of .github/workflows/ci.yml, and .ci/run runs all of them.
+.PHONY: ci-lint
+ci-lint: lint ## CI: the linters, formatting, modules, and what the program links
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt would change: $$unformatted"; exit 1; }
+	git ls-files -z .ci '*.sh' | xargs -0 shellcheck
+	$(GO) mod tidy -diff
+	$(GO) -C deploy/checks mod tidy -diff
+	$(GO) vet ./...
+	GOOS=darwin $(GO) vet ./...
+	$(GO) -C deploy/checks vet ./...
+	@linked=$$($(GO) list -deps ./cmd/segment-to-launchdarkly | grep -v '^internal/' | \
+		grep -E 'kfake|test$$|^testing|/consumer/model$$|/cmd/soak/'); \
+		[ -z "$$linked" ] || { echo "The program links test packages: $$linked"; exit 1; }
+
+.PHONY: ci-test
+ci-test: test model ## CI: the tests that need only Go, every schedule, random schedules, and the demo
+	$(MAKE) explore RETRIES=2
+	$(GO) run ./cmd/demo -events 50000
+	$(GO) run ./cmd/demo -events 50000 -faults
+
+.PHONY: ci-race
+ci-race: test-race ## CI: the race detector
+
+.PHONY: ci-browser
+ci-browser: ## CI: the browser tests, none of them skipped
+	.ci/complete $(MAKE) test-browser
+
+.PHONY: ci-deploy
+ci-deploy: test-deploy ## CI: what is in deploy/
+
+.PHONY: ci-release
+ci-release: ## CI: a release for one system, reproduced
+	$(MAKE) release-check TARGETS=linux/amd64
+
+# Some packages with tests on real Kafka have browser tests too.
+.PHONY: ci-kafka
+ci-kafka: kafka ## CI: the tests on real Apache Kafka, none of them skipped
+	CHROMIUM_TEST=1 .ci/complete $(MAKE) test-kafka
+
+.PHONY: ci-vuln
+ci-vuln: vuln ## CI: known vulnerabilities
+
 .PHONY: ci
 ci: ## everything that must hold before a change lands
 	./.ci/run
