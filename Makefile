@@ -118,20 +118,27 @@ lint: ## all linters: .golangci.yml has the reasons
 vuln: ## known vulnerabilities in what the program calls; GOVULNDB names another database than Go's
 	$(govulncheck) -db $(GOVULNDB) ./...
 
-.PHONY: release
-release: ## archives for all systems, their bills of materials and checksums, in dist/
-	$(GO) run ./cmd/internal/release -version $(VERSION) -targets $(TARGETS) -out dist
+# Installed without paths of this machine: an SBOM has the hashes of the tool that wrote it.
+.PHONY: release-tools
+release-tools:
+	CGO_ENABLED=0 GOFLAGS=-trimpath GOBIN=$(CURDIR)/bin $(GO) install github.com/goreleaser/goreleaser/v2@v2.16.0
+	CGO_ENABLED=0 GOFLAGS=-trimpath GOBIN=$(CURDIR)/bin $(GO) install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 
-.PHONY: sbom
-sbom: release ## the bills of materials of a release: dist/*.cdx.json
+# A snapshot needs no tag and publishes nothing. Without a tag, goreleaser does not know the commit's time.
+goreleaser = VERSION=$(VERSION) TARGETS=$(TARGETS) COMMITTED=$$(git log -1 --format=%cI) \
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) PATH="$(CURDIR)/bin:$$PATH" goreleaser release --clean --snapshot
+
+.PHONY: release
+release: release-tools ## archives for all systems, their SBOMs and checksums, in dist/
+	$(goreleaser)
 
 .PHONY: release-check
-release-check: ## build the last commit in two directories, one without a cache: all must be equal to the byte
+release-check: release-tools ## build the last commit in two directories, one without a cache: all must be equal to the byte
 	@set -e; dir=$$(mktemp -d); trap 'chmod -R u+w "$$dir"; rm -rf "$$dir"' EXIT; \
 	git clone -q . "$$dir/one"; git clone -q . "$$dir/another"; \
-	$(MAKE) -s -C "$$dir/one" release; \
-	GOCACHE="$$dir/cache" $(MAKE) -s -C "$$dir/another" release; \
-	diff -r "$$dir/one/dist" "$$dir/another/dist"; cat "$$dir/one/dist/SHA256SUMS"
+	(cd "$$dir/one"; $(goreleaser)); \
+	(cd "$$dir/another"; export GOCACHE="$$dir/cache"; $(goreleaser)); \
+	diff -r -x artifacts.json -x metadata.json -x config.yaml "$$dir/one/dist" "$$dir/another/dist"; cat "$$dir/one/dist/SHA256SUMS"
 
 # The parts of CI. Each is a job of .github/workflows/ci.yml, and .ci/run runs all of them.
 .PHONY: ci-lint
