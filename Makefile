@@ -97,8 +97,8 @@ model: ## every schedule of the commit protocol in a small world; the last line 
 	@out=$$(mktemp) && MODEL_STATES=$$out $(GO) test -count=1 -timeout 10m -v -run '^TestModel' ./consumer && cat "$$out" && rm "$$out"
 
 .PHONY: soak
-soak: ## processes, network and topics disturbed at random on real Kafka, and a checker: DURATION=10m SEED=1 RATE=500 LATE=0.01
-	$(GO) run ./cmd/soak -duration $(or $(DURATION),10m) $(if $(SEED),-seed $(SEED)) $(if $(RATE),-rate $(RATE)) $(if $(LATE),-late $(LATE))
+soak: ## processes, network and topics disturbed at random on real Kafka, and a checker: DURATION=10m SEED=1 RATE=500 LATE=0.01 DIR=
+	$(GO) run ./cmd/soak -duration $(or $(DURATION),10m) $(if $(SEED),-seed $(SEED)) $(if $(RATE),-rate $(RATE)) $(if $(LATE),-late $(LATE)) $(if $(DIR),-dir $(DIR))
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME=1m

@@ -6,7 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// advise returns the text of an error from a broker with what it asks of the operator.
+// advise returns the text of a broker's error, with advice for the operator.
 func advise(err error) string {
 	switch {
 	case errors.Is(err, kerr.TopicAuthorizationFailed):
@@ -15,13 +15,14 @@ func advise(err error) string {
 		return err.Error() + " (grant READ on the group)"
 	case errors.Is(err, kerr.FencedInstanceID), errors.Is(err, kerr.UnreleasedInstanceID):
 		return err.Error() + " (another member uses the same kafka.instance_id)"
+	case errors.Is(err, kerr.OffsetMetadataTooLarge):
+		return err.Error() + " (raise the brokers' offset.metadata.max.bytes to 4096 or more)"
 	default:
 		return err.Error()
 	}
 }
 
-// adviseDeadLetter returns the text of an error from writing a dead letter with what it asks of the
-// operator.
+// adviseDeadLetter returns the text of a dead-letter topic's error, with advice for the operator.
 func adviseDeadLetter(err error) string {
 	switch {
 	case errors.Is(err, kerr.TopicAuthorizationFailed):

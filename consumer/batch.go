@@ -6,36 +6,36 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 )
 
-// position is a place in a partition's log: the next offset, and the leader epoch of the record
-// before it, -1 if unknown.
+// position is a position in a partition's log.
 type position struct {
-	offset int64
-	epoch  int32
+	offset int64 // of the next record
+	epoch  int32 // leader epoch of the record before offset; -1 if unknown
 }
 
-// batch is one range of a partition's log, first.offset to next, and what is to be done with it.
+// batch is the range [first.offset, next) of a partition's log and its delivery state.
 //
 //	open ──seal──► sealed ──record──► recorded ──deliver──► delivered ──► finished
 //	                  └────────── holds no events ─────────────┘
 //
-// An open batch belongs to the partition's intake and grows. A sealed one stands in the window and
-// never changes again; its cut is not in a commit yet, so it must not be sent. A recorded one may be
-// sent: the next owner of the partition forms the same batch. A delivered one is finished once its
-// dead letters are written too; the watermark then passes it.
+// An open batch belongs to the partition's intake and grows. A sealed batch is in the window and
+// its range never changes again. It must not be sent yet, because no commit has stored its cut. A
+// recorded batch may be sent, because the next owner of the partition will form the same batch. A
+// delivered batch is finished once its dead letters are written too, and the watermark then passes
+// it.
 //
-// A batch that is not finished when the partition is released is left to the next owner.
+// A batch that is unfinished when the partition is released is left to the next owner.
 type batch struct {
 	first  position
-	opened time.Time // when its first event arrived
+	opened time.Time // arrival of its first event
 
-	// Set by seal.
-	next  int64
-	body  *sink.Batch // nil if the range holds no events, and once it is delivered
-	bytes int         // of the memory budget that body takes
+	// The fields below are set by seal.
+	next  int64       // end of the range
+	body  *sink.Batch // nil if the range has no events or was delivered
+	bytes int         // memory budget used by body
 
-	// Guarded by the window's mutex.
+	// The window's mutex guards the fields below.
 	state   batchState
-	letters int // dead letters that the broker has not acknowledged
+	letters int // dead letters not yet acknowledged by the broker
 }
 
 type batchState uint8
@@ -47,7 +47,7 @@ const (
 	stateDelivered
 )
 
-// seal closes the range at next. body is nil if the range holds no events.
+// seal closes the range at next. A nil body means that the range has no events.
 func (b *batch) seal(next int64, body *sink.Batch) {
 	b.next, b.body, b.state = next, body, stateSealed
 	if body == nil {
@@ -57,8 +57,9 @@ func (b *batch) seal(next int64, body *sink.Batch) {
 	b.bytes = body.Bytes()
 }
 
-// record notes that a commit holds the batch's cut. It reports whether the batch is now to be sent.
-func (b *batch) record() bool {
+// markRecorded records that a commit has stored the batch's cut, and reports whether to send the
+// batch now.
+func (b *batch) markRecorded() bool {
 	if b.state != stateSealed {
 		return false
 	}
@@ -66,9 +67,9 @@ func (b *batch) record() bool {
 	return true
 }
 
-// deliver notes that every event was accepted or written to the dead-letter topic. It drops the body,
-// since the batch may wait in the window for an older one, and returns the bytes set free.
-func (b *batch) deliver() (freed int) {
+// markDelivered records that every event was accepted or dead-lettered, and returns the freed
+// bytes. It drops the body, since the batch may have to wait in the window for an older one.
+func (b *batch) markDelivered() (freed int) {
 	b.state, b.body = stateDelivered, nil
 	freed, b.bytes = b.bytes, 0
 	return freed

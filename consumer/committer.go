@@ -11,44 +11,46 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/zap"
 )
 
-// committer stores the windows of a session's partitions in the group. A commit is a write-ahead log
-// entry: it holds the watermark and the cuts beyond it, and only batches whose cut it has stored are
-// sent. One commit is in flight at a time and carries all partitions that changed, so its cost is
-// shared; sealing continues meanwhile, so its latency is hidden.
+// committer commits the windows of a session's partitions to the group. A commit is a write-ahead
+// log entry: it holds the watermark and the cuts beyond it, and a batch is sent only after a commit
+// has stored its cut. One commit is in flight at a time and carries all partitions that changed,
+// which shares its cost. Sealing continues meanwhile, which hides its latency.
 //
-// A commit must not be overtaken by an older one, but Kafka orders requests only within a connection:
-// a commit whose connection broke may still be applied later, after newer ones of the same member and
-// generation, and would take their cuts back. Therefore a commit is sent once. One that may have been
-// written and was not answered ends the session; the next session has another member ID or generation,
-// and the broker rejects what is still on its way.
+// A commit must not be overtaken by an older one, but Kafka orders requests only within a
+// connection. A commit whose connection broke may still be applied after newer ones of the same
+// member and generation, and would undo their cuts. Each commit is therefore sent once. If it may
+// have been written but got no response, the session ends. The next session has a different member
+// ID or generation, so the broker rejects the old commit if it is still in flight.
 type committer struct {
 	client  *kgo.Client
 	group   string
-	static  *string            // instance ID; nil: dynamic member
-	ids     map[string]topicID // of the session's topics
-	written *atomic.Int64      // commit requests of which the client has written anything
+	static  *string            // instance ID; nil for a dynamic member
+	ids     map[string]topicID // topic IDs of the session
+	written *atomic.Int64      // number of commit requests written at least in part
 	health  *health
 	metrics *metrics
 	send    func(*partition, *batch)    // sends a batch whose cut is stored
 	end     func(cause string, e error) // ends the session
-	urgent  chan struct{}               // capacity 1: a sealed batch waits for its commit
 
-	// turn makes one unit of [snapshot, commit, apply] and of [last commit, fence]. It is acquired
-	// before any mutex and held while the broker responds.
-	turn        chanMutex
-	coordinator int32 // node that coordinates the group, -1 if unknown; belongs to the holder of turn
+	commitNow chan struct{} // capacity 1; signals that a sealed batch waits for its commit
 
-	mu    sync.Mutex // guards the fields below
-	dirty map[*partition]struct{}
+	// commitMu makes [snapshot, commit, apply] atomic, and [last commit, fence]. Acquire it before
+	// any other lock. It is held until the broker responds, and guards coordinator.
+	commitMu    chanMutex
+	coordinator int32 // node that coordinates the group; -1 if unknown
+
+	mu    sync.Mutex              // guards the fields below
+	dirty map[*partition]struct{} // partitions to commit
 }
 
-// chanMutex is a mutex for what may take long: waiting for it ends with a context, and virtual time
-// passes meanwhile, which it does not for a sync.Mutex. Its capacity is 1.
+// chanMutex is a mutex for long critical sections. A context can cancel the wait for it, and
+// virtual time advances meanwhile, which it does not for a sync.Mutex. Its capacity is 1.
 type chanMutex chan struct{}
 
-// lock returns ctx's error if ctx is done first.
+// lock acquires the mutex. If ctx is done first, it returns the cause.
 func (m chanMutex) lock(ctx context.Context) error {
 	select {
 	case m <- struct{}{}:
@@ -60,8 +62,9 @@ func (m chanMutex) lock(ctx context.Context) error {
 
 func (m chanMutex) unlock() { <-m }
 
-// run commits until ctx is done: at once when a sealed batch waits for it, else every commitInterval.
-// owned returns the session's partitions.
+// run commits until ctx is done: immediately if a sealed batch waits for it, and otherwise every
+// commitInterval. It retries every failed commit, because an operator may fix the cause. owned
+// returns the session's partitions.
 func (c *committer) run(ctx context.Context, owned func() []*partition) {
 	tick := time.NewTicker(commitInterval)
 	defer tick.Stop()
@@ -69,12 +72,12 @@ func (c *committer) run(ctx context.Context, owned func() []*partition) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-c.urgent:
+		case <-c.commitNow:
 		case <-tick.C:
-			c.markOld(owned())
+			c.markStale(owned())
 		}
 		stored, err := c.commit(ctx)
-		if err == nil || stored > 0 { // a partition that fails among others that do not waits for the next commit
+		if err == nil || stored > 0 { // partitions that failed wait for the next commit
 			attempt = 0
 			continue
 		}
@@ -83,43 +86,43 @@ func (c *committer) run(ctx context.Context, owned func() []*partition) {
 		case <-ctx.Done():
 			return
 		case <-time.After(min(100*time.Millisecond<<min(attempt, 5), commitInterval)):
-			c.request()
+			c.requestCommit()
 		}
 	}
 }
 
-// request asks run for a commit now.
-func (c *committer) request() {
+// requestCommit makes run commit immediately.
+func (c *committer) requestCommit() {
 	select {
-	case c.urgent <- struct{}{}:
+	case c.commitNow <- struct{}{}:
 	default:
 	}
 }
 
-// mark notes that a partition's window is to be committed.
-func (c *committer) mark(p *partition) {
+// markDirty adds a partition to the next commit.
+func (c *committer) markDirty(p *partition) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.dirty[p] = struct{}{}
 }
 
-// markOld marks the partitions whose last commit is old, because some brokers forget the offsets of
-// groups that commit nothing.
-func (c *committer) markOld(partitions []*partition) {
+// markStale adds partitions whose last commit is older than refreshInterval to the next commit,
+// because some brokers expire the offsets of groups that do not commit.
+func (c *committer) markStale(partitions []*partition) {
 	for _, p := range partitions {
 		if time.Since(p.window.status().storedAt) >= refreshInterval {
-			c.mark(p)
+			c.markDirty(p)
 		}
 	}
 }
 
-// commit stores what changed and sends what has thereby been recorded. It returns the number of
-// partitions that were stored.
+// commit commits the dirty partitions, and sends the batches that it thereby recorded. It returns
+// the number of partitions committed.
 func (c *committer) commit(ctx context.Context) (stored int, err error) {
-	if err := c.turn.lock(ctx); err != nil {
+	if err := c.commitMu.lock(ctx); err != nil {
 		return 0, err
 	}
-	defer c.turn.unlock()
+	defer c.commitMu.unlock()
 	c.mu.Lock()
 	dirty := c.dirty
 	c.dirty = make(map[*partition]struct{}, len(dirty))
@@ -133,22 +136,22 @@ func (c *committer) commit(ctx context.Context) (stored int, err error) {
 	return c.store(ctx, snapshots)
 }
 
-// commitAll stores what has changed of the given partitions, again until it succeeds, ctx is done, or
-// the session ends.
+// commitAll commits those of the partitions that changed. It retries until it succeeds, ctx is
+// done, or the session ends.
 func (c *committer) commitAll(ctx context.Context, partitions []*partition) error {
-	if err := c.turn.lock(ctx); err != nil {
+	if err := c.commitMu.lock(ctx); err != nil {
 		return err
 	}
-	defer c.turn.unlock()
+	defer c.commitMu.unlock()
 	return c.storeAll(ctx, partitions)
 }
 
-// commitLast is commitAll, after which nothing of the partitions is committed any more: it fences their
-// windows before another commit can begin.
+// commitLast commits like commitAll, and then fences the windows of the partitions before another
+// commit can start, so that they are never committed again.
 func (c *committer) commitLast(ctx context.Context, partitions []*partition) error {
-	err := c.turn.lock(ctx)
+	err := c.commitMu.lock(ctx)
 	if err == nil {
-		defer c.turn.unlock()
+		defer c.commitMu.unlock()
 		err = c.storeAll(ctx, partitions)
 	}
 	for _, p := range partitions {
@@ -157,7 +160,7 @@ func (c *committer) commitLast(ctx context.Context, partitions []*partition) err
 	return err
 }
 
-// storeAll does the work of commitAll. The caller holds turn.
+// storeAll implements commitAll. The caller holds commitMu.
 func (c *committer) storeAll(ctx context.Context, partitions []*partition) error {
 	for {
 		snapshots := map[*partition]snapshot{}
@@ -167,7 +170,7 @@ func (c *committer) storeAll(ctx context.Context, partitions []*partition) error
 			}
 		}
 		_, err := c.store(ctx, snapshots)
-		if err == nil || ctx.Err() != nil || endsSession(err) != "" || !isTransient(err) {
+		if err == nil || ctx.Err() != nil || endCauseOf(err) != "" || !isTransient(err) {
 			return err
 		}
 		select {
@@ -178,8 +181,8 @@ func (c *committer) storeAll(ctx context.Context, partitions []*partition) error
 	}
 }
 
-// store makes one commit and applies it: partitions that failed are dirty again. It returns the
-// number of the others. The caller holds turn.
+// store sends one commit and applies the result. It marks failed partitions as dirty again, and
+// returns the number of partitions committed. The caller holds commitMu.
 func (c *committer) store(ctx context.Context, snapshots map[*partition]snapshot) (stored int, err error) {
 	if len(snapshots) == 0 {
 		return 0, nil
@@ -190,43 +193,51 @@ func (c *committer) store(ctx context.Context, snapshots map[*partition]snapshot
 	c.metrics.commitDuration.Observe(time.Since(sent).Seconds())
 	for p, s := range snapshots {
 		if one := failed[p]; all != nil || one != nil {
-			c.mark(p)
-			err = firstError(err, one)
+			c.markDirty(p)
+			if err == nil || endCauseOf(one) != "" { // partitions may fail for different reasons
+				err = one
+			}
 			continue
 		}
 		stored++
-		for _, b := range p.window.record(s, sent) {
+		for _, b := range p.window.applyCommit(s, sent) {
 			c.send(p, b)
 		}
 	}
-	c.observe(ctx, err)
-	if cause := endsSession(err); cause != "" {
+	c.recordResult(ctx, err)
+	if cause := endCauseOf(err); cause != "" {
 		c.end(cause, err)
 	}
 	return stored, err
 }
 
-// observe updates metrics and health. Errors that pass by themselves, as those during a rebalance do,
+// recordResult updates metrics and health. Transient errors, such as those during a rebalance,
 // become a problem only after commitPatience.
-func (c *committer) observe(ctx context.Context, err error) {
+func (c *committer) recordResult(ctx context.Context, err error) {
 	switch {
 	case err == nil:
 		c.metrics.commits.WithLabelValues(resultOK).Inc()
-		c.health.committed()
+		c.health.recordCommit()
 	case ctx.Err() == nil || errors.Is(err, errUnanswered):
 		c.metrics.commits.WithLabelValues(resultError).Inc()
-		if failing := c.health.commitFailed(); failing > commitPatience || !isTransient(err) && endsSession(err) == "" {
-			c.health.report(subjectCommit, "offset commit failing; delivery blocked: "+advise(err))
+		failing := c.health.recordCommitFailure()
+		if failing > commitPatience || !isTransient(err) && endCauseOf(err) == "" {
+			const message = "offset commit failing; delivery blocked"
+			c.health.report(subjectCommit, problem{
+				message: message, text: message + ": " + advise(err), fields: []zap.Field{zap.Error(err)},
+			})
 		}
 	}
 }
 
-// exchange makes one commit request and returns the partitions that it failed for.
+// exchange sends one commit request and returns the errors of the partitions that failed.
 //
-// It does not use the client's own commit, because that waits while the client joins the group, which
-// takes as long as the slowest member needs to release partitions; the broker accepts commits
-// meanwhile, of the old generation until the new one begins.
-func (c *committer) exchange(ctx context.Context, snapshots map[*partition]snapshot) (failed map[*partition]error, err error) {
+// It does not use the client's own commit, which waits while the client joins the group. A join
+// takes until the slowest member has released its partitions. Meanwhile the broker still accepts
+// commits of the old generation.
+func (c *committer) exchange(
+	ctx context.Context, snapshots map[*partition]snapshot,
+) (failed map[*partition]error, err error) {
 	member, generation := c.client.GroupMetadata()
 	for p := range snapshots {
 		if p.member != member || generation < 0 {
@@ -251,14 +262,14 @@ func (c *committer) exchange(ctx context.Context, snapshots map[*partition]snaps
 	}
 	failed = make(map[*partition]error, len(snapshots))
 	for p := range snapshots {
-		failed[p] = errors.New("commit offsets: the response lacks the partition")
+		failed[p] = fmt.Errorf("commit offset of %s: partition missing from the response", p.topicPartition)
 	}
 	for _, t := range response.(*kmsg.OffsetCommitResponse).Topics {
 		for _, part := range t.Partitions {
 			p := sent[commitKey{t.Topic, t.TopicID, part.Partition}]
 			if err := kerr.ErrorForCode(part.ErrorCode); err != nil {
 				failed[p] = fmt.Errorf("commit offset of %s: %w", p.topicPartition, err)
-				if movedCoordinator(err) {
+				if isCoordinatorError(err) {
 					c.coordinator = -1
 				}
 				continue
@@ -269,16 +280,18 @@ func (c *committer) exchange(ctx context.Context, snapshots map[*partition]snaps
 	return failed, nil
 }
 
-// commitKey names a partition as a response does: by the topic's name up to version 9 of the protocol,
-// by its ID from version 10 on.
+// commitKey identifies a partition in a response: by topic name up to version 9 of the protocol,
+// and by topic ID in version 10 or later.
 type commitKey struct {
 	topic     string
 	id        topicID
 	partition int32
 }
 
-// compose returns the request for snapshots, and which partition each name in the response stands for.
-func (c *committer) compose(snapshots map[*partition]snapshot, member string, generation int32) (*kmsg.OffsetCommitRequest, map[commitKey]*partition) {
+// compose returns the request for snapshots, and a map to look up the partitions in the response.
+func (c *committer) compose(
+	snapshots map[*partition]snapshot, member string, generation int32,
+) (*kmsg.OffsetCommitRequest, map[commitKey]*partition) {
 	request := kmsg.NewPtrOffsetCommitRequest()
 	request.Group, request.MemberID, request.Generation, request.InstanceID = c.group, member, generation, c.static
 	sent := make(map[commitKey]*partition, 2*len(snapshots))
@@ -294,7 +307,8 @@ func (c *committer) compose(snapshots map[*partition]snapshot, member string, ge
 			request.Topics = append(request.Topics, t)
 		}
 		part := kmsg.NewOffsetCommitRequestTopicPartition()
-		part.Partition, part.Offset, part.LeaderEpoch, part.Metadata = p.partition, s.offset, s.epoch, &s.metadata
+		part.Partition, part.Offset, part.LeaderEpoch = p.partition, s.offset, s.epoch
+		part.Metadata = &s.metadata
 		request.Topics[i].Partitions = append(request.Topics[i].Partitions, part)
 		sent[commitKey{topic: p.topic, partition: p.partition}] = p
 		sent[commitKey{id: id, partition: p.partition}] = p
@@ -302,7 +316,7 @@ func (c *committer) compose(snapshots map[*partition]snapshot, member string, ge
 	return request, sent
 }
 
-// findCoordinator returns the node that coordinates the group, and asks for it if it is not known.
+// findCoordinator returns the node that coordinates the group, and looks it up if it is unknown.
 func (c *committer) findCoordinator(ctx context.Context) (int32, error) {
 	if c.coordinator >= 0 {
 		return c.coordinator, nil
@@ -330,16 +344,17 @@ func (c *committer) findCoordinator(ctx context.Context) (int32, error) {
 }
 
 var (
-	// errUnanswered means that a commit may have been written, and may be applied at any time while
-	// this member and generation last.
-	errUnanswered = errors.New("an offset commit was not answered")
-	// errRemoved means that a partition was assigned to a member that this client no longer is. The
-	// client may have joined again by itself, and others may have owned the partition in between.
+	// errUnanswered means that a commit may have been written but got no response. The broker may
+	// still apply it as long as this member and generation are valid.
+	errUnanswered = errors.New("no response to an offset commit")
+	// errRemoved means that the group removed the member that a partition was assigned to. The
+	// client may have rejoined on its own, and other members may have owned the partition in
+	// between.
 	errRemoved = errors.New("removed from the consumer group")
 )
 
-// endsSession returns the cause for which a commit error ends the session, or "" if it does not.
-func endsSession(err error) string {
+// endCauseOf returns the cause for which a commit error ends the session, or "" if it does not.
+func endCauseOf(err error) string {
 	switch {
 	case errors.Is(err, errUnanswered):
 		return endUnanswered
@@ -352,23 +367,19 @@ func endsSession(err error) string {
 	}
 }
 
-// isTransient reports whether the same commit may succeed soon.
+// isTransient reports whether a commit error may pass without an operator. It decides when the error
+// becomes a problem (recordResult), and whether the last commit is retried (storeAll). Errors that
+// the client calls retriable are those of a coordinator that is moved, loading, or slow, and of
+// topics that it does not know yet.
 func isTransient(err error) bool {
-	if _, answered := errors.AsType[*kerr.Error](err); !answered {
+	if _, responded := errors.AsType[*kerr.Error](err); !responded {
 		return true
 	}
 	return kerr.IsRetriable(err) || errors.Is(err, kerr.RebalanceInProgress) ||
 		errors.Is(err, kerr.IllegalGeneration) || errors.Is(err, kerr.StaleMemberEpoch)
 }
 
-// movedCoordinator reports whether the group has another coordinator than the one that responded.
-func movedCoordinator(err error) bool {
+// isCoordinatorError reports whether the node that responded does not coordinate the group.
+func isCoordinatorError(err error) bool {
 	return errors.Is(err, kerr.NotCoordinator) || errors.Is(err, kerr.CoordinatorNotAvailable)
-}
-
-func firstError(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }

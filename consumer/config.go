@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -15,92 +16,124 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// Start says where a partition starts for which the group has no committed offset.
-// The zero Start is the earliest record.
+// Start selects where a partition without a committed offset starts. The zero Start is the earliest
+// record.
 type Start struct {
-	Latest bool      // at the end of the log, as it is at the first assignment
-	Time   time.Time // at the first record that is not older, if set
+	// Latest starts a partition at the end of the log as of its first assignment.
+	Latest bool
+	// Time, if set, starts a partition at the first record that is not older.
+	Time time.Time
 }
 
-// Config configures a [Consumer]. All fields without a stated default are required.
+// Config configures a [Consumer]. A field is required unless its comment names a default.
 type Config struct {
-	Client []kgo.Opt // brokers, TLS, SASL, rack: how to reach Kafka
-	Hooks  []kgo.Opt // metrics and log of all clients; several may use them at the same time
+	// Client holds the options to connect to Kafka: brokers, TLS, SASL, and rack. Default: none.
+	Client []kgo.Opt
+	// Hooks holds the metrics and log hooks of all clients, which use them concurrently. Default:
+	// none.
+	Hooks []kgo.Opt
 
-	Topics           []string
-	Group            string
-	Start            Start
-	InstanceID       string        // static membership; empty: dynamic
-	ConsumerProtocol bool          // KIP-848 instead of the classic protocol with cooperative-sticky
-	SessionTimeout   time.Duration // classic protocol only
+	// Topics lists the topics to read.
+	Topics []string
+	// Group names the consumer group.
+	Group string
+	// Start selects where a partition without a committed offset starts. Default: the earliest
+	// record.
+	Start Start
+	// InstanceID is the ID of a static member. Empty means dynamic membership.
+	InstanceID string
+	// ConsumerProtocol selects the KIP-848 protocol. Default: the classic protocol with the
+	// cooperative-sticky assignor.
+	ConsumerProtocol bool
+	// SessionTimeout is the session timeout of the classic protocol. The KIP-848 protocol ignores
+	// it.
+	SessionTimeout time.Duration
 
-	MaxEvents int           // of a batch
-	MaxBytes  int           // of a batch's body
-	MaxAge    time.Duration // of an open batch
-	Gzip      bool          // compress bodies
+	// MaxEvents is the maximum number of events in a batch. A single record with more events
+	// exceeds it.
+	MaxEvents int
+	// MaxBytes is the maximum size of a request body in bytes, before compression. A single record
+	// with larger events exceeds it.
+	MaxBytes int
+	// MaxAge is the maximum age of an open batch.
+	MaxAge time.Duration
+	// Gzip enables compression of request bodies. Default: false.
+	Gzip bool
 
-	DrainTimeout    time.Duration // longest wait when partitions are given up: half for deliveries, half for requests under way; below RebalanceTimeout
-	DeadLetterTopic string        // empty: rejected calls are counted and logged
-	Redrive         bool          // Topics hold dead letters: of each, only the call that it was written for is mapped
+	// DrainTimeout bounds the wait for deliveries when partitions are released. During the first
+	// half new requests still start; during the second half only in-flight requests may finish. It
+	// must be less than RebalanceTimeout.
+	DrainTimeout time.Duration
+	// DeadLetterTopic names the topic that receives rejected calls. Empty means that they are only
+	// counted and logged.
+	DeadLetterTopic string
+	// Redrive marks Topics as dead-letter topics: only the call that a dead letter was written for
+	// is mapped. Default: false.
+	Redrive bool
 
-	Mapping  *transform.Mapping
-	Sink     *sink.Client
-	Budget   *sink.Budget
+	// Mapping maps Segment calls to LaunchDarkly events.
+	Mapping *transform.Mapping
+	// Sink delivers batches to LaunchDarkly.
+	Sink *sink.Client
+	// Budget bounds the memory of open buffers, request bodies, and dead letters.
+	Budget *sink.Budget
+	// Registry receives the metrics of the consumer.
 	Registry prometheus.Registerer
-	Log      *zap.Logger
+	// Log receives the log of the consumer.
+	Log *zap.Logger
 }
 
-// RebalanceTimeout is how long the group waits for a member to give partitions up.
+// RebalanceTimeout bounds how long the group waits for a member to release partitions.
 const RebalanceTimeout = time.Minute
 
 const (
-	commitInterval  = time.Second      // between commits when no batch waits for one
-	commitTimeout   = 10 * time.Second // of one commit; longer than the brokers' offsets.commit.timeout.ms
-	commitPatience  = 15 * time.Second // how long commits may fail for reasons that pass by themselves
-	refreshInterval = time.Minute      // unchanged offsets are committed again: some brokers forget idle ones
-	metadataAge     = 30 * time.Second // until added partitions are detected; the client's default is five minutes
-	watchInterval   = 15 * time.Second // between looks at the topics and the ends of their logs
-	recheckInterval = 2 * time.Second  // before a topic that was not found is looked up again
+	commitInterval  = time.Second      // interval of commits if no batch waits for one
+	commitTimeout   = 10 * time.Second // timeout of one commit; longer than the brokers' offsets.commit.timeout.ms
+	commitPatience  = 15 * time.Second // time until transient commit errors become a problem
+	refreshInterval = time.Minute      // between commits of unchanged offsets, which some brokers expire
+	metadataAge     = 30 * time.Second // time until added partitions are found; kgo's default is 5 minutes
+	watchInterval   = 15 * time.Second // between checks of the topics and their end offsets
+	recheckInterval = 2 * time.Second  // between lookups of a missing topic
 
-	sessionBackoffFirst   = 250 * time.Millisecond // before the first session after one that ended
-	sessionBackoffLongest = 10 * time.Second
+	sessionBackoffFirst   = 250 * time.Millisecond // bound of the first backoff between sessions
+	sessionBackoffLongest = 10 * time.Second       // bound of all backoffs between sessions
 
-	pollRecords = 2000                   // of one poll
-	maxQueued   = 16 << 20               // bytes of records polled and not mapped, over all partitions
-	pollBackoff = 250 * time.Millisecond // after a poll of nothing but errors
-	fetchWait   = 500 * time.Millisecond // of a fetch that finds nothing: a resumed partition waits as long
-	fetchBytes  = 1 << 20                // of one fetch from one broker, compressed
-	fetchPart   = 512 << 10              // of one partition in a fetch, compressed
+	pollRecords = 2000                   // maximum number of records per poll
+	maxQueued   = 16 << 20               // bytes of polled but unmapped records, over all partitions
+	pollBackoff = 250 * time.Millisecond // pause after a poll that returned only errors
+	fetchWait   = 500 * time.Millisecond // maximum wait of a fetch for records; also delays resumed partitions
+	fetchBytes  = 1 << 20                // compressed bytes per fetch from one broker
+	fetchPart   = 512 << 10              // compressed bytes per partition in a fetch
 )
 
 func (c *Config) validate() error {
 	switch {
 	case len(c.Topics) == 0:
-		return errors.New("consumer: no topics")
+		return errors.New("consumer: Topics must not be empty")
 	case c.Group == "":
-		return errors.New("consumer: no group")
+		return errors.New("consumer: Group must not be empty")
 	case c.DrainTimeout >= RebalanceTimeout:
-		return errors.New("consumer: drain timeout must be below the rebalance timeout")
+		return fmt.Errorf("consumer: DrainTimeout must be less than %v, got %v", RebalanceTimeout, c.DrainTimeout)
 	case c.MaxEvents < 1 || c.MaxBytes < 1 || c.MaxAge <= 0:
-		return errors.New("consumer: a batch needs a number of events, a size and an age")
+		return errors.New("consumer: MaxEvents, MaxBytes and MaxAge must be positive")
 	case c.Mapping == nil || c.Sink == nil || c.Budget == nil || c.Registry == nil || c.Log == nil:
-		return errors.New("consumer: a collaborator is missing")
+		return errors.New("consumer: Mapping, Sink, Budget, Registry and Log are required")
 	}
 	return nil
 }
 
-// groupOptions returns the options of a session's client that consumes the given topics.
+// groupOptions returns the options of the group client that consumes the given topics.
 func (c *Config) groupOptions(ids map[string]topicID) []kgo.Opt {
 	opts := slices.Concat(c.Client, c.Hooks, []kgo.Opt{
 		kgo.ConsumeTopics(slices.Collect(maps.Keys(ids))...),
 		kgo.ConsumerGroup(c.Group),
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(),
-		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), // never used: adjustOffsets sets every position
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), // fallback only: adjustOffsets sets the real position
 		kgo.RebalanceTimeout(RebalanceTimeout),
 		kgo.MetadataMaxAge(metadataAge),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.KeepControlRecords(), // so that the watermark passes them and lag comes down to 0
+		kgo.KeepControlRecords(), // so that the watermark passes them and the lag reaches 0
 		kgo.FetchMaxWait(fetchWait),
 		kgo.FetchMaxBytes(fetchBytes),
 		kgo.FetchMaxPartitionBytes(fetchPart),
@@ -110,15 +143,16 @@ func (c *Config) groupOptions(ids map[string]topicID) []kgo.Opt {
 		opts = append(opts, kgo.InstanceID(c.InstanceID))
 	}
 	for _, id := range ids {
-		if id == (topicID{}) { // from version 10 on, a commit names topics by ID only
-			versions := kversion.Tip()
+		if id == (topicID{}) { // version 10 and later name topics by ID only
+			versions := kversion.Stable()
 			versions.SetMaxKeyVersion(keyOffsetCommit, 9)
 			opts = append(opts, kgo.MaxVersions(versions))
 			break
 		}
 	}
 	if c.ConsumerProtocol {
-		return append(opts, kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer())) // the server's uniform assignor
+		// The sticky balancer selects the server's uniform assignor.
+		return append(opts, kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer()))
 	}
 	return append(opts,
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
@@ -127,7 +161,7 @@ func (c *Config) groupOptions(ids map[string]topicID) []kgo.Opt {
 	)
 }
 
-// watchedTopics returns all topics that the consumer looks up.
+// watchedTopics returns the topics to read and the dead-letter topic, if any.
 func (c *Config) watchedTopics() []string {
 	if c.DeadLetterTopic == "" {
 		return c.Topics

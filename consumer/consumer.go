@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +16,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// Consumer reads topics as a member of a consumer group and delivers what is in them. See the package
+// Consumer reads topics as a member of a consumer group and delivers their events. See the package
 // documentation.
 type Consumer struct {
 	cfg     Config
@@ -24,28 +25,31 @@ type Consumer struct {
 	health  *health
 
 	mu      sync.Mutex // guards the fields below
-	current *session   // nil while there is none
-	failure error      // what ended Run although its context was not done
+	current *session   // nil between sessions
+	failure error      // first error that ended Run before its context was done
 }
 
-// New returns a consumer. It starts nothing and does not connect.
+// New returns a consumer. It starts no goroutines and does not connect.
 func New(cfg Config) (*Consumer, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	c := &Consumer{cfg: cfg, log: cfg.Log, health: newHealth(cfg.Log)}
-	c.metrics = newMetrics(cfg.Registry, c)
+	c := &Consumer{cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Registry), health: newHealth(cfg.Log)}
+	cfg.Registry.MustRegister(collector{c})
 	return c, nil
 }
 
-// Run joins the group and consumes until ctx is done, in one session after another. Then it reads no
-// more records, delivers what is sealed (see Config.DrainTimeout), commits, and leaves the group. It
-// returns nil only if everything sealed was delivered and committed, and otherwise what was left, or
-// what made it stop. When it returns, nothing of it is running. It is called once.
+// Run joins the group and consumes until ctx is done, in one session after another. Then it stops
+// reading, delivers sealed batches (see Config.DrainTimeout), commits, and leaves the group. It
+// returns nil only if every sealed batch was delivered and committed. Otherwise the error describes
+// the remaining batches or the failure that stopped Run. When Run returns, all its goroutines have
+// exited. Call it only once.
 func (c *Consumer) Run(ctx context.Context) error {
-	admin, err := kgo.NewClient(slices.Concat(c.cfg.Client, c.cfg.Hooks, []kgo.Opt{kgo.MetadataMinAge(adminMetadataAge), kgo.DisableClientMetrics()})...)
+	admin, err := kgo.NewClient(slices.Concat(c.cfg.Client, c.cfg.Hooks, []kgo.Opt{
+		kgo.MetadataMinAge(adminMetadataAge), kgo.DisableClientMetrics(),
+	})...)
 	if err != nil {
-		return fmt.Errorf("kafka client: %w", err)
+		return fmt.Errorf("create the admin client: %w", err)
 	}
 	defer admin.Close()
 	letters, err := newDeadLetters(&c.cfg, c.health, c.metrics)
@@ -62,26 +66,29 @@ func (c *Consumer) Run(ctx context.Context) error {
 	env := &environment{
 		cfg: &c.cfg, log: c.log, metrics: c.metrics, health: c.health, admin: admin, letters: letters,
 		memory: &memory{budget: c.cfg.Budget}, fail: fail,
-		topics: &topics{admin: admin, health: c.health, recreations: c.metrics.recreations, log: c.log, known: map[string]knownTopic{}},
+		topics: &topics{
+			admin: admin, health: c.health, recreations: c.metrics.recreations, log: c.log,
+			known: map[string]knownTopic{},
+		},
 	}
 	defer context.AfterFunc(ctx, c.health.setLeaving)()
 	err = c.runSessions(ctx, env)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return firstError(c.failure, err)
+	return cmp.Or(c.failure, err)
 }
 
-// setFailure notes an error that ends Run. The first counts.
+// setFailure records an error that ends Run. Only the first call has an effect.
 func (c *Consumer) setFailure(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.failure = firstError(c.failure, err)
+	c.failure = cmp.Or(c.failure, err)
 }
 
-// adminMetadataAge is how old the admin client's knowledge of leaders may be.
+// adminMetadataAge bounds the age of the admin client's metadata about partition leaders.
 const adminMetadataAge = 250 * time.Millisecond
 
-// runSessions runs sessions until ctx is done, and returns the error of the last.
+// runSessions runs sessions until ctx is done, and returns the error of the last session.
 func (c *Consumer) runSessions(ctx context.Context, env *environment) error {
 	for attempt := 0; ; {
 		ids, err := c.findTopics(ctx, env)
@@ -108,11 +115,12 @@ func (c *Consumer) runSessions(ctx context.Context, env *environment) error {
 		}
 		attempt++
 		wait := sessionBackoff(attempt)
-		if cause == endFenced { // joining at once would fence the other member, and so on
-			c.health.report(subjectGroup, "cannot take part in the group: "+advise(err))
+		if cause == endFenced { // rejoining immediately would fence the other member in turn
+			c.health.report(subjectGroup, cannotJoin(err))
 			wait = sessionBackoffLongest
 		}
-		c.log.Warn("session ended; joining the group again", zap.String("cause", cause), zap.Error(err), zap.Duration("backoff", wait))
+		c.log.Warn("session ended; rejoining the group",
+			zap.String("cause", cause), zap.Error(err), zap.Duration("backoff", wait))
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -120,8 +128,8 @@ func (c *Consumer) runSessions(ctx context.Context, env *environment) error {
 	}
 }
 
-// sessionBackoff returns how long to wait after so many sessions without a commit: exponential, capped,
-// with half of it random.
+// sessionBackoff returns the backoff after the given number of consecutive sessions without a
+// commit. It is exponential and capped, and half of it is random.
 func sessionBackoff(attempt int) time.Duration {
 	bound := sessionBackoffLongest
 	if shift := attempt - 1; shift < 10 {
@@ -130,12 +138,12 @@ func sessionBackoff(attempt int) time.Duration {
 	return bound/2 + rand.N(bound/2)
 }
 
-// findTopics returns the IDs of the configured topics that exist, once there is at least one, or nil
-// when ctx is done. The error is one that waiting cannot fix.
+// findTopics waits until at least one configured topic exists, and returns the IDs of those that
+// exist. It returns nil when ctx is done, and an error only if waiting cannot help.
 func (c *Consumer) findTopics(ctx context.Context, env *environment) (map[string]topicID, error) {
 	for {
 		lookCtx, cancel := context.WithTimeout(ctx, watchInterval)
-		ids, err := c.lookForTopics(lookCtx, env)
+		ids, err := c.findTopicsOnce(lookCtx, env)
 		cancel()
 		switch {
 		case errors.Is(err, errNoServerSideGroups):
@@ -151,9 +159,9 @@ func (c *Consumer) findTopics(ctx context.Context, env *environment) (map[string
 	}
 }
 
-// lookForTopics looks for the configured topics once, and checks that the brokers offer the group
-// protocol.
-func (c *Consumer) lookForTopics(ctx context.Context, env *environment) (map[string]topicID, error) {
+// findTopicsOnce returns the IDs of the configured topics that exist now. It also checks that the
+// brokers support the group protocol.
+func (c *Consumer) findTopicsOnce(ctx context.Context, env *environment) (map[string]topicID, error) {
 	found, err := env.topics.lookUp(ctx, c.cfg.Topics...)
 	if err != nil {
 		return nil, err
@@ -165,7 +173,7 @@ func (c *Consumer) lookForTopics(ctx context.Context, env *environment) (map[str
 	}
 	ids := map[string]topicID{}
 	for name, t := range found {
-		env.topics.report("topic", name, t.err, advise)
+		env.topics.report(kindTopic, name, t.err, advise)
 		if t.err == nil {
 			ids[name] = t.id
 		}
@@ -173,19 +181,20 @@ func (c *Consumer) lookForTopics(ctx context.Context, env *environment) (map[str
 	return ids, nil
 }
 
-// errNoServerSideGroups means that the brokers do not offer the consumer protocol (KIP-848).
+// errNoServerSideGroups means that the brokers do not support the consumer protocol (KIP-848).
 var errNoServerSideGroups = errors.New("kafka.rebalance_protocol consumer needs Kafka 4.0 or later on all brokers")
 
-// CheckConsumerProtocol returns an error if the brokers do not offer the consumer protocol (KIP-848).
-// Brokers before 4.0 do not, or only in a preview that the client does not use: it would fall back to
-// the classic protocol, whose members cannot share a group with those of the consumer protocol.
+// CheckConsumerProtocol returns an error if the brokers do not support the consumer protocol
+// (KIP-848). Brokers older than 4.0 offer at most a preview of it, which the client does not use.
+// The client would fall back to the classic protocol, whose members cannot share a group with those
+// of the consumer protocol.
 func CheckConsumerProtocol(ctx context.Context, client *kgo.Client) error {
 	response, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, client)
 	if err == nil {
 		err = kerr.ErrorForCode(response.ErrorCode)
 	}
 	if err != nil {
-		return fmt.Errorf("ask the brokers for their versions: %w", err)
+		return fmt.Errorf("fetch API versions from the brokers: %w", err)
 	}
 	for _, key := range response.ApiKeys {
 		if key.ApiKey == keyConsumerGroupHeartbeat && key.MaxVersion >= 1 {
@@ -197,7 +206,7 @@ func CheckConsumerProtocol(ctx context.Context, client *kgo.Client) error {
 
 const keyConsumerGroupHeartbeat = 68
 
-// setCurrent notes the session that runs.
+// setCurrent sets the running session; nil means that there is none.
 func (c *Consumer) setCurrent(s *session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

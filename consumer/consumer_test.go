@@ -9,10 +9,10 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// page is a record that is filtered.
+// page returns a page call, which is filtered.
 func page(int) []byte { return []byte(`{"type":"page","userId":"u","properties":{}}`) }
 
-// mixed makes every third record a page call.
+// mixed returns a page call for every third record, and nil for the others.
 func mixed(i int) []byte {
 	if i%3 == 0 {
 		return page(i)
@@ -26,55 +26,55 @@ func TestEveryTrackCallIsDeliveredOnceAndCommitted(t *testing.T) {
 			inWorld(t, 6, func(w *world) {
 				w.produce(1000, mixed)
 				m := w.join(func(c *Config, _ *sink.Config) { c.ConsumerProtocol = protocol == "consumer" })
-				w.settled(time.Minute)
+				w.awaitDelivered(time.Minute)
 				w.produce(1000, mixed)
-				w.settled(time.Minute)
+				w.awaitDelivered(time.Minute)
 				m.leave(t)
 				if got := w.committed(); got != 2000 {
-					t.Errorf("committed %d offsets of 2000", got)
+					t.Errorf("committed %d of 2000 offsets", got)
 				}
-				w.sentOnce()
+				w.checkSentOnce()
 			})
 		})
 	}
 }
 
 func TestCommitNeverPassesAnUndeliveredRecord(t *testing.T) {
-	inWorld(t, 2, func(w *world) { // the world checks every commit
+	inWorld(t, 2, func(w *world) { // world checks every commit
 		w.ld.Down(ldtest.Fault{Status: 503})
 		w.produce(1000, mixed)
 		m := w.join(nil)
-		w.produce(1000, page) // filtered records behind undelivered ones tempt to commit past them
+		w.produce(1000, page) // filtered records after undelivered ones must not be committed
 		time.Sleep(10 * time.Minute)
-		if n := w.committed(); n > 2 { // the filtered records at the very start
-			t.Errorf("committed %d offsets while nothing was delivered", n)
+		if n := w.committed(); n > 2 { // filtered records at the start of the logs
+			t.Errorf("committed %d offsets before any delivery", n)
 		}
 		w.ld.Up()
-		w.settled(2 * time.Minute)
+		w.awaitDelivered(2 * time.Minute)
 		m.finish(t)
-		w.sentOnce()
+		w.checkSentOnce()
 	})
 }
 
-func TestRandomFaultsLoseAndDoubleNothing(t *testing.T) {
+func TestRandomFaultsLoseAndDuplicateNoEvents(t *testing.T) {
 	for seed := range uint64(5) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			inWorld(t, 4, func(w *world) {
 				w.ld.Random(seed, 0.4)
 				w.produce(3000, mixed)
 				m := w.join(nil)
-				w.settled(time.Hour)
+				w.awaitDelivered(time.Hour)
 				m.finish(t)
 			})
 		})
 	}
 }
 
-func TestCleanJoinsAndLeavesSendNothingTwice(t *testing.T) {
+func TestCleanJoinsAndLeavesResendNothing(t *testing.T) {
 	for _, protocol := range []string{"classic", "consumer"} {
 		t.Run(protocol, func(t *testing.T) {
 			inWorld(t, 6, func(w *world) {
-				slow(w, 900*time.Millisecond)
+				delayRequests(w, 900*time.Millisecond)
 				protocol := func(c *Config, _ *sink.Config) { c.ConsumerProtocol = protocol == "consumer" }
 				a := w.join(protocol)
 				w.produce(2000, mixed)
@@ -86,23 +86,23 @@ func TestCleanJoinsAndLeavesSendNothingTwice(t *testing.T) {
 				time.Sleep(2 * time.Second)
 				a.leave(t)
 				w.produce(2000, mixed)
-				w.settled(10 * time.Minute)
+				w.awaitDelivered(10 * time.Minute)
 				b.leave(t)
 				c.leave(t)
-				w.sentOnce()
+				w.checkSentOnce()
 				if got := w.committed(); got != 8000 {
-					t.Errorf("committed %d offsets of 8000", got)
+					t.Errorf("committed %d of 8000 offsets", got)
 				}
 			})
 		})
 	}
 }
 
-// LaunchDarkly takes a tenth of what there is to deliver in the time that a drain may
-// last. Nothing is broken off: what was not posted yet is the next owner's.
-func TestCleanChangesBehindASlowLaunchDarklySendNothingTwice(t *testing.T) {
+// Within the drain timeout, LaunchDarkly accepts only a tenth of the events. No request is
+// canceled; batches not yet sent are left to the next owner.
+func TestCleanChangesWithASlowLaunchDarklyResendNothing(t *testing.T) {
 	inWorld(t, 4, func(w *world) {
-		slow(w, 7*time.Second)
+		delayRequests(w, 7*time.Second)
 		settings := func(c *Config, s *sink.Config) { c.MaxEvents, s.MaxInFlight = 10, 3 }
 		a := w.join(settings)
 		w.produce(2000, mixed)
@@ -112,29 +112,29 @@ func TestCleanChangesBehindASlowLaunchDarklySendNothingTwice(t *testing.T) {
 		left := time.Now()
 		a.stop()
 		if err := <-a.done; err == nil {
-			t.Error("everything was delivered: the test shows nothing")
+			t.Error("test has no effect: everything was delivered")
 		}
-		if took := time.Since(left); took > 18*time.Second { // half the drain timeout and a request
+		if took := time.Since(left); took > 18*time.Second { // half of the drain timeout, and one request
 			t.Errorf("leaving took %v", took)
 		}
 		a.end()
-		w.settled(time.Hour)
+		w.awaitDelivered(time.Hour)
 		b.finish(t)
-		w.sentOnce()
+		w.checkSentOnce()
 	})
 }
 
-// slow lets every request take a while.
-func slow(w *world, latency time.Duration) {
-	w.ld.Random(1, 1, ldtest.Fault{Kind: ldtest.Slow, Taken: true, For: latency})
+// delayRequests delays the response to every request.
+func delayRequests(w *world, latency time.Duration) {
+	w.ld.Random(1, 1, ldtest.Fault{Kind: ldtest.Slow, Accepted: true, For: latency})
 }
 
-func TestKilledMemberIsReplacedWithoutLossOrDoubling(t *testing.T) {
+func TestKilledMemberIsReplacedWithoutLossOrDuplicates(t *testing.T) {
 	for _, protocol := range []string{"classic", "consumer"} {
 		for after := time.Duration(0); after < 4*time.Second; after += 370 * time.Millisecond {
 			t.Run(fmt.Sprint(protocol, after), func(t *testing.T) {
 				inWorld(t, 3, func(w *world) {
-					slow(w, 500*time.Millisecond)
+					delayRequests(w, 500*time.Millisecond)
 					protocol := func(c *Config, _ *sink.Config) { c.ConsumerProtocol = protocol == "consumer" }
 					w.produce(3000, mixed)
 					a := w.join(protocol)
@@ -142,9 +142,9 @@ func TestKilledMemberIsReplacedWithoutLossOrDoubling(t *testing.T) {
 					a.kill()
 					b := w.join(func(c *Config, s *sink.Config) {
 						protocol(c, s)
-						c.MaxEvents = 70 // other settings than the dead member's
+						c.MaxEvents = 70 // different from the settings of the killed member
 					})
-					w.settled(5 * time.Minute)
+					w.awaitDelivered(5 * time.Minute)
 					a.abort()
 					b.finish(t)
 				})
@@ -153,10 +153,10 @@ func TestKilledMemberIsReplacedWithoutLossOrDoubling(t *testing.T) {
 	}
 }
 
-// The zombie is cut off from Kafka only, after LaunchDarkly took what it sent.
-func TestZombieDoublesNothing(t *testing.T) {
+// The zombie is disconnected only from Kafka, after LaunchDarkly has accepted its requests.
+func TestZombieCausesNoDuplicates(t *testing.T) {
 	inWorld(t, 3, func(w *world) {
-		w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Taken: true})
+		w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Accepted: true})
 		w.produce(3000, mixed)
 		a := w.join(nil)
 		time.Sleep(5 * time.Second)
@@ -164,39 +164,39 @@ func TestZombieDoublesNothing(t *testing.T) {
 		b := w.join(nil)
 		time.Sleep(30 * time.Second)
 		w.ld.Up()
-		w.settled(5 * time.Minute)
+		w.awaitDelivered(5 * time.Minute)
 		a.abort()
 		a.end()
 		b.finish(t)
 		if w.ld.Report().Duplicates == 0 {
-			t.Error("the zombie sent nothing: the test shows nothing")
+			t.Error("test has no effect: the zombie sent nothing")
 		}
 	})
 }
 
-func TestDrainTimeoutHandsTheCutsOver(t *testing.T) {
+func TestDrainTimeoutHandsOverTheCuts(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
 		w.produce(2000, nil)
-		w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Taken: true}) // taken, and never answered
+		w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Accepted: true}) // accepted, but no response
 		a := w.join(nil)
 		time.Sleep(10 * time.Second)
 		b := w.join(func(c *Config, _ *sink.Config) { c.MaxEvents = 33 })
 		time.Sleep(time.Minute)
 		a.stop()
 		if err := <-a.done; err == nil {
-			t.Error("a member that could not deliver left as if it had")
+			t.Error("a member with undelivered batches left without an error")
 		}
 		w.ld.Up()
-		w.settled(10 * time.Minute)
+		w.awaitDelivered(10 * time.Minute)
 		b.finish(t)
 		if w.ld.Report().Duplicates == 0 {
-			t.Error("nothing was sent again: the test shows nothing")
+			t.Error("test has no effect: nothing was resent")
 		}
 		a.end()
 	})
 }
 
-func TestRefusedCredentialsHaltAndLoseNothing(t *testing.T) {
+func TestRejectedCredentialsHaltAndLoseNothing(t *testing.T) {
 	for _, status := range []int{401, 403, 404, 406, 302} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			inWorld(t, 2, func(w *world) {
@@ -205,13 +205,13 @@ func TestRefusedCredentialsHaltAndLoseNothing(t *testing.T) {
 				m := w.join(nil)
 				time.Sleep(time.Hour)
 				if m.cfg.Sink.Halted().Since.IsZero() {
-					t.Error("not halted")
+					t.Error("delivery did not halt")
 				}
 				if n := w.committed(); n > 0 {
-					t.Errorf("committed %d offsets", n)
+					t.Errorf("committed %d offsets, want 0", n)
 				}
 				w.ld.Up()
-				w.settled(5 * time.Minute)
+				w.awaitDelivered(5 * time.Minute)
 				m.finish(t)
 			})
 		})

@@ -7,9 +7,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestCutsSurviveTheMetadata(t *testing.T) {
+func TestMetadataRoundTripKeepsCuts(t *testing.T) {
 	if got, n := formatMetadata(100, []int64{1100, 2100, 2537}, topicID{}); got != "v1 +1000 +1000 +437" || n != 3 {
-		t.Errorf("%q, %d", got, n)
+		t.Errorf("formatted %q with %d cuts", got, n)
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		from := rapid.Int64Range(0, 1<<62).Draw(t, "from")
@@ -22,10 +22,10 @@ func TestCutsSurviveTheMetadata(t *testing.T) {
 		}
 		metadata, n := formatMetadata(from, cuts, topicID{})
 		if n != len(cuts) || len(metadata) > metadataBytes {
-			t.Fatalf("%d of %d cuts in %d bytes", n, len(cuts), len(metadata))
+			t.Fatalf("recorded %d of %d cuts in %d bytes", n, len(cuts), len(metadata))
 		}
 		if got, _, err := parseMetadata(from, metadata); err != nil || !slices.Equal(got, cuts) {
-			t.Fatalf("%v, %v, want %v", got, err, cuts)
+			t.Fatalf("parsed %v (%v), want %v", got, err, cuts)
 		}
 	})
 }
@@ -37,21 +37,22 @@ func TestMetadataStaysBelowTheBrokersLimit(t *testing.T) {
 	}
 	metadata, n := formatMetadata(0, cuts, topicID{})
 	if len(metadata) > metadataBytes || n == 0 || n == len(cuts) {
-		t.Fatalf("%d cuts in %d bytes", n, len(metadata))
+		t.Fatalf("recorded %d cuts in %d bytes", n, len(metadata))
 	}
 	if got, _, err := parseMetadata(0, metadata); err != nil || !slices.Equal(got, cuts[:n]) {
-		t.Errorf("%d cuts read, %v", len(got), err)
+		t.Errorf("parsed %d cuts (%v)", len(got), err)
 	}
 }
 
-func TestMetadataOfOthersIsAnErrorAndNoCut(t *testing.T) {
-	for _, metadata := range []string{"consumer-1-7f3a", "v2 +1", "v1 1000", "v1 +0", "v1 +-5", "v1 +x", "v1  +1", "v1 +9223372036854775807", "v1 +1000 +", "AQID"} {
+func TestForeignMetadataIsAnErrorWithoutCuts(t *testing.T) {
+	for _, metadata := range []string{"consumer-1-7f3a", "v2 +1", "v1 1000", "v1 +0", "v1 +-5", "v1 +x", "v1  +1",
+		"v1 +9223372036854775807", "v1 +1000 +", "AQID"} {
 		if cuts, _, err := parseMetadata(10, metadata); err == nil || cuts != nil {
-			t.Errorf("%q: %v, %v", metadata, cuts, err)
+			t.Errorf("parsed cuts %v from %q (%v)", cuts, metadata, err)
 		}
 	}
 	if cuts, _, err := parseMetadata(10, ""); err != nil || cuts != nil {
-		t.Errorf("no metadata: %v, %v", cuts, err)
+		t.Errorf("parsed cuts %v from empty metadata (%v)", cuts, err)
 	}
 }
 
@@ -59,14 +60,15 @@ func TestMetadataCarriesTheTopicID(t *testing.T) {
 	id := topicID{1, 2, 3, 15: 255}
 	metadata, _ := formatMetadata(7, []int64{9}, id)
 	if metadata != "v1 +2 @AQIDAAAAAAAAAAAAAAAA_w" {
-		t.Errorf("%q", metadata)
+		t.Errorf("formatted %q", metadata)
 	}
 	if cuts, got, err := parseMetadata(7, metadata); err != nil || got != id || !slices.Equal(cuts, []int64{9}) {
-		t.Errorf("%v, %v, %v", cuts, got, err)
+		t.Errorf("parsed cuts %v, ID %v (%v)", cuts, got, err)
 	}
-	for _, metadata := range []string{"v1 @", "v1 @AQID", "v1 +2 @AQIDAAAAAAAAAAAAAAAA_w +3", "v1 @AQIDAAAAAAAAAAAAAAAA/w"} {
+	for _, metadata := range []string{"v1 @", "v1 @AQID", "v1 +2 @AQIDAAAAAAAAAAAAAAAA_w +3",
+		"v1 @AQIDAAAAAAAAAAAAAAAA/w"} {
 		if _, got, err := parseMetadata(7, metadata); err == nil || got != (topicID{}) {
-			t.Errorf("%q: %v, %v", metadata, got, err)
+			t.Errorf("parsed ID %v from %q (%v)", got, metadata, err)
 		}
 	}
 }

@@ -20,70 +20,76 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// Headers of a dead letter, in addition to the record's own.
+// Headers of a dead letter, in addition to those of the record.
 const (
 	headerPrefix    = "s2ld."
-	headerReason    = headerPrefix + "reason"    // of the mapping, or refused
-	headerDetail    = headerPrefix + "detail"    // what is wrong, or LaunchDarkly's response
-	headerTopic     = headerPrefix + "topic"     // where the record was read
-	headerPartition = headerPrefix + "partition" //
-	headerOffset    = headerPrefix + "offset"    //
-	headerCall      = headerPrefix + "call"      // which of the record's calls, from 0 on
-	headerStatus    = headerPrefix + "status"    // of LaunchDarkly's response, if it rejected the event
-	headerOmitted   = headerPrefix + "omitted"   // bytes of the value, if it is left out because the topic does not accept it
-	headerValue     = headerPrefix + "value"     // valueEvent, if the value is not the record's
+	headerReason    = headerPrefix + "reason"    // mapping reason, or reasonRefused
+	headerDetail    = headerPrefix + "detail"    // mapping error, or LaunchDarkly's response
+	headerTopic     = headerPrefix + "topic"     // topic of the record
+	headerPartition = headerPrefix + "partition" // partition of the record
+	headerOffset    = headerPrefix + "offset"    // offset of the record
+	headerCall      = headerPrefix + "call"      // index of the call in the record, starting at 0
+	headerStatus    = headerPrefix + "status"    // HTTP status, if LaunchDarkly rejected the event
+	headerOmitted   = headerPrefix + "omitted"   // size of the value in bytes, if too large for the topic
+	headerValue     = headerPrefix + "value"     // valueEvent, if the value is not that of the record
 )
 
-// valueEvent marks a dead letter whose value is the LaunchDarkly event, because the log no longer held
-// the record when LaunchDarkly rejected it.
+// valueEvent marks a dead letter whose value is the LaunchDarkly event, because the record was
+// already deleted when LaunchDarkly rejected the event.
 const valueEvent = "event"
 
-// reasonRefused is the reason of an event that LaunchDarkly rejected.
+// reasonRefused is the reason for events rejected by LaunchDarkly.
 const reasonRefused = "refused"
 
-// rejection is why a call becomes a dead letter.
+// rejection describes why a call becomes a dead letter.
 type rejection struct {
 	reason, detail string
-	status         int  // of LaunchDarkly's response; 0 if there was none
-	event          bool // the record's value is LaunchDarkly's event
+	status         int  // HTTP status of LaunchDarkly's response; 0 if there was none
+	event          bool // the value is the LaunchDarkly event
 }
 
-// deadLetters writes records that can never be delivered to the dead-letter topic. It has its own
+// deadLetters writes calls that can never be delivered to the dead-letter topic. It has its own
 // clients, which outlive the sessions, and is safe for concurrent use. A dead letter may be written
-// twice: after a crash, after a release, or when the broker's acknowledgement is lost.
+// twice after a crash, after a release of the partition, or after a lost acknowledgement.
 type deadLetters struct {
 	cfg     *Config
 	health  *health
 	metrics *metrics
 	log     *zap.Logger
-	limited *zap.Logger // at a bounded rate: a flood of rejected calls must not become one of lines
+	limited *zap.Logger // rate-limited log of rejected calls
 
-	producer *kgo.Client   // for letters of at most largeLetter
-	large    *kgo.Client   // for others, one at a time: a batch of several would exceed the topic's limit
-	largeMu  chanMutex     // held while large writes
-	rereads  chan struct{} // capacity: records that are read again at once
-	failing  failingLetters
+	producer  *kgo.Client   // for letters of up to largeLetter bytes
+	large     *kgo.Client   // for larger letters, one at a time, since a batch would exceed the topic's limit
+	largeMu   chanMutex     // held while large writes
+	rereadSem chan struct{} // bounds concurrent rereads; capacity maxRereads
+	failing   failingLetters
 
-	writing sync.WaitGroup // dead letters, from write to done
+	writing sync.WaitGroup // dead letters in progress, from write to done
 }
 
 const (
-	maxRereads       = 4
-	rejectionsLogged = 50          // rejected calls per second that are logged; the metrics count all of them
-	letterBackoff    = time.Second // between attempts to write a dead letter, beyond those that the client makes
+	maxRereads       = 4           // maximum number of concurrent rereads
+	rejectionsLogged = 50          // rejected calls logged per second; the metrics count all of them
+	letterBackoff    = time.Second // between attempts to write a dead letter, on top of the client's own retries
 	largeLetter      = 900_000     // bytes; batches of smaller letters stay below the brokers' default limit of 1 MB
-	largestLetter    = 90 << 20    // bytes; the client writes no request of more than 100 MiB
+	largestLetter    = 90 << 20    // bytes; the client's requests are limited to 100 MiB
 )
 
-// newDeadLetters returns a writer of dead letters. It does not connect.
+// newDeadLetters returns a writer for dead letters. It does not connect.
 func newDeadLetters(cfg *Config, h *health, m *metrics) (*deadLetters, error) {
-	d := &deadLetters{cfg: cfg, health: h, metrics: m, log: cfg.Log, largeMu: make(chanMutex, 1), rereads: make(chan struct{}, maxRereads)}
+	d := &deadLetters{
+		cfg: cfg, health: h, metrics: m, log: cfg.Log,
+		largeMu: make(chanMutex, 1), rereadSem: make(chan struct{}, maxRereads),
+	}
 	d.limited = cfg.Log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(core, time.Second, rejectionsLogged, 0)
 	}))
-	// An idempotent producer would need a permission on the cluster before Kafka 3.0, and would keep
-	// letters whose fate it does not know. Letters may be written twice, so it gains nothing.
-	opts := slices.Concat(cfg.Client, cfg.Hooks, []kgo.Opt{kgo.DisableIdempotentWrite(), kgo.DisableClientMetrics(), kgo.UnknownTopicRetries(0)})
+	// Before Kafka 3.0, an idempotent producer needs a permission on the cluster. It also keeps
+	// letters whose outcome is unknown. Since letters may be written twice, idempotence gains
+	// nothing.
+	opts := slices.Concat(cfg.Client, cfg.Hooks, []kgo.Opt{
+		kgo.DisableIdempotentWrite(), kgo.DisableClientMetrics(), kgo.UnknownTopicRetries(0),
+	})
 	var err error
 	if d.producer, err = kgo.NewClient(opts...); err != nil {
 		return nil, fmt.Errorf("dead letters: %w", err)
@@ -95,7 +101,7 @@ func newDeadLetters(cfg *Config, h *health, m *metrics) (*deadLetters, error) {
 	return d, nil
 }
 
-// close ends the clients and waits for all writes, whose contexts have ended.
+// close closes the clients and waits for all writes. Their contexts must be done.
 func (d *deadLetters) close() {
 	d.producer.Close()
 	d.large.Close()
@@ -104,14 +110,18 @@ func (d *deadLetters) close() {
 
 // logRejected logs a call that the mapping rejected.
 func (d *deadLetters) logRejected(r *kgo.Record, call int, c transform.Call) {
-	d.limited.Warn("call rejected", zap.String("topic", r.Topic), zap.Int32("partition", r.Partition),
-		zap.Int64("offset", r.Offset), zap.Int("call", call), zap.Stringer("reason", c.Reason), zap.String("detail", c.Detail))
+	d.limited.Warn("call rejected",
+		zap.String("topic", r.Topic), zap.Int32("partition", r.Partition), zap.Int64("offset", r.Offset),
+		zap.Int("call", call), zap.Stringer("reason", c.Reason), zap.String("detail", c.Detail))
 }
 
-// compose returns the dead letter of one call of a record.
+// compose returns the dead letter for one call of a record.
 func (d *deadLetters) compose(r *kgo.Record, call int, why rejection) *kgo.Record {
-	// The record's memory is lent (see recordPool), so everything is copied.
-	l := &kgo.Record{Topic: d.cfg.DeadLetterTopic, Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value), Timestamp: r.Timestamp}
+	// The memory of the record will be reused (see recordPool), so everything is copied.
+	l := &kgo.Record{
+		Topic: d.cfg.DeadLetterTopic, Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value), Timestamp: r.Timestamp,
+	}
+	// The headers of an earlier dead letter are dropped.
 	for _, h := range r.Headers {
 		if !strings.HasPrefix(h.Key, headerPrefix) {
 			l.Headers = append(l.Headers, kgo.RecordHeader{Key: strings.Clone(h.Key), Value: bytes.Clone(h.Value)})
@@ -135,16 +145,16 @@ func (d *deadLetters) compose(r *kgo.Record, call int, why rejection) *kgo.Recor
 	return l
 }
 
-// letterBytes returns about what a dead letter takes in memory.
+// letterBytes returns the approximate memory use of a dead letter.
 func letterBytes(l *kgo.Record) int { return len(l.Key) + len(l.Value) + recordOverhead }
 
-// write writes a dead letter, again until the broker has acknowledged it or ctx is done. Then it calls
-// done, once. It blocks while the client's buffer is full.
+// write writes a dead letter, and retries until the broker has acknowledged it or ctx is done. Then
+// it calls done once. It blocks while the client's buffer is full.
 func (d *deadLetters) write(ctx context.Context, l *kgo.Record, done func(error)) {
 	d.writing.Add(1)
-	d.attempt(ctx, l, func(err error) {
+	d.writeOnce(ctx, l, func(err error) {
 		defer d.writing.Done()
-		if d.failing.ended(l) { // no letter waits for another attempt
+		if d.failing.remove(l) { // no letter waits for another attempt
 			d.health.resolve(subjectDeadLetters)
 		}
 		if err == nil {
@@ -154,11 +164,11 @@ func (d *deadLetters) write(ctx context.Context, l *kgo.Record, done func(error)
 	})
 }
 
-// attempt writes l once and has written decide how to go on.
-func (d *deadLetters) attempt(ctx context.Context, l *kgo.Record, done func(error)) {
-	again := &kgo.Record{Topic: l.Topic, Key: l.Key, Value: l.Value, Headers: l.Headers, Timestamp: l.Timestamp}
+// writeOnce makes one attempt to write l and passes the result to onWritten.
+func (d *deadLetters) writeOnce(ctx context.Context, l *kgo.Record, done func(error)) {
+	attempt := &kgo.Record{Topic: l.Topic, Key: l.Key, Value: l.Value, Headers: l.Headers, Timestamp: l.Timestamp}
 	if letterBytes(l) <= largeLetter {
-		d.producer.Produce(ctx, again, func(_ *kgo.Record, err error) { d.written(ctx, l, err, done) })
+		d.producer.Produce(ctx, attempt, func(_ *kgo.Record, err error) { d.onWritten(ctx, l, err, done) })
 		return
 	}
 	go func() {
@@ -166,14 +176,15 @@ func (d *deadLetters) attempt(ctx context.Context, l *kgo.Record, done func(erro
 			done(err)
 			return
 		}
-		err := d.large.ProduceSync(ctx, again).FirstErr()
+		err := d.large.ProduceSync(ctx, attempt).FirstErr()
 		d.largeMu.unlock()
-		d.written(ctx, l, err, done)
+		d.onWritten(ctx, l, err, done)
 	}()
 }
 
-// written takes the result of an attempt. It does not block, since the client may be waiting for it.
-func (d *deadLetters) written(ctx context.Context, l *kgo.Record, err error, done func(error)) {
+// onWritten calls done or schedules another attempt. It does not block, since the client may be
+// waiting for it.
+func (d *deadLetters) onWritten(ctx context.Context, l *kgo.Record, err error, done func(error)) {
 	wait := letterBackoff
 	switch {
 	case err == nil:
@@ -182,29 +193,36 @@ func (d *deadLetters) written(ctx context.Context, l *kgo.Record, err error, don
 	case ctx.Err() != nil:
 		done(context.Cause(ctx))
 		return
-	case errors.Is(err, context.Canceled): // of another letter that the client put into the same batch
+	case errors.Is(err, context.Canceled): // the context of another letter in the same producer batch
 	case errors.Is(err, kerr.MessageTooLarge) && len(l.Value) > largeLetter/2:
-		d.log.Warn("record too large for the dead-letter topic; omitting its value", zap.Int("bytes", len(l.Value)),
-			zap.String("topic", header(l, headerTopic)), zap.String("partition", header(l, headerPartition)), zap.String("offset", header(l, headerOffset)))
+		d.log.Warn("record too large for the dead-letter topic; omitting its value",
+			zap.String("topic", header(l, headerTopic)), numericHeader(l, "partition", headerPartition),
+			numericHeader(l, "offset", headerOffset), zap.Int("bytes", len(l.Value)))
 		omitted := kgo.RecordHeader{Key: headerOmitted, Value: strconv.AppendInt(nil, int64(len(l.Value)), 10)}
 		l.Value, l.Headers, wait = nil, append(l.Headers, omitted), 0
 	default:
 		d.failing.add(l)
-		d.health.report(subjectDeadLetters, fmt.Sprintf("cannot write to the dead-letter topic %s; commits wait for it: %s", l.Topic, adviseDeadLetter(err)))
+		d.health.report(subjectDeadLetters, problem{
+			message: "dead-letter writes failing; commits blocked",
+			text: fmt.Sprintf("cannot write to the dead-letter topic %s, so commits are blocked: %s",
+				l.Topic, adviseDeadLetter(err)),
+			fields: []zap.Field{zap.String("topic", l.Topic), zap.Error(err)},
+		})
 	}
 	go func() {
 		select {
 		case <-time.After(wait):
-			d.attempt(ctx, l, done)
+			d.writeOnce(ctx, l, done)
 		case <-ctx.Done():
 			done(context.Cause(ctx))
 		}
 	}()
 }
 
-// failingLetters are the dead letters whose last attempt failed. The zero value is usable.
+// failingLetters is the set of dead letters whose last attempt failed. The zero value is empty and
+// ready to use.
 type failingLetters struct {
-	mu      sync.Mutex // guards the field below
+	mu      sync.Mutex // guards the fields below
 	letters map[*kgo.Record]bool
 }
 
@@ -217,35 +235,37 @@ func (f *failingLetters) add(l *kgo.Record) {
 	f.letters[l] = true
 }
 
-// ended removes a letter that was written or abandoned. It reports whether none is left.
-func (f *failingLetters) ended(l *kgo.Record) bool {
+// remove removes a letter that was written or abandoned, and reports whether the set is now empty.
+func (f *failingLetters) remove(l *kgo.Record) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.letters, l)
 	return len(f.letters) == 0
 }
 
-// writeRefused writes the dead letter of an event that LaunchDarkly rejected, and returns when the
-// broker has acknowledged it or ctx is done. Nobody has kept the record, so it is read again.
-func (d *deadLetters) writeRefused(ctx context.Context, r sink.Refusal) error {
+// writeRejected writes the dead letter for an event rejected by LaunchDarkly. It returns when the
+// broker has acknowledged the letter or ctx is done. The record is no longer in memory, so it is
+// read again.
+func (d *deadLetters) writeRejected(ctx context.Context, r sink.Rejection) error {
 	source, offset := r.Batch.Source, r.Batch.Offset(r.Event)
-	d.log.Warn("event rejected by LaunchDarkly", zap.String("topic", source.Topic), zap.Int32("partition", source.Partition),
-		zap.Int64("offset", offset), zap.String("reason", reasonRefused), zap.Int("status", r.Status), zap.String("response", r.Excerpt))
+	d.log.Warn("event rejected by LaunchDarkly",
+		zap.String("topic", source.Topic), zap.Int32("partition", source.Partition), zap.Int64("offset", offset),
+		zap.String("reason", reasonRefused), zap.Int("status", r.Status), zap.String("response", r.Excerpt))
 	if d.cfg.DeadLetterTopic == "" {
 		return nil
 	}
 	select {
-	case d.rereads <- struct{}{}:
-		defer func() { <-d.rereads }()
+	case d.rereadSem <- struct{}{}:
+		defer func() { <-d.rereadSem }()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	record, err := readAgain(ctx, d.cfg.Client, topicPartition{source.Topic, source.Partition}, offset)
+	record, err := reread(ctx, d.cfg.Client, topicPartition{source.Topic, source.Partition}, offset)
 	if err != nil {
 		return err
 	}
 	call, why := 0, rejection{reason: reasonRefused, detail: r.Excerpt, status: r.Status}
-	if record == nil { // deleted by retention or compaction: the event is what is left
+	if record == nil { // deleted by retention or compaction; only the event is left
 		record = &kgo.Record{Topic: source.Topic, Partition: source.Partition, Offset: offset, Value: r.Body}
 		why.event = true
 	} else {
@@ -258,12 +278,12 @@ func (d *deadLetters) writeRefused(ctx context.Context, r sink.Refusal) error {
 	select {
 	case err := <-written:
 		return err
-	case <-ctx.Done(): // the client does not end a write that may have happened
+	case <-ctx.Done(): // the client does not cancel a write that may have happened
 		return context.Cause(ctx)
 	}
 }
 
-// callOf returns the index of the call that became a record's event with the given index.
+// callOf returns the index of the call behind an event of a record.
 func (d *deadLetters) callOf(r *kgo.Record, event int) int {
 	if d.cfg.Redrive {
 		if call := redrivenCall(r); call != allCalls {
@@ -283,11 +303,11 @@ func (d *deadLetters) callOf(r *kgo.Record, event int) int {
 	return 0
 }
 
-// allCalls stands for all calls of a record.
+// allCalls is the call index that means all calls of a record.
 const allCalls = -1
 
-// redrivenCall returns the index of the call that a dead letter was written for, since the record's
-// other calls were delivered, or allCalls.
+// redrivenCall returns the index of the call that a dead letter was written for, or allCalls if its
+// headers name none. The other calls of the record were already delivered.
 func redrivenCall(r *kgo.Record) int {
 	if call, err := strconv.Atoi(header(r, headerCall)); err == nil && call >= 0 {
 		return call
@@ -298,7 +318,13 @@ func redrivenCall(r *kgo.Record) int {
 // isEvent reports whether the value of a dead letter is a LaunchDarkly event.
 func isEvent(r *kgo.Record) bool { return header(r, headerValue) == valueEvent }
 
-// header returns the value of a record's header, "" if there is none.
+// numericHeader returns a log field with the number in a header.
+func numericHeader(r *kgo.Record, key, name string) zap.Field {
+	n, _ := strconv.ParseInt(header(r, name), 10, 64)
+	return zap.Int64(key, n)
+}
+
+// header returns the value of a header, or "" if the record does not have it.
 func header(r *kgo.Record, key string) string {
 	for i := range r.Headers {
 		if r.Headers[i].Key == key {

@@ -10,29 +10,29 @@ import (
 	"go.uber.org/zap"
 )
 
-// The ways in which the ownership of a partition ends, and what happens in which order:
+// This file implements the ways in which ownership of a partition ends. The steps, in order:
 //
-//	                              revoked, stopped       session ended
-//	1. intake                     stops and seals        stops
-//	2. new requests start for     DrainTimeout / 2       not at all
-//	3. requests in flight         have DrainTimeout      are canceled
-//	4. last commit                lastCommitTimeout      none
-//	5. window                     is fenced              is fenced first of all
-//	6. memory                     is released            is released
-//	7. group                      is left if stopped     is left
+//	                      on a revoke or a stop      at the end of the session
+//	1. intake             stops, seals               stops
+//	2. new requests       start for DrainTimeout/2   do not start
+//	3. in-flight requests may take DrainTimeout      are canceled
+//	4. last commit        within lastCommitTimeout   is not sent
+//	5. window             is fenced                  is fenced before all other steps
+//	6. memory             is released                is released
+//	7. group membership   ends on a stop             ends
 //
-// On a revoke or a stop, no request in flight is canceled while it may finish in time, because the
-// next owner would send it again. What was not sent is left to the next owner, which forms the same
-// batches. lastCommitTimeout comes on top of DrainTimeout: without the last commit, the next owner
-// would send again what was delivered.
+// On a revoke or a stop, an in-flight request is not canceled while it can still finish in time,
+// because the next owner would resend it. Batches not yet sent are left to the next owner, which
+// forms the same batches. lastCommitTimeout is added to DrainTimeout because without the last
+// commit, the next owner would resend batches already delivered.
 
 const (
-	lastCommitTimeout = 5 * time.Second // of the commit before partitions are released
-	leaveTimeout      = 3 * time.Second // of telling the group that the member leaves, while Run stops
+	lastCommitTimeout = 5 * time.Second // for the commit before partitions are released
+	leaveTimeout      = 3 * time.Second // for the request to leave the group while Run stops
 )
 
-// drain delivers what partitions have sealed, commits, and releases them. The error describes what is
-// left to the next owner.
+// drain delivers the sealed batches of partitions, commits, and releases the partitions. The error
+// describes the batches left to the next owner.
 func (s *session) drain(partitions []*partition) error {
 	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.DrainTimeout)
 	defer cancel()
@@ -42,7 +42,7 @@ func (s *session) drain(partitions []*partition) error {
 		p.stopIntake()
 	}
 	for _, p := range partitions {
-		p.drained(startCtx)
+		p.waitDelivered(startCtx)
 	}
 	for _, p := range partitions {
 		p.stopSending()
@@ -67,7 +67,8 @@ func (s *session) drain(partitions []*partition) error {
 	case s.over():
 		return errEnded
 	case batches+letters > 0:
-		return fmt.Errorf("%d batches and %d dead letters left after half of the drain timeout of %v", batches, letters, s.cfg.DrainTimeout)
+		return fmt.Errorf("%d batches and %d dead letters not delivered within the drain timeout of %v",
+			batches, letters, s.cfg.DrainTimeout)
 	case err != nil:
 		return fmt.Errorf("last commit: %w", err)
 	default:
@@ -75,8 +76,9 @@ func (s *session) drain(partitions []*partition) error {
 	}
 }
 
-// drained waits until a partition whose intake was stopped has delivered everything.
-func (p *partition) drained(ctx context.Context) {
+// waitDelivered waits until a partition with a stopped intake has delivered all batches, or ctx is
+// done.
+func (p *partition) waitDelivered(ctx context.Context) {
 	select {
 	case <-p.stopped:
 	case <-ctx.Done():
@@ -85,8 +87,8 @@ func (p *partition) drained(ctx context.Context) {
 	p.window.wait(ctx, func() bool { return len(p.window.batches) == 0 || p.ctx.Err() != nil })
 }
 
-// drop releases partitions at once: it fences them, cancels what is in flight, waits until nothing of
-// them runs, and gives back what they hold. Releasing a partition again does nothing.
+// drop releases partitions immediately. It fences them, cancels their requests, waits for their
+// goroutines, and releases their memory. Dropping a partition twice is a no-op.
 func (s *session) drop(partitions []*partition) {
 	for _, p := range partitions {
 		p.window.fence()
@@ -105,33 +107,33 @@ func (s *session) drop(partitions []*partition) {
 		none := len(s.partitions) == 0
 		s.mu.Unlock()
 		s.health.forget(pollSubject(p.topicPartition))
-		if none { // nothing is left that a commit could fail for
-			s.health.forgetCommit()
+		if none { // nothing is left to commit
+			s.health.forgetCommitFailures()
 		}
 	}
 }
 
-// stop drains all partitions, because Run is about to return.
+// stop drains all partitions before Run returns.
 func (s *session) stop() error {
 	partitions := s.all()
-	s.log.Info("stopping: delivering what is sealed", zap.Int("partitions", len(partitions)))
+	s.log.Info("stopping; delivering sealed batches", zap.Int("partitions", len(partitions)))
 	return s.drain(partitions)
 }
 
-// leave closes the client and tells the group that the member has left. The client is cut off first:
-// by itself it would wait for a join in progress, for as long as other members take to release
-// partitions, and could join again meanwhile. A static member of the classic protocol stays in the
-// group, so that a restart changes nothing, unless the group waits for it to join.
+// leave closes the client and leaves the group. It cancels the client first. Otherwise, the client
+// would wait for a join in progress, until other members have released partitions, and could rejoin
+// meanwhile. A static member of the classic protocol stays in the group, so that a restart causes
+// no rebalance, unless the group is waiting for it to join.
 //
-// While Run stops, it blocks for at most leaveTimeout. Otherwise it tries to tell the group for as long
-// as the group would keep the member by itself.
+// While Run stops, leave blocks for at most leaveTimeout. Otherwise it retries until the group
+// would time out the member anyway.
 func (s *session) leave(ctx context.Context) {
 	member, _ := s.client.GroupMetadata()
-	s.cut()
+	s.cancelClient()
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
-		s.client.CloseAllowingRebalance() // Close can hang behind a poll that was canceled
+		s.client.CloseAllowingRebalance() // Close can hang behind a canceled poll
 	}()
 	defer func() { <-closed }()
 
@@ -145,11 +147,11 @@ func (s *session) leave(ctx context.Context) {
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(leaveTimeout, cancel) })()
 	if err := leaveGroup(leaveCtx, s.admin, s.cfg, member); err != nil {
-		s.log.Info("could not tell the group that this member leaves; its session times out", zap.Error(err))
+		s.log.Info("cannot leave the consumer group; waiting for the session timeout", zap.Error(err))
 	}
 }
 
-// leaveGroup tells the group that a member leaves.
+// leaveGroup sends the group the request of a member to leave.
 func leaveGroup(ctx context.Context, client *kgo.Client, cfg *Config, member string) error {
 	var instance *string
 	if cfg.InstanceID != "" {
@@ -164,9 +166,9 @@ func leaveGroup(ctx context.Context, client *kgo.Client, cfg *Config, member str
 	}
 	request := kmsg.NewPtrConsumerGroupHeartbeatRequest()
 	request.Group, request.MemberID, request.InstanceID = cfg.Group, member, instance
-	request.MemberEpoch = -1 // KIP-848: the member leaves
+	request.MemberEpoch = -1 // KIP-848: the member leaves for good
 	if instance != nil {
-		request.MemberEpoch = -2 // and comes back; the broker wants the instance ID, which the client does not send
+		request.MemberEpoch = -2 // the static member will return; requires the instance ID, which kgo does not send
 	}
 	_, err := request.RequestWith(ctx, client)
 	return err

@@ -13,21 +13,24 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// The tests below show what kfake does otherwise than Apache Kafka, in the fewest requests, and that repairGroup makes
-// up for it. When one of them fails because kfake has been fixed, that part of repairGroup can go.
+// The tests below show differences between kfake and Apache Kafka with as few requests as possible,
+// and that repairGroup compensates for them. If a test fails because kfake has been fixed, remove
+// the corresponding part of repairGroup.
 
-// rawMember is a classic member of the group that consists of nothing but requests.
+// rawMember is a member of the classic protocol that sends single requests.
 type rawMember struct {
 	w       *world
 	id      string
 	conn    net.Conn
-	session time.Duration // zero: 10 seconds
+	session time.Duration // session timeout; zero means 10 seconds
 }
 
-// send writes a request, and lets the broker take it before another member's. Its response is read by receive.
+// send writes a request, and gives the broker time to read it before the next one. receive reads
+// the response.
 func (m *rawMember) send(r kmsg.Request) {
 	if m.conn == nil {
-		conn, err := m.w.net.DialContext(m.w.t.Context(), "tcp", m.w.cluster.ListenAddrs()[m.w.cluster.CoordinatorFor(group)])
+		conn, err := m.w.net.DialContext(m.w.t.Context(), "tcp",
+			m.w.cluster.ListenAddrs()[m.w.cluster.CoordinatorFor(group)])
 		if err != nil {
 			m.w.t.Fatal(err)
 		}
@@ -39,6 +42,7 @@ func (m *rawMember) send(r kmsg.Request) {
 	time.Sleep(time.Millisecond)
 }
 
+// receive reads the next response.
 func (m *rawMember) receive(r kmsg.Response) {
 	size := make([]byte, 4)
 	if _, err := io.ReadFull(m.conn, size); err != nil {
@@ -58,7 +62,8 @@ func (m *rawMember) close() {
 	m.conn = nil
 }
 
-// join sends a JoinGroup. The first one of a member is answered immediately, with its ID, and is sent again.
+// join sends a JoinGroup request. The response to the first request of a member only assigns its
+// ID, so join sends the request again.
 func (m *rawMember) join() *kmsg.JoinGroupRequest {
 	r := kmsg.NewPtrJoinGroupRequest()
 	r.SetVersion(5)
@@ -80,8 +85,8 @@ func (m *rawMember) join() *kmsg.JoinGroupRequest {
 	return r
 }
 
-// joined waits for the response to join and returns how long that took.
-func (m *rawMember) joined(r *kmsg.JoinGroupRequest) (generation int32, took time.Duration) {
+// awaitJoin waits for the response to join, and returns the generation and the time waited.
+func (m *rawMember) awaitJoin(r *kmsg.JoinGroupRequest) (generation int32, took time.Duration) {
 	began := time.Now()
 	resp := r.ResponseKind().(*kmsg.JoinGroupResponse)
 	m.receive(resp)
@@ -91,6 +96,7 @@ func (m *rawMember) joined(r *kmsg.JoinGroupRequest) (generation int32, took tim
 	return resp.Generation, time.Since(began)
 }
 
+// sync sends a SyncGroup request. The leader passes the members of the group.
 func (m *rawMember) sync(generation int32, assign ...string) *kmsg.SyncGroupRequest {
 	r := kmsg.NewPtrSyncGroupRequest()
 	r.SetVersion(3)
@@ -104,6 +110,7 @@ func (m *rawMember) sync(generation int32, assign ...string) *kmsg.SyncGroupRequ
 	return r
 }
 
+// heartbeat sends a heartbeat, and returns the error code of the response.
 func (m *rawMember) heartbeat(generation int32) int16 {
 	r := kmsg.NewPtrHeartbeatRequest()
 	r.SetVersion(3)
@@ -123,21 +130,23 @@ func inRawWorld(t *testing.T, test func(w *world)) {
 	})
 }
 
-// ghost makes a group of two members, one of which broke its connection while it waited to join.
-func ghost(w *world) (alive *rawMember, generation int32) {
+// makeGhost creates a group of two members, one of which lost its connection while it waited in a
+// join.
+func makeGhost(w *world) (alive *rawMember, generation int32) {
 	a, b := &rawMember{w: w}, &rawMember{w: w}
-	a.joined(a.join())
+	a.awaitJoin(a.join())
 	b.join()
 	b.close()
-	generation, _ = a.joined(a.join())
+	generation, _ = a.awaitJoin(a.join())
 	r := a.sync(generation, a.id, b.id)
 	a.receive(r.ResponseKind())
 	return a, generation
 }
 
-// kfake starts a member's session timer only if it could hand over the response to the join, and whether it can to a
-// connection that is closed is decided by chance. Without a timer the member stays for good, with its partitions.
-func TestKfakeKeepsMembersWhoseConnectionBrokeInAJoin(t *testing.T) {
+// kfake starts the session timer of a member only if it could pass on the response to the join. For
+// a closed connection, chance decides whether it can. A member without a timer stays in the group
+// indefinitely, and keeps its partitions.
+func TestKfakeKeepsMembersThatLostTheirConnectionInAJoin(t *testing.T) {
 	ghosts := map[bool]int{}
 	for i := range 40 {
 		inRawWorld(t, func(w *world) {
@@ -147,63 +156,65 @@ func TestKfakeKeepsMembersWhoseConnectionBrokeInAJoin(t *testing.T) {
 				defer close(stop)
 				go w.repairGroup(stop)
 			}
-			a, generation := ghost(w)
+			a, generation := makeGhost(w)
 			defer a.close()
-			var told int16
+			var code int16
 			for range 200 {
 				time.Sleep(3 * time.Second)
-				if told = a.heartbeat(generation); told != 0 {
-					break // REBALANCE_IN_PROGRESS, because a member is gone
+				if code = a.heartbeat(generation); code != 0 {
+					break // REBALANCE_IN_PROGRESS, because the other member was removed
 				}
 			}
-			if told == 0 {
+			if code == 0 {
 				ghosts[repaired]++
 			}
 		})
 	}
-	t.Logf("ten minutes later %d ghosts are left of 20", ghosts[false]) // none, now and then: chance decides
+	t.Logf("%d of 20 ghosts left after ten minutes without repair", ghosts[false]) // occasionally none, by chance
 	if ghosts[true] > 0 {
-		t.Errorf("%d ghosts are left where they are repaired", ghosts[true])
+		t.Errorf("%d ghosts left after ten minutes with repair, want 0", ghosts[true])
 	}
 }
 
-// A session timer runs on while its member waits for a rebalance, and takes it out of the group without a response.
+// In kfake, the session timer keeps running while the member waits in a rebalance. When it fires,
+// it removes the member without a response.
 func TestKfakeDropsMembersThatWaitInAJoin(t *testing.T) {
 	inRawWorld(t, func(w *world) {
 		a, b := &rawMember{w: w}, &rawMember{w: w}
-		a.joined(a.join())
+		a.awaitJoin(a.join())
 		rb := b.join()
-		generation, _ := a.joined(a.join())
-		b.joined(rb)
+		generation, _ := a.awaitJoin(a.join())
+		b.awaitJoin(rb)
 		b.receive(b.sync(a.sync(generation, a.id, b.id).Generation).ResponseKind())
 		a.receive((&kmsg.SyncGroupRequest{Version: 3}).ResponseKind())
-		a.join() // and b does not: the rebalance ends after a minute
+		a.join() // b does not join, so the rebalance times out after a minute
 		for range 25 {
 			time.Sleep(3 * time.Second)
 			b.heartbeat(generation)
 		}
 		_ = a.conn.SetReadDeadline(time.Now().Add(time.Second))
 		if _, err := a.conn.Read(make([]byte, 1)); err == nil {
-			t.Error("the join was answered")
+			t.Error("got a response to the join: kfake may have been fixed")
 		}
 		a.close()
 		b.close()
 	})
 }
 
-// A member that is removed while it waits in SyncGroup is taken for one less that waits in JoinGroup.
-func TestKfakeMiscountsWhoHasJoined(t *testing.T) {
+// If kfake removes a member that waits in SyncGroup, it decrements the number of members that wait
+// in JoinGroup.
+func TestKfakeMiscountsJoinedMembers(t *testing.T) {
 	inRawWorld(t, func(w *world) {
 		a, b := &rawMember{w: w, session: 2 * time.Minute}, &rawMember{w: w}
-		a.joined(a.join())
+		a.awaitJoin(a.join())
 		rb := b.join()
-		generation, _ := a.joined(a.join())
-		b.joined(rb)
-		b.sync(generation) // waits for the leader's
+		generation, _ := a.awaitJoin(a.join())
+		b.awaitJoin(rb)
+		b.sync(generation) // waits for the leader's assignment
 		time.Sleep(time.Second)
 		w.expel(kfake.GroupMember{MemberID: b.id})
-		if _, took := a.joined(a.join()); took < 30*time.Second {
-			t.Errorf("the only member waited %v", took)
+		if _, took := a.awaitJoin(a.join()); took < 30*time.Second {
+			t.Errorf("the only member waited just %v: kfake may have been fixed", took)
 		}
 		a.close()
 		b.close()

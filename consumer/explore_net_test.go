@@ -10,23 +10,25 @@ import (
 	"time"
 )
 
-// network is what one member reaches Kafka and LaunchDarkly through. It carries whole Kafka frames, so that a fault can
-// hit one request or one response: it holds, loses, or delivers it after the member has seen the connection reset.
+// network connects one member to Kafka and LaunchDarkly. It forwards whole Kafka frames, so that a
+// fault can affect a single request or response. A fault delays a frame, loses it, or delivers it
+// after the connection was reset.
 type network struct {
 	mu     sync.Mutex // guards the fields below
 	rules  []*rule
 	links  map[*link]bool
 	thawed chan struct{} // closed unless the network is frozen
-	dead   bool          // nothing connects any more
+	dead   bool          // new connections fail
 }
 
-// latency is what everything takes in each direction. Without it the client's requests that it repeats without a pause (to
-// a leader that has moved, for a topic that is deleted) would keep virtual time from passing.
+// latency is the delay of all frames in each direction. The client repeats some requests without a
+// pause, for example after a leader has moved or a topic was deleted. Without the latency, virtual
+// time would not advance meanwhile.
 const latency = 5 * time.Millisecond
 
-// rule is a fault that hits the next requests of a kind, or their responses.
+// rule is a fault for the next requests of a kind, or for their responses.
 type rule struct {
-	key      int16 // of the request
+	key      int16 // key of the request
 	response bool
 	what     wireFault
 	delay    time.Duration
@@ -37,9 +39,9 @@ type wireFault int
 
 const (
 	hold    wireFault = iota // deliver after the delay
-	late                     // reset the member's side now, deliver after the delay; for responses the same as lose
-	lose                     // reset both sides, deliver nothing
-	swallow                  // deliver nothing more in this direction, and tell nobody
+	late                     // reset the member's side now, deliver after the delay; like lose for responses
+	lose                     // reset both sides without delivery
+	swallow                  // silently drop all further frames in this direction
 	wireFaults
 )
 
@@ -53,7 +55,8 @@ func newNetwork() *network {
 
 type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// through returns a dialer whose connections pass through n. Frames are those of Kafka's protocol.
+// through returns a dialer whose connections pass through n. If frames is set, n forwards whole
+// frames of Kafka's protocol.
 func (n *network) through(dial dialer, frames bool) dialer {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		n.mu.Lock()
@@ -72,10 +75,11 @@ func (n *network) through(dial dialer, frames bool) dialer {
 			return nil, err
 		}
 		client, near := net.Pipe()
-		l := &link{network: n, near: near, far: far, frames: frames, up: make(chan parcel, 64), down: make(chan parcel, 64),
+		l := &link{network: n, near: near, far: far, frames: frames, up: make(chan parcel, 64),
+			down: make(chan parcel, 64),
 			done: make(chan struct{}), keys: map[uint32]int16{}}
 		n.mu.Lock()
-		if n.dead { // since, as a frozen network that died before it thawed
+		if n.dead { // the network died while it was frozen
 			n.mu.Unlock()
 			far.Close()
 			return nil, errors.New("no route to host")
@@ -90,13 +94,14 @@ func (n *network) through(dial dialer, frames bool) dialer {
 	}
 }
 
+// add adds a rule.
 func (n *network) add(r *rule) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.rules = append(n.rules, r)
 }
 
-// match returns the rule for a frame, nil if there is none.
+// match returns the rule for a frame and decrements its count. It returns nil if no rule applies.
 func (n *network) match(key int16, response bool) *rule {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -109,7 +114,8 @@ func (n *network) match(key int16, response bool) *rule {
 	return nil
 }
 
-// freeze stops everything in both directions until thaw. Nothing is lost, and no connection ends.
+// freeze stops all traffic in both directions until thaw. No frame is lost, and no connection
+// closes.
 func (n *network) freeze() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -120,6 +126,7 @@ func (n *network) freeze() {
 	}
 }
 
+// thaw ends a freeze.
 func (n *network) thaw() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -130,7 +137,8 @@ func (n *network) thaw() {
 	}
 }
 
-// reset ends all connections. What the member has sent still arrives, if inFlight is set.
+// reset closes all connections. If inFlight is set, frames already sent by the member are still
+// delivered.
 func (n *network) reset(inFlight bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -143,7 +151,7 @@ func (n *network) reset(inFlight bool) {
 	}
 }
 
-// die resets the network for good.
+// die resets the network, and makes all new connections fail.
 func (n *network) die(inFlight bool) {
 	n.mu.Lock()
 	n.dead = true
@@ -151,32 +159,34 @@ func (n *network) die(inFlight bool) {
 	n.reset(inFlight)
 }
 
-// calm removes all faults.
-func (n *network) calm() {
+// clearFaults removes all rules, and thaws the network.
+func (n *network) clearFaults() {
 	n.mu.Lock()
 	n.rules = nil
 	n.mu.Unlock()
 	n.thaw()
 }
 
-// link is one connection. Four goroutines own it: two read, two write, and all end with both connections.
+// link is one connection. It has two goroutines that read and two that write. All of them exit when
+// the connections on both sides are closed.
 type link struct {
 	*network
-	near, far net.Conn // the member's side, the server's side
+	near, far net.Conn // to the member, to the server
 	frames    bool
-	up, down  chan parcel   // closed by their readers
+	up, down  chan parcel   // closed by the goroutines that read from near and far
 	done      chan struct{} // closed by end
 	ended     sync.Once
 
-	keysMu sync.Mutex // guards keys
-	keys   map[uint32]int16
+	keysMu sync.Mutex       // guards the fields below
+	keys   map[uint32]int16 // request keys by correlation ID
 }
 
 type parcel struct {
 	data []byte
-	at   time.Time // of delivery
+	at   time.Time // time of delivery
 }
 
+// end closes both connections.
 func (l *link) end() {
 	l.ended.Do(func() {
 		close(l.done)
@@ -185,7 +195,7 @@ func (l *link) end() {
 	})
 }
 
-// read passes on what arrives from one side, until it is closed.
+// read reads from one side and passes the data on, until that side is closed.
 func (l *link) read(from net.Conn, to chan<- parcel, response bool) {
 	defer close(to)
 	sunk := false
@@ -220,7 +230,7 @@ func (l *link) read(from net.Conn, to chan<- parcel, response bool) {
 	}
 }
 
-// next reads a frame, or what there is of a stream without frames.
+// next reads a frame, or the available bytes of a stream without frames.
 func (l *link) next(from net.Conn) ([]byte, error) {
 	if !l.frames {
 		data := make([]byte, 16<<10)
@@ -237,7 +247,8 @@ func (l *link) next(from net.Conn) ([]byte, error) {
 	return data, err
 }
 
-// rule returns the rule for a frame. A response is of the kind of its request, which its correlation ID names.
+// rule returns the rule for a frame, or nil. The correlation ID of a response identifies its
+// request.
 func (l *link) rule(frame []byte, response bool) *rule {
 	if !l.frames || len(frame) < 12 {
 		return nil
@@ -255,11 +266,11 @@ func (l *link) rule(frame []byte, response bool) *rule {
 	return l.match(key, false)
 }
 
-// write delivers what was read, in order, and closes the connection behind the last of it.
+// write delivers parcels in order, and then closes the connection.
 func (l *link) write(to net.Conn, from <-chan parcel) {
 	defer func() {
 		to.Close()
-		if to == l.near { // both directions have ended
+		if to == l.near { // both directions are closed
 			l.end()
 			l.mu.Lock()
 			delete(l.links, l)
@@ -283,9 +294,10 @@ func (l *link) write(to net.Conn, from <-chan parcel) {
 			return
 		}
 		if _, err := to.Write(p.data); err != nil && to == l.far {
-			l.end() // the server has closed it
+			l.end() // the server has closed the connection
 			return
 		}
-		// An error of the near side is none: the server's responses to what was held go nowhere.
+		// Errors on the near side are expected, because the member may have closed the connection
+		// of a delayed request.
 	}
 }

@@ -1,25 +1,33 @@
-// Random schedules in virtual time: whole consumers, three embedded brokers and a fake LaunchDarkly, disturbed by seed.
+// The explorer runs random schedules in virtual time. A schedule has several whole consumers, three
+// embedded brokers, and a fake LaunchDarkly, and injects faults chosen by a seed.
 //
-//	go test ./consumer -run TestRandomSchedules          20 seeds, half of them for each protocol of the group
-//	make explore                                         300 seeds, as CI runs them
-//	make explore SEEDS=5000 FROM=1000 PROTOCOL=classic   more of them, in one process per processor
-//	EXPLORE_VERBOSE=1                                    the log of the members too
+//	go test ./consumer -run TestRandomSchedules          10 seeds for each group protocol
+//	make explore                                         300 seeds, as in CI
+//	make explore SEEDS=5000 FROM=1000 PROTOCOL=classic   more seeds, in one process per CPU
+//	EXPLORE_VERBOSE=1                                    also print the logs of the members
 //
-// A seed fixes what is done to the members and when. It does not fix how goroutines take turns, nor the member IDs and
-// jitter that the client draws, so that two runs of one seed are alike but not the same. Of eight seeds that failed, run
-// again 20 times each, seven failed in at least 19 runs and one in 14, the same invariant among the broken ones in 6 to
-// 20 runs (5 seeds: 18 or more). GOMAXPROCS=1 makes little difference: 12 to 20 and 8 to 20. A seed of 300 takes
-// 0.27 s of one processor.
+// A seed determines the faults and their times. It does not determine goroutine scheduling, or the
+// member IDs and jitter of the client, so two runs of a seed are similar but not identical. Eight
+// failing seeds were run again, 20 times each: seven failed in at least 19 runs, and one in 14. The
+// same invariant was among the broken ones in 6 to 20 runs (18 or more for five of the seeds).
+// GOMAXPROCS=1 makes little difference: 12 to 20 and 8 to 20. In a batch of 300, a seed takes 0.27
+// s of one CPU.
 //
-// What is injected: the errors that brokers document, as listed below, for a request or one of its partitions; requests and responses that are
-// held, lost, swallowed, or executed after the member has seen its connection reset; members that are killed, frozen,
-// expelled, join, leave, or come back under the same instance ID; coordinators and leaders that move; retention,
-// partitions that are added, topics that are created again; and LaunchDarkly failing in each of its ways.
+// The explorer injects:
 //
-// What is not: a log whose end is truncated, which the embedded broker cannot do (a topic created again is the nearest
-// to it); brokers that stop; a topic that does not exist for a while. Retention never deletes a part of a batch.
+//   - errors that brokers document, for a request or for one of its partitions
+//   - requests and responses that are delayed, lost, swallowed, or executed after a connection
+//     reset
+//   - members that join, leave, freeze, are killed or expelled, or return with the same instance ID
+//   - coordinators and leaders that move
+//   - retention, added partitions, and recreated topics
+//   - all failures of LaunchDarkly
 //
-// The tests use the exported API and nothing else of the program, so that they run against any version of it.
+// It does not inject truncated logs, because the embedded broker cannot truncate; a recreated topic
+// is the closest substitute. It neither stops brokers nor leaves a topic missing for a while.
+// Retention never deletes only a part of a batch.
+//
+// The tests use only the exported API of the program, so that they run against any version of it.
 
 package consumer_test
 
@@ -42,10 +50,12 @@ import (
 )
 
 const (
-	calmTimeout = 15 * time.Minute // until everything is delivered and no problem is shown, once nothing disturbs the members any more
-	shown       = 3                // details of each broken invariant
+	// calmTimeout bounds the time to deliver all events and resolve all problems after the last fault.
+	calmTimeout = 15 * time.Minute
+	shown       = 3 // details printed per broken invariant
 )
 
+// setting returns an integer from the environment, or a default.
 func setting(name string, otherwise int) int {
 	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
 		return n
@@ -61,21 +71,22 @@ func TestRandomSchedules(t *testing.T) {
 		}
 		for seed := from; seed < from+seeds; seed++ {
 			t.Run(fmt.Sprint(protocol, "/", seed), func(t *testing.T) {
-				// In real time, because virtual time can stand still.
+				// The timeout is in real time, because virtual time can stop advancing.
 				hung := time.AfterFunc(time.Minute, func() {
-					panic(fmt.Sprintf("seed %d takes forever; again: make explore FROM=%d SEEDS=1 PROTOCOL=%s", seed, seed, protocol))
+					panic(fmt.Sprintf("seed %d hangs; to reproduce: make explore FROM=%d SEEDS=1 PROTOCOL=%s", seed,
+						seed, protocol))
 				})
 				defer hung.Stop()
 				synctest.Test(t, func(t *testing.T) { explore(t, protocol == "consumer", uint64(seed)) })
 				if t.Failed() {
-					t.Logf("again: make explore FROM=%d SEEDS=1 PROTOCOL=%s", seed, protocol)
+					t.Logf("to reproduce: make explore FROM=%d SEEDS=1 PROTOCOL=%s", seed, protocol)
 				}
 			})
 		}
 	}
 }
 
-// explore runs one schedule and fails the test if it breaks an invariant.
+// explore runs one schedule, and fails the test if an invariant is broken.
 func explore(t *testing.T, next bool, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 7))
 	w := newWorld(t, rng, int32(1+rng.IntN(8)))
@@ -89,7 +100,7 @@ func explore(t *testing.T, next bool, seed uint64) {
 	defer close(stop)
 	go w.repairGroup(stop)
 
-	d.slow()
+	d.slowDown()
 	for range 1 + rng.IntN(4) {
 		d.join()
 	}
@@ -105,20 +116,20 @@ func explore(t *testing.T, next bool, seed uint64) {
 			w.produce(30 + rng.IntN(150))
 		}
 	}
-	d.calm()
+	d.stopFaults()
 	w.produce(100)
-	wrong := "not asked"
+	wrong := "not checked"
 	for began := time.Now(); wrong != "" && time.Since(began) < calmTimeout; {
 		time.Sleep(time.Second)
 		wrong = w.unsettled()
 	}
 	if wrong != "" {
-		w.breaks("not settled", wrong)
+		w.reportBroken("not settled", wrong)
 		w.noteGroup()
 	} else {
-		time.Sleep(2 * time.Minute) // whatever comes late
+		time.Sleep(2 * time.Minute) // for late effects
 		if wrong = w.unsettled(); wrong != "" {
-			w.breaks("settled only for a while", wrong)
+			w.reportBroken("settled only temporarily", wrong)
 		}
 	}
 	stopped := make(chan struct{})
@@ -135,33 +146,37 @@ func explore(t *testing.T, next bool, seed uint64) {
 
 	for _, invariant := range sortedKeys(w.broken) {
 		details := w.broken[invariant]
-		t.Errorf("BROKEN %s (%d times): %s", invariant, len(details), strings.Join(details[:min(shown, len(details))], "; "))
+		t.Errorf("broken invariant: %s (%d times): %s", invariant, len(details),
+			strings.Join(details[:min(shown, len(details))], "; "))
 	}
 	if t.Failed() {
-		t.Logf("members with letters %v, poison %v, old commits %v; faults injected:\n%s", w.letters, w.poison, w.old, strings.Join(w.log, "\n"))
+		t.Logf("dead letters %v, poison %v, old commit version %v; injected faults:\n%s", w.letters, w.poison, w.old,
+			strings.Join(w.log, "\n"))
 	}
 }
 
-// check asserts what must hold in the end.
+// check checks the invariants at the end of a schedule.
 func (w *world) check(expired, recreated bool) {
 	w.readCommits(false)
-	w.history.check(!w.poison, w.breaks)
+	w.history.check(!w.poison, w.reportBroken)
 	report := w.ld.Report()
 	if report.ViolationCount > 0 || report.Dropped > 0 {
-		w.breaks("LaunchDarkly objects", fmt.Sprint(report.Violations[:min(shown, len(report.Violations))], report.Drops[:min(shown, len(report.Drops))]))
+		w.reportBroken("LaunchDarkly reported violations",
+			fmt.Sprint(report.Violations[:min(shown, len(report.Violations))],
+				report.Drops[:min(shown, len(report.Drops))]))
 	}
 	if w.letters {
 		w.checkLetters()
 	}
 	calls, lost, moves := w.counters()
 	if want := w.records - w.unread; int(calls) < want {
-		w.breaks("calls not counted", fmt.Sprintf("%v of %d", calls, want))
+		w.reportBroken("calls not counted", fmt.Sprintf("%v of %d", calls, want))
 	}
 	if lost > 0 && !expired && !recreated {
-		w.breaks("counted as lost", fmt.Sprintf("%v records", lost))
+		w.reportBroken("counted as lost", fmt.Sprintf("%v records", lost))
 	}
 	if moves > 0 && !recreated {
-		w.breaks("position moved", fmt.Sprintf("%v times", moves))
+		w.reportBroken("position moved", fmt.Sprintf("%v times", moves))
 	}
 	type record struct {
 		place
@@ -174,7 +189,7 @@ func (w *world) check(expired, recreated bool) {
 		}
 	}
 	if int(lost) < len(unseen) {
-		w.breaks("lost and not counted", fmt.Sprintf("%d records, %v counted as lost", len(unseen), lost))
+		w.reportBroken("lost and not counted", fmt.Sprintf("%d records, %v counted as lost", len(unseen), lost))
 	}
 }
 
@@ -187,7 +202,7 @@ func sortedKeys(m map[string][]string) []string {
 	return keys
 }
 
-// disturber chooses what to do to a world.
+// disturber injects faults into a world.
 type disturber struct {
 	*world
 	static             bool
@@ -195,6 +210,7 @@ type disturber struct {
 	expired, recreated bool
 }
 
+// join starts a member. If members are static, it has an unused instance ID.
 func (d *disturber) join() {
 	instance := ""
 	if d.static {
@@ -208,13 +224,13 @@ func (d *disturber) join() {
 	d.world.join(instance)
 }
 
-// slow lets LaunchDarkly respond late, or fail at random, or neither.
-func (d *disturber) slow() {
+// slowDown makes LaunchDarkly respond late, fail at random, or work normally.
+func (d *disturber) slowDown() {
 	switch d.rng.IntN(4) {
 	case 0:
 		latency := time.Duration(50+d.rng.IntN(2000)) * time.Millisecond
 		d.note("LaunchDarkly takes %v", latency)
-		d.ld.Random(1, 1, ldtest.Fault{Kind: ldtest.Slow, Taken: true, For: latency})
+		d.ld.Random(1, 1, ldtest.Fault{Kind: ldtest.Slow, Accepted: true, For: latency})
 	case 1:
 		d.note("LaunchDarkly fails at random")
 		d.ld.Random(d.rng.Uint64(), 0.3)
@@ -224,11 +240,13 @@ func (d *disturber) slow() {
 }
 
 var downFaults = []ldtest.Fault{
-	{Status: 503}, {Status: 429, RetryAfter: "2"}, {Status: 401}, {Status: 404}, {Kind: ldtest.Hang}, {Kind: ldtest.Reset},
-	{Kind: ldtest.Reset, Taken: true}, {Kind: ldtest.CutOff, Taken: true}, {Kind: ldtest.Hang, Taken: true}, {Status: 500, Taken: true},
+	{Status: 503}, {Status: 429, RetryAfter: "2"}, {Status: 401}, {Status: 404}, {Kind: ldtest.Hang},
+	{Kind: ldtest.Reset},
+	{Kind: ldtest.Reset, Accepted: true}, {Kind: ldtest.CutOff, Accepted: true}, {Kind: ldtest.Hang, Accepted: true},
+	{Status: 500, Accepted: true},
 }
 
-// disturb does one thing.
+// disturb injects one random fault or change.
 func (d *disturber) disturb() {
 	rng := d.rng
 	var m *member
@@ -237,19 +255,21 @@ func (d *disturber) disturb() {
 	}
 	switch k := rng.IntN(32); {
 	case k < 9:
-		d.fault()
+		d.injectFault()
 	case k < 15 && m != nil:
-		d.wire(m)
+		d.injectNetworkFault(m)
 	case k < 17 && m != nil:
 		inFlight := rng.IntN(2) == 0
-		d.note("%s: connections reset, requests in flight still arrive: %v", m.name, inFlight)
+		d.note("%s: connections reset; in-flight requests delivered: %v", m.name, inFlight)
 		m.net.reset(inFlight)
 	case k < 19:
 		info := d.cluster.GroupInfo(group)
 		if info == nil || len(info.Members) == 0 {
 			return
 		}
-		slices.SortFunc(info.Members, func(a, b kfake.GroupMember) int { return strings.Compare(a.ClientID, b.ClientID) })
+		slices.SortFunc(info.Members, func(a, b kfake.GroupMember) int {
+			return strings.Compare(a.ClientID, b.ClientID)
+		})
 		x := info.Members[rng.IntN(len(info.Members))]
 		d.note("%s: expelled", x.ClientID)
 		d.expel(x)
@@ -266,7 +286,7 @@ func (d *disturber) disturb() {
 		d.members = slices.DeleteFunc(d.members, func(x *member) bool { return x == m })
 		d.gone = append(d.gone, m)
 		inFlight := rng.IntN(2) == 0
-		d.note("%s: killed, requests in flight still arrive: %v", m.name, inFlight)
+		d.note("%s: killed; in-flight requests delivered: %v", m.name, inFlight)
 		m.net.die(inFlight)
 		if d.static && rng.IntN(2) == 0 {
 			d.world.join(m.instance)
@@ -293,21 +313,21 @@ func (d *disturber) disturb() {
 			d.ld.Down(f)
 			time.AfterFunc(length, d.ld.Up)
 		} else {
-			d.slow()
+			d.slowDown()
 		}
 	case k < 30:
 		if rng.IntN(3) == 0 {
 			d.expired = true
 			d.expire()
 		} else if n := len(d.cluster.PartitionInfos(topic)); n < 10 && rng.IntN(2) == 0 {
-			d.note("a partition is added to %d", n)
+			d.note("one partition added to %d", n)
 			d.addPartitions(1)
 		}
 	case k < 31:
 		if rng.IntN(3) == 0 {
 			d.recreated = true
 			n := int32(1 + rng.IntN(8))
-			d.note("topic deleted and created with %d partitions", n)
+			d.note("topic recreated with %d partitions", n)
 			d.recreate(n)
 		}
 	default:
@@ -315,63 +335,78 @@ func (d *disturber) disturb() {
 	}
 }
 
-// calm ends all disturbance. What LaunchDarkly rejects it goes on rejecting.
-func (d *disturber) calm() {
-	d.note("calm")
+// stopFaults ends all faults. LaunchDarkly still rejects poisoned events.
+func (d *disturber) stopFaults() {
+	d.note("faults end")
 	for _, f := range d.faults {
 		f.Remove()
 	}
 	for _, m := range append(slices.Clone(d.gone), d.members...) {
-		m.net.calm()
+		m.net.clearFaults()
 	}
 	d.ld.Random(1, 0)
 	d.ld.Up()
 }
 
-// The errors that brokers answer each request with, by Kafka's documentation of its protocol and by its code. Not among
-// them: what says that a request is malformed, or that a version of it is unknown.
+// Errors that brokers return for each request, according to Kafka's protocol documentation and
+// code. Errors for malformed requests and unknown versions are not included.
 var (
-	coordinatorErrors = []*kerr.Error{kerr.CoordinatorNotAvailable, kerr.NotCoordinator, kerr.CoordinatorLoadInProgress, kerr.GroupAuthorizationFailed, kerr.UnknownServerError}
-	memberErrors      = append([]*kerr.Error{kerr.UnknownMemberID, kerr.IllegalGeneration, kerr.RebalanceInProgress}, coordinatorErrors...)
-	leaderErrors      = []*kerr.Error{kerr.NotLeaderForPartition, kerr.LeaderNotAvailable, kerr.ReplicaNotAvailable, kerr.FencedLeaderEpoch, kerr.UnknownLeaderEpoch,
+	coordinatorErrors = []*kerr.Error{kerr.CoordinatorNotAvailable, kerr.NotCoordinator, kerr.CoordinatorLoadInProgress,
+		kerr.GroupAuthorizationFailed, kerr.UnknownServerError}
+	memberErrors = append([]*kerr.Error{kerr.UnknownMemberID, kerr.IllegalGeneration, kerr.RebalanceInProgress},
+		coordinatorErrors...)
+	leaderErrors = []*kerr.Error{kerr.NotLeaderForPartition, kerr.LeaderNotAvailable, kerr.ReplicaNotAvailable,
+		kerr.FencedLeaderEpoch, kerr.UnknownLeaderEpoch,
 		kerr.UnknownTopicOrPartition, kerr.KafkaStorageError, kerr.TopicAuthorizationFailed, kerr.UnknownServerError}
 
-	joinErrors   = append([]*kerr.Error{kerr.GroupMaxSizeReached, kerr.FencedInstanceID, kerr.MemberIDRequired}, memberErrors...)
-	syncErrors   = append([]*kerr.Error{kerr.FencedInstanceID}, memberErrors...)
-	nextErrors   = append([]*kerr.Error{kerr.UnknownMemberID, kerr.FencedMemberEpoch, kerr.UnreleasedInstanceID, kerr.GroupMaxSizeReached, kerr.FencedInstanceID}, coordinatorErrors...)
-	offsetErrors = append([]*kerr.Error{kerr.UnstableOffsetCommit, kerr.StaleMemberEpoch, kerr.UnknownTopicOrPartition, kerr.TopicAuthorizationFailed}, memberErrors...)
-	commitErrors = append([]*kerr.Error{kerr.RequestTimedOut, kerr.StaleMemberEpoch, kerr.FencedInstanceID, kerr.UnknownTopicOrPartition, kerr.UnknownTopicID,
+	joinErrors = append([]*kerr.Error{kerr.GroupMaxSizeReached, kerr.FencedInstanceID, kerr.MemberIDRequired},
+		memberErrors...)
+	syncErrors = append([]*kerr.Error{kerr.FencedInstanceID}, memberErrors...)
+	nextErrors = append([]*kerr.Error{kerr.UnknownMemberID, kerr.FencedMemberEpoch, kerr.UnreleasedInstanceID,
+		kerr.GroupMaxSizeReached, kerr.FencedInstanceID}, coordinatorErrors...)
+	offsetErrors = append([]*kerr.Error{kerr.UnstableOffsetCommit, kerr.StaleMemberEpoch, kerr.UnknownTopicOrPartition,
+		kerr.TopicAuthorizationFailed}, memberErrors...)
+	commitErrors = append([]*kerr.Error{kerr.RequestTimedOut, kerr.StaleMemberEpoch, kerr.FencedInstanceID,
+		kerr.UnknownTopicOrPartition, kerr.UnknownTopicID,
 		kerr.OffsetMetadataTooLarge, kerr.InvalidCommitOffsetSize, kerr.TopicAuthorizationFailed}, memberErrors...)
-	fetchErrors = append([]*kerr.Error{kerr.OffsetOutOfRange, kerr.UnknownTopicID, kerr.InconsistentTopicID, kerr.CorruptMessage, kerr.OffsetNotAvailable}, leaderErrors...)
-	sessErrors  = []*kerr.Error{kerr.FetchSessionIDNotFound, kerr.InvalidFetchSessionEpoch, kerr.FetchSessionTopicIDError, kerr.UnknownServerError}
+	fetchErrors = append([]*kerr.Error{kerr.OffsetOutOfRange, kerr.UnknownTopicID, kerr.InconsistentTopicID,
+		kerr.CorruptMessage, kerr.OffsetNotAvailable}, leaderErrors...)
+	sessErrors = []*kerr.Error{kerr.FetchSessionIDNotFound, kerr.InvalidFetchSessionEpoch,
+		kerr.FetchSessionTopicIDError, kerr.UnknownServerError}
 )
 
-// injection is a kind of request and the errors that it can be answered with.
+// injection is a kind of request and the errors that brokers may return for it.
 type injection struct {
 	key      kmsg.Key
 	errors   []*kerr.Error
-	topLevel bool // the error is that of the whole response
-	entities bool // or of one of its partitions
+	topLevel bool // the error may apply to the whole response
+	entities bool // the error may apply to one partition
 }
 
 var (
 	injections = []injection{
-		{kmsg.OffsetFetch, offsetErrors, true, true}, {kmsg.OffsetCommit, commitErrors, false, true}, {kmsg.OffsetCommit, commitErrors, false, true},
-		{kmsg.FindCoordinator, coordinatorErrors, true, false}, {kmsg.Metadata, leaderErrors[:2], false, true}, {kmsg.Metadata, leaderErrors, false, true},
-		{kmsg.Fetch, fetchErrors, false, true}, {kmsg.Fetch, sessErrors, true, false}, {kmsg.ListOffsets, leaderErrors, false, true},
-		{kmsg.OffsetForLeaderEpoch, leaderErrors, false, true}, {kmsg.Produce, leaderErrors, false, true}, // of dead letters
+		{kmsg.OffsetFetch, offsetErrors, true, true}, {kmsg.OffsetCommit, commitErrors, false, true},
+		{kmsg.OffsetCommit, commitErrors, false, true},
+		{kmsg.FindCoordinator, coordinatorErrors, true, false}, {kmsg.Metadata, leaderErrors[:2], false, true},
+		{kmsg.Metadata, leaderErrors, false, true},
+		{kmsg.Fetch, fetchErrors, false, true}, {kmsg.Fetch, sessErrors, true, false},
+		{kmsg.ListOffsets, leaderErrors, false, true},
+		// of dead letters
+		{kmsg.OffsetForLeaderEpoch, leaderErrors, false, true}, {kmsg.Produce, leaderErrors, false, true},
 	}
 	classicInjections = append([]injection{
-		{kmsg.JoinGroup, joinErrors, true, false}, {kmsg.SyncGroup, syncErrors, true, false}, {kmsg.Heartbeat, syncErrors, true, false}, {kmsg.Heartbeat, syncErrors, true, false},
+		{kmsg.JoinGroup, joinErrors, true, false}, {kmsg.SyncGroup, syncErrors, true, false},
+		{kmsg.Heartbeat, syncErrors, true, false}, {kmsg.Heartbeat, syncErrors, true, false},
 		{kmsg.LeaveGroup, memberErrors, true, false},
 	}, injections...)
 	nextInjections = append([]injection{
-		{kmsg.ConsumerGroupHeartbeat, nextErrors, true, false}, {kmsg.ConsumerGroupHeartbeat, nextErrors, true, false}, {kmsg.ConsumerGroupHeartbeat, nextErrors, true, false},
+		{kmsg.ConsumerGroupHeartbeat, nextErrors, true, false}, {kmsg.ConsumerGroupHeartbeat, nextErrors, true, false},
+		{kmsg.ConsumerGroupHeartbeat, nextErrors, true, false},
 	}, injections...)
 )
 
-// fault lets the brokers answer some requests with an error.
-func (d *disturber) fault() {
+// injectFault makes the brokers return an error for some requests.
+func (d *disturber) injectFault() {
 	all := classicInjections
 	if d.next {
 		all = nextInjections
@@ -393,22 +428,24 @@ func (d *disturber) fault() {
 	}
 	f.When = func(r kmsg.Request) bool {
 		m, ok := r.(*kmsg.MetadataRequest)
-		return !ok || !m.AllowAutoTopicCreation // of the world's own producer
+		return !ok || !m.AllowAutoTopicCreation // excludes the world's own producer
 	}
-	d.note("%v answered %s %d times, for %s", in.key.Name(), f.Err.Message, f.Count, where)
+	d.note("%v fails with %s %d times, for %s", in.key.Name(), f.Err.Message, f.Count, where)
 	d.faults = append(d.faults, d.cluster.Fault(f))
 }
 
-// wire lets the network of a member fault some requests or responses.
-func (d *disturber) wire(m *member) {
-	keys := []kmsg.Key{kmsg.OffsetCommit, kmsg.OffsetCommit, kmsg.OffsetCommit, kmsg.OffsetFetch, kmsg.FindCoordinator, kmsg.Metadata, kmsg.Fetch, kmsg.ListOffsets, kmsg.OffsetForLeaderEpoch}
+// injectNetworkFault adds a fault for some requests or responses to the network of a member.
+func (d *disturber) injectNetworkFault(m *member) {
+	keys := []kmsg.Key{kmsg.OffsetCommit, kmsg.OffsetCommit, kmsg.OffsetCommit, kmsg.OffsetFetch, kmsg.FindCoordinator,
+		kmsg.Metadata, kmsg.Fetch, kmsg.ListOffsets, kmsg.OffsetForLeaderEpoch}
 	if d.next {
 		keys = append(keys, kmsg.ConsumerGroupHeartbeat, kmsg.ConsumerGroupHeartbeat, kmsg.ConsumerGroupHeartbeat)
 	} else {
 		keys = append(keys, kmsg.JoinGroup, kmsg.SyncGroup, kmsg.Heartbeat, kmsg.LeaveGroup)
 	}
 	key := keys[d.rng.IntN(len(keys))]
-	r := &rule{key: int16(key), response: d.rng.IntN(2) == 0, what: wireFault(d.rng.IntN(int(wireFaults))), count: 1 + d.rng.IntN(3),
+	r := &rule{key: int16(key), response: d.rng.IntN(2) == 0, what: wireFault(d.rng.IntN(int(wireFaults))),
+		count: 1 + d.rng.IntN(3),
 		delay: time.Duration(50+d.rng.IntN(4000)) * time.Millisecond}
 	if d.rng.IntN(4) == 0 {
 		r.delay += time.Duration(d.rng.IntN(30)) * time.Second
@@ -417,17 +454,18 @@ func (d *disturber) wire(m *member) {
 	m.net.add(r)
 }
 
-// repairGroup does for the embedded broker what it omits, until stop is closed. Apache Kafka forgets a member that does
-// not heartbeat, and ends a rebalance after its timeout. kfake does neither in some cases (explore_kfake_test.go): it may
-// start no session timer for a member whose connection was gone when its join was answered, and goes on assigning
-// partitions to it; it miscounts those who have joined when it removes one that waits in SyncGroup; and it starts the
-// rebalance timeout anew at each join. In the consumer protocol, a static member that left to come back (epoch -2) has no
-// session timer any more and keeps its partitions, and a partition that is added at a bad moment is assigned to nobody
-// until the next topic is created. Members that nobody has heard of are expelled here, and all of them when a
-// rebalance takes longer than any client waits.
+// repairGroup compensates for omissions of the embedded broker until stop is closed. Apache Kafka
+// removes a member without heartbeats, and ends a rebalance after its timeout. kfake omits both in
+// some cases (see explore_kfake_test.go). If a connection was lost before the response to the join,
+// kfake may start no session timer for the member and keep assigning partitions to it. It miscounts
+// joined members when it removes one that waits in SyncGroup. It also restarts the rebalance
+// timeout on each join. In the consumer protocol, a static member that left temporarily (epoch -2)
+// has no session timer and keeps its partitions, and a partition added at a bad moment stays
+// unassigned until the next topic is created. repairGroup expels silent members, and all members if
+// a rebalance takes longer than any client waits.
 func (w *world) repairGroup(stop <-chan struct{}) {
-	const silence = 80 * time.Second // a JoinGroup may wait for 70 seconds
-	met := map[string]time.Time{}    // members that nobody has heard of, since when
+	const silence = 80 * time.Second // JoinGroup may take up to 70 seconds
+	met := map[string]time.Time{}    // when members without any request were first noticed
 	preparing, whole, nudges := time.Now(), time.Now(), 0
 	for {
 		select {
@@ -451,7 +489,7 @@ func (w *world) repairGroup(stop <-chan struct{}) {
 		}
 		if w.next && time.Since(whole) > silence {
 			nudges++
-			w.note("repair: assigned again")
+			w.note("repair: partitions reassigned")
 			if err := w.cluster.CreateTopic(fmt.Sprint("nudge-", nudges), 1, nil); err != nil {
 				w.t.Error(err)
 			}
@@ -472,7 +510,7 @@ func (w *world) repairGroup(stop <-chan struct{}) {
 				}
 			}
 			if stuck || time.Since(heard) > silence {
-				w.note("repair: %s expelled, rebalance stuck %v", m.ClientID, stuck)
+				w.note("repair: %s expelled; rebalance stuck: %v", m.ClientID, stuck)
 				w.expel(m)
 			}
 		}

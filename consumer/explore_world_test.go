@@ -43,15 +43,16 @@ const (
 	sessionTimeout = 10 * time.Second
 )
 
-// world is three embedded brokers and a fake LaunchDarkly on an in-memory network, in one synctest bubble.
+// world consists of three embedded brokers and a fake LaunchDarkly on an in-memory network, in one
+// synctest bubble.
 type world struct {
 	t       *testing.T
-	rng     *rand.Rand // of the schedule: used by its goroutine only
+	rng     *rand.Rand // used only by the goroutine of the schedule
 	started time.Time
-	next    bool // the members use the protocol of KIP-848
-	letters bool // they have a dead-letter topic
+	next    bool // members use the KIP-848 protocol
+	letters bool // members have a dead-letter topic
 	poison  bool // LaunchDarkly rejects some events
-	old     bool // commits name their topics instead of their IDs
+	old     bool // commits name topics by name instead of by ID
 
 	net      kfake.VirtualNetwork
 	cluster  *kfake.Cluster
@@ -60,19 +61,19 @@ type world struct {
 	server   *http.Server
 	producer *kgo.Client
 	history  *history
-	topic    [16]byte // ID of the present incarnation
-	events   int      // produced so far
-	records  int      // produced so far
-	unread   int      // produced, and deleted since: members need not have read them
+	topic    [16]byte // ID of the current incarnation
+	events   int      // number of produced events
+	records  int      // number of produced records
+	unread   int      // number of deleted records, which members need not have read
 
-	readMu sync.Mutex // guards the fields below, and that each commit is read once
-	dirty  bool       // a commit was executed, or is about to be, since the stored ones were last read
-	began  int        // number in the history of the last commit's arrival
+	readMu sync.Mutex // guards the fields below; held while commits are read
+	dirty  bool       // there may be stored commits that were not read yet
+	began  int        // history entry of the last commit request
 
-	seenMu sync.Mutex // guards seen
-	seen   map[string]time.Time
+	seenMu sync.Mutex           // guards the fields below
+	seen   map[string]time.Time // time of the last request by member ID
 
-	members []*member // alive
+	members []*member // running
 	gone    []*member // killed or leaving
 	names   int
 
@@ -82,8 +83,10 @@ type world struct {
 }
 
 func newWorld(t *testing.T, rng *rand.Rand, partitions int32) *world {
-	w := &world{t: t, rng: rng, started: time.Now(), pipe: ldtest.NewPipe(), history: newHistory(), seen: map[string]time.Time{}, broken: map[string][]string{}}
-	cluster, err := kafkatest.NewEmbedded(kfake.NumBrokers(brokers), kfake.ListenFn(w.net.Listen), kfake.Ports(9092, 9093, 9094),
+	w := &world{t: t, rng: rng, started: time.Now(), pipe: ldtest.NewPipe(), history: newHistory(),
+		seen: map[string]time.Time{}, broken: map[string][]string{}}
+	cluster, err := kafkatest.NewEmbedded(kfake.NumBrokers(brokers), kfake.ListenFn(w.net.Listen),
+		kfake.Ports(9092, 9093, 9094),
 		kfake.SeedTopics(partitions, topic), kfake.SeedTopics(1, letters),
 		kfake.BrokerConfigs(map[string]string{
 			"group.initial.rebalance.delay.ms":     "0",
@@ -101,7 +104,7 @@ func newWorld(t *testing.T, rng *rand.Rand, partitions int32) *world {
 	cluster.Control(w.onKafkaRequest)
 	w.ld = ldtest.New(ldtest.Config{Identity: ldtest.DataField("n"), OnRequest: func(r ldtest.Request) {
 		w.readCommits(false)
-		w.history.request(r)
+		w.history.addRequest(r)
 	}})
 	w.server = &http.Server{Handler: w.ld}
 	go func() { _ = w.server.Serve(w.pipe) }()
@@ -116,22 +119,24 @@ func (w *world) close() {
 	w.cluster.Close()
 }
 
-// note adds a line to the log of faults.
+// note adds a line to the fault log.
 func (w *world) note(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.log = append(w.log, fmt.Sprintf("%9.3f  ", time.Since(w.started).Seconds())+fmt.Sprintf(format, args...))
 }
 
-// breaks notes that an invariant is broken.
-func (w *world) breaks(invariant, detail string) {
+// reportBroken records that an invariant is broken.
+func (w *world) reportBroken(invariant, detail string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.broken[invariant] = append(w.broken[invariant], detail)
 }
 
-// onKafkaRequest is called for each request before the brokers execute it.
-func (w *world) onKafkaRequest(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // the order that Control asks for
+// onKafkaRequest runs before the brokers execute a request.
+//
+//nolint:revive // Control requires this order of results
+func (w *world) onKafkaRequest(r kmsg.Request) (kmsg.Response, error, bool) {
 	w.cluster.KeepControl()
 	w.readCommits(true)
 	var member string
@@ -158,8 +163,9 @@ func (w *world) onKafkaRequest(r kmsg.Request) (kmsg.Response, error, bool) { //
 	return nil, nil, false
 }
 
-// readCommits adds to the history what the brokers have stored. Every commit that is stored is read: at the latest
-// before the next request is executed. executed says that all requests that arrived so far are.
+// readCommits adds the stored commits to the history. It runs at the latest before the next request
+// is executed, so it misses no commit. executed must be set if all earlier requests have been
+// executed.
 func (w *world) readCommits(executed bool) {
 	w.readMu.Lock()
 	defer w.readMu.Unlock()
@@ -174,16 +180,16 @@ func (w *world) readCommits(executed bool) {
 	for number, c := range info.Commits[topic] {
 		cuts, id, err := parseMetadata(c.Offset, c.Metadata)
 		if err != nil {
-			w.breaks("metadata damaged", err.Error())
+			w.reportBroken("metadata damaged", err.Error())
 			continue
 		}
-		if id != ([16]byte{}) { // otherwise nothing says which incarnation it is of
-			w.history.commit(place{id, number}, stored{from: w.began, offset: c.Offset, cuts: cuts})
+		if id != ([16]byte{}) { // without an ID, the incarnation is unknown
+			w.history.addCommit(place{id, number}, stored{from: w.began, offset: c.Offset, cuts: cuts})
 		}
 	}
 }
 
-// ends returns the end of each partition's log, and what is committed.
+// ends returns the end offsets and the committed offsets of all partitions.
 func (w *world) ends() (ends, committed map[int32]int64) {
 	ends, committed = map[int32]int64{}, map[int32]int64{}
 	for _, p := range w.cluster.PartitionInfos(topic) {
@@ -197,31 +203,35 @@ func (w *world) ends() (ends, committed map[int32]int64) {
 	return ends, committed
 }
 
+// moveLeader moves the leader of a partition to a node.
 func (w *world) moveLeader(p, node int32) {
 	if err := w.cluster.MoveTopicPartition(topic, p, node); err != nil {
 		w.t.Error(err)
 	}
 }
 
+// client returns a client that bypasses the networks of the members.
 func (w *world) client(opts ...kgo.Opt) *kgo.Client {
-	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(w.cluster.ListenAddrs()...), kgo.Dialer(w.net.DialContext))...)
+	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(w.cluster.ListenAddrs()...),
+		kgo.Dialer(w.net.DialContext))...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return cl
 }
 
-// connectProducer starts a new producer, which knows nothing of earlier incarnations. It allows the creation of topics,
-// by which Metadata faults know its requests and leave them alone.
+// connectProducer starts a new producer without metadata of earlier incarnations of the topic. It
+// sets AllowAutoTopicCreation so that Metadata faults can recognize and skip its requests.
 func (w *world) connectProducer() {
 	if w.producer != nil {
 		w.producer.Close()
 	}
-	w.producer = w.client(kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.AllowAutoTopicCreation(),
+	w.producer = w.client(kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.AllowAutoTopicCreation(),
 		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.UnknownTopicRetries(-1), kgo.DisableIdempotentWrite())
 }
 
-// produce writes n records to partitions of the schedule's choice.
+// produce writes n records to random partitions.
 func (w *world) produce(n int) {
 	partitions := len(w.cluster.PartitionInfos(topic))
 	for range n {
@@ -229,9 +239,10 @@ func (w *world) produce(n int) {
 		add := func(e event, properties, name string) string {
 			number := w.events
 			w.events++
-			w.history.produced(number, e)
+			w.history.addEvent(number, e)
 			numbers = append(numbers, number)
-			return fmt.Sprintf(`{"type":"track","event":%q,"userId":"u%d","timestamp":"2026-01-02T03:04:05Z","properties":{"n":%d,"value":1.5%s}}`, name, number%97, number, properties)
+			return fmt.Sprintf(`{"type":"track","event":%q,"userId":"u%d","timestamp":"2026-01-02T03:04:05Z",`+
+				`"properties":{"n":%d,"value":1.5%s}}`, name, number%97, number, properties)
 		}
 		good := func() string { return add(event{inBody: true}, "", "e") }
 		var value string
@@ -241,34 +252,36 @@ func (w *world) produce(n int) {
 		case k < 20:
 			value = "[" + good() + "," + good() + "]"
 		case k < 22:
-			value = add(event{never: true}, "", "") // without a name
+			value = add(event{never: true}, "", "") // without an event name
 		case k < 23 && w.poison:
 			value = add(event{never: true, inBody: true}, `,"poison":true`, "e")
 		default:
 			value = good()
 		}
 		w.records++
-		w.producer.Produce(context.Background(), &kgo.Record{Partition: int32(w.rng.IntN(partitions)), Value: []byte(value)}, func(r *kgo.Record, err error) {
-			if err != nil {
-				w.t.Errorf("produce: %v", err)
-				return
-			}
-			for _, number := range numbers {
-				w.history.locate(number, place{w.topic, r.Partition}, r.Offset)
-			}
-		})
+		w.producer.Produce(context.Background(),
+			&kgo.Record{Partition: int32(w.rng.IntN(partitions)), Value: []byte(value)},
+			func(r *kgo.Record, err error) {
+				if err != nil {
+					w.t.Errorf("produce: %v", err)
+					return
+				}
+				for _, number := range numbers {
+					w.history.locate(number, place{w.topic, r.Partition}, r.Offset)
+				}
+			})
 	}
 	_ = w.producer.Flush(context.Background())
 }
 
-// recreate deletes the topic and creates it again, without a pause: the client asks for a topic that does not exist
-// without any, so that virtual time would stand still.
+// recreate deletes the topic and creates it again immediately. While a topic is missing, the client
+// requests it without a pause, so virtual time would not advance.
 func (w *world) recreate(partitions int32) {
 	w.readCommits(false)
 	for _, p := range w.cluster.PartitionInfos(topic) {
 		w.unread += int(p.HighWatermark - p.LogStartOffset)
 	}
-	w.history.delete(w.topic)
+	w.history.deleteTopic(w.topic)
 	if err := w.cluster.DeleteTopic(topic); err != nil {
 		w.t.Fatal(err)
 	}
@@ -279,8 +292,9 @@ func (w *world) recreate(partitions int32) {
 	w.connectProducer()
 }
 
-// expire deletes the log of a partition up to its committed offset or to one of the cuts beyond it. Other offsets
-// would end within a batch, of which a new owner could not read the whole.
+// expire deletes the records of a partition below its committed offset or one of the cuts beyond
+// it. Any other offset would delete a part of a batch, and a new owner could not read the whole
+// batch.
 func (w *world) expire() {
 	w.readCommits(false)
 	info := w.cluster.GroupInfo(group)
@@ -305,6 +319,7 @@ func (w *world) expire() {
 	}
 }
 
+// addPartitions adds n partitions to the topic.
 func (w *world) addPartitions(n int) {
 	cl := w.client()
 	defer cl.Close()
@@ -316,9 +331,9 @@ func (w *world) addPartitions(n int) {
 	w.connectProducer()
 }
 
-// ask sends a request to the group's coordinator, past all networks, and returns when it is answered or at the latest
-// after a second.
-func (w *world) ask(r kmsg.Request) {
+// request sends a request to the coordinator of the group, bypassing all networks. It waits for the
+// response for at most one second.
+func (w *world) request(r kmsg.Request) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	conn, err := w.net.DialContext(ctx, "tcp", w.cluster.ListenAddrs()[w.cluster.CoordinatorFor(group)])
@@ -336,13 +351,13 @@ func (w *world) ask(r kmsg.Request) {
 	}
 }
 
-// expel removes a member from the group, as an administrator or a broker does.
+// expel removes a member from the group, like an administrator or a broker.
 func (w *world) expel(m kfake.GroupMember) {
 	if w.next {
 		r := kmsg.NewPtrConsumerGroupHeartbeatRequest()
 		r.SetVersion(1)
 		r.Group, r.MemberID, r.MemberEpoch, r.InstanceID = group, m.MemberID, -1, m.InstanceID
-		w.ask(r)
+		w.request(r)
 		return
 	}
 	r := kmsg.NewPtrLeaveGroupRequest()
@@ -351,10 +366,10 @@ func (w *world) expel(m kfake.GroupMember) {
 	lm := kmsg.NewLeaveGroupRequestMember()
 	lm.MemberID, lm.InstanceID = m.MemberID, m.InstanceID
 	r.Members = append(r.Members, lm)
-	w.ask(r)
+	w.request(r)
 }
 
-// member is one running consumer.
+// member is a running consumer.
 type member struct {
 	*consumer.Consumer
 	w        *world
@@ -364,23 +379,28 @@ type member struct {
 	reg      *prometheus.Registry
 	drain    time.Duration
 	stop     context.CancelFunc
-	told     atomic.Bool
+	leaving  atomic.Bool // the test has stopped the member
 	done     chan error
 }
 
-// join starts a member. An instance ID makes it a static one.
+// join starts a member. An instance ID makes it a static member.
 func (w *world) join(instance string) {
 	w.names++
-	m := &member{w: w, name: fmt.Sprint("m", w.names), instance: instance, net: newNetwork(), reg: prometheus.NewRegistry(),
+	m := &member{w: w, name: fmt.Sprint("m", w.names), instance: instance, net: newNetwork(),
+		reg:   prometheus.NewRegistry(),
 		drain: time.Duration(2+w.rng.IntN(20)) * time.Second, done: make(chan error, 1)}
-	mapping, err := transform.Compile(transform.Config{Schema: 3, MetricValue: []string{"properties.value"}, IntegrationNames: []string{"LaunchDarkly Events"}, HonorIntegrations: true})
+	mapping, err := transform.Compile(transform.Config{Schema: 3, MetricValue: []string{"properties.value"},
+		IntegrationNames: []string{"LaunchDarkly Events"}, HonorIntegrations: true})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	cfg := consumer.Config{
-		Client: []kgo.Opt{kgo.SeedBrokers(w.cluster.ListenAddrs()...), kgo.Dialer(m.net.through(w.net.DialContext, true)), kgo.ClientID(m.name)},
-		Topics: []string{topic}, Group: group, SessionTimeout: sessionTimeout, InstanceID: instance, ConsumerProtocol: w.next,
-		MaxEvents: 20 + w.rng.IntN(150), MaxBytes: 1 << 20, MaxAge: time.Duration(100+w.rng.IntN(1500)) * time.Millisecond, DrainTimeout: m.drain,
+		Client: []kgo.Opt{kgo.SeedBrokers(w.cluster.ListenAddrs()...),
+			kgo.Dialer(m.net.through(w.net.DialContext, true)), kgo.ClientID(m.name)},
+		Topics: []string{topic}, Group: group, SessionTimeout: sessionTimeout, InstanceID: instance,
+		ConsumerProtocol: w.next,
+		MaxEvents:        20 + w.rng.IntN(150), MaxBytes: 1 << 20,
+		MaxAge: time.Duration(100+w.rng.IntN(1500)) * time.Millisecond, DrainTimeout: m.drain,
 		Mapping: mapping, Budget: sink.NewBudget(64 << 20), Registry: m.reg, Log: w.logger(m.name),
 	}
 	if w.old {
@@ -391,9 +411,11 @@ func (w *world) join(instance string) {
 	}
 	transport := &http.Transport{DialContext: m.net.through(w.pipe.DialContext, false)}
 	if cfg.Sink, err = sink.New(sink.Config{
-		EventsURL: "http://ld", Endpoint: sink.ClientSide, ClientSideID: ldtest.Sample.ClientSideID, Schema: 3, Version: "test",
-		MaxInFlight: 1 + w.rng.IntN(16), Timeout: 5 * time.Second, BackoffMin: 500 * time.Millisecond, BackoffMax: 20 * time.Second,
-		Transport: transport, Metrics: sink.NewMetrics(m.reg, cfg.Budget), Log: cfg.Log,
+		EventsURL: "http://ld", Endpoint: sink.ClientSide, ClientSideID: ldtest.Sample.ClientSideID, Schema: 3,
+		Version:     "test",
+		MaxInFlight: 1 + w.rng.IntN(16), Timeout: 5 * time.Second, BackoffMin: 500 * time.Millisecond,
+		BackoffMax: 20 * time.Second,
+		Transport:  transport, Metrics: sink.NewMetrics(m.reg, cfg.Budget), Log: cfg.Log,
 	}); err != nil {
 		w.t.Fatal(err)
 	}
@@ -404,13 +426,13 @@ func (w *world) join(instance string) {
 	ctx, m.stop = context.WithCancel(context.Background())
 	go func() {
 		err := m.Run(ctx)
-		if !m.told.Load() {
-			w.breaks("returned by itself", fmt.Sprintf("%s: %v", m.name, err))
+		if !m.leaving.Load() {
+			w.reportBroken("returned early", fmt.Sprintf("%s: %v", m.name, err))
 		}
 		cfg.Sink.Close()
 		transport.CloseIdleConnections()
 		if held := cfg.Budget.Used(); held != 0 {
-			w.breaks("budget not given back", fmt.Sprintf("%s: %d bytes", m.name, held))
+			w.reportBroken("budget not released", fmt.Sprintf("%s: %d bytes", m.name, held))
 		}
 		m.done <- err
 	}()
@@ -418,9 +440,9 @@ func (w *world) join(instance string) {
 	w.note("%s joins, instance %q", m.name, instance)
 }
 
-// leave tells a member to stop, and waits until it has.
-func (m *member) leave(peace bool) {
-	if m.told.Swap(true) {
+// leave stops a member and waits until Run returns. If clean is set, Run must return nil.
+func (m *member) leave(clean bool) {
+	if m.leaving.Swap(true) {
 		return
 	}
 	began := time.Now()
@@ -429,21 +451,21 @@ func (m *member) leave(peace bool) {
 	select {
 	case err = <-m.done:
 	case <-time.After(10 * time.Minute):
-		m.w.breaks("never stopped", m.name)
+		m.w.reportBroken("never stopped", m.name)
 		return
 	}
 	if took := time.Since(began); took > m.drain+15*time.Second {
-		m.w.breaks("stopped late", fmt.Sprintf("%s: after %v with a drain timeout of %v", m.name, took, m.drain))
+		m.w.reportBroken("stopped late", fmt.Sprintf("%s: after %v with a drain timeout of %v", m.name, took, m.drain))
 	}
-	if peace && err != nil {
-		m.w.breaks("left with an error", fmt.Sprintf("%s: %v", m.name, err))
+	if clean && err != nil {
+		m.w.reportBroken("left with an error", fmt.Sprintf("%s: %v", m.name, err))
 	}
 	m.done <- nil
 	m.net.die(false)
 }
 
-// counters returns how many calls members have counted, under any outcome, how many records as lost, and how many partitions
-// as not starting where the group had committed.
+// counters returns the sums of three counters over all members: calls with any outcome, lost
+// records, and partitions that did not start at their committed offset.
 func (w *world) counters() (calls, lost, moves float64) {
 	for _, m := range append(slices.Clone(w.gone), w.members...) {
 		families, err := m.reg.Gather()
@@ -468,7 +490,8 @@ func (w *world) counters() (calls, lost, moves float64) {
 	return calls, lost, moves
 }
 
-// unsettled describes what is not as it must be once nothing disturbs the members any more; empty if all is well.
+// unsettled describes deviations from the state that members must reach after the faults end. It
+// returns "" if there are none.
 func (w *world) unsettled() string {
 	var wrong []string
 	if n := w.history.outstanding(); n > 0 {
@@ -496,7 +519,8 @@ func (w *world) unsettled() string {
 	return strings.Join(wrong, "; ")
 }
 
-// noteGroup adds what the brokers know of the group to the log of faults: it tells their mistakes from the program's.
+// noteGroup adds the brokers' view of the group to the fault log, to distinguish broker bugs from
+// bugs of the program.
 func (w *world) noteGroup() {
 	info := w.cluster.GroupInfo(group)
 	if info == nil {
@@ -507,7 +531,7 @@ func (w *world) noteGroup() {
 		w.seenMu.Lock()
 		heard := time.Since(w.seen[m.MemberID])
 		w.seenMu.Unlock()
-		w.note("    %s %s owns %v, heard of %v ago", m.ClientID, m.MemberID, m.Assignment, heard)
+		w.note("    %s %s owns %v, last request %v ago", m.ClientID, m.MemberID, m.Assignment, heard)
 	}
 	for _, m := range w.members {
 		s := m.Status()
@@ -520,7 +544,7 @@ func (w *world) noteGroup() {
 
 var numberOfEvent = regexp.MustCompile(`"n":(\d+)`)
 
-// checkLetters asserts that every call that was rejected is in the dead-letter topic.
+// checkLetters checks that all rejected calls are in the dead-letter topic.
 func (w *world) checkLetters() {
 	all, err := kafkatest.ReadAll(context.Background(), w.cluster.ListenAddrs(), letters, kgo.Dialer(w.net.DialContext))
 	if err != nil {
@@ -538,17 +562,18 @@ func (w *world) checkLetters() {
 	for n, e := range w.history.events {
 		start := slices.Max(append(w.history.starts[e.place], 0))
 		if e.never && !found[n] && !w.history.deleted[e.place] && e.offset >= start {
-			w.breaks("dead letter missing", fmt.Sprintf("event %d at %v offset %d", n, e.place, e.offset))
+			w.reportBroken("dead letter missing", fmt.Sprintf("event %d at %v offset %d", n, e.place, e.offset))
 		}
 	}
 }
 
-// logger returns a logger into the log of faults, if it is asked for.
+// logger returns a logger that writes to the fault log if EXPLORE_VERBOSE is set.
 func (w *world) logger(name string) *zap.Logger {
 	if os.Getenv("EXPLORE_VERBOSE") == "" {
 		return zap.NewNop()
 	}
-	encoder := zapcore.NewConsoleEncoder(zapcore.EncoderConfig{MessageKey: "m", LevelKey: "l", EncodeLevel: zapcore.CapitalLevelEncoder})
+	encoder := zapcore.NewConsoleEncoder(zapcore.EncoderConfig{MessageKey: "m", LevelKey: "l",
+		EncodeLevel: zapcore.CapitalLevelEncoder})
 	return zap.New(zapcore.NewCore(encoder, noteWriter{w, name}, zap.InfoLevel))
 }
 

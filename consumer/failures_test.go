@@ -23,42 +23,44 @@ import (
 
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-func TestLatestSkipsNothingBetweenTwoOwners(t *testing.T) {
+func TestLatestSkipsNoRecordsBetweenTwoOwners(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
-		w.produce(100, page) // before the group existed: skipped
+		w.produce(100, page) // skipped, because the group did not exist yet
 		latest := func(c *Config, _ *sink.Config) { c.Start.Latest = true }
 		a := w.join(latest)
-		time.Sleep(commitInterval / 2) // before the first commit, but for that at the assignment
+		time.Sleep(commitInterval / 2) // after the commit on assignment, but before the next one
 		a.kill()
-		w.produce(100, nil) // between two owners
+		w.produce(100, nil) // while there is no owner
 		b := w.join(latest)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		a.abort()
 		b.leave(t)
-		if n := testutil.ToFloat64(b.metrics.records) + testutil.ToFloat64(a.metrics.records); n != 100 {
-			t.Errorf("%v records taken, want the 100 produced after the first start", n)
+		if n := b.Status().Records + a.Status().Records; n != 100 {
+			t.Errorf("mapped %v records, want the 100 produced after the first start", n)
 		}
 	})
 }
 
-// Latest is the end of what was there at the start, not of what was added since.
-func TestLatestReadsPartitionsThatWereAddedFromTheirStart(t *testing.T) {
+// Latest applies only to the partitions that existed at the start, not to partitions added later.
+func TestLatestReadsAddedPartitionsFromTheirStart(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
 		w.produce(100, page)
 		m := w.join(func(c *Config, _ *sink.Config) { c.Start.Latest = true })
 		time.Sleep(10 * time.Second)
 		w.addPartitions(3)
-		w.produce(500, nil) // over all five, before the group knows of the new ones
-		w.settled(2 * metadataAge)
+		w.produce(500, nil) // to all partitions, before the group knows the new ones
+		w.awaitDelivered(2 * metadataAge)
 		m.leave(t)
-		if n := testutil.ToFloat64(m.metrics.records); n != 500 {
-			t.Errorf("%v records taken, want the 500 produced after the start", n)
+		if n := m.Status().Records; n != 500 {
+			t.Errorf("mapped %v records, want the 500 produced after the start", n)
 		}
 	})
 }
 
+// addPartitions adds n partitions to the topic.
 func (w *world) addPartitions(n int) {
 	w.t.Helper()
 	client, err := kgo.NewClient(w.kafka()...)
@@ -78,10 +80,10 @@ func TestStartsAtATime(t *testing.T) {
 		start := time.Now()
 		w.produce(70, nil)
 		m := w.join(func(c *Config, _ *sink.Config) { c.Start.Time = start })
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		m.leave(t)
-		if n := testutil.ToFloat64(m.metrics.records); n != 70 {
-			t.Errorf("%v records taken, want 70", n)
+		if n := m.Status().Records; n != 70 {
+			t.Errorf("mapped %v records, want 70", n)
 		}
 	})
 }
@@ -92,14 +94,14 @@ func TestCommitsPassTransactionMarkersAndAbortedRecords(t *testing.T) {
 			w.transaction(end)
 		}
 		m := w.join(nil)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		time.Sleep(30 * time.Second)
 		if s := m.Status().Partitions[0]; s.Lag != 0 || s.Watermark != s.End {
-			t.Errorf("lag %d, watermark %d, end %d: the tail of markers is not passed", s.Lag, s.Watermark, s.End)
+			t.Errorf("lag %d, watermark %d, end %d: the markers at the end were not passed", s.Lag, s.Watermark, s.End)
 		}
 		w.mu.Lock()
 		if n := w.counted[strconv.Itoa(notTrack)]; n > 0 {
-			t.Errorf("%d aborted events count", n)
+			t.Errorf("%d aborted events counted", n)
 		}
 		w.mu.Unlock()
 		m.leave(t)
@@ -134,7 +136,7 @@ func (w *world) transaction(end kgo.TransactionEndTry) {
 	}
 }
 
-// stuck answers 500 to whatever holds an event of one partition.
+// stuck is a transport that responds with 500 to requests with events of one partition.
 type stuck struct {
 	http.RoundTripper
 	w         *world
@@ -168,24 +170,24 @@ func TestGapBelowTheLogStartIsCountedAsLoss(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
 		w.produce(300, nil)
 		a := w.join(nil)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		a.leave(t)
-		w.produce(200, page) // never read
+		w.produce(200, page) // deleted before they are read
 		if err := w.cluster.DeleteRecords(testTopic, 0, 400); err != nil {
 			t.Fatal(err)
 		}
 		w.produce(100, nil)
 		b := w.join(nil)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		if n := testutil.ToFloat64(b.metrics.lost); n != 100 {
 			t.Errorf("%v records counted as lost, want 100", n)
 		}
 		b.leave(t)
-		w.sentOnce()
+		w.checkSentOnce()
 	})
 }
 
-func TestUnknownTopicIsAProblemUntilItExists(t *testing.T) {
+func TestMissingTopicIsAProblemUntilItExists(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
 		m := w.join(func(c *Config, _ *sink.Config) { c.Topics = []string{testTopic, "later"} })
 		time.Sleep(time.Minute)
@@ -196,7 +198,7 @@ func TestUnknownTopicIsAProblemUntilItExists(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.produce(100, nil, kgo.DefaultProduceTopic("later"))
-		w.settled(10 * time.Minute)
+		w.awaitDelivered(10 * time.Minute)
 		time.Sleep(time.Minute)
 		if p := m.Status().Problems; len(p) > 0 {
 			t.Errorf("problems: %q", p)
@@ -210,7 +212,7 @@ func TestRecreatedTopicIsReadFromItsStart(t *testing.T) {
 		m := w.join(func(c *Config, _ *sink.Config) { c.Start.Latest = true })
 		time.Sleep(5 * time.Second)
 		w.produce(500, nil)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		time.Sleep(5 * time.Second)
 		if err := w.cluster.DeleteTopic(testTopic); err != nil {
 			t.Fatal(err)
@@ -220,23 +222,23 @@ func TestRecreatedTopicIsReadFromItsStart(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.produce(100, nil)
-		w.settled(10 * time.Minute)
+		w.awaitDelivered(10 * time.Minute)
 		if n := testutil.ToFloat64(m.metrics.recreations); n != 1 {
-			t.Errorf("%v recreations counted", n)
+			t.Errorf("%v recreations counted, want 1", n)
 		}
 		m.leave(t)
 	})
 }
 
-// Older brokers take commits by the topic's name, also those of the topic that is gone.
-func TestCommitsOfADeletedTopicCountForNothingInTheNextOne(t *testing.T) {
+// Older brokers accept commits by topic name, even for a topic that was deleted.
+func TestCommitsOfADeletedTopicDoNotApplyToItsReplacement(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
 		m := w.join(func(c *Config, s *sink.Config) {
 			s.BackoffMax = time.Second
 			c.Client = append(c.Client, kgo.MaxVersions(kversion.V3_6_0()))
 		})
 		w.produce(500, nil)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		w.ld.Down(ldtest.Fault{Status: 503})
 		w.produce(500, nil)
 		time.Sleep(3 * time.Second) // sealed and recorded
@@ -249,28 +251,29 @@ func TestCommitsOfADeletedTopicCountForNothingInTheNextOne(t *testing.T) {
 		}
 		w.ld.Up()
 		w.produce(2000, nil)
-		w.settled(10 * time.Minute)
+		w.awaitDelivered(10 * time.Minute)
 		m.leave(t)
 		if got := w.committed(); got != 2000 {
-			t.Errorf("committed %d offsets of 2000", got)
+			t.Errorf("committed %d of 2000 offsets", got)
 		}
 	})
 }
 
-func TestOnePoisonedEventIsTheOneDeadLetter(t *testing.T) {
+func TestPoisonedEventIsTheOnlyDeadLetter(t *testing.T) {
 	inWorld(t, 3, func(w *world) {
 		w.ld.Poison(ldtest.Containing(`"n":1234,`))
 		w.produce(5000, nil)
 		m := w.join(func(c *Config, _ *sink.Config) { c.DeadLetterTopic = letters })
-		w.except(1234)
-		w.settled(10 * time.Minute)
+		w.expectRejected(1234)
+		w.awaitDelivered(10 * time.Minute)
 		m.finish(t)
 		dead := w.readLetters()
 		if len(dead) != 1 || !bytes.Equal(dead[0].Value, track(1234)) {
-			t.Fatalf("%d dead letters", len(dead))
+			t.Fatalf("%d dead letters, want the poisoned event", len(dead))
 		}
 		place := w.places["1234"]
-		want := map[string]string{"s2ld.reason": "refused", "s2ld.status": "400", "s2ld.topic": testTopic, "s2ld.call": "0",
+		want := map[string]string{"s2ld.reason": "refused", "s2ld.status": "400", "s2ld.topic": testTopic,
+			"s2ld.call":      "0",
 			"s2ld.partition": strconv.Itoa(int(place.partition)), "s2ld.offset": strconv.FormatInt(place.offset, 10)}
 		for key, value := range want {
 			if got := header(dead[0], key); got != value {
@@ -278,41 +281,46 @@ func TestOnePoisonedEventIsTheOneDeadLetter(t *testing.T) {
 			}
 		}
 		if got := w.committed(); got != 5000 {
-			t.Errorf("committed %d offsets of 5000", got)
+			t.Errorf("committed %d of 5000 offsets", got)
 		}
 	})
 }
 
-func TestRejectedCallsAreDeadLettersAndRedrivenAlone(t *testing.T) {
+func TestOnlyRejectedCallsAreDeadLetteredAndRedriven(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
-		// The second call of the array has no name, so only it becomes a dead letter.
+		// Only the second call in the array becomes a dead letter, because it has no event name.
 		w.produce(1, func(int) []byte {
 			return fmt.Appendf(nil, `[%s,{"type":"track","userId":"u","properties":{"n":7}},%s]`, page(0), page(0))
 		})
 		w.produce(1, func(int) []byte { return []byte(`{"type":`) })
 		m := w.join(func(c *Config, _ *sink.Config) { c.DeadLetterTopic = letters })
 		w.produce(100, nil)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		m.leave(t)
 		dead := w.readLetters()
-		if len(dead) != 2 || header(dead[0], "s2ld.reason") != "no_event_name" || header(dead[0], "s2ld.call") != "1" || header(dead[1], "s2ld.reason") != "malformed" {
+		if len(dead) != 2 || header(dead[0], "s2ld.reason") != "no_event_name" || header(dead[0], "s2ld.call") != "1" ||
+			header(dead[1], "s2ld.reason") != "malformed" {
 			t.Fatalf("dead letters: %v", dead)
 		}
-		redrive := w.join(func(c *Config, _ *sink.Config) { c.Group, c.Topics, c.Redrive = "redrive", []string{letters}, true })
+		redrive := w.join(func(c *Config, _ *sink.Config) {
+			c.Group, c.Topics, c.Redrive = "redrive", []string{letters}, true
+		})
 		time.Sleep(10 * time.Second)
-		if n := testutil.ToFloat64(redrive.metrics.records); n != 2 {
-			t.Errorf("%v records redriven", n)
+		if n := redrive.Status().Records; n != 2 {
+			t.Errorf("%v records redriven, want 2", n)
 		}
-		if n := testutil.ToFloat64(redrive.metrics.calls[1]); n != 0 { // the pages of the array were filtered before
-			t.Errorf("%v calls beside the rejected ones redriven", n)
+		// the page calls in the array were filtered the first time
+		if n := redrive.Status().Calls[transform.NotTrack]; n != 0 {
+			t.Errorf("%v calls redriven in addition to the rejected ones", n)
 		}
 		redrive.leave(t)
 	})
 }
 
-func TestOffsetWaitsForTheDeadLetter(t *testing.T) {
+func TestCommitWaitsForTheDeadLetter(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
-		broken := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: letters, Err: kerr.TopicAuthorizationFailed, Count: -1})
+		broken := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: letters,
+			Err: kerr.TopicAuthorizationFailed, Count: -1})
 		w.produce(1, func(int) []byte { return []byte(`{"type":`) })
 		m := w.join(func(c *Config, _ *sink.Config) { c.DeadLetterTopic = letters })
 		time.Sleep(10 * time.Minute)
@@ -337,60 +345,60 @@ func TestMemoryIsBoundedWhileLaunchDarklyIsDown(t *testing.T) {
 		w.ld.Down(ldtest.Fault{Status: 503})
 		w.produce(20000, nil)
 		m := w.join(func(c *Config, s *sink.Config) {
-			c.Budget, c.Gzip = sink.NewBudget(limit), false // all of it would be 3 MB
+			c.Budget, c.Gzip = sink.NewBudget(limit), false // all events together are 3 MB
 			s.Metrics = nil
 		})
 		for range 60 {
 			time.Sleep(10 * time.Second)
-			if used := m.cfg.Budget.Used(); used > 3*limit { // one poll's records come on top
-				t.Errorf("%d bytes held, limit %d", used, limit)
+			if used := m.cfg.Budget.Used(); used > 3*limit { // the records of one poll come on top
+				t.Errorf("budget use of %d bytes exceeds the limit of %d", used, limit)
 				break
 			}
 		}
 		if m.cfg.Budget.Used() == 0 {
-			t.Error("nothing held: the test shows nothing")
+			t.Error("test has no effect: no bytes held")
 		}
 		w.ld.Up()
-		w.settled(time.Hour)
+		w.awaitDelivered(time.Hour)
 		m.finish(t)
 		if used := m.cfg.Budget.Used(); used != 0 {
-			t.Errorf("%d bytes never given back", used)
+			t.Errorf("%d bytes of the budget not released", used)
 		}
-		w.sentOnce()
+		w.checkSentOnce()
 	})
 }
 
-// Some brokers forget the offsets of a group that commits nothing.
+// Some brokers expire the offsets of groups that do not commit.
 func TestUnchangedOffsetsAreCommittedAgain(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
 		m := w.join(nil)
 		w.produce(100, nil)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		commits := func() float64 { return testutil.ToFloat64(m.metrics.commits.WithLabelValues(resultOK)) }
 		before := commits()
 		time.Sleep(10 * refreshInterval)
 		if n := commits() - before; n < 9 || n > 21 {
-			t.Errorf("%v commits of two idle partitions in ten minutes", n)
+			t.Errorf("%v commits for two idle partitions in ten minutes", n)
 		}
 		m.leave(t)
 	})
 }
 
-func TestMetricsAreLintedAndLeaveNothingBehind(t *testing.T) {
+func TestMetricsPassLintAndAreRemovedWithThePartition(t *testing.T) {
 	inWorld(t, 3, func(w *world) {
 		m := w.join(nil)
 		w.produce(10, nil)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		problems, err := testutil.GatherAndLint(m.reg)
 		if err != nil || len(problems) > 0 {
 			t.Errorf("lint: %v %v", problems, err)
 		}
 		if n, _ := testutil.GatherAndCount(m.reg, "segment_launchdarkly_consumer_lag_records"); n != 3 {
-			t.Errorf("%d partitions show their lag, want 3", n)
+			t.Errorf("%d partitions export their lag, want 3", n)
 		}
 		m.leave(t)
 		if n, _ := testutil.GatherAndCount(m.reg, "segment_launchdarkly_consumer_lag_records"); n != 0 {
-			t.Errorf("%d partitions show their lag after they were given up", n)
+			t.Errorf("%d partitions export their lag after their release", n)
 		}
 	})
 }

@@ -9,26 +9,28 @@ import (
 )
 
 const (
-	maxBatchBytes = 32 << 20 // that a producer's batch may decompress to; a larger one stops its partition
-	maxFetchBytes = 32 << 20 // decompressed and not polled, beyond which no further batch is decompressed
+	maxBatchBytes = 32 << 20 // decompressed size limit of a producer batch; a larger one stops its partition
+	maxFetchBytes = 32 << 20 // decompressed but unpolled bytes at which decompression stops
 )
 
-// fetchBudget bounds what fetches decompress to; the client's own limits count compressed bytes, and
-// JSON may compress to a thousandth. A batch beyond the bound fails, and the client fetches it again
-// after what it has decompressed was polled. It is safe for concurrent use.
+// fetchBudget bounds the decompressed size of fetches. The client's own limits count compressed
+// bytes, and JSON may compress by a factor of 1000. Decompression of a batch beyond the bound
+// fails, and the client fetches the batch again after the records already decompressed were polled.
+// It is safe for concurrent use.
 type fetchBudget struct {
 	inner    kgo.Decompressor
 	unpolled atomic.Int64 // bytes decompressed since reset
 }
 
-var errFetchBudget = errors.New("more was decompressed than polled")
+var errFetchBudget = errors.New("decompress batch: too many bytes decompressed but not yet polled")
 
-// newFetchBudget returns a budget whose memory comes from pool.
+// newFetchBudget returns a fetchBudget that allocates from pool.
 func newFetchBudget(pool kgo.Pool) (*fetchBudget, error) {
-	// Only a client makes a decompressor with a bound. This one never connects.
-	client, err := kgo.NewClient(kgo.WithPools(pool), kgo.MaxDecompressBatchBytes(maxBatchBytes), kgo.DisableClientMetrics())
+	// Only a client can create a decompressor with a limit. This client never connects.
+	client, err := kgo.NewClient(
+		kgo.WithPools(pool), kgo.MaxDecompressBatchBytes(maxBatchBytes), kgo.DisableClientMetrics())
 	if err != nil {
-		return nil, fmt.Errorf("decompressor: %w", err)
+		return nil, fmt.Errorf("create the decompressor: %w", err)
 	}
 	defer client.Close()
 	return &fetchBudget{inner: client.OptValue(kgo.WithDecompressor).(kgo.Decompressor)}, nil
@@ -44,5 +46,5 @@ func (b *fetchBudget) Decompress(src []byte, codec kgo.CompressionCodecType) ([]
 	return out, err
 }
 
-// reset notes that everything fetched was polled.
+// reset records that all fetched records were polled.
 func (b *fetchBudget) reset() { b.unpolled.Store(0) }

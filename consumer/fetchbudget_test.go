@@ -12,24 +12,27 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// A few kilobytes can decompress to gigabytes. In real time: the decompressors' finalizers run outside a
-// bubble.
-func TestFetchDecompressesToABoundedSize(t *testing.T) {
+// A few kilobytes can decompress to gigabytes. The test runs in real time, because the finalizers
+// of the decompressors run outside a bubble.
+func TestDecompressedFetchesAreBounded(t *testing.T) {
 	w := newWorld(t, 1, 9)
 	defer w.close()
-	client, err := kgo.NewClient(append(w.kafka(), kgo.ProducerBatchCompression(kgo.ZstdCompression()), kgo.ProducerBatchMaxBytes(90<<20),
+	client, err := kgo.NewClient(append(w.kafka(), kgo.ProducerBatchCompression(kgo.ZstdCompression()),
+		kgo.ProducerBatchMaxBytes(90<<20),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	bomb := bytes.Repeat([]byte(" "), 2*maxBatchBytes)
 	for p := range int32(8) {
-		if err := client.ProduceSync(context.Background(), &kgo.Record{Topic: testTopic, Partition: p, Value: bomb}).FirstErr(); err != nil {
+		if err := client.ProduceSync(context.Background(),
+			&kgo.Record{Topic: testTopic, Partition: p, Value: bomb}).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for range 4 { // together more than one fetch may hold
-		if err := client.ProduceSync(context.Background(), &kgo.Record{Topic: testTopic, Partition: 8, Value: bomb[:maxBatchBytes*2/3]}).FirstErr(); err != nil {
+	for range 4 { // together larger than one fetch may be
+		if err := client.ProduceSync(context.Background(),
+			&kgo.Record{Topic: testTopic, Partition: 8, Value: bomb[:maxBatchBytes*2/3]}).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -38,22 +41,22 @@ func TestFetchDecompressesToABoundedSize(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	m := w.join(nil)
 	w.produce(1000, nil, to(8))
-	w.settled(20 * time.Second)
+	w.awaitDelivered(20 * time.Second)
 	runtime.ReadMemStats(&after)
 	if grown := int64(after.HeapSys) - int64(before.HeapSys); grown > 4*maxBatchBytes {
-		t.Errorf("the heap grew by %d MiB", grown>>20)
+		t.Errorf("heap grew by %d MiB", grown>>20)
 	}
 	problems := strings.Join(m.Status().Problems, "\n")
 	for _, want := range []string{"cannot read topic segment, partition 3", "the batch at offset 0"} {
 		if !strings.Contains(problems, want) {
-			t.Errorf("problems lack %q: %s", want, problems)
+			t.Errorf("problems do not contain %q: %s", want, problems)
 		}
 	}
 	m.abort()
 	m.end()
 }
 
-func TestNothingIsDecompressedBeyondTheBudget(t *testing.T) {
+func TestDecompressionStopsAtTheBudget(t *testing.T) {
 	b, err := newFetchBudget(&recordPool{})
 	if err != nil {
 		t.Fatal(err)
@@ -71,6 +74,6 @@ func TestNothingIsDecompressedBeyondTheBudget(t *testing.T) {
 	}
 	b.reset()
 	if _, err := b.Decompress(batch, codec); err != nil {
-		t.Errorf("after everything was polled: %v", err)
+		t.Errorf("after all records were polled: %v", err)
 	}
 }

@@ -8,37 +8,37 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// chunk is what one poll returned of one partition.
+// chunk holds the records that one poll returned for one partition.
 type chunk struct {
 	records  []*kgo.Record
 	logStart int64 // first offset of the log
-	bytes    int
+	bytes    int   // approximate memory use of records
 }
 
-// recordQueue holds the polled records that a partition's intake has not mapped yet. The poll loop
-// pushes and never blocks; intake pops. A partition that makes no progress is paused instead. That
-// happens late, because pausing discards what the client has fetched, and a resumed partition waits
-// for the fetch in flight.
+// recordQueue holds polled records until the partition's intake maps them. The poll loop pushes and
+// never blocks; intake pops. A partition that makes no progress is paused instead. It is paused
+// late, because pausing discards records already fetched, and a resumed partition waits for the
+// fetch in flight.
 type recordQueue struct {
-	ready  chan struct{} // capacity 1: there may be chunks
+	ready  chan struct{} // capacity 1; signals that there may be chunks
 	pause  func()        // stops fetching the partition
-	resume func()        // fetches it again
-	queued *atomic.Int64 // bytes of all queues except those of paused partitions, which must not hold up the others
+	resume func()        // resumes fetching the partition
+	queued *atomic.Int64 // bytes in all queues, except for paused partitions, which must not block others
 
 	mu     sync.Mutex // guards the fields below
 	chunks []chunk
-	popped int       // bytes of the chunk popped last, which intake may still hold
-	bytes  int       // of chunks and popped
-	stuck  time.Time // since when intake has waited for its window; zero if it does not
+	popped int       // bytes of the last popped chunk, which intake may still hold
+	bytes  int       // bytes of chunks, plus popped
+	stuck  time.Time // when intake began to wait for its window; zero if it is not waiting
 	paused bool
-	pushed bool // a chunk was pushed at least once
-	closed bool // the partition is released
+	pushed bool // at least one chunk was pushed
+	closed bool // the partition was released
 }
 
-// pauseAfter is how long intake must have waited for its window before the partition is paused.
+// pauseAfter is the time that intake waits for its window before the partition is paused.
 const pauseAfter = 200 * time.Millisecond
 
-// push adds a chunk, unless the queue is closed.
+// push adds a chunk. If the queue is closed, it drops the chunk.
 func (q *recordQueue) push(c chunk) {
 	q.mu.Lock()
 	if q.closed {
@@ -68,8 +68,8 @@ func (q *recordQueue) pauseIfStuck() {
 	q.pause()
 }
 
-// pop removes the oldest chunk; the one popped before is done with. If there is none, it resumes a
-// paused partition.
+// pop removes and returns the oldest chunk. It releases the bytes of the chunk popped before. If
+// the queue is empty, it resumes a paused partition.
 func (q *recordQueue) pop() (chunk, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -91,7 +91,7 @@ func (q *recordQueue) pop() (chunk, bool) {
 	return c, true
 }
 
-// add changes the bytes that the queue holds. The caller holds mu.
+// add adds n to the bytes that the queue holds; n may be negative. The caller holds mu.
 func (q *recordQueue) add(n int) {
 	q.bytes += n
 	if !q.paused {
@@ -99,21 +99,22 @@ func (q *recordQueue) add(n int) {
 	}
 }
 
-// used reports whether anything was ever pushed.
+// used reports whether a chunk was ever pushed.
 func (q *recordQueue) used() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.pushed
 }
 
-// setStuck notes since when intake has waited for its window; zero: it does not wait.
+// setStuck sets the time when intake began to wait for its window. Zero means that it is not
+// waiting.
 func (q *recordQueue) setStuck(since time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.stuck = since
 }
 
-// close empties the queue and keeps it empty.
+// close empties the queue. Later pushes are dropped.
 func (q *recordQueue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

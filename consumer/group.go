@@ -10,15 +10,17 @@ import (
 	"go.uber.org/zap"
 )
 
-// group is what the client calls for each change of the assignment, one call at a time: onRevoked with
-// what the member loses, onAssigned with what it gains, onOffsetsFetched and adjustOffsets with the
-// offsets of the gains. All three of assigned, revoked and lost must be set: without lost, nothing is
-// called when the group removes the member.
+// group implements the client's callbacks for changes of the assignment. The client calls them one
+// at a time: onRevoked with partitions to release, onAssigned with new partitions, and then
+// onOffsetsFetched and adjustOffsets with their offsets. The callbacks for assigned, revoked, and
+// lost must all be set. Without the one for lost, the client calls nothing when the group removes
+// the member.
 type group struct {
 	*session
-	ready chan struct{} // closed when session.client is set; the client calls back before it is returned
+	ready chan struct{} // closed when session.client is set; callbacks may run before kgo.NewClient returns
 }
 
+// options returns the client options that register the callbacks.
 func (g *group) options() []kgo.Opt {
 	return []kgo.Opt{
 		kgo.OnPartitionsAssigned(g.onAssigned),
@@ -29,8 +31,8 @@ func (g *group) options() []kgo.Opt {
 	}
 }
 
-// onAssigned notes what was assigned. Partitions begin in onOffsetsFetched, where the commit metadata
-// is at hand. The map may be empty. It does not block.
+// onAssigned records the assigned partitions. onOffsetsFetched starts them, because only it
+// receives the commit metadata. The map may be empty. onAssigned does not block.
 func (g *group) onAssigned(_ context.Context, _ *kgo.Client, assigned map[string][]int32) {
 	g.metrics.rebalances.WithLabelValues(rebalanceAssigned).Inc()
 	n := 0
@@ -44,47 +46,53 @@ func (g *group) onAssigned(_ context.Context, _ *kgo.Client, assigned map[string
 	}
 	g.mu.Unlock()
 	if n > 0 {
-		return // their offsets are still to be fetched
+		return // their offsets are not fetched yet
 	}
 	g.health.setJoined(true)
 	g.health.resolve(subjectAssignment)
 	g.health.resolve(subjectGroup)
 }
 
-// onOffsetsFetched begins the assigned partitions where [starter] says. It blocks for at most twice
-// startPatience, and no longer than the client's context allows.
+// onOffsetsFetched starts the assigned partitions at the positions that [starter] resolves. It
+// blocks for at most twice startPatience, or until ctx is done.
 func (g *group) onOffsetsFetched(ctx context.Context, _ *kgo.Client, response *kmsg.OffsetFetchResponse) error {
 	<-g.ready
-	begun, err := g.beginAll(ctx, response)
+	started, err := g.startAssigned(ctx, response)
 	switch {
-	case ctx.Err() != nil: // a rebalance; the client fetches the offsets again after it
+	case ctx.Err() != nil: // the group rebalances; the client then fetches the offsets again
 		return ctx.Err()
 	case errors.Is(err, errEnded):
 		return err
 	case err != nil:
 		g.end(endOffsets, err)
-		g.health.report(subjectAssignment, "cannot begin the assigned partitions: "+advise(err))
+		const message = "cannot start the assigned partitions"
+		g.health.report(subjectAssignment, problem{
+			message: message, text: message + ": " + advise(err), fields: []zap.Field{zap.Error(err)},
+		})
 		return err
 	}
 	g.health.setJoined(true)
 	g.health.resolve(subjectAssignment)
 	g.health.resolve(subjectGroup)
 	assigned := map[string][]int32{}
-	for _, p := range begun {
+	for _, p := range started {
 		assigned[p.topic] = append(assigned[p.topic], p.partition)
 	}
-	g.log.Info("partitions assigned", zap.Int("partitions", len(begun)), zap.Any("assigned", assigned))
+	g.log.Info("partitions assigned", zap.Int("partitions", len(started)), zap.Any("assigned", assigned))
 	return nil
 }
 
-func (g *group) beginAll(ctx context.Context, response *kmsg.OffsetFetchResponse) (begun []*partition, err error) {
+// startAssigned starts the partitions in an OffsetFetch response.
+func (g *group) startAssigned(
+	ctx context.Context, response *kmsg.OffsetFetchResponse,
+) (started []*partition, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*startPatience)
 	defer cancel()
 	starts, err := g.starter.resolve(ctx, response)
 	if err != nil {
 		return nil, err
 	}
-	// Last, so that everything above was asked of the topics that the session consumes.
+	// The check comes last, to prove that the requests above were about the session's topics.
 	if err := g.starter.checkTopics(ctx); err != nil {
 		if errors.Is(err, errRecreated) {
 			g.end(endTopics, err)
@@ -98,27 +106,29 @@ func (g *group) beginAll(ctx context.Context, response *kmsg.OffsetFetchResponse
 	if len(names) > 0 {
 		return nil, errMissing(names)
 	}
-	begun, err = g.begin(starts)
+	started, err = g.startPartitions(starts)
 	if err != nil {
 		return nil, err
 	}
-	var fresh []*partition
-	for i, p := range begun {
+	var uncommitted []*partition
+	for i, p := range started {
 		if !starts[i].committed {
-			fresh = append(fresh, p)
+			uncommitted = append(uncommitted, p)
 		}
 	}
-	// The offsets that the group does not have are committed first, so that nothing between two owners is
-	// skipped. Where that fails, as without the permission, nothing of the partition can be sent before it
-	// succeeds, and the committer reports it.
-	if err := g.committer.commitAll(ctx, fresh); err != nil && g.over() {
+	// New start offsets are committed before any record is read, so that no record is skipped
+	// between two owners. If the commit fails, for example without the permission, the committer
+	// reports it and nothing is sent until it succeeds.
+	if err := g.committer.commitAll(ctx, uncommitted); err != nil && g.over() {
 		return nil, errEnded
 	}
-	return begun, ctx.Err()
+	return started, ctx.Err()
 }
 
-// adjustOffsets tells the client where to begin.
-func (g *group) adjustOffsets(_ context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+// adjustOffsets replaces offsets by the start positions of the partitions.
+func (g *group) adjustOffsets(
+	_ context.Context, offsets map[string]map[int32]kgo.Offset,
+) (map[string]map[int32]kgo.Offset, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for topic, numbers := range offsets {
@@ -133,25 +143,27 @@ func (g *group) adjustOffsets(_ context.Context, offsets map[string]map[int32]kg
 	return offsets, nil
 }
 
-// onRevoked drains partitions that the group gives to another member. The map is empty at the end of
-// every cooperative rebalance. It blocks for at most Config.DrainTimeout and lastCommitTimeout.
+// onRevoked drains partitions that the group reassigns to another member. The map is empty at the
+// end of every cooperative rebalance. onRevoked blocks for at most Config.DrainTimeout plus
+// lastCommitTimeout.
 func (g *group) onRevoked(_ context.Context, _ *kgo.Client, revoked map[string][]int32) {
-	partitions := g.named(revoked)
+	partitions := g.forgetAwaited(revoked)
 	if len(partitions) == 0 {
 		return
 	}
 	g.metrics.rebalances.WithLabelValues(rebalanceRevoked).Inc()
 	started := time.Now()
 	if err := g.drain(partitions); err != nil {
-		g.log.Warn("partitions revoked before everything was delivered; the next owner delivers the rest under the same payload IDs", zap.Error(err))
+		g.log.Warn("partitions revoked before all batches were delivered; next owner resends the rest", zap.Error(err))
 	}
-	g.log.Info("partitions revoked", zap.Int("partitions", len(partitions)), zap.Duration("duration", time.Since(started)))
+	g.log.Info("partitions revoked",
+		zap.Int("partitions", len(partitions)), zap.Duration("duration", time.Since(started)))
 }
 
-// onLost ends the session, because the partitions are somebody else's already. A member that could not
-// join loses none, and the client tries again. It does not block.
+// onLost ends the session, because other members may already own the partitions. A member that
+// could not join loses no partitions, and the client retries on its own. onLost does not block.
 func (g *group) onLost(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
-	partitions := g.named(lost)
+	partitions := g.forgetAwaited(lost)
 	g.mu.Lock()
 	clear(g.awaited)
 	g.mu.Unlock()
@@ -163,9 +175,9 @@ func (g *group) onLost(_ context.Context, _ *kgo.Client, lost map[string][]int32
 	g.end(endLost, errRemoved)
 }
 
-// named returns the partitions with the given names that the session owns, and awaits the others no
-// longer.
-func (g *group) named(names map[string][]int32) (partitions []*partition) {
+// forgetAwaited stops waiting for the offsets of the named partitions, and returns those of them
+// that the session has started.
+func (g *group) forgetAwaited(names map[string][]int32) (partitions []*partition) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for topic, numbers := range names {

@@ -9,88 +9,95 @@ import (
 	"go.uber.org/zap"
 )
 
-// health is what the consumer knows of itself apart from its partitions: whether it is a member of
-// the group, when it last polled and committed, and the problems that an operator should look at. It
+// health tracks the state of the consumer apart from its partitions: whether it is a member of the
+// group, when it last polled and committed, and the problems that an operator should look at. It
 // outlives sessions and is safe for concurrent use.
 type health struct {
 	log *zap.Logger
 
 	mu           sync.Mutex // guards the fields below
 	joined       bool
-	leaving      bool
+	leaving      bool // Run is about to return
 	lastPoll     time.Time
-	lastCommit   time.Time         // of the last successful commit
+	lastCommit   time.Time         // time of the last successful commit
 	failingSince time.Time         // time of the first failed commit since lastCommit; zero if there is none
-	problems     map[string]string // by subject
+	problems     map[string]string // operator texts by subject
+}
+
+// problem is a condition that an operator should look at.
+type problem struct {
+	message string      // log message, constant for each kind of problem
+	text    string      // text for operators, with advice; shown by /readyz and the status page
+	fields  []zap.Field // log fields
 }
 
 func newHealth(log *zap.Logger) *health { return &health{log: log, problems: map[string]string{}} }
 
-// report notes a problem until it is resolved, and logs it if it is new.
-func (h *health) report(subject, problem string) {
+// report records a problem until it is resolved, and logs it if its text is new.
+func (h *health) report(subject string, p problem) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.problems[subject] != problem {
-		h.problems[subject] = problem
-		h.log.Error("problem", zap.String("subject", subject), zap.String("problem", problem))
+	if h.problems[subject] != p.text {
+		h.problems[subject] = p.text
+		h.log.Error(p.message, append([]zap.Field{zap.String("subject", subject)}, p.fields...)...)
 	}
 }
 
-// resolve ends a problem.
+// resolve removes the problem with a subject and logs its end.
 func (h *health) resolve(subject string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if problem, ok := h.problems[subject]; ok {
+	if _, ok := h.problems[subject]; ok {
 		delete(h.problems, subject)
-		h.log.Info("problem resolved", zap.String("subject", subject), zap.String("problem", problem))
+		h.log.Info("problem resolved", zap.String("subject", subject))
 	}
 }
 
-// forget drops a problem whose subject is no longer this member's.
+// forget removes the problem with a subject that this member no longer owns.
 func (h *health) forget(subject string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.problems, subject)
 }
 
-// setJoined notes whether the consumer is a member of the group.
+// setJoined sets whether the consumer is a member of the group.
 func (h *health) setJoined(joined bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.joined = joined
 }
 
-// setLeaving notes that Run is about to return.
+// setLeaving records that Run is about to return.
 func (h *health) setLeaving() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.leaving = true
 }
 
-// polled notes that the poll loop is alive.
-func (h *health) polled() {
+// recordPoll records that the poll loop is alive.
+func (h *health) recordPoll() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.lastPoll = time.Now()
 }
 
-// committed notes a successful commit.
-func (h *health) committed() {
+// recordCommit records a successful commit.
+func (h *health) recordCommit() {
 	h.mu.Lock()
 	h.lastCommit, h.failingSince = time.Now(), time.Time{}
 	h.mu.Unlock()
 	h.resolve(subjectCommit)
 }
 
-// committedSince reports whether a commit has succeeded since the given time.
+// committedSince reports whether a commit has succeeded since t.
 func (h *health) committedSince(t time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.lastCommit.After(t)
 }
 
-// commitFailed notes a failed commit and returns for how long commits have been failing.
-func (h *health) commitFailed() time.Duration {
+// recordCommitFailure records a failed commit and returns how long commits have been failing.
+func (h *health) recordCommitFailure() time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.failingSince.IsZero() {
@@ -99,15 +106,15 @@ func (h *health) commitFailed() time.Duration {
 	return time.Since(h.failingSince)
 }
 
-// forgetCommit drops what is known of failing commits, because there is nothing to commit any more.
-func (h *health) forgetCommit() {
+// forgetCommitFailures forgets failed commits, because there is nothing left to commit.
+func (h *health) forgetCommitFailures() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.failingSince = time.Time{}
 	delete(h.problems, subjectCommit)
 }
 
-// status returns the part of a [Status] that health knows.
+// status returns a [Status] without partitions.
 func (h *health) status() Status {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -117,7 +124,8 @@ func (h *health) status() Status {
 	}
 }
 
-// Subjects of problems. Those of topics and partitions are made by functions.
+// Subjects of problems. Topics and partitions have subjects of their own; see topics.report and
+// pollSubject.
 const (
 	subjectBrokers     = "brokers"
 	subjectGroup       = "group"
@@ -125,3 +133,15 @@ const (
 	subjectCommit      = "commit"
 	subjectDeadLetters = "dead letters"
 )
+
+// Kinds of topics, as problems name them.
+const (
+	kindTopic           = "topic"
+	kindDeadLetterTopic = "dead-letter topic"
+)
+
+// cannotJoin returns the problem of a member that the group does not accept.
+func cannotJoin(err error) problem {
+	const message = "cannot join the consumer group"
+	return problem{message: message, text: message + ": " + advise(err), fields: []zap.Field{zap.Error(err)}}
+}

@@ -11,37 +11,37 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// Why a batch was sealed, as a metric label.
+// Causes for sealing a batch, used as metric label values.
 const (
 	sealFull     = "full"     // the next record would exceed batch.max_events or batch.max_bytes
-	sealAge      = "age"      // batch.max_age
+	sealAge      = "age"      // the batch reached batch.max_age
 	sealPressure = "pressure" // delivery.max_buffered is used up
-	sealCut      = "cut"      // an earlier owner recorded a cut here
-	sealDrain    = "drain"    // the partition is drained
+	sealCut      = "cut"      // an earlier owner recorded a cut at this offset
+	sealDrain    = "drain"    // the partition is being drained
 )
 
-// intake maps the records of one partition, renders their events into the buffer, and seals batches
-// into the window. Everything in it belongs to the partition's goroutine, run.
+// intake maps the records of one partition, appends their events to the buffer, and seals batches
+// into the window. All of its state belongs to the goroutine that executes run.
 type intake struct {
 	*partition
-	cfg      *Config
-	source   sink.Source
-	memory   *memory
-	metrics  *metrics
-	letters  *deadLetters
-	distrust func(cause string, err error) // ends the session
+	cfg        *Config
+	source     sink.Source
+	memory     *memory
+	metrics    *metrics
+	letters    *deadLetters
+	endSession func(cause string, err error)
 
 	transformer *transform.Transformer
 	calls       []transform.Call
 	counts      callCounts
 	buffer      *sink.Buffer
-	held        int         // bytes of the buffer that the memory budget knows of
-	open        *batch      // the range that the buffer belongs to; nil while the buffer is empty
-	openEpoch   int32       // leader epoch of the first record with events in the buffer
+	held        int         // bytes of the buffer counted in the memory budget
+	open        *batch      // range of the buffered events; nil if no range is open
+	openEpoch   int32       // leader epoch of the first buffered record with events
 	age         *time.Timer // runs while a range is open
-	next        position    // first record not mapped
-	floor       position    // where the next range begins; what lies below is in the window or finished
-	cuts        []int64     // recorded by an earlier owner, beyond next: seal exactly there
+	next        position    // first record not yet mapped
+	floor       position    // start of the next range; records below it are in the window or finished
+	cuts        []int64     // recorded cuts of an earlier owner beyond next; seal exactly there
 }
 
 // run maps records until the partition is stopped or released.
@@ -57,7 +57,7 @@ func (in *intake) run() {
 			return
 		case <-in.stop:
 			in.publishFloor()
-			if in.open != nil && len(in.cuts) == 0 { // part of a recorded range is left to the next owner
+			if in.open != nil && len(in.cuts) == 0 { // a partial recorded range is left to the next owner
 				in.seal(sealDrain)
 			}
 			return
@@ -77,7 +77,7 @@ func (in *intake) run() {
 	}
 }
 
-// mapChunk maps the records of one poll.
+// mapChunk maps the records of one chunk.
 func (in *intake) mapChunk(c chunk) {
 	defer in.counts.flush(in.metrics)
 	if c.logStart > in.next.offset {
@@ -90,8 +90,10 @@ func (in *intake) mapChunk(c chunk) {
 			return
 		}
 		if r.Offset < in.next.offset {
-			// Whether the log was truncated or the client reads it twice, only a new start can tell.
-			in.distrust(endPosition, fmt.Errorf("%s: read offset %d again, after %d", in.topicPartition, r.Offset, in.next.offset-1))
+			// Only a new start can tell whether the log was truncated or the client returned it
+			// twice.
+			in.endSession(endPosition, fmt.Errorf("read %s: offset %d returned again after offset %d",
+				in.topicPartition, r.Offset, in.next.offset-1))
 			return
 		}
 		in.mapRecord(r)
@@ -104,11 +106,11 @@ func (in *intake) mapChunk(c chunk) {
 
 // mapRecord maps one record at or beyond next.
 func (in *intake) mapRecord(r *kgo.Record) {
-	for len(in.cuts) > 0 && r.Offset >= in.cuts[0] { // the log has a gap in front of the cut
+	for len(in.cuts) > 0 && r.Offset >= in.cuts[0] { // the log has a gap before the cut
 		in.next.offset = in.cuts[0]
-		in.cut()
+		in.sealAtCut()
 	}
-	if r.Attrs.IsControl() { // the end of a transaction: part of the range, nothing to map
+	if r.Attrs.IsControl() { // a transaction marker belongs to the range but holds no calls
 		in.advancePast(r)
 		return
 	}
@@ -130,7 +132,7 @@ func (in *intake) mapRecord(r *kgo.Record) {
 		in.openRange()
 	}
 	if rejected > 0 {
-		in.reject(r, only)
+		in.writeDeadLetters(r, only)
 	}
 	in.advancePast(r)
 	if in.buffer.Full() && len(in.cuts) == 0 && in.open != nil {
@@ -138,8 +140,8 @@ func (in *intake) mapRecord(r *kgo.Record) {
 	}
 }
 
-// render appends the record's events to what the buffer holds and returns the result, and the index
-// of the only call that was mapped, or allCalls.
+// render appends the events of a record to the buffered bytes and returns the result. It also
+// returns the index of the only call that was mapped, or allCalls.
 func (in *intake) render(r *kgo.Record) (body []byte, only int) {
 	body, in.calls = in.buffer.Bytes(), in.calls[:0]
 	only = allCalls
@@ -154,15 +156,15 @@ func (in *intake) render(r *kgo.Record) (body []byte, only int) {
 	return body, only
 }
 
-// advancePast moves next behind a record, and seals there if an earlier owner did.
+// advancePast moves next past a record, and seals there if an earlier owner did.
 func (in *intake) advancePast(r *kgo.Record) {
 	in.next = position{r.Offset + 1, r.LeaderEpoch}
 	if len(in.cuts) > 0 && in.next.offset == in.cuts[0] {
-		in.cut()
+		in.sealAtCut()
 	}
 }
 
-// openRange opens a range at the floor, if none is open.
+// openRange opens a range at the floor unless one is open.
 func (in *intake) openRange() {
 	if in.open != nil {
 		return
@@ -172,29 +174,31 @@ func (in *intake) openRange() {
 	in.age.Reset(in.cfg.MaxAge)
 }
 
-// publishFloor raises the floor over records that need no delivery. The floor stays while a range is
-// open, and between two recorded cuts, because the range between them must be the earlier owner's.
+// publishFloor advances the floor past records that need no delivery. The floor does not move while
+// a range is open. It does not move between two recorded cuts either, because the range must be the
+// same as that of the earlier owner.
 func (in *intake) publishFloor() {
 	if in.open != nil || len(in.cuts) > 0 || in.floor == in.next {
 		return
 	}
 	in.floor = in.next
-	in.window.raise(in.floor, in.cuts)
+	in.window.setFloor(in.floor, in.cuts)
 }
 
-// cut seals at a recorded cut, which is next, even if there is nothing to seal.
-func (in *intake) cut() {
+// sealAtCut seals the open range at the first recorded cut, which equals next. If no range is open,
+// it advances the floor.
+func (in *intake) sealAtCut() {
 	in.cuts = in.cuts[1:]
 	if in.open != nil {
 		in.seal(sealCut)
 		return
 	}
 	in.floor = in.next
-	in.window.raise(in.floor, in.cuts)
+	in.window.setFloor(in.floor, in.cuts)
 }
 
-// onAge seals a range that has been open for batch.max_age. A range up to a recorded cut waits for
-// the cut, unless the log ends before it: then the cut's records are gone.
+// onAge seals a range that has been open for batch.max_age. A range recorded by an earlier owner
+// waits for its cut. If the log ends before the cut, its records are lost, and the range is sealed.
 func (in *intake) onAge() {
 	switch {
 	case in.open == nil:
@@ -209,14 +213,14 @@ func (in *intake) onAge() {
 // seal closes the open range at next and pushes it into the window.
 func (in *intake) seal(cause string) { in.push(in.sealBody(), cause) }
 
-// sealBody seals the buffer as the body of the open range, which ends at next. It returns nil if the
-// range holds no events.
+// sealBody seals the buffer and returns it as the body of the open range, which ends at next. It
+// returns nil if the range has no events.
 func (in *intake) sealBody() *sink.Batch {
 	return in.buffer.Seal(in.source, in.openEpoch, in.open.first.offset, in.next.offset, in.cfg.Gzip)
 }
 
-// push closes the open range, whose body is sealed, and pushes it into the window. It waits for room,
-// except while the partition is drained.
+// push closes the open range with a sealed body and pushes it into the window. It waits for room
+// unless the partition is being drained.
 func (in *intake) push(body *sink.Batch, cause string) {
 	b := in.open
 	in.open = nil
@@ -232,17 +236,17 @@ func (in *intake) push(body *sink.Batch, cause string) {
 	in.window.push(b, in.floor, in.cuts)
 }
 
-// updateBudget adds to the memory budget what the buffer has come to hold.
+// updateBudget updates the memory budget to the current size of the buffer.
 func (in *intake) updateBudget() {
 	held := in.buffer.Len()
 	in.memory.addOpen(held - in.held)
 	in.held = held
 }
 
-// reject writes the rejected calls of a record as dead letters, one each. The open range is not
-// finished before the broker has acknowledged them. only is the index of the only call that was
-// mapped, or allCalls.
-func (in *intake) reject(r *kgo.Record, only int) {
+// writeDeadLetters logs the rejected calls of a record and writes one dead letter for each. The
+// open range stays unfinished until the broker has acknowledged them. only is the index of the only
+// call that was mapped, or allCalls.
+func (in *intake) writeDeadLetters(r *kgo.Record, only int) {
 	for i, call := range in.calls {
 		if call.Reason.Outcome() != transform.Rejected {
 			continue
@@ -254,7 +258,9 @@ func (in *intake) reject(r *kgo.Record, only int) {
 		if in.cfg.DeadLetterTopic == "" {
 			continue
 		}
-		letter := in.letters.compose(r, i, rejection{reason: call.Reason.String(), detail: call.Detail, event: in.cfg.Redrive && isEvent(r)})
+		letter := in.letters.compose(r, i, rejection{
+			reason: call.Reason.String(), detail: call.Detail, event: in.cfg.Redrive && isEvent(r),
+		})
 		b, size := in.open, letterBytes(letter)
 		in.waitForRoom()
 		in.window.addLetter(b, size)
@@ -262,14 +268,14 @@ func (in *intake) reject(r *kgo.Record, only int) {
 	}
 }
 
-// callCounts counts mapped records and calls until they are added to the metrics, which would cost
-// too much for each record.
+// callCounts counts mapped records and calls. They are added to the metrics per chunk, because
+// updating the metrics for each record would cost too much.
 type callCounts struct {
 	records int
 	reasons [transform.Reasons]int
 }
 
-// add counts one record with its calls, and returns how many of them are events and rejected.
+// add counts one record and its calls, and returns how many of the calls are events and rejected.
 func (c *callCounts) add(calls []transform.Call) (events, rejected int) {
 	c.records++
 	for i := range calls {
@@ -285,12 +291,12 @@ func (c *callCounts) add(calls []transform.Call) (events, rejected int) {
 	return events, rejected
 }
 
-// flush adds the counts to the metrics.
+// flush adds the counts to the metrics and resets them.
 func (c *callCounts) flush(m *metrics) {
-	m.records.Add(float64(c.records))
+	m.records.Add(int64(c.records))
 	for reason, n := range c.reasons {
 		if n > 0 {
-			m.calls[reason].Add(float64(n))
+			m.calls[reason].Add(int64(n))
 		}
 	}
 	*c = callCounts{}

@@ -2,15 +2,16 @@ package consumer
 
 import (
 	"strconv"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
 const (
-	namespace = "segment_launchdarkly"
-	subsystem = "consumer"
+	prefix = "segment_launchdarkly_consumer_" // of all metric names
 
 	labelOutcome   = "outcome"
 	labelReason    = "reason"
@@ -28,11 +29,12 @@ const (
 	rebalanceLost     = "lost"
 )
 
-// metrics are the package's metrics. Those of a partition are collected from its
-// state, so that a partition that was given up leaves no series behind.
+// metrics holds the package's metrics. The metrics of a partition are collected from its state, so
+// that its series disappear when the partition is released.
 type metrics struct {
-	records        prometheus.Counter
-	calls          [transform.Reasons]prometheus.Counter
+	records atomic.Int64                    // records mapped
+	calls   [transform.Reasons]atomic.Int64 // calls mapped, by reason
+
 	batches        *prometheus.CounterVec
 	batchEvents    prometheus.Histogram
 	delay          prometheus.Histogram
@@ -47,75 +49,92 @@ type metrics struct {
 	sessionsEnded  *prometheus.CounterVec
 }
 
-func newMetrics(r prometheus.Registerer, c *Consumer) *metrics {
-	counter := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem, Name: name, Help: help})
-	}
-	// All series are created now, so that rate() sees the first increment.
-	vector := func(name, help, label string, values ...string) *prometheus.CounterVec {
-		v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem, Name: name, Help: help}, []string{label})
-		for _, value := range values {
-			v.WithLabelValues(value)
-		}
-		return v
-	}
-	histogram := func(name, help string, buckets ...float64) prometheus.Histogram {
-		return prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Subsystem: subsystem, Name: name, Help: help, Buckets: buckets})
-	}
+func newMetrics(r prometheus.Registerer) *metrics {
+	auto := promauto.With(r)
 	m := &metrics{
-		records:     counter("records_total", "Records taken."),
-		batches:     vector("batches_total", "Batches sealed, by cause.", labelCause, sealFull, sealAge, sealPressure, sealCut, sealDrain),
-		batchEvents: histogram("batch_events", "Events per sealed batch.", 1, 10, 50, 100, 250, 500, 1000, 2500, 5000, 10000),
-		delay: histogram("delivery_delay_seconds", "Time from the timestamp of a batch's oldest record to its delivery.",
-			.1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400),
-		deadLetters:    vector("dead_letters_total", "Dead letters written, by reason.", labelReason, reasonRefused),
-		commits:        vector("commits_total", "Commit requests, by result.", labelResult, resultOK, resultError),
-		commitDuration: histogram("commit_duration_seconds", "Duration of commit requests.", .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5, 30),
-		rebalances:     vector("rebalances_total", "Changes of the assignment, by event.", labelEvent, rebalanceAssigned, rebalanceRevoked, rebalanceLost),
-		pollErrors:     counter("poll_errors_total", "Errors of fetching."),
-		lost:           counter("records_lost_total", "Offsets that retention deleted before they were read."),
-		recreations:    counter("topic_recreations_total", "Times that a topic was deleted and created again."),
-		moves: vector("position_moves_total", "Partitions whose committed offset was not one of the present log, by cause.", labelCause,
-			moveRecreated, moveTruncated, moveForeign),
-		sessionsEnded: vector("sessions_ended_total", "Memberships of the consumer group that ended, by cause.", labelCause, endCauses...),
+		batches: auto.NewCounterVec(prometheus.CounterOpts{Name: prefix + "batches_total",
+			Help: "Batches sealed, by cause."}, []string{labelCause}),
+		batchEvents: auto.NewHistogram(prometheus.HistogramOpts{Name: prefix + "batch_events",
+			Help: "Events per sealed batch.", Buckets: []float64{1, 10, 50, 100, 250, 500, 1000, 2500, 5000, 10000}}),
+		delay: auto.NewHistogram(prometheus.HistogramOpts{Name: prefix + "delivery_delay_seconds",
+			Help:    "Time from the timestamp of a batch's oldest record to its delivery.",
+			Buckets: []float64{.1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400}}),
+		deadLetters: auto.NewCounterVec(prometheus.CounterOpts{Name: prefix + "dead_letters_total",
+			Help: "Dead letters written, by reason."}, []string{labelReason}),
+		commits: auto.NewCounterVec(prometheus.CounterOpts{Name: prefix + "commits_total",
+			Help: "Commit requests, by result."}, []string{labelResult}),
+		commitDuration: auto.NewHistogram(prometheus.HistogramOpts{Name: prefix + "commit_duration_seconds",
+			Help:    "Duration of commit requests.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5, 30}}),
+		rebalances: auto.NewCounterVec(prometheus.CounterOpts{Name: prefix + "rebalances_total",
+			Help: "Assignment changes, by event."}, []string{labelEvent}),
+		pollErrors: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "poll_errors_total",
+			Help: "Fetch errors."}),
+		lost: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "records_lost_total",
+			Help: "Offsets deleted by retention before they were read."}),
+		recreations: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "topic_recreations_total",
+			Help: "Topics that were deleted and created again."}),
+		moves: auto.NewCounterVec(prometheus.CounterOpts{Name: prefix + "position_moves_total",
+			Help: "Partitions that could not start at their committed offset, by cause."}, []string{labelCause}),
+		sessionsEnded: auto.NewCounterVec(prometheus.CounterOpts{Name: prefix + "sessions_ended_total",
+			Help: "Consumer group memberships that ended, by cause."}, []string{labelCause}),
 	}
-	calls := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem,
-		Name: "calls_total", Help: "Segment calls, by outcome and reason."}, []string{labelOutcome, labelReason})
+	auto.NewCounterFunc(prometheus.CounterOpts{Name: prefix + "records_total", Help: "Records mapped."},
+		func() float64 { return float64(m.records.Load()) })
+	letterReasons := []string{reasonRefused}
 	for reason := range transform.Reasons {
-		m.calls[reason] = calls.WithLabelValues(reason.Outcome().String(), reason.String())
+		auto.NewCounterFunc(prometheus.CounterOpts{Name: prefix + "calls_total",
+			Help:        "Segment calls, by outcome and reason.",
+			ConstLabels: prometheus.Labels{labelOutcome: reason.Outcome().String(), labelReason: reason.String()},
+		}, func() float64 { return float64(m.calls[reason].Load()) })
 		if reason.Outcome() == transform.Rejected {
-			m.deadLetters.WithLabelValues(reason.String())
+			letterReasons = append(letterReasons, reason.String())
 		}
 	}
-	r.MustRegister(m.records, calls, m.batches, m.batchEvents, m.delay, m.deadLetters, m.commits, m.commitDuration,
-		m.rebalances, m.pollErrors, m.lost, m.recreations, m.moves, m.sessionsEnded, collector{c})
+	// Every series exists from the start, so that rate() sees the first increment.
+	for vector, values := range map[*prometheus.CounterVec][]string{
+		m.batches:       {sealFull, sealAge, sealPressure, sealCut, sealDrain},
+		m.deadLetters:   letterReasons,
+		m.commits:       {resultOK, resultError},
+		m.rebalances:    {rebalanceAssigned, rebalanceRevoked, rebalanceLost},
+		m.moves:         {moveRecreated, moveTruncated, moveForeign},
+		m.sessionsEnded: endCauses,
+	} {
+		for _, value := range values {
+			vector.WithLabelValues(value)
+		}
+	}
 	return m
 }
 
-// collector shows the consumer's state.
+// collector collects the metrics that are read from the state of the consumer.
 type collector struct{ c *Consumer }
 
-func describe(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc(prometheus.BuildFQName(namespace, subsystem, name), help, labels, nil)
+// newDesc returns the description of a metric.
+func newDesc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(prefix+name, help, labels, nil)
 }
 
 var (
-	assignedDesc  = describe("assigned_partitions", "Partitions assigned to this member.")
-	joinedDesc    = describe("joined", "1 once the group has let this member in.")
-	problemsDesc  = describe("problems", "Problems that an operator should look at; /readyz names them.")
-	queuedDesc    = describe("queued_bytes", "Bytes of records that were polled and not taken yet.")
-	lastPollDesc  = describe("last_poll_timestamp_seconds", "Unix time of the last poll; 0 before the first.")
-	lastComDesc   = describe("last_commit_timestamp_seconds", "Unix time of the last successful commit; 0 before the first.")
-	watermarkDesc = describe("watermark_offset", "First offset that is not delivered.", labelTopic, labelPartition)
-	committedDesc = describe("committed_offset", "Last committed offset.", labelTopic, labelPartition)
-	lagDesc       = describe("lag_records", "Offsets from the watermark to the end of the log (last stable offset).", labelTopic, labelPartition)
-	flightDesc    = describe("in_flight_batches", "Sealed batches that are not delivered.", labelTopic, labelPartition)
-	oldestDesc    = describe("oldest_batch_age_seconds", "Age of the oldest batch that is not delivered; 0 if there is none.", labelTopic, labelPartition)
+	assignedDesc   = newDesc("assigned_partitions", "Partitions assigned to this member.")
+	joinedDesc     = newDesc("joined", "1 if this member has joined the group, 0 otherwise.")
+	problemsDesc   = newDesc("problems", "Problems that an operator should look at. /readyz lists them.")
+	queuedDesc     = newDesc("queued_bytes", "Bytes of records that were polled and are not mapped yet.")
+	lastPollDesc   = newDesc("last_poll_timestamp_seconds", "Unix time of the last poll, or 0 before the first.")
+	lastCommitDesc = newDesc("last_commit_timestamp_seconds",
+		"Unix time of the last successful commit, or 0 before the first.")
+	watermarkDesc = newDesc("watermark_offset", "First offset that is not delivered.", labelTopic, labelPartition)
+	committedDesc = newDesc("committed_offset", "Last committed offset.", labelTopic, labelPartition)
+	lagDesc       = newDesc("lag_records", "Offsets from the watermark to the end offset (last stable offset).",
+		labelTopic, labelPartition)
+	inFlightDesc = newDesc("in_flight_batches", "Sealed batches that are not delivered.", labelTopic, labelPartition)
+	oldestDesc   = newDesc("oldest_batch_age_seconds",
+		"Age of the oldest batch that is not delivered, or 0 if there is none.", labelTopic, labelPartition)
 )
 
 func (collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{assignedDesc, joinedDesc, problemsDesc, queuedDesc, lastPollDesc, lastComDesc,
-		watermarkDesc, committedDesc, lagDesc, flightDesc, oldestDesc} {
+	for _, d := range []*prometheus.Desc{assignedDesc, joinedDesc, problemsDesc, queuedDesc, lastPollDesc,
+		lastCommitDesc, watermarkDesc, committedDesc, lagDesc, inFlightDesc, oldestDesc} {
 		ch <- d
 	}
 }
@@ -141,13 +160,13 @@ func (k collector) Collect(ch chan<- prometheus.Metric) {
 		commit = float64(s.LastCommit.UnixMilli()) / 1000
 	}
 	gauge(lastPollDesc, poll)
-	gauge(lastComDesc, commit)
+	gauge(lastCommitDesc, commit)
 	for _, p := range s.Partitions {
 		labels := []string{p.Topic, strconv.Itoa(int(p.Partition))}
 		gauge(watermarkDesc, float64(p.Watermark), labels...)
 		gauge(committedDesc, float64(p.Committed), labels...)
 		gauge(lagDesc, float64(p.Lag), labels...)
-		gauge(flightDesc, float64(p.InFlight), labels...)
+		gauge(inFlightDesc, float64(p.InFlight), labels...)
 		gauge(oldestDesc, p.Age.Seconds(), labels...)
 	}
 }

@@ -16,11 +16,12 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// The part of a member that owns a partition is the program's own: an intake with its window. A state
-// of the search holds the number of such an owner. Its behavior is found by replaying the operations
-// that led to it on a new intake and window, once for each operation, and remembered.
+// The part of a model member that owns a partition is the real code: an intake with its window. A
+// state of the search refers to such an owner by number. To apply an operation to an owner, the
+// search replays the operations that led to it on a new intake and window. It computes each result
+// once and caches it.
 
-// mutant names a rule that a member breaks.
+// mutant names the rule that the members break.
 type mutant string
 
 const (
@@ -29,39 +30,39 @@ const (
 	mutantUnrecorded      mutant = "a batch is sent before its cut is stored"
 	mutantIgnoreCuts      mutant = "the next owner ignores recorded cuts"
 	mutantOwnSettings     mutant = "a recorded range is sealed early"
-	mutantForgetCuts      mutant = "cuts that are not reached yet are left out of commits"
+	mutantForgetCuts      mutant = "commits omit cuts that are not reached yet"
 	mutantWatermark       mutant = "the watermark passes an unfinished batch"
 	mutantRevoked         mutant = "no fence after a revoke"
-	mutantLost            mutant = "no fence after the partition is lost"
-	mutantIDWithoutRange  mutant = "payload ID without the body and the range's end"
-	mutantIDWithoutEpoch  mutant = "payload ID without the leader epoch"
-	mutantIDWithoutTopic  mutant = "payload ID without the topic ID"
-	mutantTrustForeign    mutant = "an offset that was committed for the old topic is trusted"
-	mutantGap             mutant = "the end of a gap before recorded cuts is left out"
-	mutantDrain           mutant = "part of a recorded range is sealed on drain"
-	mutantFloor           mutant = "the floor is raised past an open batch"
+	mutantLost            mutant = "no fence after losing the partition"
+	mutantIDWithoutRange  mutant = "payload ID does not depend on the body and the end of the range"
+	mutantIDWithoutEpoch  mutant = "payload ID does not depend on the leader epoch"
+	mutantIDWithoutTopic  mutant = "payload ID does not depend on the topic ID"
+	mutantTrustForeign    mutant = "an offset committed for the old topic is trusted"
+	mutantGap             mutant = "commits omit the end of a gap before recorded cuts"
+	mutantDrain           mutant = "a drain seals part of a recorded range"
+	mutantFloor           mutant = "the floor advances past an open batch"
 	mutantIgnoreEpoch     mutant = "the leader epoch of the committed offset is not checked"
-	mutantRecordInFlight  mutant = "a response records batches that the commit does not hold"
+	mutantRecordInFlight  mutant = "a response records batches missing from the commit"
 	mutantDeliverRejected mutant = "a batch counts as delivered when one of its halves is accepted"
 )
 
 const (
-	modelRecords     = 4 // at most
+	modelRecords     = 4 // maximum number of records in the log
 	modelDestination = "https://events.launchdarkly.com/bulk/env"
-	modelMaxEvents   = modelRecords // of the first member; the second one's is smaller
+	modelMaxEvents   = modelRecords // of the first member; that of the second is smaller
 )
 
-// modelLog is the partition's log, small enough to be numbered.
+// modelLog describes the log of the partition. There are few enough values to number them.
 type modelLog struct {
-	records   int8 // as many as it holds when it is full
-	filtered  int8 // offset of the record that is filtered
+	records   int8 // number of records in the full log
+	filtered  int8 // offset of the filtered record
 	recreated bool
-	parts     int8 // offset of the first record that was lost; records if none was
-	full      bool // the lost records were replaced
-	same      bool // by equal ones
+	parts     int8 // offset of the first lost record; equal to records if none was lost
+	full      bool // new records replaced the lost ones
+	same      bool // the new records equal the lost ones
 }
 
-// changes returns how many times the log was truncated or recreated.
+// changes returns the number of truncations and recreations of the log.
 func (l modelLog) changes() int {
 	if l.recreated || l.parts < l.records {
 		return 1
@@ -91,13 +92,14 @@ func (l modelLog) epoch(offset int64) int32 {
 	return 0
 }
 
-// bounds returns the leader's answers about the log.
+// bounds returns the bounds of the log as its leader reports them.
 func (l modelLog) bounds(name topicPartition, asked int32) bounds {
 	end := position{l.end(), 0}
 	if l.changes() > 0 && !l.recreated {
 		end.epoch = 1
 	}
-	b := bounds{start: map[topicPartition]position{name: {0, 0}}, end: map[topicPartition]position{name: end}, epochEnd: map[topicPartition]position{}}
+	b := bounds{start: map[topicPartition]position{name: {0, 0}}, end: map[topicPartition]position{name: end},
+		epochEnd: map[topicPartition]position{}}
 	switch {
 	case asked < 0:
 	case asked < end.epoch:
@@ -113,7 +115,8 @@ func (l modelLog) record(offset int64) *kgo.Record {
 	if !l.same && (l.recreated || offset >= int64(l.parts)) {
 		value += modelRecords
 	}
-	r := &kgo.Record{Topic: testTopic, Offset: offset, LeaderEpoch: l.epoch(offset), Timestamp: time.UnixMilli(1), Value: track(value)}
+	r := &kgo.Record{Topic: testTopic, Offset: offset, LeaderEpoch: l.epoch(offset), Timestamp: time.UnixMilli(1),
+		Value: track(value)}
 	if offset == int64(l.filtered) {
 		r.Value = page(0)
 	}
@@ -123,41 +126,41 @@ func (l modelLog) record(offset int64) *kgo.Record {
 // ownerOp is one operation on an owner.
 type ownerOp struct {
 	kind ownerOpKind
-	log  modelLog // of opMap and opAge
-	at   int64    // first offset of the batch
-	part uint8    // of the batch's parts
+	log  modelLog // current log, for opMap and opAge
+	at   int64    // first offset of the batch, for opDone and opSplit
+	part uint8    // index of the part, for opDone and opSplit
 }
 
 type ownerOpKind uint8
 
 const (
 	opMap     ownerOpKind = iota // map the next record
-	opAge                        // batch.max_age has passed
+	opAge                        // the open range reaches batch.max_age
 	opStop                       // stop intake
-	opCommit                     // take a snapshot and send it
-	opStored                     // the commit was stored
-	opFailed                     // the commit failed, and the session goes on
+	opCommit                     // take a snapshot and send it in a commit
+	opStored                     // the broker stored the commit
+	opFailed                     // the commit failed, but the session continues
 	opDone                       // a part was accepted or dead-lettered
-	opSplit                      // a part was rejected, and is split
-	opAbandon                    // no request starts any more, and those in flight end
-	opFence                      // the partition is released; what may not happen then is tried
+	opSplit                      // a part was rejected and split
+	opAbandon                    // new requests stop, and in-flight requests end
+	opFence                      // release the partition, then try forbidden operations
 )
 
-// owner is one state of an owner, as the search sees it.
+// owner is one state of an owner as the search sees it.
 type owner struct {
 	begin ownerStart
 	path  []ownerOp
 
 	next     int64
 	open     bool
-	cuts     bool // recorded ones are still to come
+	cuts     bool // recorded cuts remain
 	stopped  bool
 	anchored bool
-	changed  bool  // a commit would store something new
-	due      bool  // or a batch waits for it
-	commit   int32 // in flight, 0 if none
+	changed  bool  // a commit would store a new state
+	due      bool  // changed, or a sealed batch waits for a commit
+	commit   int32 // number of the commit in flight; 0 if there is none
 	sends    []ownerSend
-	broken   string // invariant that the last operation broke
+	broken   string // invariant broken by the last operation
 
 	key string
 }
@@ -166,11 +169,11 @@ type owner struct {
 type ownerSend struct {
 	first, next int64
 	parts       []ownerPart
-	known       bool // its range was stored in this session, or read at assignment
+	known       bool // the range was stored in this session, or read on assignment
 }
 
 type ownerPart struct {
-	id   int32 // see modelPart
+	id   int32 // number of the modelPart
 	node uint8
 }
 
@@ -181,14 +184,14 @@ type modelPart struct {
 	sum     uint64
 }
 
-// modelCommit is a commit as the broker stores it.
+// modelCommit is a commit as stored by the broker.
 type modelCommit struct {
 	offset   int64
 	epoch    int32
 	metadata string
 }
 
-// cuts reads the commit's metadata.
+// cuts returns the cuts in the metadata.
 func (c modelCommit) cuts() []int64 {
 	cuts, _, err := parseMetadata(c.offset, c.metadata)
 	if err != nil {
@@ -197,19 +200,19 @@ func (c modelCommit) cuts() []int64 {
 	return cuts
 }
 
-// ownerStart is what an owner begins with.
+// ownerStart is the initial state of an owner.
 type ownerStart struct {
 	offset    int64
 	epoch     int32
 	metadata  string
-	cuts      string // as they are printed
+	cuts      string // formatted with spaces
 	recorded  topicID
 	committed bool
 	topic     topicID
 	maxEvents int
 }
 
-// owners numbers the owners, commits and parts. It is safe for concurrent use.
+// owners assigns numbers to owners, commits, and parts. It is safe for concurrent use.
 type owners struct {
 	mutant      mutant
 	transformer *transform.Mapping
@@ -230,19 +233,19 @@ func newOwners(m mutant) *owners {
 		panic(err)
 	}
 	return &owners{
-		mutant: m, transformer: mapping, metrics: newMetrics(prometheus.NewRegistry(), &Consumer{}),
+		mutant: m, transformer: mapping, metrics: newMetrics(prometheus.NewRegistry()),
 		all: []*owner{nil}, byKey: map[string]int32{}, commits: []modelCommit{{}}, commit: map[modelCommit]int32{},
 		parts: []modelPart{{}}, part: map[modelPart]int32{},
 	}
 }
 
-// liveOwner is an owner while operations are replayed on it.
+// liveOwner is an owner on which operations are being replayed.
 type liveOwner struct {
 	*owners
 	in      *intake
 	pending *snapshot
 	batches []*liveBatch
-	known   []string // ranges stored in this session, or read at assignment
+	known   []string // ranges stored in this session, or read on assignment
 }
 
 type liveBatch struct {
@@ -256,15 +259,16 @@ type liveBatch struct {
 
 func spanName(first, next int64) string { return fmt.Sprintf("[%d,%d)", first, next) }
 
-// start returns the number of a new owner. cuts is s.cuts.
+// start returns the number of a new owner that starts at s.
 func (o *owners) start(s start, topic topicID, maxEvents int) int32 {
-	begin := ownerStart{s.offset, s.epoch, s.metadata, strings.Trim(fmt.Sprint(s.cuts), "[]"), s.recorded, s.committed, topic, maxEvents}
+	begin := ownerStart{s.offset, s.epoch, s.metadata, strings.Trim(fmt.Sprint(s.cuts), "[]"), s.recorded, s.committed,
+		topic, maxEvents}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.number(&owner{begin: begin}, o.live(begin), "")
+	return o.numberOf(&owner{begin: begin}, o.live(begin), "")
 }
 
-// apply returns the number of the owner that an operation makes of another.
+// apply applies an operation to an owner, and returns the number of the resulting owner.
 func (o *owners) apply(number int32, op ownerOp) int32 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -274,11 +278,12 @@ func (o *owners) apply(number int32, op ownerOp) int32 {
 		l.do(past)
 	}
 	broken := l.do(op)
-	return o.number(&owner{begin: from.begin, path: append(slices.Clone(from.path), op)}, l, broken)
+	return o.numberOf(&owner{begin: from.begin, path: append(slices.Clone(from.path), op)}, l, broken)
 }
 
 func (o *owners) live(s ownerStart) *liveOwner {
-	at := start{topicPartition: topicPartition{testTopic, 0}, position: position{s.offset, s.epoch}, metadata: s.metadata,
+	at := start{topicPartition: topicPartition{testTopic, 0}, position: position{s.offset, s.epoch},
+		metadata: s.metadata,
 		recorded: s.recorded, committed: s.committed, end: modelRecords}
 	for word := range strings.FieldsSeq(s.cuts) {
 		at.cuts = append(at.cuts, int64(word[0]-'0'))
@@ -297,7 +302,7 @@ func (o *owners) live(s ownerStart) *liveOwner {
 		next: at.position, floor: at.position, cuts: at.cuts, age: time.NewTimer(time.Hour),
 	}
 	in.age.Stop()
-	in.distrust = func(cause string, err error) { panic(cause + ": " + err.Error()) }
+	in.endSession = func(cause string, err error) { panic(cause + ": " + err.Error()) }
 	l := &liveOwner{owners: o, in: in}
 	from := at.offset
 	for _, cut := range at.cuts {
@@ -307,7 +312,7 @@ func (o *owners) live(s ownerStart) *liveOwner {
 	return l
 }
 
-// do performs an operation. It returns the invariant that it broke.
+// do performs an operation, and returns the invariant that it broke, if any.
 func (l *liveOwner) do(op ownerOp) (broken string) {
 	in, w := l.in, l.in.window
 	mark := w.watermark().offset
@@ -315,14 +320,14 @@ func (l *liveOwner) do(op ownerOp) (broken string) {
 	case opMap:
 		in.mapChunk(chunk{records: []*kgo.Record{op.log.record(in.next.offset)}})
 		if l.mutant == mutantFloor && in.open != nil && len(in.cuts) == 0 {
-			w.raise(in.next, in.cuts)
+			w.setFloor(in.next, in.cuts)
 		}
 	case opAge:
 		if l.mutant == mutantOwnSettings {
 			in.seal(sealAge)
 			break
 		}
-		in.end.listed(op.log.end(), time.Now().Add(time.Hour))
+		in.end.setListed(op.log.end(), time.Now().Add(time.Hour))
 		in.onAge()
 	case opStop:
 		if l.mutant == mutantDrain && in.open != nil {
@@ -346,7 +351,7 @@ func (l *liveOwner) do(op ownerOp) (broken string) {
 			s, _ := w.snapshot()
 			l.pending.recorded = s.recorded
 		}
-		send := w.record(*l.pending, time.Now())
+		send := w.applyCommit(*l.pending, time.Now())
 		l.pending = nil
 		for _, b := range send {
 			l.find(b).sending = true
@@ -357,7 +362,7 @@ func (l *liveOwner) do(op ownerOp) (broken string) {
 		b := l.at(op.at)
 		b.done[op.part] = true
 		if b.delivered() || l.mutant == mutantDeliverRejected {
-			if b.state == stateSealed { // only a mutant sends it
+			if b.state == stateSealed { // only mutants send a sealed batch
 				w.sends++
 			}
 			b.sending = false
@@ -383,7 +388,7 @@ func (l *liveOwner) do(op ownerOp) (broken string) {
 	case opFence:
 		w.fence()
 		in.cancel()
-		if l.pending != nil && len(w.record(*l.pending, time.Now())) > 0 {
+		if l.pending != nil && len(w.applyCommit(*l.pending, time.Now())) > 0 {
 			broken = "a fenced window starts requests"
 		}
 		for _, b := range l.batches {
@@ -408,27 +413,29 @@ func (l *liveOwner) do(op ownerOp) (broken string) {
 		broken = "the watermark goes back"
 	}
 	for _, b := range l.batches {
-		if (b.state == stateSealed || b.state == stateRecorded) && (b.body.First != b.first.offset || b.body.Next != b.next || b.parts[0].Sum != b.body.Parts("")[0].Sum) {
+		if (b.state == stateSealed || b.state == stateRecorded) &&
+			(b.body.First != b.first.offset || b.body.Next != b.next || b.parts[0].Sum != b.body.Parts("")[0].Sum) {
 			broken = "a sealed batch changed"
 		}
 	}
 	return broken
 }
 
-// snapshot returns what a commit stores.
+// snapshot returns the state that a commit stores.
 func (l *liveOwner) snapshot() (snapshot, bool) {
 	w := l.in.window
 	s, ok := w.snapshot()
 	if l.mutant == mutantGap && len(w.cuts) > 0 {
 		cuts := slices.DeleteFunc((modelCommit{offset: s.offset, metadata: s.metadata}).cuts(), func(cut int64) bool {
-			return cut == w.floor.offset && !slices.ContainsFunc(w.batches, func(b *batch) bool { return b.next == cut })
+			return cut == w.floor.offset &&
+				!slices.ContainsFunc(w.batches, func(b *batch) bool { return b.next == cut })
 		})
 		s.metadata, _ = formatMetadata(s.offset, cuts, w.source)
 	}
 	return s, ok
 }
 
-// find returns what is known of a batch, which may be new.
+// find returns the liveBatch of a batch, and creates it if necessary.
 func (l *liveOwner) find(b *batch) *liveBatch {
 	for _, known := range l.batches {
 		if known.batch == b {
@@ -468,10 +475,10 @@ func (l *liveOwner) at(first int64) *liveBatch {
 			return b
 		}
 	}
-	panic("model: no such batch")
+	panic("model: no undelivered batch at this offset")
 }
 
-// delivered reports whether every part is done that is not split.
+// delivered reports whether all parts that are not split are done.
 func (b *liveBatch) delivered() bool {
 	for _, i := range b.leaves() {
 		if !b.done[i] {
@@ -481,9 +488,9 @@ func (b *liveBatch) delivered() bool {
 	return true
 }
 
-// leaves returns the parts as the batch is sent now.
+// leaves returns the indexes of the parts that the batch is currently sent in.
 func (b *liveBatch) leaves() (leaves []int) {
-	var walk func(i int) int // returns the part after i and its parts
+	var walk func(i int) int // returns the index after part i and its subparts
 	walk = func(i int) int {
 		p := b.parts[i]
 		if !b.split[i] {
@@ -501,10 +508,11 @@ func (b *liveBatch) leaves() (leaves []int) {
 	return leaves
 }
 
-// number numbers what l has become.
-func (o *owners) number(is *owner, l *liveOwner, broken string) int32 {
+// numberOf stores the current state of l as an owner, and returns its number.
+func (o *owners) numberOf(is *owner, l *liveOwner, broken string) int32 {
 	in, w := l.in, l.in.window
-	is.next, is.open, is.cuts, is.stopped, is.anchored, is.broken = in.next.offset, in.open != nil, len(in.cuts) > 0, isStopped(in), w.anchored, broken
+	is.next, is.open, is.cuts, is.stopped, is.anchored, is.broken = in.next.offset, in.open != nil, len(in.cuts) > 0,
+		isStopped(in), w.anchored, broken
 	s, _ := l.snapshot()
 	is.changed, is.due = s.changed, s.changed
 	for _, b := range s.recorded {
@@ -516,11 +524,13 @@ func (o *owners) number(is *owner, l *liveOwner, broken string) int32 {
 	slices.Sort(l.known)
 	l.known = slices.Compact(l.known)
 	var k []byte
-	k = fmt.Appendf(k, "%v %v %v %v %v %v %v %q ", is.begin.maxEvents, in.source.TopicID[0], is.stopped, in.next, in.floor, in.cuts, in.buffer.Events(), in.buffer.Bytes())
+	k = fmt.Appendf(k, "%v %v %v %v %v %v %v %q ", is.begin.maxEvents, in.source.TopicID[0], is.stopped, in.next,
+		in.floor, in.cuts, in.buffer.Events(), in.buffer.Bytes())
 	if in.open != nil {
 		k = fmt.Appendf(k, "open %v %v ", in.open.first, in.openEpoch)
 	}
-	k = fmt.Appendf(k, "window %v %v %v %v %q %v %v %v %v ", w.floor, w.cuts, w.fenced, w.stored.position, w.stored.metadata, w.anchored, is.commit, l.known, broken)
+	k = fmt.Appendf(k, "window %v %v %v %v %q %v %v %v %v ", w.floor, w.cuts, w.fenced, w.stored.position,
+		w.stored.metadata, w.anchored, is.commit, l.known, broken)
 	for _, b := range w.batches {
 		k = fmt.Appendf(k, "%v %d %d ", b.first, b.next, b.state)
 	}
@@ -537,7 +547,8 @@ func (o *owners) number(is *owner, l *liveOwner, broken string) int32 {
 		if !b.sending && (o.mutant != mutantUnrecorded || b.state != stateSealed) {
 			continue
 		}
-		send := ownerSend{first: b.first.offset, next: b.next, known: slices.Contains(l.known, spanName(b.first.offset, b.next))}
+		send := ownerSend{first: b.first.offset, next: b.next,
+			known: slices.Contains(l.known, spanName(b.first.offset, b.next))}
 		for _, i := range b.leaves() {
 			if !b.done[i] {
 				send.parts = append(send.parts, ownerPart{b.ids[i], uint8(i)})
@@ -564,7 +575,7 @@ func isStopped(in *intake) bool {
 	}
 }
 
-// intern returns the number of v, which is its place in all.
+// intern returns the number of v, which is its index in all.
 func intern[T comparable](v T, numbers map[T]int32, all *[]T) int32 {
 	n, known := numbers[v]
 	if !known {

@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 )
 
-// search is a breadth-first search of the states of a protocol. States of one depth are expanded in
-// parallel.
+// search is a breadth-first search through the states of a protocol. It expands the states of one
+// depth in parallel.
 type search struct {
 	*protocol
 	seed   maphash.Seed
@@ -19,12 +19,12 @@ type search struct {
 	depth  int
 }
 
-// searchShard holds the states whose hash it is for.
+// searchShard holds the states whose hash maps to it.
 type searchShard struct {
 	mu     sync.Mutex // guards the fields below
 	index  map[worldState]int32
 	states []searched
-	done   int // states before it are expanded
+	done   int // number of expanded states
 }
 
 type searched struct {
@@ -32,7 +32,7 @@ type searched struct {
 	from  stateRef
 }
 
-// stateRef names a state in a shard.
+// stateRef refers to a state in a shard.
 type stateRef struct{ shard, index int32 }
 
 // violation is a transition that breaks an invariant.
@@ -50,7 +50,7 @@ func newSearch(p *protocol) *search {
 	return s
 }
 
-// add adds a state that is not known.
+// add adds a state unless it is already known.
 func (s *search) add(to worldState, from stateRef) {
 	shard := &s.shards[maphash.Comparable(s.seed, to)%uint64(len(s.shards))]
 	shard.mu.Lock()
@@ -61,7 +61,7 @@ func (s *search) add(to worldState, from stateRef) {
 	}
 }
 
-// run searches until everything is found or an invariant is broken.
+// run searches until all states are found, or a transition breaks an invariant.
 func (s *search) run() *violation {
 	for _, state := range s.initial() {
 		s.add(state, stateRef{-1, 0})
@@ -125,7 +125,7 @@ func (s *search) states() (n int) {
 	return n
 }
 
-// trace returns the schedule that leads to a violation, one line for each transition.
+// trace returns the schedule that leads to a violation, one line per transition.
 func (s *search) trace(v *violation) []string {
 	lines := []string{v.label.String() + ": " + v.label.broken}
 	x := newExpander(s.protocol)
@@ -143,7 +143,9 @@ func (s *search) trace(v *violation) []string {
 		at = before
 	}
 	l := s.logs[at.state.log]
-	lines = append(lines, fmt.Sprintf("%d records; %d is filtered, LaunchDarkly rejects %d", l.records, l.filtered, at.state.poison))
+	lines = append(lines, fmt.Sprintf("%d records; record %d is filtered; LaunchDarkly rejects record %d", l.records,
+		l.filtered,
+		at.state.poison))
 	for i, j := 0, len(lines)-1; i < j; i, j = i+1, j-1 {
 		lines[i], lines[j] = lines[j], lines[i]
 	}

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// bounded returns a bound with every kind of fault, or with all but those of the log.
+// bounded returns a bound with all kinds of faults. Faults of the log are included only if logs is
+// set.
 func bounded(records int8, faults int, logs bool) bound {
 	b := bound{records: records, faults: faults}
 	for kind := range b.kinds {
@@ -18,24 +19,26 @@ func bounded(records int8, faults int, logs bool) bound {
 	return b
 }
 
-// anywhere has the filtered record, and the one that LaunchDarkly rejects, at every offset.
+// anywhere extends b to all offsets of the filtered record and of the record that LaunchDarkly
+// rejects.
 func anywhere(b bound) bound {
 	b.anywhere = true
 	return b
 }
 
-// quickBounds take a few seconds; fullBounds are those of make model.
+// quickBounds take a few seconds. fullBounds are for `make model`.
 var (
 	quickBounds = []bound{bounded(2, 2, false), bounded(3, 1, false), bounded(2, 1, true)}
 	fullBounds  = []bound{
-		bounded(2, 4, false), bounded(2, 3, true), anywhere(bounded(3, 2, false)), bounded(3, 3, false), anywhere(bounded(3, 1, true)),
+		bounded(2, 4, false), bounded(2, 3, true), anywhere(bounded(3, 2, false)), bounded(3, 3, false),
+		anywhere(bounded(3, 1, true)),
 		bounded(4, 1, false), bounded(4, 1, true),
 	}
 )
 
-// No schedule within the bounds breaks an invariant, and each ends with everything delivered and
-// committed. With MODEL_STATES set, the bounds are the full ones, and the number of distinct states is
-// written to that file. It must not fall below the recorded one.
+// No schedule within the bounds breaks an invariant, and every schedule ends with all records
+// delivered and committed. If MODEL_STATES names a file, the test uses the full bounds and writes
+// the number of distinct states to the file. The number must not fall below the recorded one.
 func TestModelHoldsInEverySchedule(t *testing.T) {
 	bounds, out := quickBounds, os.Getenv("MODEL_STATES")
 	if out != "" {
@@ -47,9 +50,10 @@ func TestModelHoldsInEverySchedule(t *testing.T) {
 		begun := time.Now()
 		s := newSearch(newProtocol(mutantNone, b))
 		if v := s.run(); v != nil {
-			t.Fatalf("after %d states:\n%s", s.states(), strings.Join(s.trace(v), "\n"))
+			t.Fatalf("found a violation after %d states:\n%s", s.states(), strings.Join(s.trace(v), "\n"))
 		}
-		t.Logf("%d records, %d faults: %d states, %d deep, %v", b.records, b.faults, s.states(), s.depth, time.Since(begun).Round(time.Millisecond))
+		t.Logf("%d records, %d faults: %d states, %d deep, %v", b.records, b.faults, s.states(), s.depth,
+			time.Since(begun).Round(time.Millisecond))
 		states += s.states()
 	}
 	if out == "" {
@@ -60,19 +64,19 @@ func TestModelHoldsInEverySchedule(t *testing.T) {
 		t.Fatal(err)
 	}
 	if least, err := strconv.Atoi(strings.TrimSpace(string(recorded))); err != nil || states < least {
-		t.Errorf("%d distinct states, want at least %d: %v", states, least, err)
+		t.Errorf("searched %d distinct states, want at least %d (%v)", states, least, err)
 	}
 	if err := os.WriteFile(out, []byte(strconv.Itoa(states)+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// The search finds a schedule for every rule that a member may break.
+// For every mutant, the search finds a schedule that breaks an invariant.
 func TestModelCatchesEveryMutant(t *testing.T) {
 	for _, tt := range []struct {
 		mutant mutant
 		bound  bound
-		broken string // the start of the violation
+		broken string // prefix of the violation
 	}{
 		{mutantUnanswered, bounded(2, 1, false), "recorded range changed"},
 		{mutantUnrecorded, bounded(2, 0, false), "a request before its cut is stored"},
@@ -97,12 +101,12 @@ func TestModelCatchesEveryMutant(t *testing.T) {
 			s := newSearch(newProtocol(tt.mutant, tt.bound))
 			v := s.run()
 			if v == nil {
-				t.Fatalf("not found in %d states", s.states())
+				t.Fatalf("found no violation in %d states", s.states())
 			}
 			trace := s.trace(v)
 			t.Logf("%d states, %d transitions:\n%s", s.states(), len(trace)-1, strings.Join(trace, "\n"))
 			if !strings.HasPrefix(v.label.broken, tt.broken) {
-				t.Errorf("%s, want: %s", v.label.broken, tt.broken)
+				t.Errorf("found %q, want prefix %q", v.label.broken, tt.broken)
 			}
 		})
 	}

@@ -12,38 +12,39 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/model"
 )
 
-// The world of the search: a group coordinator, a log of one partition, LaunchDarkly, and two members.
-// A state is a small value; what is in it by number is in a table.
+// The model world consists of a group coordinator, the log of one partition, LaunchDarkly, and two
+// members. A state of the world is a small value. It refers to larger objects by their number in a
+// table.
 
 // worldState is one state of the world.
 type worldState struct {
 	log      uint8 // number of the modelLog
-	poison   int8  // offset of the record that LaunchDarkly always rejects, -1 if none
-	owner    int8  // member that the group has assigned the partition to, -1 if none
-	stored   int32 // commit, 0 if none
-	observer int32 // LaunchDarkly's memory and the history that the invariants speak of
+	poison   int8  // offset of the record that LaunchDarkly always rejects; -1 if there is none
+	owner    int8  // member to which the group assigned the partition; -1 if there is none
+	stored   int32 // number of the stored commit; 0 if there is none
+	observer int32 // number of the Observer, which holds the history
 	members  [2]memberState
-	late     inFlight // commit that is still to arrive, of the present generation
-	request  inFlight // request that is still to arrive
-	faults   uint8    // that have happened
+	late     inFlight // delayed commit of the current generation
+	request  inFlight // delayed request
+	faults   uint8    // number of faults so far
 }
 
-// inFlight is a message whose sender no longer waits for it.
+// inFlight is a delayed message whose sender no longer waits for a response.
 type inFlight struct {
-	number int32 // of the commit or part, 0 if none
-	log    uint8 // how often the log had changed when the sender read it
+	number int32 // number of the commit or part; 0 if there is none
+	log    uint8 // number of log changes before the sender read the log
 }
 
-// memberState is one member: a process, its session, and the partition if the process believes it owns
-// it.
+// memberState is the state of one member: a process, its session, and the partition if the process
+// believes that it owns the partition.
 type memberState struct {
 	phase   phase
-	owner   int32 // number of the owner, 0 if none
+	owner   int32 // number of the owner; 0 if there is none
 	commit  commitPhase
 	inGroup bool  // the group knows the session
-	log     uint8 // how often the log had changed before the session began, or without effect on it
-	seen    uint8 // 1 + how often the topic had been recreated when the process first saw it, 0 if it has not
-	remade  bool  // the process saw that the topic was recreated
+	log     uint8 // number of log changes before the session began, or later without effect on it
+	seen    uint8 // 1 + number of recreations before the process first saw the topic; 0 if it has not
+	remade  bool  // the process has seen a recreation of the topic
 }
 
 type phase uint8
@@ -51,21 +52,21 @@ type phase uint8
 const (
 	phaseOut      phase = iota // no session
 	phaseIdle                  // in the group, without the partition
-	phaseBegins                // the resolved start is to be committed before anything is read
+	phaseBegins                // commits its start offset before it reads any record
 	phaseOwns                  // reads, commits, and delivers
-	phaseDrains                // revoked: intake is stopped
-	phaseCommits               // revoked: requests have ended, and the last commit is due
-	phaseUnfenced              // released without a fence; only of a mutant
+	phaseDrains                // revoked; intake has stopped
+	phaseCommits               // revoked; requests have ended, and the last commit is due
+	phaseUnfenced              // released without a fence; only for mutants
 )
 
 type commitPhase uint8
 
 const (
 	commitNone     commitPhase = iota
-	commitSent                 // on its way
-	commitStale                // on its way, of an earlier generation
-	commitApplied              // the response is on its way
-	commitRejected             // rejected; the response is on its way
+	commitSent                 // in flight to the broker
+	commitStale                // in flight to the broker, of an earlier generation
+	commitApplied              // applied; the response is in flight
+	commitRejected             // rejected; the response is in flight
 )
 
 // faultKind is a kind of fault.
@@ -73,23 +74,23 @@ type faultKind int
 
 const (
 	faultCrash        faultKind = iota // a member crashes
-	faultExpel                         // the group removes a member, which does not know
+	faultExpel                         // the group removes a member without its knowledge
 	faultRevoke                        // the group moves the partition
-	faultRebalance                     // a new generation, in which the owner keeps the partition
+	faultRebalance                     // a new generation begins, in which the owner keeps the partition
 	faultCommitLost                    // a commit or its response is lost
 	faultCommitLate                    // a commit arrives after its connection broke
 	faultResponseLost                  // LaunchDarkly's response is lost
 	faultRequestLate                   // a request arrives after its connection broke
-	faultLog                           // the log is truncated, or the topic recreated
+	faultLog                           // the log is truncated or the topic is recreated
 	faultKinds
 )
 
-// bound bounds a search.
+// bound limits a search.
 type bound struct {
-	records  int8             // in the log, one of them filtered
-	faults   int              // that happen in one schedule
-	kinds    [faultKinds]bool // those that may
-	anywhere bool             // start from every position of the filtered record and of the one that LaunchDarkly rejects
+	records  int8             // number of records in the log, one of which is filtered
+	faults   int              // maximum number of faults per schedule
+	kinds    [faultKinds]bool // allowed kinds of faults
+	anywhere bool             // start with all positions of the filtered and rejected records
 }
 
 // protocol holds the tables of one search. It is safe for concurrent use.
@@ -99,10 +100,10 @@ type protocol struct {
 	logs  []modelLog
 	logOf map[modelLog]uint8
 
-	watch      sync.Mutex // guards the fields below
-	observers  []observed
-	observerOf map[string]int32
-	starters   [2]*starter // by whether the process saw that the topic was recreated
+	observersMu sync.Mutex // guards the fields below
+	observers   []observed
+	observerOf  map[string]int32
+	starters    [2]*starter // index 1: the process has seen a recreation of the topic
 }
 
 type observed struct {
@@ -115,7 +116,8 @@ func newProtocol(m mutant, b bound) *protocol {
 	for filtered := range b.records {
 		p.addLog(modelLog{records: b.records, filtered: filtered, parts: b.records, full: true})
 		for _, same := range []bool{false, true} {
-			p.addLog(modelLog{records: b.records, filtered: filtered, parts: b.records, full: true, recreated: true, same: same})
+			p.addLog(modelLog{records: b.records, filtered: filtered, parts: b.records, full: true, recreated: true,
+				same: same})
 			for parts := int8(1); parts < b.records; parts++ {
 				p.addLog(modelLog{records: b.records, filtered: filtered, parts: parts, full: true, same: same})
 			}
@@ -137,7 +139,7 @@ func (p *protocol) addLog(l modelLog) {
 	p.logs = append(p.logs, l)
 }
 
-// initial returns the states that the search starts from.
+// initial returns the initial states of the search.
 func (p *protocol) initial() (all []worldState) {
 	b := p.bound
 	for filtered := range b.records {
@@ -153,11 +155,11 @@ func (p *protocol) initial() (all []worldState) {
 	return all
 }
 
-// observe numbers an observer.
+// observe returns the number of an observer.
 func (p *protocol) observe(o *model.Observer, filtered int8) int32 {
 	key := string('0'+rune(filtered)) + o.Key()
-	p.watch.Lock()
-	defer p.watch.Unlock()
+	p.observersMu.Lock()
+	defer p.observersMu.Unlock()
 	n, known := p.observerOf[key]
 	if !known {
 		n = int32(len(p.observers))
@@ -167,8 +169,8 @@ func (p *protocol) observe(o *model.Observer, filtered int8) int32 {
 	return n
 }
 
-// expander finds the successors of states. It belongs to one goroutine, and remembers what it found of
-// owners and observers.
+// expander computes the successors of states. It belongs to one goroutine, and caches the results
+// for owners and observers.
 type expander struct {
 	*protocol
 	emit func(to worldState, label label)
@@ -179,7 +181,7 @@ type expander struct {
 	begun    map[beginStep]int32
 
 	from  worldState
-	moved bool // the state has a successor that is no fault
+	moved bool // the state has a successor without a fault
 }
 
 type ownerStep struct {
@@ -190,7 +192,7 @@ type ownerStep struct {
 type observerStep struct {
 	observer int32
 	kind     observerStepKind
-	number   int32 // of the commit or part, or an offset
+	number   int32 // number of the commit or part, or an offset
 	log      uint8
 	accepted bool
 }
@@ -216,18 +218,19 @@ type beginStep struct {
 	remade bool
 }
 
-// label describes a transition. Its text is formed only for a trace.
+// label describes a transition. Its text is formatted only for traces.
 type label struct {
 	format string
 	a, b   int
-	broken string // invariant that the transition breaks
+	broken string // invariant broken by the transition
 }
 
 func newExpander(p *protocol) *expander {
-	return &expander{protocol: p, applied: map[ownerStep]int32{}, observed: map[observerStep]observerResult{}, begun: map[beginStep]int32{}}
+	return &expander{protocol: p, applied: map[ownerStep]int32{}, observed: map[observerStep]observerResult{},
+		begun: map[beginStep]int32{}}
 }
 
-// get returns an owner by its number.
+// get returns the owner with a number.
 func (x *expander) get(n int32) *owner {
 	if int(n) >= len(x.all) {
 		x.mu.Lock()
@@ -237,7 +240,8 @@ func (x *expander) get(n int32) *owner {
 	return x.all[n]
 }
 
-// do applies an operation to the owner of a member.
+// do applies an operation to the owner of a member, and returns the invariant that it broke, if
+// any.
 func (x *expander) do(m *memberState, op ownerOp) (broken string) {
 	step := ownerStep{m.owner, op}
 	n, known := x.applied[step]
@@ -249,8 +253,9 @@ func (x *expander) do(m *memberState, op ownerOp) (broken string) {
 	return x.get(n).broken
 }
 
-// see has the observer judge a step.
-func (x *expander) see(s *worldState, step observerStep) (broken string) {
+// observeStep passes a step to the observer, and returns the invariant that the step breaks, if
+// any.
+func (x *expander) observeStep(s *worldState, step observerStep) (broken string) {
 	step.observer = s.observer
 	result, known := x.observed[step]
 	if !known {
@@ -262,9 +267,9 @@ func (x *expander) see(s *worldState, step observerStep) (broken string) {
 }
 
 func (x *expander) judge(step observerStep) observerResult {
-	x.watch.Lock()
+	x.observersMu.Lock()
 	was := x.observers[step.observer]
-	x.watch.Unlock()
+	x.observersMu.Unlock()
 	o := was.observer.Clone()
 	var err error
 	switch step.kind {
@@ -279,7 +284,8 @@ func (x *expander) judge(step observerStep) observerResult {
 		for i := range offsets {
 			offsets[i] = int64(r.offsets[i])
 		}
-		err = o.Request(model.Request{Log: int(step.log), Offsets: offsets, ID: r.id, Body: r.sum, Accepted: step.accepted})
+		err = o.Request(model.Request{Log: int(step.log), Offsets: offsets, ID: r.id, Body: r.sum,
+			Accepted: step.accepted})
 	case stepLetter:
 		o.DeadLetter(0, int64(step.number))
 	case stepTruncated:
@@ -298,8 +304,8 @@ func (x *expander) partOf(n int32) modelPart {
 	return x.parts[n]
 }
 
-// fault counts a fault of a kind. It reports whether the bound allows it.
-func (x *expander) fault(s *worldState, kind faultKind) bool {
+// spendFault counts a fault, and reports whether the bound allows it.
+func (x *expander) spendFault(s *worldState, kind faultKind) bool {
 	if !x.bound.kinds[kind] || int(s.faults) >= x.bound.faults {
 		return false
 	}
@@ -307,59 +313,62 @@ func (x *expander) fault(s *worldState, kind faultKind) bool {
 	return true
 }
 
-// progress emits a transition that is no fault.
-func (x *expander) progress(to worldState, l label) {
+// emitProgress emits a transition without a fault.
+func (x *expander) emitProgress(to worldState, l label) {
 	x.moved = true
 	x.emit(to, l)
 }
 
-// expand emits the successors of a state, those that break an invariant too.
+// expand emits the successors of a state, including those that break an invariant.
 func (x *expander) expand(from worldState) {
 	x.from, x.moved = from, false
 	for i := range from.members {
-		x.member(i)
-		x.assign(i)
+		x.memberSteps(i)
+		x.emitAssign(i)
 		x.groupFaults(i)
 	}
-	x.network()
+	x.lateArrivals()
 	x.logFaults()
 	if !x.moved {
-		x.settled()
+		x.checkSettled()
 	}
 }
 
-// settled checks a state in which nothing but faults can happen: everything is delivered and committed.
-func (x *expander) settled() {
+// checkSettled checks a state whose only successors are faults: all records must be delivered and
+// committed.
+func (x *expander) checkSettled() {
 	l := x.logs[x.from.log]
-	x.watch.Lock()
+	x.observersMu.Lock()
 	first := x.observers[x.from.observer].observer.Undelivered(0, l.end())
-	x.watch.Unlock()
+	x.observersMu.Unlock()
 	x.mu.Lock()
 	stored := x.commits[x.from.stored]
 	x.mu.Unlock()
 	switch {
 	case first < l.end():
-		x.emit(x.from, label{format: "nothing happens any more", broken: fmt.Sprintf("record %d is never delivered", first)})
+		x.emit(x.from, label{format: "nothing happens any more",
+			broken: fmt.Sprintf("record %d is never delivered", first)})
 	case stored.offset != l.end():
-		x.emit(x.from, label{format: "nothing happens any more", broken: fmt.Sprintf("%d is never committed, but %d", l.end(), stored.offset)})
+		x.emit(x.from, label{format: "nothing happens any more",
+			broken: fmt.Sprintf("offset %d is never committed; committed offset is %d", l.end(), stored.offset)})
 	}
 }
 
-// member emits what a member does by itself.
-func (x *expander) member(i int) {
+// memberSteps emits the steps that a member takes on its own.
+func (x *expander) memberSteps(i int) {
 	m := x.from.members[i]
 	if m.owner == 0 {
 		return
 	}
 	is := x.get(m.owner)
 	log := x.logs[x.from.log]
-	ahead := log.changes() > int(m.log) // it has read what the log no longer holds
+	ahead := log.changes() > int(m.log) // it has read records that the log no longer holds
 	if m.phase == phaseOwns {
 		if is.next < log.end() && !ahead {
-			x.step(i, ownerOp{kind: opMap, log: log}, "member %d reads record %d", int(is.next))
+			x.emitStep(i, ownerOp{kind: opMap, log: log}, "member %d reads record %d", int(is.next))
 		}
 		if is.open && (!is.cuts || log.end() <= is.next || x.mutant == mutantOwnSettings) {
-			x.step(i, ownerOp{kind: opAge, log: log}, "member %d seals at %d", int(is.next))
+			x.emitStep(i, ownerOp{kind: opAge, log: log}, "member %d seals at %d", int(is.next))
 		}
 	}
 	x.commitSteps(i, is)
@@ -375,35 +384,35 @@ func (x *expander) member(i int) {
 		s := x.from
 		broken := x.do(&s.members[i], ownerOp{kind: opAbandon})
 		s.members[i].phase = phaseCommits
-		x.progress(s, label{"member %d stops sending", i, 0, broken})
+		x.emitProgress(s, label{"member %d stops sending", i, 0, broken})
 	case phaseCommits:
 		if m.commit == commitNone && !is.changed {
-			x.release(i, x.from, "member %d releases the partition")
+			x.emitRelease(i, x.from, "member %d releases the partition")
 		}
-		if s := x.from; m.commit == commitNone && is.changed && x.fault(&s, faultCommitLost) {
-			x.release(i, s, "member %d cannot commit and releases the partition")
+		if s := x.from; m.commit == commitNone && is.changed && x.spendFault(&s, faultCommitLost) {
+			x.emitRelease(i, s, "member %d cannot commit and releases the partition")
 		}
 	}
 	if !m.inGroup || ahead {
 		s := x.from
-		if x.mutant == mutantLost && !m.inGroup { // the client has joined again by itself
+		if x.mutant == mutantLost && !m.inGroup { // the client has rejoined on its own
 			s.members[i].inGroup = true
-			x.progress(s, label{"member %d learns that the partition is lost", i, 0, ""})
+			x.emitProgress(s, label{"member %d learns that the partition is lost", i, 0, ""})
 			return
 		}
 		broken := x.end(&s, i)
-		x.progress(s, label{"member %d learns that its session has ended", i, 0, broken})
+		x.emitProgress(s, label{"member %d learns that its session has ended", i, 0, broken})
 	}
 }
 
-// step emits an operation of a member's owner.
-func (x *expander) step(i int, op ownerOp, format string, arg int) {
+// emitStep emits an operation of a member's owner.
+func (x *expander) emitStep(i int, op ownerOp, format string, arg int) {
 	s := x.from
 	broken := x.do(&s.members[i], op)
-	x.progress(s, label{format, i, arg, broken})
+	x.emitProgress(s, label{format, i, arg, broken})
 }
 
-// end ends the session of a member, as session.end does: its window is fenced first of all.
+// end ends the session of a member. Like session.end, it fences the window first.
 func (x *expander) end(s *worldState, i int) (broken string) {
 	m := &s.members[i]
 	broken = x.do(m, ownerOp{kind: opFence})
@@ -414,13 +423,14 @@ func (x *expander) end(s *worldState, i int) (broken string) {
 	return broken
 }
 
-// release emits the end of a drain.
-func (x *expander) release(i int, s worldState, format string) {
-	broken := x.released(&s, i)
-	x.progress(s, label{format, i, 0, broken})
+// emitRelease emits the end of a drain.
+func (x *expander) emitRelease(i int, s worldState, format string) {
+	broken := x.releasePartition(&s, i)
+	x.emitProgress(s, label{format, i, 0, broken})
 }
 
-func (x *expander) released(s *worldState, i int) (broken string) {
+// releasePartition makes a member release the partition, and returns the broken invariant, if any.
+func (x *expander) releasePartition(s *worldState, i int) (broken string) {
 	m := &s.members[i]
 	if s.owner == int8(i) {
 		s.owner = -1
@@ -437,7 +447,7 @@ func (x *expander) released(s *worldState, i int) (broken string) {
 	return broken
 }
 
-// commitSteps emits the outcomes of a member's commit.
+// commitSteps emits the possible outcomes of a member's commit.
 func (x *expander) commitSteps(i int, is *owner) {
 	m := x.from.members[i]
 	switch m.commit {
@@ -451,25 +461,25 @@ func (x *expander) commitSteps(i int, is *owner) {
 		if !m.inGroup {
 			s.members[i].commit = commitStale
 		}
-		x.progress(s, label{"member %d sends a commit", i, 0, broken})
+		x.emitProgress(s, label{"member %d sends a commit", i, 0, broken})
 	case commitSent:
 		s := x.from
 		s.members[i].commit = commitApplied
 		broken := x.store(&s, is.commit, m.log)
-		x.progress(s, label{"the commit of member %d is applied", i, 0, broken})
-		if s := x.from; x.fault(&s, faultCommitLost) {
-			x.unanswered(s, i, "the commit of member %d is lost")
+		x.emitProgress(s, label{"the commit of member %d is applied", i, 0, broken})
+		if s := x.from; x.spendFault(&s, faultCommitLost) {
+			x.emitUnanswered(s, i, "the commit of member %d is lost")
 		}
-		if s := x.from; s.late.number == 0 && x.fault(&s, faultCommitLate) {
+		if s := x.from; s.late.number == 0 && x.spendFault(&s, faultCommitLate) {
 			s.late = inFlight{is.commit, m.log}
-			x.unanswered(s, i, "the connection of member %d breaks, and its commit is still to arrive")
+			x.emitUnanswered(s, i, "the connection of member %d breaks, and its commit is delayed")
 		}
 	case commitStale:
 		s := x.from
 		s.members[i].commit = commitRejected
-		x.progress(s, label{"the commit of member %d is rejected", i, 0, ""})
-		if s := x.from; x.fault(&s, faultCommitLost) {
-			x.unanswered(s, i, "the commit of member %d is lost")
+		x.emitProgress(s, label{"the commit of member %d is rejected", i, 0, ""})
+		if s := x.from; x.spendFault(&s, faultCommitLost) {
+			x.emitUnanswered(s, i, "the commit of member %d is lost")
 		}
 	case commitApplied:
 		s := x.from
@@ -479,41 +489,41 @@ func (x *expander) commitSteps(i int, is *owner) {
 		case phaseBegins:
 			s.members[i].phase = phaseOwns
 		case phaseCommits:
-			if b := x.released(&s, i); broken == "" {
+			if b := x.releasePartition(&s, i); broken == "" {
 				broken = b
 			}
 		}
-		x.progress(s, label{"member %d learns that its commit is stored", i, 0, broken})
-		if s := x.from; x.fault(&s, faultCommitLost) {
-			x.unanswered(s, i, "the response to the commit of member %d is lost")
+		x.emitProgress(s, label{"member %d learns that its commit is stored", i, 0, broken})
+		if s := x.from; x.spendFault(&s, faultCommitLost) {
+			x.emitUnanswered(s, i, "the response to the commit of member %d is lost")
 		}
 	case commitRejected:
 		s := x.from
-		answer := error(kerr.IllegalGeneration)
+		response := error(kerr.IllegalGeneration)
 		if !m.inGroup {
-			answer = kerr.UnknownMemberID
+			response = kerr.UnknownMemberID
 		}
 		var broken string
-		if endsSession(answer) != "" && x.mutant != mutantLost {
+		if endCauseOf(response) != "" && x.mutant != mutantLost {
 			broken = x.end(&s, i)
 		} else {
 			broken = x.do(&s.members[i], ownerOp{kind: opFailed})
 			s.members[i].commit = commitNone
 		}
-		x.progress(s, label{"member %d learns that its commit is rejected", i, 0, broken})
+		x.emitProgress(s, label{"member %d learns that its commit is rejected", i, 0, broken})
 	}
 }
 
-// store has the broker store a commit. It keeps offsets by topic name.
+// store makes the broker store a commit. The broker keeps offsets by topic name.
 func (x *expander) store(s *worldState, commit int32, log uint8) (broken string) {
 	s.stored = commit
-	return x.see(s, observerStep{kind: stepCommit, number: commit, log: log})
+	return x.observeStep(s, observerStep{kind: stepCommit, number: commit, log: log})
 }
 
-// unanswered emits a commit that may have been written and is not answered.
-func (x *expander) unanswered(s worldState, i int, format string) {
+// emitUnanswered emits a commit that may have been written but got no response.
+func (x *expander) emitUnanswered(s worldState, i int, format string) {
 	var broken string
-	if endsSession(fmt.Errorf("%w: broken", errUnanswered)) != "" && x.mutant != mutantUnanswered {
+	if endCauseOf(fmt.Errorf("%w: broken", errUnanswered)) != "" && x.mutant != mutantUnanswered {
 		broken = x.end(&s, i)
 	} else {
 		broken = x.do(&s.members[i], ownerOp{kind: opFailed})
@@ -522,7 +532,7 @@ func (x *expander) unanswered(s worldState, i int, format string) {
 	x.emit(s, label{format, i, 0, broken})
 }
 
-// attempt emits the outcomes of a request. One that is lost without effect changes nothing.
+// attempt emits the possible outcomes of a request. A request lost without effect changes no state.
 func (x *expander) attempt(i int, send ownerSend, part ownerPart) {
 	var early string
 	if !send.known {
@@ -535,17 +545,18 @@ func (x *expander) attempt(i int, send ownerSend, part ownerPart) {
 		if early != "" {
 			l.broken = early
 		}
-		x.progress(s, l)
+		x.emitProgress(s, l)
 	}
 	for at := range len(r.offsets) {
 		if int8(r.offsets[at]) != x.from.poison {
 			continue
 		}
 		s := x.from
-		broken := x.see(&s, observerStep{kind: stepRequest, number: part.id, log: log})
+		broken := x.observeStep(&s, observerStep{kind: stepRequest, number: part.id, log: log})
 		if len(r.offsets) == 1 {
-			if int(log) == x.logs[s.log].changes() || int8(r.offsets[0]) < x.logs[s.log].parts && !x.logs[s.log].recreated {
-				x.see(&s, observerStep{kind: stepLetter, number: int32(r.offsets[0])})
+			if int(log) == x.logs[s.log].changes() || int8(r.offsets[0]) < x.logs[s.log].parts &&
+				!x.logs[s.log].recreated {
+				x.observeStep(&s, observerStep{kind: stepLetter, number: int32(r.offsets[0])})
 			}
 		} else {
 			done.kind = opSplit
@@ -555,23 +566,24 @@ func (x *expander) attempt(i int, send ownerSend, part ownerPart) {
 		return
 	}
 	s := x.from
-	broken := x.see(&s, observerStep{kind: stepRequest, number: part.id, log: log, accepted: true})
+	broken := x.observeStep(&s, observerStep{kind: stepRequest, number: part.id, log: log, accepted: true})
 	unanswered := s
 	if b := x.do(&s.members[i], done); broken == "" {
 		broken = b
 	}
 	result(s, label{"LaunchDarkly accepts events from record %[2]d of member %[1]d", i, int(r.offsets[0]), broken})
-	if unanswered != x.from && x.fault(&unanswered, faultResponseLost) {
-		x.emit(unanswered, label{"LaunchDarkly accepts events from record %[2]d of member %[1]d, and its response is lost", i, int(r.offsets[0]), ""})
+	if unanswered != x.from && x.spendFault(&unanswered, faultResponseLost) {
+		const format = "LaunchDarkly accepts events from record %[2]d of member %[1]d, and its response is lost"
+		x.emit(unanswered, label{format, i, int(r.offsets[0]), ""})
 	}
-	if s := x.from; s.request.number == 0 && x.fault(&s, faultRequestLate) {
+	if s := x.from; s.request.number == 0 && x.spendFault(&s, faultRequestLate) {
 		s.request = inFlight{part.id, log}
-		x.emit(s, label{"a request of member %d from record %d is still to arrive", i, int(r.offsets[0]), ""})
+		x.emit(s, label{"a request of member %d from record %d is delayed", i, int(r.offsets[0]), ""})
 	}
 }
 
-// network emits the arrival of late messages.
-func (x *expander) network() {
+// lateArrivals emits the arrival of delayed messages.
+func (x *expander) lateArrivals() {
 	if late := x.from.late; late.number != 0 {
 		s := x.from
 		s.late = inFlight{}
@@ -581,12 +593,13 @@ func (x *expander) network() {
 	if late := x.from.request; late.number != 0 {
 		s := x.from
 		s.request = inFlight{}
-		broken := x.see(&s, observerStep{kind: stepRequest, number: late.number, log: late.log, accepted: true})
+		broken := x.observeStep(&s, observerStep{kind: stepRequest, number: late.number, log: late.log, accepted: true})
 		x.emit(s, label{"LaunchDarkly accepts the late request", 0, 0, broken})
 	}
 }
 
-// newGeneration begins a generation of the group, which rejects all commits of those before.
+// newGeneration begins a new generation of the group. The broker then rejects commits of earlier
+// generations.
 func newGeneration(s *worldState) {
 	s.late = inFlight{}
 	for i := range s.members {
@@ -596,9 +609,9 @@ func newGeneration(s *worldState) {
 	}
 }
 
-// assign emits that a member joins, if it has not, and is assigned the partition. It reads the
-// committed offset after the new generation has begun.
-func (x *expander) assign(i int) {
+// emitAssign emits the assignment of the partition to a member, which joins the group first if
+// necessary. The member reads the committed offset after the new generation has begun.
+func (x *expander) emitAssign(i int) {
 	s := x.from
 	if s.owner >= 0 && s.members[s.owner].phase != phaseOut || s.members[i].phase > phaseIdle {
 		return
@@ -613,7 +626,7 @@ func (x *expander) assign(i int) {
 	}
 	switch {
 	case !x.bound.kinds[faultLog]:
-		m.seen = 0 // every process sees the same
+		m.seen = 0 // all processes see the same topic
 	case m.seen == 0:
 		m.seen = incarnation
 	case m.seen != incarnation:
@@ -630,10 +643,10 @@ func (x *expander) assign(i int) {
 	if !x.get(m.owner).anchored {
 		m.phase = phaseBegins
 	}
-	x.progress(s, label{"member %d is assigned the partition", i, 0, ""})
+	x.emitProgress(s, label{"member %d is assigned the partition", i, 0, ""})
 }
 
-// begin makes the owner that starts where the program says.
+// begin returns the owner that starts where starter decides.
 func (x *expander) begin(step beginStep) int32 {
 	log := x.logs[step.log]
 	name := topicPartition{testTopic, 0}
@@ -651,8 +664,8 @@ func (x *expander) begin(step beginStep) int32 {
 	group.Topics = []kmsg.OffsetFetchResponseGroupTopic{topic}
 	response := &kmsg.OffsetFetchResponse{Groups: []kmsg.OffsetFetchResponseGroup{group}}
 
-	x.watch.Lock()
-	defer x.watch.Unlock()
+	x.observersMu.Lock()
+	defer x.observersMu.Unlock()
 	starter := x.starters[0]
 	if step.remade {
 		starter = x.starters[1]
@@ -660,7 +673,7 @@ func (x *expander) begin(step beginStep) int32 {
 	starter.ids = map[string]topicID{testTopic: log.id()}
 	parsed, err := starter.parse(response)
 	if err != nil {
-		panic(err) // the response holds no error
+		panic(err) // the response has no errors
 	}
 	at := parsed[0]
 	b := log.bounds(name, at.epoch)
@@ -671,44 +684,45 @@ func (x *expander) begin(step beginStep) int32 {
 	foreign := at.recorded != log.id() && at.recorded != (topicID{})
 	if x.mutant == mutantTrustForeign && foreign && at.offset <= at.end {
 		at.cuts, at.epoch, at.committed = nil, -1, false
-	} else if !starter.settle(&at, b) {
+	} else if !starter.resolveCommitted(&at, b) {
 		at = start{topicPartition: name, position: position{0, -1}, end: at.end}
 	}
 	return x.start(at, log.id(), modelMaxEvents-2*step.member)
 }
 
-// groupFaults emits the faults of a member and its group.
+// groupFaults emits the faults of a member and of the group.
 func (x *expander) groupFaults(i int) {
 	m := x.from.members[i]
 	if m.phase == phaseOut {
 		return
 	}
-	if s := x.from; x.fault(&s, faultCrash) {
+	if s := x.from; x.spendFault(&s, faultCrash) {
 		s.members[i] = memberState{}
-		x.emit(s, label{"member %d crashes, and what it has sent is lost", i, 0, ""})
-		if m.commit == commitSent && s.late.number == 0 && x.fault(&s, faultCommitLate) {
+		x.emit(s, label{"member %d crashes, and its messages in flight are lost", i, 0, ""})
+		if m.commit == commitSent && s.late.number == 0 && x.spendFault(&s, faultCommitLate) {
 			s.late = inFlight{x.get(m.owner).commit, m.log}
-			x.emit(s, label{"member %d crashes, and its commit is still to arrive", i, 0, ""})
+			x.emit(s, label{"member %d crashes, and its commit is delayed", i, 0, ""})
 		}
 	}
-	if s := x.from; s.owner == int8(i) && m.owner != 0 && x.fault(&s, faultExpel) {
+	if s := x.from; s.owner == int8(i) && m.owner != 0 && x.spendFault(&s, faultExpel) {
 		newGeneration(&s)
 		s.owner = -1
 		s.members[i].inGroup = false
 		x.emit(s, label{"the group removes member %d", i, 0, ""})
 	}
-	if s := x.from; s.owner == int8(i) && m.phase == phaseOwns && x.fault(&s, faultRevoke) {
+	if s := x.from; s.owner == int8(i) && m.phase == phaseOwns && x.spendFault(&s, faultRevoke) {
 		broken := x.do(&s.members[i], ownerOp{kind: opStop})
 		s.members[i].phase = phaseDrains
 		x.emit(s, label{"the partition is revoked from member %d", i, 0, broken})
 	}
-	if s := x.from; s.owner == int8(i) && (m.commit == commitSent || s.late.number != 0) && x.fault(&s, faultRebalance) {
+	if s := x.from; s.owner == int8(i) && (m.commit == commitSent || s.late.number != 0) &&
+		x.spendFault(&s, faultRebalance) {
 		newGeneration(&s)
 		x.emit(s, label{"the group rebalances, and member %d keeps the partition", i, 0, ""})
 	}
 }
 
-// logFaults emits the loss of records.
+// logFaults emits truncations and recreations of the log, and new records after them.
 func (x *expander) logFaults() {
 	log := x.logs[x.from.log]
 	if log.changes() > 0 {
@@ -718,31 +732,32 @@ func (x *expander) logFaults() {
 				now := log
 				now.full, now.same = true, same
 				s.log = x.logOf[now]
-				x.progress(s, label{"the lost records are replaced", 0, 0, ""})
+				x.emitProgress(s, label{"the lost records are replaced", 0, 0, ""})
 			}
 		}
 		return
 	}
 	for parts := int8(1); parts < log.records; parts++ {
-		if s := x.from; x.fault(&s, faultLog) {
+		if s := x.from; x.spendFault(&s, faultLog) {
 			s.log = x.logOf[modelLog{records: log.records, filtered: log.filtered, parts: parts}]
 			for i := range s.members {
 				if m := &s.members[i]; m.owner != 0 && x.get(m.owner).next <= int64(parts) {
 					m.log = 1
 				}
 			}
-			broken := x.see(&s, observerStep{kind: stepTruncated, number: int32(parts)})
+			broken := x.observeStep(&s, observerStep{kind: stepTruncated, number: int32(parts)})
 			x.emit(s, label{"the log is truncated at %[2]d", 0, int(parts), broken})
 		}
 	}
 	for _, same := range []bool{false, true} {
 		for _, kept := range []bool{false, true} {
-			if s := x.from; x.fault(&s, faultLog) {
-				s.log = x.logOf[modelLog{records: log.records, filtered: log.filtered, parts: log.records, full: true, recreated: true, same: same}]
+			if s := x.from; x.spendFault(&s, faultLog) {
+				s.log = x.logOf[modelLog{records: log.records, filtered: log.filtered, parts: log.records, full: true,
+					recreated: true, same: same}]
 				if !kept {
 					s.stored = 0
 				}
-				broken := x.see(&s, observerStep{kind: stepTruncated})
+				broken := x.observeStep(&s, observerStep{kind: stepTruncated})
 				x.emit(s, label{"the topic is recreated", 0, 0, broken})
 			}
 		}

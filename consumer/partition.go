@@ -9,41 +9,41 @@ import (
 	"go.uber.org/zap"
 )
 
-// topicPartition names a partition.
+// topicPartition identifies a partition.
 type topicPartition struct {
 	topic     string
 	partition int32
 }
 
-// String returns the name as it appears in errors.
+// String formats the partition for errors and problems.
 func (n topicPartition) String() string {
 	return "topic " + n.topic + ", partition " + strconv.Itoa(int(n.partition))
 }
 
-// partition is one assigned partition: the queue that the poll loop fills, the window that the
-// committer and deliveries empty, and between them the intake, which runs in a goroutine of its own.
-// See drain.go for how its ownership ends.
+// partition is an assigned partition. The poll loop fills its queue, intake moves records from the
+// queue to the window in a goroutine of its own, and deliveries and commits empty the window. See
+// drain.go for how ownership ends.
 type partition struct {
 	topicPartition
-	member string // ID of the group member that it was assigned to
+	member string // member ID at the time of the assignment
 	log    *zap.Logger
 	queue  recordQueue
 	window *window
 	end    logEnd
 
-	ctx         context.Context // done when the partition is released; cancels requests in flight
+	ctx         context.Context // done when the partition is released; cancels in-flight requests
 	cancel      context.CancelFunc
-	sendCtx     context.Context // child of ctx; when it is done no request starts, and those in flight continue
+	sendCtx     context.Context // child of ctx; when done, no request starts, but in-flight requests continue
 	stopSending context.CancelFunc
-	stop        chan struct{} // closed: map no more records, seal, return
+	stop        chan struct{} // closed to make intake seal the open range and return
 	stopOnce    sync.Once
 	stopped     chan struct{} // closed when intake has returned
 
-	releaseIntake func() // gives back what intake holds; called once, after stopped
+	releaseIntake func() // releases the memory of intake; called once, after stopped is closed
 	releaseOnce   sync.Once
 }
 
-// newPartition returns the partition that starts at s, without its intake.
+// newPartition returns a partition that starts at s, without its intake.
 func newPartition(s start, member string, log *zap.Logger, w *window) *partition {
 	p := &partition{
 		topicPartition: s.topicPartition, member: member,
@@ -56,11 +56,11 @@ func newPartition(s start, member string, log *zap.Logger, w *window) *partition
 	return p
 }
 
-// stopIntake has intake map no more records, seal what is open, and return.
+// stopIntake makes intake stop mapping records, seal the open range, and return. It does not wait.
 func (p *partition) stopIntake() { p.stopOnce.Do(func() { close(p.stop) }) }
 
-// stopping reports whether intake is to return. It is asked for each record, and a select over both
-// channels would lock both.
+// stopping reports whether intake should return. It is called for each record, so it avoids a
+// select over both channels, which would lock both.
 func (p *partition) stopping() bool {
 	select {
 	case <-p.stop:
@@ -70,7 +70,7 @@ func (p *partition) stopping() bool {
 	}
 }
 
-// waitForRoom returns when the window has room, or the partition is stopped or released.
+// waitForRoom waits until the window has room, or the partition is stopped or released.
 func (p *partition) waitForRoom() {
 	if p.window.hasRoom() {
 		return
@@ -88,37 +88,38 @@ func (p *partition) waitForRoom() {
 	}
 }
 
-// logEnd is what is known of the end of a partition's log. It is safe for concurrent use.
+// logEnd tracks the end offset of a partition's log. It is safe for concurrent use.
 type logEnd struct {
 	mu       sync.Mutex // guards the fields below
-	offset   int64      // last stable offset, from a fetch or from the leader
-	atLeader int64      // last stable offset as the leader reported it
+	offset   int64      // last stable offset from a fetch or from the leader, whichever is newer
+	atLeader int64      // last stable offset reported by the leader
 	asked    time.Time  // when the leader was asked
 }
 
-// fetched notes the last stable offset of a fetch, which may come from a replica that lags.
-func (e *logEnd) fetched(offset int64) {
+// setFetched records the last stable offset of a fetch, which may come from a lagging replica.
+func (e *logEnd) setFetched(offset int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.offset = offset
 }
 
-// listed notes the last stable offset that the leader reported when it was asked.
-func (e *logEnd) listed(offset int64, asked time.Time) {
+// setListed records the last stable offset reported by the leader, which was asked at the given
+// time.
+func (e *logEnd) setListed(offset int64, asked time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.offset, e.atLeader, e.asked = offset, offset, asked
 }
 
-// last returns the newest known last stable offset.
+// last returns the latest known last stable offset.
 func (e *logEnd) last() int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.offset
 }
 
-// reached reports whether the log ended at next or before when its leader was asked, after since. A
-// fetch does not show that: a replica that lags, or was elected a moment ago, reports an earlier end.
+// reached reports whether the leader, asked after since, reported an end of the log at or below
+// next. Fetches do not count, because a lagging or newly elected replica reports an earlier end.
 func (e *logEnd) reached(next int64, since time.Time) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -11,21 +11,22 @@ import (
 	"go.uber.org/zap"
 )
 
-// poller is a session's loop over the client's polls.
+// poller runs the poll loop of a session.
 type poller struct {
 	*session
 	fetched *fetchBudget
-	queued  atomic.Int64 // bytes of the record queues, except those of paused partitions
+	queued  atomic.Int64 // bytes in the record queues, except for paused partitions
 }
 
-// run hands polled records to their partitions until ctx is done or the session ends. A rebalance waits
-// only while that is done, never for a delivery: that would get the member removed.
+// run distributes polled records to their partitions until ctx is done or the session ends. A
+// rebalance waits only for the distribution. It must never wait for a delivery, or the group would
+// remove the member.
 func (s *poller) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
-	for s.mayPoll(ctx) {
-		// Everything may be paused, so a poll must not wait indefinitely.
+	for s.waitToPoll(ctx) {
+		// The poll must not wait indefinitely, because all partitions may be paused.
 		pollCtx, cancel := context.WithTimeout(ctx, time.Second)
 		fetches := s.client.PollRecords(pollCtx, pollRecords)
 		waited := pollCtx.Err() != nil
@@ -37,7 +38,8 @@ func (s *poller) run(ctx context.Context) {
 		if s.client.BufferedFetchRecords() == 0 {
 			s.fetched.reset()
 		}
-		if !waited && fetches.NumRecords() == 0 && len(fetches.Errors()) > 0 { // the client repeats some errors as fast as it is polled
+		// The client returns some errors again on every poll.
+		if !waited && fetches.NumRecords() == 0 && len(fetches.Errors()) > 0 {
 			select {
 			case <-time.After(pollBackoff):
 			case <-ctx.Done():
@@ -46,16 +48,16 @@ func (s *poller) run(ctx context.Context) {
 	}
 }
 
-// mayPoll waits while there is enough to do already: records that were polled and not mapped, or
-// bodies that use up the budget, of which those records will become more. It returns false when ctx
-// is done.
+// waitToPoll waits until another poll may start, and reports false if ctx is done first. It waits
+// while too many polled records are unmapped, or while request bodies use up the budget, including
+// the bodies that the queued records will become.
 //
-// It waits for the budget only while much of it can be freed without a poll, by sealed batches and
-// dead letters: what is open may wait for records up to a recorded cut. Partitions that make no
-// progress are paused, and what they hold no longer counts.
-func (s *poller) mayPoll(ctx context.Context) bool {
+// It waits for the budget only while sealed batches and dead letters hold much of it, because they
+// are freed without another poll. Open ranges are not: they may wait for records up to a recorded
+// cut. Partitions that make no progress are paused, and their queued records no longer count.
+func (s *poller) waitToPoll(ctx context.Context) bool {
 	for {
-		s.health.polled()
+		s.health.recordPoll()
 		budget := s.memory.budget
 		room, queued := budget.Room(), s.queued.Load()
 		used, limit := budget.Used(), budget.Limit()
@@ -80,11 +82,11 @@ func (s *poller) mayPoll(ctx context.Context) bool {
 	}
 }
 
-// distribute hands a partition what was polled of it.
+// distribute pushes the polled records of a partition into its queue.
 func (s *poller) distribute(t kgo.FetchTopic, f kgo.FetchPartition) {
 	name := topicPartition{t.Topic, f.Partition}
 	if f.Err != nil {
-		s.pollError(name, f.Err)
+		s.onPollError(name, f.Err)
 	}
 	if len(f.Records) == 0 {
 		return
@@ -94,10 +96,10 @@ func (s *poller) distribute(t kgo.FetchTopic, f kgo.FetchPartition) {
 		return
 	}
 	p := s.owned(name)
-	if p == nil { // the session has ended: a rebalance waits for AllowRebalance
+	if p == nil { // the session has ended; a revoke would wait for AllowRebalance
 		return
 	}
-	p.end.fetched(f.LastStableOffset)
+	p.end.setFetched(f.LastStableOffset)
 	s.health.resolve(pollSubject(name))
 	c := chunk{records: f.Records, logStart: f.LogStartOffset}
 	for _, r := range f.Records {
@@ -106,31 +108,39 @@ func (s *poller) distribute(t kgo.FetchTopic, f kgo.FetchPartition) {
 	p.queue.push(c)
 }
 
-// recordOverhead is about what a record takes in addition to its key and value.
+// recordOverhead is the approximate memory use of a record in bytes, excluding its key and value.
 const recordOverhead = 256
 
-// pollSubject is the subject of problems with reading a partition.
+// pollSubject returns the subject of problems with reading a partition.
 func pollSubject(name topicPartition) string { return "read " + name.String() }
 
-// pollError counts an error of polling, and reports it or ends the session.
-func (s *poller) pollError(name topicPartition, err error) {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, kgo.ErrClientClosed) {
+// onPollError counts a poll error, and reports it as a problem or ends the session.
+func (s *poller) onPollError(name topicPartition, err error) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, kgo.ErrClientClosed) {
 		return
 	}
 	s.metrics.pollErrors.Inc()
 	if loss, ok := errors.AsType[*kgo.ErrDataLoss](err); ok {
-		s.log.Error("the brokers lost records at the end of the log", zap.String("topic", name.topic), zap.Int32("partition", name.partition),
+		s.log.Error("log truncated below the read position; rewinding",
+			zap.String("topic", name.topic), zap.Int32("partition", name.partition),
 			zap.Int64("offset", loss.ConsumedTo), zap.Int64("next_offset", loss.ResetTo))
 		s.end(endTruncated, err)
 		return
 	}
 	switch {
-	case name.topic == "": // of the group, not of a partition
-		s.health.report(subjectGroup, "cannot take part in the group: "+advise(err))
-	case name.partition < 0: // of the topic: watchTopics looks at it too, and sees when it is resolved
-		s.topics.report("topic", name.topic, err, advise)
-	case s.owned(name) == nil: // of a partition whose offset could not be fetched: that ends the session
+	case name.topic == "": // an error of the group
+		s.health.report(subjectGroup, cannotJoin(err))
+	case name.partition < 0: // an error of the topic; watcher resolves the problem
+		s.topics.report(kindTopic, name.topic, err, advise)
+	case s.owned(name) == nil: // a failed offset fetch, which ends the session elsewhere
 	default:
-		s.health.report(pollSubject(name), "cannot read "+name.String()+": "+advise(err))
+		s.health.report(pollSubject(name), problem{
+			message: "cannot read partition",
+			text:    "cannot read " + name.String() + ": " + advise(err),
+			fields: []zap.Field{
+				zap.String("topic", name.topic), zap.Int32("partition", name.partition), zap.Error(err),
+			},
+		})
 	}
 }

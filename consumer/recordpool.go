@@ -2,21 +2,19 @@ package consumer
 
 import (
 	"math/bits"
-	"sync"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink"
 )
 
-// recordPool lends the client the memory that a producer's batch is unpacked into. It comes
-// back when the last of the batch's records was taken ([kgo.Record.Recycle]). Records
-// that are dropped unread are left to the collector. It is safe for concurrent use.
-//
-// What is put back must be found again: slices are kept by the power of two that
-// their capacity reaches, and a request looks there first where it guesses low, then
-// one above. A pool that guesses high never hits and only hoards.
+// recordPool lends the client the memory into which it decompresses a producer batch. The client
+// returns the memory when intake has mapped and recycled the last record of the batch (see
+// [kgo.Record.Recycle]). Records that are dropped unread are left to the garbage collector. It is
+// safe for concurrent use.
 type recordPool struct {
-	bytes   [bits.UintSize + 1]sync.Pool // of *[]byte
-	records [bits.UintSize + 1]sync.Pool // of *[]kgo.Record
+	bytes   sink.SlicePool[byte]
+	records sink.SlicePool[kgo.Record]
 }
 
 var (
@@ -24,38 +22,31 @@ var (
 	_ kgo.PoolRecords         = (*recordPool)(nil)
 )
 
-// leastRatio is how many bytes a byte of compressed JSON unpacks to, at least as a
-// rule.
-const leastRatio = 4
+// minRatio is the minimum compression ratio of most batches of JSON.
+const minRatio = 4
 
-// GetDecompressBytes returns a slice for what is packed in compressed, or none.
+// GetDecompressBytes returns a slice for the decompressed bytes. It returns nil if the pool has
+// none, and the client then allocates one of the right size. It tries the class that minRatio
+// suggests and the next one. A class that is too large never gets a hit and only holds on to
+// memory.
 func (p *recordPool) GetDecompressBytes(compressed []byte, _ kgo.CompressionCodecType) []byte {
-	class := bits.Len(uint(len(compressed) * leastRatio))
-	for _, c := range [...]int{class, class + 1} {
-		if b, ok := p.bytes[c].Get().(*[]byte); ok {
-			return *b
-		}
+	size := len(compressed) * minRatio
+	if b := p.bytes.Get(size); b != nil {
+		return b
 	}
-	return nil // the client makes one that fits
+	return p.bytes.Get(2 * size)
 }
 
-// PutDecompressBytes takes a slice back.
-func (p *recordPool) PutDecompressBytes(b []byte) {
-	b = b[:0]
-	p.bytes[bits.Len(uint(cap(b)))].Put(&b)
-}
+// PutDecompressBytes returns a slice to the pool.
+func (p *recordPool) PutDecompressBytes(b []byte) { p.bytes.Put(b) }
 
-// GetRecords returns a slice of capacity n at least.
+// GetRecords returns a slice with a capacity of at least n.
 func (p *recordPool) GetRecords(n int) []kgo.Record {
-	class := bits.Len(uint(n))
-	if r, ok := p.records[class].Get().(*[]kgo.Record); ok && cap(*r) >= n {
-		return *r
+	if r := p.records.Get(n); cap(r) >= n {
+		return r
 	}
-	return make([]kgo.Record, 0, 1<<class-1)
+	return make([]kgo.Record, 0, 1<<bits.Len(uint(n))-1)
 }
 
-// PutRecords takes a slice back.
-func (p *recordPool) PutRecords(r []kgo.Record) {
-	r = r[:0]
-	p.records[bits.Len(uint(cap(r)))].Put(&r)
-}
+// PutRecords returns a slice to the pool.
+func (p *recordPool) PutRecords(r []kgo.Record) { p.records.Put(r) }

@@ -9,20 +9,21 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// readAgain reads one record again. It returns nil if the log does not hold the record any more, and
-// tries until it knows or ctx is done.
-func readAgain(ctx context.Context, opts []kgo.Opt, name topicPartition, offset int64) (*kgo.Record, error) {
+// reread returns the record at an offset, or nil if the log no longer holds it. It retries errors
+// until ctx is done.
+func reread(ctx context.Context, opts []kgo.Opt, name topicPartition, offset int64) (*kgo.Record, error) {
 	at := map[string]map[int32]kgo.Offset{name.topic: {name.partition: kgo.NewOffset().At(offset)}}
 	reader, err := kgo.NewClient(slices.Concat(opts, []kgo.Opt{
 		kgo.ConsumePartitions(at), kgo.DisableClientMetrics(), kgo.MaxDecompressBatchBytes(maxBatchBytes),
-		kgo.FetchMaxBytes(1), kgo.FetchMaxPartitionBytes(1), // one batch of the log is returned all the same
+		kgo.FetchMaxBytes(1), kgo.FetchMaxPartitionBytes(1), // brokers still return one whole batch
 	})...)
 	if err != nil {
-		return nil, fmt.Errorf("read a rejected record again: %w", err)
+		return nil, fmt.Errorf("reread offset %d of %s: %w", offset, name, err)
 	}
 	defer reader.CloseAllowingRebalance()
 	for {
-		if starts, err := listOffsets(ctx, reader, []topicPartition{name}, logStartTimestamp, readUncommitted); err == nil && starts[name].offset > offset {
+		starts, err := listOffsets(ctx, reader, []topicPartition{name}, logStartTimestamp, readUncommitted)
+		if err == nil && starts[name].offset > offset {
 			return nil, nil
 		}
 		pollCtx, cancel := context.WithTimeout(ctx, rereadInterval)
@@ -39,7 +40,7 @@ func readAgain(ctx context.Context, opts []kgo.Opt, name topicPartition, offset 
 				return r, nil
 			}
 		}
-		if pollCtx.Err() == nil && len(fetches.Errors()) > 0 { // the client repeats some errors as fast as it is polled
+		if pollCtx.Err() == nil && len(fetches.Errors()) > 0 { // the client returns some errors again on every poll
 			select {
 			case <-time.After(pollBackoff):
 			case <-ctx.Done():
@@ -48,5 +49,5 @@ func readAgain(ctx context.Context, opts []kgo.Opt, name topicPartition, offset 
 	}
 }
 
-// rereadInterval is how long to wait for a record before the start of the log is asked for again.
+// rereadInterval bounds the wait for a record before the start offset of the log is fetched again.
 const rereadInterval = 5 * time.Second

@@ -17,48 +17,52 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 )
 
-// Why a session ends, as a metric label. Nothing is restarted within a session: whatever cannot be
-// trusted any more ends it, and the next one begins from what the group has committed.
+// Causes for the end of a session, used as metric label values. Nothing is restarted within a
+// session. Any state that can no longer be trusted ends it, and the next session starts from the
+// committed offsets.
 const (
-	endUnanswered = "commit_unanswered" // a commit may have been written and was not answered
-	endLost       = "lost"              // the group removed this member, or gave its partitions away
+	endUnanswered = "commit_unanswered" // a commit may have been written but got no response
+	endLost       = "lost"              // the group removed this member or reassigned its partitions
 	endFenced     = "instance_fenced"   // another member joined with the same instance ID
 	endAssignment = "assignment"        // a partition was assigned while it was being read
-	endOffsets    = "offset_fetch"      // the offsets of assigned partitions could not be read
-	endPosition   = "position"          // the client read a record twice, or lost its place
-	endTruncated  = "truncated"         // the log was truncated below what was read
-	endTopics     = "topics"            // a topic was recreated, deleted, or came into being
-	endStopped    = "stopped"           // Run's context is done, or a failure ends Run
+	endOffsets    = "offset_fetch"      // the offsets of assigned partitions could not be fetched
+	endPosition   = "position"          // the client returned a record twice or lost its position
+	endTruncated  = "truncated"         // the log was truncated below the read position
+	endTopics     = "topics"            // a topic was created, recreated, or deleted
+	endStopped    = "stopped"           // the context of Run is done, or a failure ended Run
 )
 
-var endCauses = []string{endUnanswered, endLost, endFenced, endAssignment, endOffsets, endPosition, endTruncated, endTopics, endStopped}
+var endCauses = []string{
+	endUnanswered, endLost, endFenced, endAssignment, endOffsets, endPosition, endTruncated, endTopics, endStopped,
+}
 
-// session is one membership of the consumer group. It owns the client, the partitions and where they
-// start, and the goroutines that poll, commit and watch the topics. See drain.go for how it ends.
+// session is one membership in the consumer group. It owns the client, the partitions and their
+// start positions, and the goroutines that poll, commit, and watch topics. See drain.go for how it
+// ends.
 type session struct {
 	*environment
-	ids       map[string]topicID // of the topics that it consumes
+	ids       map[string]topicID // IDs of the consumed topics
 	client    *kgo.Client
 	committer *committer
 	deliverer *deliverer
 	starter   *starter
 	poller    *poller
 
-	ctx    context.Context // done when the session ends
-	cancel context.CancelFunc
-	cut    context.CancelFunc // cuts the client off
+	ctx          context.Context // done when the session ends
+	cancel       context.CancelFunc
+	cancelClient context.CancelFunc // closes the client's connections and ends its retries
 
-	mu         sync.Mutex // guards the fields below
-	cause      string     // why the session has ended; "" while it has not
-	err        error      // the error that ended it; nil while it has not ended
-	partitions map[topicPartition]*partition
-	awaited    map[topicPartition]bool       // assigned, but their offsets are not fetched yet
-	starts     map[topicPartition]kgo.Offset // from onOffsetsFetched to adjustOffsets
-	owesJoin   bool                          // partitions were revoked, and the join that lets the group assign them is due
-	groupErr   error                         // the last error of the client's group management
+	mu         sync.Mutex                    // guards the fields below
+	cause      string                        // cause of the end; "" while the session is running
+	err        error                         // error that ended the session, if any
+	partitions map[topicPartition]*partition // started and not yet released
+	awaited    map[topicPartition]bool       // assigned, but offsets not fetched yet
+	starts     map[topicPartition]kgo.Offset // passed from onOffsetsFetched to adjustOffsets
+	owesJoin   bool                          // the group waits for this member to rejoin after a revoke
+	groupErr   error                         // last error of the client's group management
 }
 
-// environment is what all sessions of a consumer share.
+// environment holds the dependencies that all sessions of a consumer share.
 type environment struct {
 	cfg     *Config
 	log     *zap.Logger
@@ -67,15 +71,16 @@ type environment struct {
 	memory  *memory
 	topics  *topics
 	letters *deadLetters
-	admin   *kgo.Client // for questions and for leaving; member of no group
-	fail    func(error) // ends Run with an error that waiting cannot fix
+	admin   *kgo.Client // for lookups and for leaving the group; not a member
+	fail    func(error) // makes Run return an error that waiting cannot fix
 }
 
-// newSession returns a session that consumes the given topics, and has its client join the group.
+// newSession returns a session that consumes the given topics. Its client starts to join the group.
 func newSession(env *environment, ids map[string]topicID) (*session, error) {
 	s := &session{
 		environment: env, ids: ids,
-		partitions: map[topicPartition]*partition{}, awaited: map[topicPartition]bool{}, starts: map[topicPartition]kgo.Offset{},
+		partitions: map[topicPartition]*partition{}, awaited: map[topicPartition]bool{},
+		starts: map[topicPartition]kgo.Offset{},
 	}
 	pool := &recordPool{}
 	fetched, err := newFetchBudget(pool)
@@ -86,43 +91,44 @@ func newSession(env *environment, ids map[string]topicID) (*session, error) {
 	s.poller = &poller{session: s, fetched: fetched}
 	s.starter = &starter{cfg: env.cfg, topics: env.topics, ids: ids, metrics: env.metrics, log: env.log}
 	s.deliverer = &deliverer{sink: env.cfg.Sink, letters: env.letters, delay: env.metrics.delay, fail: env.fail}
-	written := &clientHook{failed: s.noteGroupError}
-	if env.cfg.ConsumerProtocol { // the brokers offer the protocol but do not enable it
-		written.joins = func() { env.fail(errNoServerSideGroups) }
+	hook := &clientHook{onError: s.setGroupErr}
+	if env.cfg.ConsumerProtocol { // a classic join means that the brokers have the protocol disabled
+		hook.onJoin = func() { env.fail(errNoServerSideGroups) }
 	}
 	s.committer = &committer{
-		group: env.cfg.Group, ids: ids, written: &written.commits, health: env.health, metrics: env.metrics,
+		group: env.cfg.Group, ids: ids, written: &hook.commits, health: env.health, metrics: env.metrics,
 		send: s.deliverer.send, end: s.end,
-		urgent: make(chan struct{}, 1), turn: make(chanMutex, 1), coordinator: -1, dirty: map[*partition]struct{}{},
+		commitNow: make(chan struct{}, 1), commitMu: make(chanMutex, 1), coordinator: -1,
+		dirty: map[*partition]struct{}{},
 	}
 	if env.cfg.InstanceID != "" {
 		s.committer.static = &env.cfg.InstanceID
 	}
 
 	g := &group{session: s, ready: make(chan struct{})}
-	clientCtx, cut := context.WithCancel(context.Background())
-	s.cut = cut
+	clientCtx, cancelClient := context.WithCancel(context.Background())
+	s.cancelClient = cancelClient
 	s.client, err = kgo.NewClient(slices.Concat(env.cfg.groupOptions(ids), g.options(), []kgo.Opt{
-		kgo.WithContext(clientCtx), kgo.WithHooks(written), kgo.WithPools(pool), kgo.WithDecompressor(fetched),
+		kgo.WithContext(clientCtx), kgo.WithHooks(hook), kgo.WithPools(pool), kgo.WithDecompressor(fetched),
 	})...)
 	if err != nil {
-		cut()
-		return nil, fmt.Errorf("kafka client: %w", err)
+		cancelClient()
+		return nil, fmt.Errorf("create the group client: %w", err)
 	}
 	s.committer.client = s.client
 	close(g.ready)
 	return s, nil
 }
 
-// clientHook notes what the client does and does not report otherwise.
+// clientHook observes client events that are available only to hooks.
 type clientHook struct {
-	commits atomic.Int64 // commit requests of which anything was written
-	joins   func()       // if set, called when a join request of the classic protocol was written
-	failed  func(error)  // called with each error of the group management
+	commits atomic.Int64 // number of commit requests written at least in part
+	onJoin  func()       // if set, called after each join request of the classic protocol
+	onError func(error)  // called with each error of the group management
 }
 
 // OnGroupManageError implements [kgo.HookGroupManageError].
-func (h *clientHook) OnGroupManageError(err error) { h.failed(err) }
+func (h *clientHook) OnGroupManageError(err error) { h.onError(err) }
 
 // OnBrokerWrite implements [kgo.HookBrokerWrite].
 func (h *clientHook) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, bytes int, _, _ time.Duration, _ error) {
@@ -132,8 +138,8 @@ func (h *clientHook) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, bytes int, _
 			h.commits.Add(1)
 		}
 	case keyJoinGroup:
-		if h.joins != nil {
-			h.joins()
+		if h.onJoin != nil {
+			h.onJoin()
 		}
 	}
 }
@@ -143,9 +149,9 @@ const (
 	keyJoinGroup    = 11
 )
 
-// run consumes until ctx is done or the session ends. When it returns, nothing of the session is
-// running, and the group has been told that the member leaves. When ctx is done, the cause is
-// endStopped, and the error describes what was left undelivered.
+// run consumes until ctx is done or the session ends. When it returns, all goroutines of the
+// session have exited, and the member has left the group. If ctx is done, the cause is endStopped,
+// and the error describes the undelivered batches.
 func (s *session) run(ctx context.Context) (cause string, err error) {
 	var running sync.WaitGroup
 	running.Go(func() { s.committer.run(s.ctx, s.all) })
@@ -165,8 +171,8 @@ func (s *session) run(ctx context.Context) (cause string, err error) {
 	return s.cause, s.err
 }
 
-// end ends the session: nothing of it is recorded, sent or committed any more. The first cause counts.
-// It does not block.
+// end ends the session. After that, it records, sends, and commits no more batches. Only the first
+// call has an effect. It does not block.
 func (s *session) end(cause string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -181,8 +187,8 @@ func (s *session) end(cause string, err error) {
 	s.cancel()
 }
 
-// noteGroupError notes an error of the client's group management, which comes after onLost.
-func (s *session) noteGroupError(err error) {
+// setGroupErr records an error of the client's group management, which is reported after onLost.
+func (s *session) setGroupErr(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.groupErr = err
@@ -195,24 +201,24 @@ func (s *session) over() bool {
 	return s.cause != ""
 }
 
-// all returns the partitions that the session has and has not released.
+// all returns the partitions of the session that are not released.
 func (s *session) all() []*partition {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Collect(maps.Values(s.partitions))
 }
 
-// owned returns one of them, nil if the session does not have it.
+// owned returns the named partition, or nil if the session does not own it.
 func (s *session) owned(name topicPartition) *partition {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.partitions[name]
 }
 
-// begin makes partitions that start at starts, and has their intake run. A partition that is being
-// read and is assigned again ends the session: the client did not revoke it, and may go on reading
+// startPartitions creates partitions and starts their intake. If a partition that is being read is
+// assigned again, the session ends: the client did not revoke the partition and may keep reading
 // beyond the committed offset, which would look like a gap in the log.
-func (s *session) begin(starts []start) (begun []*partition, err error) {
+func (s *session) startPartitions(starts []start) (started []*partition, err error) {
 	member, _ := s.client.GroupMetadata()
 	var unread []*partition
 	for _, at := range starts {
@@ -221,7 +227,7 @@ func (s *session) begin(starts []start) (begun []*partition, err error) {
 			continue
 		}
 		if old.queue.used() {
-			err := fmt.Errorf("%s was assigned while it was being read", at.topicPartition)
+			err := fmt.Errorf("start %s: assigned while being read", at.topicPartition)
 			s.end(endAssignment, err)
 			return nil, err
 		}
@@ -240,22 +246,22 @@ func (s *session) begin(starts []start) (begun []*partition, err error) {
 		delete(s.awaited, at.topicPartition)
 		s.starts[at.topicPartition] = kgo.NewOffset().At(at.offset).WithEpoch(at.epoch)
 		s.client.ResumeFetchPartitions(map[string][]int32{at.topic: {at.partition}}) // a pause survives a rebalance
-		begun = append(begun, p.partition)
-		go p.run() // waited for in drop
+		started = append(started, p.partition)
+		go p.run() // drop waits for it
 	}
-	return begun, nil
+	return started, nil
 }
 
-var errEnded = errors.New("the session has ended")
+var errEnded = errors.New("session ended")
 
-// newPartition returns the intake of a partition that starts at the given place.
+// newPartition returns the intake of a new partition that starts at the given position.
 func (s *session) newPartition(at start, member string) *intake {
 	source := at.sourceID(s.ids[at.topic])
 	var p *partition
 	p = newPartition(at, member, s.log, newWindow(at, source, s.memory, func(urgent bool) {
-		s.committer.mark(p)
+		s.committer.markDirty(p)
 		if urgent {
-			s.committer.request()
+			s.committer.requestCommit()
 		}
 	}))
 	one := map[string][]int32{at.topic: {at.partition}}
@@ -265,7 +271,7 @@ func (s *session) newPartition(at start, member string) *intake {
 		resume: func() { s.client.ResumeFetchPartitions(one) },
 	}
 	in := &intake{
-		partition: p, cfg: s.cfg, memory: s.memory, metrics: s.metrics, letters: s.letters, distrust: s.end,
+		partition: p, cfg: s.cfg, memory: s.memory, metrics: s.metrics, letters: s.letters, endSession: s.end,
 		source:      sink.Source{Group: s.cfg.Group, Topic: at.topic, TopicID: source, Partition: at.partition},
 		transformer: s.cfg.Mapping.NewTransformer(), buffer: sink.NewBuffer(s.cfg.MaxEvents, s.cfg.MaxBytes),
 		next: at.position, floor: at.position, cuts: at.cuts, age: time.NewTimer(time.Hour),

@@ -23,36 +23,42 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// What ends a session, and that it costs a rejoin and nothing else.
+// The tests in this file end sessions and check that this costs no more than a rejoin.
 
-// onBothProtocols runs a test in a world of its own for each group protocol.
+// onBothProtocols runs a test once per group protocol, each in a new world.
 func onBothProtocols(t *testing.T, partitions int32, test func(w *world, protocol func(*Config))) {
 	onBothProtocolsOf(t, 1, partitions, test)
 }
 
+// onBothProtocolsOf is like onBothProtocols, with the given number of brokers.
 func onBothProtocolsOf(t *testing.T, brokers int, partitions int32, test func(w *world, protocol func(*Config))) {
 	for _, server := range []bool{false, true} {
 		t.Run(map[bool]string{false: "classic", true: "consumer"}[server], func(t *testing.T) {
-			inWorldOf(t, brokers, partitions, func(w *world) { test(w, func(c *Config) { c.ConsumerProtocol = server }) })
+			inWorldOf(t, brokers, partitions,
+				func(w *world) { test(w, func(c *Config) { c.ConsumerProtocol = server }) })
 		})
 	}
 }
 
-// ended returns how many of a member's sessions have ended for a cause.
-func (m *member) ended(cause string) float64 {
+// endedSessions returns the number of a member's sessions that ended for a cause.
+func (m *member) endedSessions(cause string) float64 {
 	return testutil.ToFloat64(m.metrics.sessionsEnded.WithLabelValues(cause))
 }
 
-// lateCommit holds the first commit that records cuts, has the client's side of the connection fail, and
-// delivers the bytes to the broker when it is released, as a proxy or a kernel would.
+// lateCommit delays the first commit that records cuts. It breaks the client's side of the
+// connection, and delivers the bytes to the broker when release is closed, as a proxy or a kernel
+// might.
 type lateCommit struct {
 	release, delivered chan struct{}
 
-	mu    sync.Mutex
-	armed bool
+	mu    sync.Mutex // guards the fields below
+	armed bool       // delay the next commit that records cuts
 }
 
-func (l *lateCommit) dialer(dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
+// dialer returns a dialer that passes connections through l.
+func (l *lateCommit) dialer(
+	dial func(context.Context, string, string) (net.Conn, error),
+) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
 		if err != nil {
@@ -65,12 +71,13 @@ func (l *lateCommit) dialer(dial func(context.Context, string, string) (net.Conn
 type lateConn struct {
 	net.Conn
 	late *lateCommit
-	dead chan struct{} // closed: the client's side has failed
+	dead chan struct{} // closed when the client's side has failed
 }
 
 func (c *lateConn) Write(b []byte) (int, error) {
 	c.late.mu.Lock()
-	hit := c.late.armed && len(b) > 8 && binary.BigEndian.Uint16(b[4:6]) == keyOffsetCommit && strings.Contains(string(b), " +")
+	hit := c.late.armed && len(b) > 8 && binary.BigEndian.Uint16(b[4:6]) == keyOffsetCommit &&
+		strings.Contains(string(b), " +")
 	if hit {
 		c.late.armed = false
 	}
@@ -85,7 +92,7 @@ func (c *lateConn) Write(b []byte) (int, error) {
 		<-c.late.release
 		_ = c.SetReadDeadline(time.Time{})
 		_, _ = c.Conn.Write(held)
-		_, _ = c.Conn.Read(make([]byte, 1<<16)) // the broker's response, which nobody waits for
+		_, _ = c.Conn.Read(make([]byte, 1<<16)) // discards the broker's response
 		c.Conn.Close()
 		close(c.late.delivered)
 	}()
@@ -105,17 +112,18 @@ func (c *lateConn) Read(b []byte) (int, error) {
 func (c *lateConn) Close() error {
 	select {
 	case <-c.dead:
-		return nil // the bytes are still on their way
+		return nil // the bytes are still in flight
 	default:
 		return c.Conn.Close()
 	}
 }
 
-// A commit that the client has given up on is applied by the broker minutes later. If it were accepted,
-// it would take back the cuts of batches that were sent since, and the next owner would cut elsewhere.
-func TestCommitThatArrivesLateUndoesNoCuts(t *testing.T) {
+// A commit reaches the broker minutes after the client timed out. If the broker accepted it, the
+// commit would undo the cuts of batches sent since, and the next owner would cut at different
+// offsets.
+func TestLateCommitUndoesNoCuts(t *testing.T) {
 	onBothProtocols(t, 1, func(w *world, protocol func(*Config)) {
-		w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Taken: true}) // accepted, and never answered
+		w.ld.Down(ldtest.Fault{Kind: ldtest.Reset, Accepted: true}) // accepted, but no response
 		late := &lateCommit{release: make(chan struct{}), delivered: make(chan struct{})}
 		a := w.join(func(c *Config, _ *sink.Config) {
 			protocol(c)
@@ -131,36 +139,39 @@ func TestCommitThatArrivesLateUndoesNoCuts(t *testing.T) {
 		}
 		w.mu.Lock()
 		if n := len(w.counted); n != 220 {
-			w.t.Errorf("%d events were sent before the commit arrives, want 220", n)
+			w.t.Errorf("%d events counted before the late commit, want 220", n)
 		}
 		w.mu.Unlock()
 		close(late.release)
 		<-late.delivered
 		time.Sleep(100 * time.Millisecond)
-		if a.ended(endUnanswered)+a.ended(endLost) == 0 { // a heartbeat that broke with the connection may be first
-			w.t.Error("the session goes on: the test shows nothing")
+		// the broken heartbeat may be detected first
+		if a.endedSessions(endUnanswered)+a.endedSessions(endLost) == 0 {
+			w.t.Error("test has no effect: the session did not end")
 		}
 		a.kill()
 		b := w.join(func(c *Config, _ *sink.Config) { protocol(c) })
 		w.ld.Up()
-		w.settled(5 * time.Minute)
+		w.awaitDelivered(5 * time.Minute)
 		b.finish(w.t)
 		a.abort()
 		a.end()
 	})
 }
 
-// The broker answers for one partition that it cannot say where the group is.
-func TestFailedOffsetFetchStallsNoPartition(t *testing.T) {
-	for _, e := range []*kerr.Error{kerr.TopicAuthorizationFailed, kerr.UnknownTopicOrPartition, kerr.UnknownServerError} {
+// The broker returns an error for the offset of one partition.
+func TestFailedOffsetFetchBlocksNoPartition(t *testing.T) {
+	for _, e := range []*kerr.Error{kerr.TopicAuthorizationFailed, kerr.UnknownTopicOrPartition,
+		kerr.UnknownServerError} {
 		t.Run(e.Message, func(t *testing.T) {
 			onBothProtocols(t, 2, func(w *world, protocol func(*Config)) {
-				failed := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Topic: testTopic, Partitions: []int32{0}, Err: e, Count: 1})
+				failed := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Topic: testTopic,
+					Partitions: []int32{0}, Err: e, Count: 1})
 				m := w.join(func(c *Config, _ *sink.Config) { protocol(c) })
 				w.produce(100, nil)
-				w.settled(time.Minute)
-				if failed.Hits() == 0 || m.ended(endOffsets) != 1 {
-					w.t.Errorf("%d fetches failed, %v sessions ended", failed.Hits(), m.ended(endOffsets))
+				w.awaitDelivered(time.Minute)
+				if failed.Hits() == 0 || m.endedSessions(endOffsets) != 1 {
+					w.t.Errorf("%d fetches failed, %v sessions ended", failed.Hits(), m.endedSessions(endOffsets))
 				}
 				if p := m.Status().Problems; len(p) > 0 {
 					w.t.Errorf("problems: %v", p)
@@ -171,11 +182,14 @@ func TestFailedOffsetFetchStallsNoPartition(t *testing.T) {
 	}
 }
 
-// The brokers accept connections and never respond, or are gone, while a member is told to stop.
-func TestStoppingTakesABoundedTimeWhateverTheBrokersDo(t *testing.T) {
+// The brokers never respond, or refuse connections, while a member shuts down.
+func TestShutdownIsBoundedWhenBrokersNeverRespond(t *testing.T) {
 	brokers := map[string]func(w *world, m *member, run int32){
-		"commits are not answered":        func(w *world, _ *member, _ int32) { w.mute(int16(kmsg.OffsetCommit), 0, 1, 2) },
-		"nothing is answered":             func(w *world, _ *member, _ int32) { w.mute(-1, 0, 1, 2) },
+		"no response to commits": func(w *world, _ *member,
+			_ int32) {
+			w.mute(int16(kmsg.OffsetCommit), 0, 1, 2)
+		},
+		"no response at all":              func(w *world, _ *member, _ int32) { w.mute(-1, 0, 1, 2) },
 		"two of three brokers are silent": func(w *world, _ *member, run int32) { w.mute(-1, run%3, (run+1)%3) },
 		"connections are refused":         func(_ *world, m *member, _ int32) { m.killKafka() },
 	}
@@ -183,17 +197,17 @@ func TestStoppingTakesABoundedTimeWhateverTheBrokersDo(t *testing.T) {
 		for run := range int32(20) {
 			t.Run(fmt.Sprint(name, "/", run), func(t *testing.T) {
 				onBothProtocolsOf(t, 3, 3, func(w *world, protocol func(*Config)) {
-					slow(w, 300*time.Millisecond)
+					delayRequests(w, 300*time.Millisecond)
 					m := w.join(func(c *Config, _ *sink.Config) { protocol(c); c.SessionTimeout = 45 * time.Second })
 					w.produce(3000, mixed)
 					time.Sleep(2 * time.Second)
 					fail(w, m, run)
 					time.Sleep(time.Duration(run) * 600 * time.Millisecond)
-					told := time.Now()
+					stopping := time.Now()
 					m.stop()
 					err := <-m.done
-					if took := time.Since(told); took > m.cfg.DrainTimeout+15*time.Second {
-						w.t.Errorf("stopping took %v: %v", took, err)
+					if took := time.Since(stopping); took > m.cfg.DrainTimeout+15*time.Second {
+						w.t.Errorf("shutdown took %v (%v)", took, err)
 					}
 					m.end()
 				})
@@ -202,7 +216,7 @@ func TestStoppingTakesABoundedTimeWhateverTheBrokersDo(t *testing.T) {
 	}
 }
 
-// mute has brokers answer no request with the given key, -1: no request at all.
+// mute makes brokers ignore all requests with the given key, or all requests if key is -1.
 func (w *world) mute(key int16, brokers ...int32) {
 	w.cluster.ControlKey(key, func(kmsg.Request) (kmsg.Response, error, bool) {
 		w.cluster.KeepControl()
@@ -210,8 +224,8 @@ func (w *world) mute(key int16, brokers ...int32) {
 	})
 }
 
-// The time that a commit may take includes a new connection.
-func TestCommitIsGivenUpInTimeOnASlowConnection(t *testing.T) {
+// commitTimeout includes the time to connect.
+func TestCommitTimeoutIncludesASlowConnection(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
 		broken, slow := make(chan struct{}), make(chan struct{})
 		m := w.join(func(c *Config, _ *sink.Config) {
@@ -232,54 +246,54 @@ func TestCommitIsGivenUpInTimeOnASlowConnection(t *testing.T) {
 			}))
 		})
 		w.produce(100, nil)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		w.mute(int16(kmsg.OffsetCommit), 0)
 		close(slow)
 		close(broken)
 		time.Sleep(50 * time.Millisecond)
 		w.produce(1, nil)
 		sealed := time.Now()
-		for m.ended(endUnanswered) == 0 && time.Since(sealed) < time.Minute {
+		for m.endedSessions(endUnanswered) == 0 && time.Since(sealed) < time.Minute {
 			time.Sleep(100 * time.Millisecond)
 		}
-		// A batch is sealed within MaxAge, after a fetch on a new connection.
+		// The batch is sealed after at most MaxAge, once the record was fetched on a new
+		// connection.
 		if took := time.Since(sealed); took > 8*time.Second+m.cfg.MaxAge+commitTimeout {
-			w.t.Errorf("the commit was given up after %v", took)
+			w.t.Errorf("the commit timed out after %v", took)
 		}
-		m.stop()
-		<-m.done
+		m.abort()
 		m.end()
 	})
 }
 
-// A coordinator that has moved is found by the next commit, in the same session.
+// The next commit finds a moved coordinator, in the same session.
 func TestCommitsFollowTheCoordinator(t *testing.T) {
 	onBothProtocolsOf(t, 3, 3, func(w *world, protocol func(*Config)) {
 		m := w.join(func(c *Config, _ *sink.Config) { protocol(c) })
 		w.produce(100, nil)
-		w.settled(time.Minute)
-		before := m.ended(endUnanswered) + m.ended(endLost)
+		w.awaitDelivered(time.Minute)
+		before := m.endedSessions(endUnanswered) + m.endedSessions(endLost)
 		was := w.cluster.CoordinatorFor(testGroup)
 		for w.cluster.CoordinatorFor(testGroup) == was {
 			w.cluster.RehashCoordinators()
 		}
 		w.produce(100, nil)
 		moved := time.Now()
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		if took := time.Since(moved); took > 10*time.Second {
-			w.t.Errorf("committed after %v", took)
+			w.t.Errorf("committed after %v, want at most 10s", took)
 		}
-		if n := m.ended(endUnanswered) + m.ended(endLost); n != before {
+		if n := m.endedSessions(endUnanswered) + m.endedSessions(endLost); n != before {
 			w.t.Errorf("%v sessions ended", n-before)
 		}
 		m.leave(w.t)
 	})
 }
 
-// A revoke must not wait for ever behind a commit that is not answered.
-func TestRevokeBehindACommitThatHangs(t *testing.T) {
+// A revoke must not wait indefinitely for a commit that gets no response.
+func TestRevokeIsBoundedWhileACommitHangs(t *testing.T) {
 	onBothProtocols(t, 4, func(w *world, protocol func(*Config)) {
-		slow(w, 300*time.Millisecond)
+		delayRequests(w, 300*time.Millisecond)
 		a := w.join(func(c *Config, _ *sink.Config) { protocol(c) })
 		w.produce(1000, nil)
 		time.Sleep(3 * time.Second)
@@ -297,22 +311,26 @@ func TestRevokeBehindACommitThatHangs(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		if took := time.Since(joined); took > 30*time.Second {
-			w.t.Errorf("the second member got its partitions after %v", took)
+			w.t.Errorf("second member acquired its partitions after %v, want at most 30s", took)
 		}
-		w.settled(5 * time.Minute)
+		w.awaitDelivered(5 * time.Minute)
+		time.Sleep(commitTimeout) // the hung commit must not be the last one of the first member
 		a.leave(w.t)
 		b.leave(w.t)
 	})
 }
 
-// A static member that restarts cleanly is back at once: the broker is told that it comes back.
-func TestStaticMemberRestartsWithoutAStall(t *testing.T) {
+// A static member that restarts cleanly continues immediately, because it told the broker that it
+// would return.
+func TestStaticMemberRestartsWithoutDelay(t *testing.T) {
 	onBothProtocols(t, 3, func(w *world, protocol func(*Config)) {
 		static := func(c *Config, _ *sink.Config) { protocol(c); c.InstanceID = "one" }
-		// Kafka rejects the leave of a static member without its instance ID; the embedded broker does not.
+		// Kafka rejects a static member that leaves without its instance ID. The embedded broker
+		// does not.
 		w.cluster.ControlKey(int16(kmsg.ConsumerGroupHeartbeat), func(r kmsg.Request) (kmsg.Response, error, bool) {
 			w.cluster.KeepControl()
-			if h := r.(*kmsg.ConsumerGroupHeartbeatRequest); h.MemberEpoch == -2 && (h.InstanceID == nil || *h.InstanceID != "one") {
+			if h := r.(*kmsg.ConsumerGroupHeartbeatRequest); h.MemberEpoch == -2 &&
+				(h.InstanceID == nil || *h.InstanceID != "one") {
 				response := h.ResponseKind().(*kmsg.ConsumerGroupHeartbeatResponse)
 				response.ErrorCode = kerr.InvalidRequest.Code
 				return response, nil, true
@@ -321,48 +339,49 @@ func TestStaticMemberRestartsWithoutAStall(t *testing.T) {
 		})
 		a := w.join(static)
 		w.produce(500, mixed)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		a.leave(w.t)
 		w.produce(500, nil)
 		restarted := time.Now()
 		b := w.join(static)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		if took := time.Since(restarted); took > 6*time.Second {
-			w.t.Errorf("the first event after the restart took %v", took)
+			w.t.Errorf("delivery after the restart took %v, want at most 6s", took)
 		}
 		b.leave(w.t)
-		w.sentOnce()
+		w.checkSentOnce()
 	})
 }
 
-// Two processes with one instance ID: the group lets one of them in at a time, and nothing counts twice.
-func TestTwoMembersWithOneInstanceIDLoseAndDoubleNothing(t *testing.T) {
+// If two processes have the same instance ID, the group accepts one of them at a time, and no event
+// counts twice.
+func TestTwoMembersWithOneInstanceIDLoseAndDuplicateNothing(t *testing.T) {
 	onBothProtocols(t, 3, func(w *world, protocol func(*Config)) {
 		static := func(c *Config, _ *sink.Config) { protocol(c); c.InstanceID = "one" }
 		a := w.join(static)
 		w.produce(500, mixed)
 		time.Sleep(10 * time.Second)
 		b := w.join(static)
-		told := false
+		reported := false
 		for range 100 {
 			w.produce(20, mixed)
 			time.Sleep(time.Second)
 			problems := strings.Join(append(a.Status().Problems, b.Status().Problems...), "\n")
-			told = told || strings.Contains(problems, "another member uses the same kafka.instance_id")
+			reported = reported || strings.Contains(problems, "another member uses the same kafka.instance_id")
 		}
-		if !told {
+		if !reported {
 			w.t.Error("no problem was reported")
 		}
 		a.abort()
 		a.end()
-		w.settled(5 * time.Minute)
-		b.abort() // the last turn may just have ended
+		w.awaitDelivered(5 * time.Minute)
+		b.abort() // its last session may have ended only now
 		b.end()
 	})
 }
 
-func TestConsumerProtocolNeedsBrokersThatOfferIt(t *testing.T) {
-	t.Run("an older broker", func(t *testing.T) {
+func TestConsumerProtocolNeedsBrokersThatSupportIt(t *testing.T) {
+	t.Run("older broker", func(t *testing.T) {
 		inWorld(t, 1, func(w *world) {
 			m := w.join(func(c *Config, _ *sink.Config) {
 				c.ConsumerProtocol = true
@@ -370,68 +389,74 @@ func TestConsumerProtocolNeedsBrokersThatOfferIt(t *testing.T) {
 					w.cluster.KeepControl()
 					response := r.ResponseKind().(*kmsg.ApiVersionsResponse)
 					kversion.V3_9_0().EachMaxKeyVersion(func(k, v int16) {
-						response.ApiKeys = append(response.ApiKeys, kmsg.ApiVersionsResponseApiKey{ApiKey: k, MaxVersion: v})
+						response.ApiKeys = append(response.ApiKeys,
+							kmsg.ApiVersionsResponseApiKey{ApiKey: k, MaxVersion: v})
 					})
 					return response, nil, true
 				})
 			})
 			if err := <-m.done; !errors.Is(err, errNoServerSideGroups) {
-				t.Errorf("ended with %v", err)
+				t.Errorf("Run returned %v", err)
 			}
 			m.end()
 		})
 	})
-	t.Run("a broker that does not enable it", func(t *testing.T) {
+	t.Run("protocol disabled", func(t *testing.T) {
 		inWorld(t, 1, func(w *world) {
-			w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ConsumerGroupHeartbeat}, Err: kerr.UnsupportedVersion, TopLevel: true, Count: -1})
+			w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ConsumerGroupHeartbeat}, Err: kerr.UnsupportedVersion,
+				TopLevel: true, Count: -1})
 			m := w.join(func(c *Config, _ *sink.Config) { c.ConsumerProtocol = true })
 			if err := <-m.done; !errors.Is(err, errNoServerSideGroups) {
-				t.Errorf("ended with %v", err)
+				t.Errorf("Run returned %v", err)
 			}
 			m.end()
 		})
 	})
 }
 
-func TestNothingBeginsAfterTheEnd(t *testing.T) {
-	s := stillSession(t)
+func TestNoPartitionStartsAfterTheSessionEnded(t *testing.T) {
+	s := idleSession(t)
 	s.end(endLost, errRemoved)
-	if begun, err := s.begin([]start{{topicPartition: topicPartition{testTopic, 0}}}); !errors.Is(err, errEnded) || len(begun) > 0 || len(s.all()) > 0 {
-		t.Errorf("%d partitions begun, %v", len(begun), err)
+	started, err := s.startPartitions([]start{{topicPartition: topicPartition{testTopic, 0}}})
+	if !errors.Is(err, errEnded) || len(started) > 0 || len(s.all()) > 0 {
+		t.Errorf("%d partitions started, %v", len(started), err)
 	}
 }
 
-func TestErrorOfAPartitionThatIsNotOursIsNoProblem(t *testing.T) {
-	s := stillSession(t)
-	s.poller.pollError(topicPartition{testTopic, 3}, kerr.UnknownServerError)
+func TestErrorOfAnUnownedPartitionIsNoProblem(t *testing.T) {
+	s := idleSession(t)
+	s.poller.onPollError(topicPartition{testTopic, 3}, kerr.UnknownServerError)
 	if p := s.health.status().Problems; len(p) > 0 {
 		t.Errorf("problems: %v", p)
 	}
 }
 
-// A broker that has just started knows no topics.
-func TestTopicThatOneBrokerDoesNotKnowIsNotDeleted(t *testing.T) {
+// A broker that has just started knows no topics yet.
+func TestTopicUnknownToOneBrokerDoesNotCountAsDeleted(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
 		m := w.join(nil)
 		w.produce(100, nil)
-		w.settled(time.Minute)
+		w.awaitDelivered(time.Minute)
 		for range 10 {
-			once := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: testTopic, Err: kerr.UnknownTopicOrPartition, Count: 1})
+			once := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: testTopic,
+				Err: kerr.UnknownTopicOrPartition, Count: 1})
 			time.Sleep(watchInterval)
 			once.Remove()
 			time.Sleep(watchInterval)
 		}
-		if n := m.ended(endTopics); n > 0 {
+		if n := m.endedSessions(endTopics); n > 0 {
 			t.Errorf("%v sessions ended", n)
 		}
 		m.leave(t)
 	})
 }
 
-// A member whose join is rejected was in no group, so it has lost nothing and nothing has to begin anew.
+// A member whose join is rejected was not in the group. It has lost no partitions, so its session
+// continues.
 func TestRejectedJoinEndsNoSession(t *testing.T) {
 	onBothProtocols(t, 2, func(w *world, protocol func(*Config)) {
-		rejected := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup, kmsg.ConsumerGroupHeartbeat}, Err: kerr.GroupAuthorizationFailed, TopLevel: true, Count: -1})
+		rejected := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup, kmsg.ConsumerGroupHeartbeat},
+			Err: kerr.GroupAuthorizationFailed, TopLevel: true, Count: -1})
 		m := w.join(func(c *Config, _ *sink.Config) { protocol(c) })
 		time.Sleep(2 * time.Second)
 		if p := strings.Join(m.Status().Problems, "\n"); !strings.Contains(p, "grant READ on the group") {
@@ -439,9 +464,10 @@ func TestRejectedJoinEndsNoSession(t *testing.T) {
 		}
 		rejected.Remove()
 		w.produce(100, nil)
-		w.settled(time.Minute)
-		if rejected.Hits() < 3 || m.ended(endLost) > 0 || testutil.ToFloat64(m.metrics.rebalances.WithLabelValues(rebalanceLost)) > 0 {
-			w.t.Errorf("%d joins rejected, %v sessions lost", rejected.Hits(), m.ended(endLost))
+		w.awaitDelivered(time.Minute)
+		if rejected.Hits() < 3 || m.endedSessions(endLost) > 0 ||
+			testutil.ToFloat64(m.metrics.rebalances.WithLabelValues(rebalanceLost)) > 0 {
+			w.t.Errorf("%d joins rejected, %v sessions lost", rejected.Hits(), m.endedSessions(endLost))
 		}
 		if p := m.Status().Problems; len(p) > 0 {
 			w.t.Errorf("problems: %v", p)

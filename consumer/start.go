@@ -13,40 +13,45 @@ import (
 	"go.uber.org/zap"
 )
 
-// Where a partition starts is decided here and nowhere else, from what the group has committed, what
-// the leader says of the log, and what is known of the topic. Nothing is inferred from the offsets of
-// records: a session that reads an offset it did not expect ends, and the next one decides here again.
+// This file alone decides where a partition starts. The decision depends on the committed offset,
+// the leader's description of the log, and the known topics. It never depends on the offsets of
+// records read: a session that reads an unexpected offset ends, and the next session decides again.
+// The rules, in order:
 //
-//  1. No committed offset: kafka.start_at. A partition that was added since the topic was first seen
-//     is read from its start. The resolved offset is committed before anything is read.
-//  2. The metadata names another incarnation of the topic. The offset is the old log's, committed before
-//     the topic was recreated or, by name, by a member that had not noticed it yet. The new log is read
-//     from its start. A group that is carried to another cluster leaves the same trace; its offsets must
-//     be set again there, which clears the metadata (see the runbook).
-//  3. The leader says that the epoch of the committed offset ends below it: the log was truncated, and
-//     the partition is rewound to where the logs part.
-//  4. The offset is beyond the end of the log all the same. If the metadata names this incarnation,
-//     records were lost, and the partition is rewound to the end of the log. Otherwise the offset is
-//     not one of this log, and kafka.start_at decides as if there were none.
-//  5. The offset is below the start of the log: the client continues at the start, and intake counts
-//     the offsets between as lost.
+//  1. There is no committed offset: kafka.start_at decides. A partition added after the topic was
+//     first seen is read from its start. The resolved offset is committed before any record is
+//     read.
+//  2. The metadata names another incarnation of the topic: the new log is read from its start. The
+//     offset belongs to the old log. It was committed before the topic was recreated, or later, by
+//     topic name, by a member that had not yet detected the change. A group copied from another
+//     cluster looks the same. There, the operator must reset the offsets, which clears the metadata
+//     (see the runbook).
+//  3. The leader reports that the epoch of the committed offset ends below it: the log was
+//     truncated. The partition is rewound to the offset where the logs diverge.
+//  4. The offset is beyond the end of the log for another reason. If the metadata names this
+//     incarnation, records were lost, and the partition is rewound to the end of the log. Otherwise
+//     the offset does not belong to this log, and kafka.start_at decides as if there were no
+//     offset.
+//  5. The offset is below the start of the log: the client continues at the start, and intake
+//     counts the offsets in between as lost.
 //
-// Every rewind and every offset that does not count is logged, counted, and leaves the cuts behind.
+// Every rewind and every offset that does not apply is logged and counted, and drops the recorded
+// cuts.
 
-// start is where a partition starts.
+// start is the position at which a partition starts, and its commit state.
 type start struct {
 	topicPartition
 	position
-	cuts      []int64 // recorded by an earlier owner, beyond the offset
-	metadata  string  // as it is committed
-	recorded  topicID // named by the metadata; zero if it names none
-	committed bool    // the group has this offset; otherwise it is to be committed first
-	end       int64   // end of the log
+	cuts      []int64 // recorded cuts of an earlier owner beyond the offset
+	metadata  string  // committed metadata
+	recorded  topicID // topic ID in the metadata; zero if there is none
+	committed bool    // the group has this offset; otherwise it must be committed first
+	end       int64   // end offset of the log
 }
 
-// sourceID returns the topic ID that goes into payload IDs and commit metadata; id is the topic's.
-// Recorded cuts belong to batches that may have been sent, so those are formed under the ID that they
-// were recorded with, even if that is none because the brokers had no topic IDs then.
+// sourceID returns the topic ID for payload IDs and commit metadata. id is the current ID of the
+// topic. Batches with recorded cuts may have been sent already, so they keep the ID that they were
+// recorded with. That ID is zero if the brokers had no topic IDs at the time.
 func (s *start) sourceID(id topicID) topicID {
 	if len(s.cuts) > 0 || id == (topicID{}) {
 		return s.recorded
@@ -54,23 +59,23 @@ func (s *start) sourceID(id topicID) topicID {
 	return id
 }
 
-// bounds is what the leaders say of the logs of the partitions that start.
+// bounds holds the bounds of the logs, as reported by the leaders.
 type bounds struct {
 	start, end map[topicPartition]position
-	epochEnd   map[topicPartition]position // where the epoch of the committed offset ends
+	epochEnd   map[topicPartition]position // end of the epoch of the committed offset
 }
 
-// starter resolves starts for one session.
+// starter resolves the start positions of partitions for one session.
 type starter struct {
 	cfg     *Config
 	topics  *topics
-	ids     map[string]topicID // of the session's topics
+	ids     map[string]topicID // topic IDs of the session
 	metrics *metrics
 	log     *zap.Logger
 }
 
-// checkTopics returns errRecreated if a topic is not the one that the session consumes. It asks again
-// until the brokers know all topics.
+// checkTopics returns errRecreated if a topic of the session was recreated. It retries until the
+// brokers know all topics.
 func (s *starter) checkTopics(ctx context.Context) error {
 	return s.retry(ctx, func() error {
 		found, err := s.topics.lookUp(ctx, slices.Collect(maps.Keys(s.ids))...)
@@ -89,24 +94,24 @@ func (s *starter) checkTopics(ctx context.Context) error {
 	})
 }
 
-// errRecreated means that a topic was deleted and created again since the session began.
-var errRecreated = errors.New("deleted and created again")
+// errRecreated means that a topic was recreated since the session began.
+var errRecreated = errors.New("recreated since the session began")
 
-// resolve returns the starts of the partitions in an OffsetFetch response.
+// resolve returns the start positions of the partitions in an OffsetFetch response.
 func (s *starter) resolve(ctx context.Context, response *kmsg.OffsetFetchResponse) ([]start, error) {
 	committed, err := s.parse(response)
 	if err != nil || len(committed) == 0 {
 		return nil, err
 	}
-	b, err := s.look(ctx, committed)
+	b, err := s.fetchBounds(ctx, committed)
 	if err != nil {
 		return nil, err
 	}
 	var starts []start
-	var unset []topicPartition // those for which start_at decides
+	var unset []topicPartition // partitions for which kafka.start_at decides
 	for _, c := range committed {
 		c.end = b.end[c.topicPartition].offset
-		if s.settle(&c, b) {
+		if s.resolveCommitted(&c, b) {
 			starts = append(starts, c)
 		} else {
 			unset = append(unset, c.topicPartition)
@@ -119,7 +124,7 @@ func (s *starter) resolve(ctx context.Context, response *kmsg.OffsetFetchRespons
 	if err != nil {
 		return nil, err
 	}
-	s.log.Info("no committed offset, starting where kafka.start_at says", zap.Int("partitions", len(unset)))
+	s.log.Info("no committed offset; starting at kafka.start_at", zap.Int("partitions", len(unset)))
 	for _, name := range unset {
 		p := position{at[name].offset, -1}
 		starts = append(starts, start{topicPartition: name, position: p, end: b.end[name].offset})
@@ -127,8 +132,9 @@ func (s *starter) resolve(ctx context.Context, response *kmsg.OffsetFetchRespons
 	return starts, nil
 }
 
-// parse reads the response. A start without an offset has offset -1. The error of one partition is the
-// error of all, because the client does not fetch the offset again.
+// parse returns the committed offsets in a response. If a partition has none, its offset is -1.
+// parse fails if any partition has an error, because the client does not fetch single offsets
+// again.
 func (s *starter) parse(response *kmsg.OffsetFetchResponse) (committed []start, err error) {
 	names := make(map[topicID]string, len(s.ids))
 	for name, id := range s.ids {
@@ -138,7 +144,7 @@ func (s *starter) parse(response *kmsg.OffsetFetchResponse) (committed []start, 
 	for _, group := range response.Groups {
 		for _, t := range group.Topics {
 			name := t.Topic
-			if name == "" { // from version 10 on, the broker names topics by ID
+			if name == "" { // version 10 and later name topics by ID
 				name = names[t.TopicID]
 			}
 			if _, ok := s.ids[name]; !ok {
@@ -147,7 +153,8 @@ func (s *starter) parse(response *kmsg.OffsetFetchResponse) (committed []start, 
 			for _, p := range t.Partitions {
 				c := start{
 					topicPartition: topicPartition{name, p.Partition},
-					position:       position{p.Offset, p.LeaderEpoch}, committed: p.Offset >= 0,
+					position:       position{p.Offset, p.LeaderEpoch},
+					committed:      p.Offset >= 0,
 				}
 				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
 					return nil, fmt.Errorf("fetch the committed offset of %s: %w", c.topicPartition, err)
@@ -170,53 +177,54 @@ func (s *starter) parse(response *kmsg.OffsetFetchResponse) (committed []start, 
 	return committed, nil
 }
 
-// settle decides where a partition with the committed offset c starts. It reports whether the offset
-// counts; otherwise start_at decides.
-func (s *starter) settle(c *start, b bounds) bool {
+// resolveCommitted applies rules 2 to 5 to a committed offset. It reports whether c is now the
+// start position; otherwise kafka.start_at decides.
+func (s *starter) resolveCommitted(c *start, b bounds) bool {
 	if !c.committed {
 		return false
 	}
 	id, first, end := s.ids[c.topic], b.start[c.topicPartition], b.end[c.topicPartition]
-	ours := c.recorded == id || c.recorded == (topicID{}) || id == (topicID{})
+	current := c.recorded == id || c.recorded == (topicID{}) || id == (topicID{})
 	sure := c.recorded == id && id != (topicID{})
 	epochEnd, known := b.epochEnd[c.topicPartition]
-	// An election after which records are missing begins a new epoch. A log without topic IDs that
-	// ends early in the same epoch is another log.
+	// An election that loses records begins a new epoch. If there are no topic IDs and the same
+	// epoch ends early, it is a different log.
 	truncated := known && epochEnd.offset < c.offset && (sure || epochEnd.epoch != end.epoch)
 	switch {
-	case !ours:
-		s.moved(c, moveRecreated, position{first.offset, -1})
+	case !current:
+		s.move(c, moveRecreated, position{first.offset, -1})
 	case truncated:
-		s.moved(c, moveTruncated, position{max(epochEnd.offset, first.offset), epochEnd.epoch})
+		s.move(c, moveTruncated, position{max(epochEnd.offset, first.offset), epochEnd.epoch})
 	case c.offset <= end.offset:
 		return true
 	case sure:
-		s.moved(c, moveTruncated, position{end.offset, -1})
+		s.move(c, moveTruncated, position{end.offset, -1})
 	default:
-		s.moved(c, moveForeign, position{-1, -1})
+		s.move(c, moveForeign, position{-1, -1})
 		return false
 	}
 	return true
 }
 
-// moved starts c elsewhere than at its committed offset.
-func (s *starter) moved(c *start, cause string, to position) {
+// move moves c from its committed offset to another position.
+func (s *starter) move(c *start, cause string, to position) {
 	s.metrics.moves.WithLabelValues(cause).Inc()
-	s.log.Error("committed offset is not in the log any more", zap.String("cause", cause),
-		zap.String("topic", c.topic), zap.Int32("partition", c.partition), zap.Int64("offset", c.offset), zap.Int64("next_offset", to.offset))
+	s.log.Error("committed offset no longer in the log", zap.String("cause", cause),
+		zap.String("topic", c.topic), zap.Int32("partition", c.partition),
+		zap.Int64("offset", c.offset), zap.Int64("next_offset", to.offset))
 	c.position, c.cuts, c.committed = to, nil, false
 }
 
-// Why a partition does not start at its committed offset, as a metric label.
+// Causes for moving a partition away from its committed offset, used as metric label values.
 const (
-	moveRecreated = "recreated"  // the topic was deleted and created again
+	moveRecreated = "recreated"  // the topic was recreated
 	moveTruncated = "truncated"  // the brokers lost the end of the log
-	moveForeign   = "not_in_log" // beyond the end of a log that it was not committed for
+	moveForeign   = "not_in_log" // the offset was committed for another log and is beyond the end of this one
 )
 
-// look asks the leaders for the bounds of the logs, again until ctx is done while a partition is not
-// known yet, as one that was just added.
-func (s *starter) look(ctx context.Context, committed []start) (b bounds, err error) {
+// fetchBounds fetches the bounds of the logs from the leaders. It retries while a partition is
+// unknown, for example because it was just added.
+func (s *starter) fetchBounds(ctx context.Context, committed []start) (b bounds, err error) {
 	partitions := make([]topicPartition, len(committed))
 	epochs := map[topicPartition]int32{}
 	for i, c := range committed {
@@ -240,8 +248,10 @@ func (s *starter) look(ctx context.Context, committed []start) (b bounds, err er
 	return b, err
 }
 
-// startAt returns where start_at has partitions start that have no committed offset.
-func (s *starter) startAt(ctx context.Context, partitions []topicPartition, b bounds) (at map[topicPartition]position, err error) {
+// startAt returns the positions at which kafka.start_at makes partitions start.
+func (s *starter) startAt(
+	ctx context.Context, partitions []topicPartition, b bounds,
+) (at map[topicPartition]position, err error) {
 	timestamp, isolation := int64(logStartTimestamp), int8(readUncommitted)
 	switch start := s.cfg.Start; {
 	case start.Latest:
@@ -261,19 +271,19 @@ func (s *starter) startAt(ctx context.Context, partitions []topicPartition, b bo
 		switch {
 		case known.recreated || name.partition >= known.partitions:
 			at[name] = b.start[name]
-		case at[name].offset < 0: // no record is as new as start_at
+		case at[name].offset < 0: // all records are older than kafka.start_at
 			at[name] = b.end[name]
 		}
 	}
 	return at, nil
 }
 
-// retry calls do until it succeeds or startPatience has passed.
+// retry calls do until it succeeds, fails permanently, startPatience has passed, or ctx is done.
 func (s *starter) retry(ctx context.Context, do func() error) error {
 	deadline := time.Now().Add(startPatience)
 	for {
 		err := do()
-		if err == nil || ctx.Err() != nil || time.Now().After(deadline) || !retriableLook(err) {
+		if err == nil || ctx.Err() != nil || time.Now().After(deadline) || !isRetriable(err) {
 			return err
 		}
 		select {
@@ -285,21 +295,23 @@ func (s *starter) retry(ctx context.Context, do func() error) error {
 }
 
 const (
-	startPatience = 10 * time.Second       // how long a partition may be unknown to the brokers before the session ends
-	startInterval = 250 * time.Millisecond // between two looks
+	startPatience = 10 * time.Second       // time until a partition unknown to the brokers ends the session
+	startInterval = 250 * time.Millisecond // between retries
 )
 
-// retriableLook reports whether the same question may have an answer soon.
-func retriableLook(err error) bool {
-	for _, code := range []error{errRecreated, kerr.TopicAuthorizationFailed, kerr.ClusterAuthorizationFailed, kerr.UnsupportedVersion} {
-		if errors.Is(err, code) {
+// isRetriable reports whether a retry of a failed lookup may succeed soon.
+func isRetriable(err error) bool {
+	for _, permanent := range []error{
+		errRecreated, kerr.TopicAuthorizationFailed, kerr.ClusterAuthorizationFailed, kerr.UnsupportedVersion,
+	} {
+		if errors.Is(err, permanent) {
 			return false
 		}
 	}
 	return true
 }
 
-// missing returns the partitions that were assigned and have no start.
+// missing returns the assigned partitions that have no start position.
 func missing(assigned map[topicPartition]bool, starts []start) (names []topicPartition) {
 	for name := range assigned {
 		if !slices.ContainsFunc(starts, func(s start) bool { return s.topicPartition == name }) {
@@ -309,7 +321,8 @@ func missing(assigned map[topicPartition]bool, starts []start) (names []topicPar
 	return names
 }
 
-// errMissing is the error of partitions whose offset could not be fetched.
+// errMissing returns the error for partitions whose committed offset could not be fetched.
 func errMissing(names []topicPartition) error {
-	return fmt.Errorf("no offset for %d assigned partitions, among them %s", len(names), names[0])
+	return fmt.Errorf("fetch committed offsets: %d assigned partitions missing from the response, including %s",
+		len(names), names[0])
 }

@@ -13,15 +13,14 @@ import (
 	"go.uber.org/zap"
 )
 
-// topicInfo is what the brokers say of a topic.
+// topicInfo is the brokers' description of a topic.
 type topicInfo struct {
-	id         topicID // zero where brokers have no topic IDs
-	partitions int32
-	err        error // of this topic alone: it does not exist, or must not be seen
+	id         topicID // zero if the brokers have no topic IDs
+	partitions int32   // number of partitions
+	err        error   // error of this topic alone, if it does not exist or access is denied
 }
 
-// topics is what the consumer remembers of its topics from one session to the next. It is safe for
-// concurrent use.
+// topics looks up topics and remembers them across sessions. It is safe for concurrent use.
 type topics struct {
 	admin       *kgo.Client
 	health      *health
@@ -32,16 +31,17 @@ type topics struct {
 	known map[string]knownTopic
 }
 
-// knownTopic is a topic as it was when it was first seen, or first seen after it was recreated.
+// knownTopic describes a topic as first seen, or as first seen after it was recreated.
 type knownTopic struct {
 	id         topicID
-	partitions int32
-	recreated  bool // it was deleted and created again since the consumer started
+	partitions int32 // number of partitions; 0 if the topic was recreated
+	recreated  bool  // the topic was recreated since the consumer started
 }
 
-// lookUp asks the brokers for topics and remembers those that exist. A topic whose ID is not the known
-// one was recreated; an unknown ID is no evidence of that, and the known one is kept. The error is
-// that of the brokers; that of a single topic is in its topicInfo.
+// lookUp fetches topics from the brokers and remembers those that exist. A topic whose ID differs
+// from the known ID was recreated. A zero ID is no evidence of that, and the known ID is kept.
+// lookUp returns an error only if the whole request failed; errors of single topics are in their
+// topicInfo.
 func (t *topics) lookUp(ctx context.Context, names ...string) (map[string]topicInfo, error) {
 	request := kmsg.NewPtrMetadataRequest()
 	for _, name := range names {
@@ -52,7 +52,10 @@ func (t *topics) lookUp(ctx context.Context, names ...string) (map[string]topicI
 	response, err := request.RequestWith(ctx, t.admin)
 	if err != nil {
 		if !errors.Is(err, context.Canceled) {
-			t.health.report(subjectBrokers, "cannot reach the brokers: "+err.Error())
+			const message = "cannot reach the brokers"
+			t.health.report(subjectBrokers, problem{
+				message: message, text: message + ": " + err.Error(), fields: []zap.Field{zap.Error(err)},
+			})
 		}
 		return nil, fmt.Errorf("look up topics: %w", err)
 	}
@@ -62,7 +65,9 @@ func (t *topics) lookUp(ctx context.Context, names ...string) (map[string]topicI
 		if topic.Topic == nil {
 			continue
 		}
-		info := topicInfo{id: topic.TopicID, partitions: int32(len(topic.Partitions)), err: kerr.ErrorForCode(topic.ErrorCode)}
+		info := topicInfo{
+			id: topic.TopicID, partitions: int32(len(topic.Partitions)), err: kerr.ErrorForCode(topic.ErrorCode),
+		}
 		if info.err == nil {
 			info.id = t.remember(*topic.Topic, info)
 		}
@@ -76,7 +81,8 @@ func (t *topics) lookUp(ctx context.Context, names ...string) (map[string]topicI
 	return found, nil
 }
 
-// remember notes a topic that exists and returns its ID, the known one if the brokers sent none.
+// remember stores a topic that exists, and returns its ID. If the brokers sent no ID, it returns
+// the known one.
 func (t *topics) remember(name string, info topicInfo) topicID {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -90,35 +96,44 @@ func (t *topics) remember(name string, info topicInfo) topicID {
 	default:
 		known = knownTopic{id: info.id, recreated: true}
 		t.recreations.Inc()
-		t.log.Error("topic was deleted and created again; starting over with it, and what was not delivered of the old one is lost", zap.String("topic", name))
+		t.log.Error("topic recreated; undelivered records of the old topic are lost", zap.String("topic", name))
 	}
 	t.known[name] = known
 	return known.id
 }
 
-// firstSeen returns a topic as it was first seen.
+// firstSeen returns a topic as first seen.
 func (t *topics) firstSeen(name string) knownTopic {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.known[name]
 }
 
-// report notes whether a topic can be used, as a problem or the end of one.
+// report reports a problem with a topic, or resolves it if err is nil.
 func (t *topics) report(kind, name string, err error, advise func(error) string) {
 	subject := kind + " " + name
 	switch {
 	case err == nil:
 		t.health.resolve(subject)
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
-		t.health.report(subject, subject+" does not exist")
+		t.health.report(subject, problem{
+			message: kind + " not found", text: subject + " does not exist (create it, or correct its name)",
+			fields: []zap.Field{zap.String("topic", name)},
+		})
 	default:
-		t.health.report(subject, subject+": "+advise(err))
+		t.health.report(subject, problem{
+			message: kind + " not accessible", text: "cannot access " + subject + ": " + advise(err),
+			fields: []zap.Field{zap.String("topic", name), zap.Error(err)},
+		})
 	}
 }
 
-// listOffsets returns the offsets, with their leader epochs, that the leaders list for a timestamp:
-// one of the constants below, or Unix milliseconds. An error of any partition is the error of all.
-func listOffsets(ctx context.Context, client *kgo.Client, partitions []topicPartition, timestamp int64, isolation int8) (map[topicPartition]position, error) {
+// listOffsets returns the offsets and leader epochs that the partition leaders list for a
+// timestamp. The timestamp is one of the constants below, or Unix milliseconds. listOffsets fails
+// if any partition fails.
+func listOffsets(
+	ctx context.Context, client *kgo.Client, partitions []topicPartition, timestamp int64, isolation int8,
+) (map[topicPartition]position, error) {
 	request := kmsg.NewPtrListOffsetsRequest()
 	request.IsolationLevel = isolation
 	eachTopic(partitions, func(topic string, numbers []int32) {
@@ -147,7 +162,7 @@ func listOffsets(ctx context.Context, client *kgo.Client, partitions []topicPart
 	}
 	for _, name := range partitions {
 		if _, ok := listed[name]; !ok {
-			return nil, fmt.Errorf("list offsets of %s: no broker responded for it", name)
+			return nil, fmt.Errorf("list offsets of %s: partition missing from the response", name)
 		}
 	}
 	return listed, nil
@@ -157,13 +172,15 @@ const (
 	logEndTimestamp   = -1
 	logStartTimestamp = -2
 
-	readUncommitted = 0 // the log end is the high watermark
-	readCommitted   = 1 // the log end is the last stable offset
+	readUncommitted = 0 // the log ends at the high watermark
+	readCommitted   = 1 // the log ends at the last stable offset
 )
 
-// endOfEpoch returns where the log of each partition ends the leader epoch that is given with it. It
-// leaves out partitions whose leader does not know the epoch.
-func endOfEpoch(ctx context.Context, client *kgo.Client, epochs map[topicPartition]int32) (map[topicPartition]position, error) {
+// endOfEpoch returns the end offset of the given leader epoch of each partition. It omits
+// partitions whose leader does not know the epoch.
+func endOfEpoch(
+	ctx context.Context, client *kgo.Client, epochs map[topicPartition]int32,
+) (map[topicPartition]position, error) {
 	partitions := make([]topicPartition, 0, len(epochs))
 	for name := range epochs {
 		partitions = append(partitions, name)
@@ -182,14 +199,14 @@ func endOfEpoch(ctx context.Context, client *kgo.Client, epochs map[topicPartiti
 	})
 	response, err := request.RequestWith(ctx, client)
 	if err != nil {
-		return nil, fmt.Errorf("ask where leader epochs end: %w", err)
+		return nil, fmt.Errorf("fetch the end offsets of leader epochs: %w", err)
 	}
 	ends := make(map[topicPartition]position, len(epochs))
 	for _, t := range response.Topics {
 		for _, p := range t.Partitions {
 			name := topicPartition{t.Topic, p.Partition}
 			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return nil, fmt.Errorf("ask where a leader epoch of %s ends: %w", name, err)
+				return nil, fmt.Errorf("fetch the end offset of a leader epoch of %s: %w", name, err)
 			}
 			if p.EndOffset >= 0 {
 				ends[name] = position{p.EndOffset, p.LeaderEpoch}
@@ -199,7 +216,7 @@ func endOfEpoch(ctx context.Context, client *kgo.Client, epochs map[topicPartiti
 	return ends, nil
 }
 
-// eachTopic calls f once for each topic among partitions, with their numbers.
+// eachTopic calls f once per topic, with the numbers of its partitions.
 func eachTopic(partitions []topicPartition, f func(topic string, numbers []int32)) {
 	byTopic := map[string][]int32{}
 	for _, name := range partitions {

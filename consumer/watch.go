@@ -9,20 +9,20 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// watcher looks for what the client does not report: topics that come into being, are deleted, or are
-// recreated, any of which ends the session; and the ends of the logs, without which the lag of a
-// partition that is not fetched would not grow.
+// watcher detects changes that the client does not report. It ends the session if a topic was
+// created, deleted, or recreated. It also lists end offsets, because the lag of a partition that is
+// not fetched would otherwise not grow.
 type watcher struct {
 	*session
-	gone map[string]int // by topic of the session: how many looks in a row did not find it
+	gone map[string]int // by topic: consecutive checks that did not find it
 }
 
-// run looks every watchInterval until ctx is done.
+// run checks the topics every watchInterval until ctx is done.
 func (w *watcher) run(ctx context.Context) {
 	for {
 		wait := watchInterval
-		lookCtx, cancel := context.WithTimeout(ctx, watchInterval)
-		if !w.look(lookCtx) {
+		checkCtx, cancel := context.WithTimeout(ctx, watchInterval)
+		if !w.check(checkCtx) {
 			wait = recheckInterval
 		}
 		cancel()
@@ -34,9 +34,10 @@ func (w *watcher) run(ctx context.Context) {
 	}
 }
 
-// look looks once. It returns false if it is to be repeated soon: a broker that has just started
-// knows no topics, so one that is not found counts as deleted only when it is not found twice.
-func (w *watcher) look(ctx context.Context) (sure bool) {
+// check checks all topics once, and reports false if a topic must be checked again soon. A broker
+// that has just started knows no topics, so a topic counts as deleted only if two checks in a row
+// did not find it.
+func (w *watcher) check(ctx context.Context) (sure bool) {
 	found, err := w.topics.lookUp(ctx, w.cfg.watchedTopics()...)
 	if err != nil {
 		return true
@@ -48,30 +49,30 @@ func (w *watcher) look(ctx context.Context) (sure bool) {
 		switch {
 		case !errors.Is(t.err, kerr.UnknownTopicOrPartition) || !consumed:
 			w.gone[name] = 0
-			w.topics.report("topic", name, t.err, advise)
+			w.topics.report(kindTopic, name, t.err, advise)
 		case w.gone[name] == 0:
 			w.gone[name]++
 			sure = false
 		default:
-			w.topics.report("topic", name, t.err, advise)
+			w.topics.report(kindTopic, name, t.err, advise)
 			w.end(endTopics, fmt.Errorf("topic %s was deleted", name))
 		}
 		switch {
 		case t.err != nil:
 		case !consumed:
-			w.end(endTopics, fmt.Errorf("topic %s exists now", name))
+			w.end(endTopics, fmt.Errorf("topic %s was created", name))
 		case t.id != id:
 			w.end(endTopics, fmt.Errorf("topic %s: %w", name, errRecreated))
 		}
 	}
 	if name := w.cfg.DeadLetterTopic; name != "" {
-		w.topics.report("dead-letter topic", name, found[name].err, adviseDeadLetter)
+		w.topics.report(kindDeadLetterTopic, name, found[name].err, adviseDeadLetter)
 	}
 	w.listEnds(ctx)
 	return sure
 }
 
-// listEnds asks the leaders where the logs of the session's partitions end.
+// listEnds updates the end offsets of the session's partitions from their leaders.
 func (w *watcher) listEnds(ctx context.Context) {
 	partitions := w.all()
 	names := make([]topicPartition, len(partitions))
@@ -84,6 +85,6 @@ func (w *watcher) listEnds(ctx context.Context) {
 		return
 	}
 	for _, p := range partitions {
-		p.end.listed(ends[p.topicPartition].offset, asked)
+		p.end.setListed(ends[p.topicPartition].offset, asked)
 	}
 }

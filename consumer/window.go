@@ -7,108 +7,110 @@ import (
 	"time"
 )
 
-// maxWindow is the number of sealed batches of one partition that may be unfinished. Each takes at
-// most two lengths in the commit metadata (a gap of filtered records before it, and itself), so that
-// 64 of them fit with 19 digits each.
+// maxWindow is the maximum number of unfinished sealed batches of one partition. Each batch needs
+// at most two range lengths in the commit metadata, one for itself and one for a gap of filtered
+// records before it. The metadata therefore fits 64 batches even with 19 digits per length.
 const maxWindow = 64
 
-// window holds the sealed and unfinished batches of one partition, in the order of the log, and what
-// the last commit stored of them. Intake pushes, the committer takes snapshots, deliveries advance the
-// watermark. A fenced window accepts none of these any more.
+// window holds the sealed, unfinished batches of one partition in log order, along with the last
+// successful commit. Intake pushes batches, the committer takes snapshots, and deliveries advance
+// the watermark. None of them changes the committed state after the window is fenced.
 type window struct {
-	source  topicID // topic ID that goes into the commit metadata; see start.go
+	source  topicID // topic ID for the commit metadata; see start.go
 	memory  *memory
-	changed func(urgent bool) // called with mu held when there is something to commit; urgent: a batch waits for it
-	room    chan struct{}     // capacity 1: there may be room
+	changed func(urgent bool) // called with mu held when a commit is due; urgent if a batch waits for it
+	room    chan struct{}     // capacity 1; signals that there may be room
 
 	mu       sync.Mutex // guards the fields below
 	batches  []*batch
-	floor    position      // where the log continues after the batches: nothing below it is open
-	cuts     []int64       // recorded by an earlier owner, beyond floor
+	floor    position      // end of the batches and of the records without events after them
+	cuts     []int64       // recorded cuts of an earlier owner beyond floor
 	bytes    int           // held by batches and dead letters
-	sends    int           // deliveries in progress
-	fenced   bool          // the partition is released: nothing is recorded or advanced any more
-	stored   snapshot      // of the last successful commit
+	sends    int           // number of deliveries in progress
+	fenced   bool          // the partition was released; recording and advancing have stopped
+	stored   snapshot      // last successful commit
 	anchored bool          // the group has a committed offset
 	storedAt time.Time     // when the last successful commit was sent
-	lessened chan struct{} // closed and replaced when sends, batches or bytes decrease
+	notify   chan struct{} // closed and replaced when sends, batches, or bytes may have decreased
 }
 
-// snapshot is what one commit stores of a partition.
+// snapshot is the state of a partition that one commit stores.
 type snapshot struct {
 	position
 	metadata string
-	changed  bool     // it differs from what the last commit stored
-	recorded []*batch // those whose cut the metadata holds
+	changed  bool     // differs from the last successful commit
+	recorded []*batch // batches whose cut is in the metadata
 }
 
-// newWindow returns the window of a partition that starts at s. source is s.sourceID.
+// newWindow returns the window of a partition that starts at s. source is the result of s.sourceID.
 func newWindow(s start, source topicID, m *memory, changed func(urgent bool)) *window {
 	return &window{
-		source: source, memory: m, changed: changed, room: make(chan struct{}, 1), lessened: make(chan struct{}),
-		floor: s.position, cuts: s.cuts, stored: snapshot{position: s.position, metadata: s.metadata}, anchored: s.committed,
+		source: source, memory: m, changed: changed, room: make(chan struct{}, 1), notify: make(chan struct{}),
+		floor: s.position, cuts: s.cuts, anchored: s.committed,
+		stored: snapshot{position: s.position, metadata: s.metadata},
 	}
 }
 
-// push adds a sealed batch. cuts are those still to come.
+// push adds a sealed batch. cuts holds the remaining recorded cuts.
 func (w *window) push(b *batch, floor position, cuts []int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.batches = append(w.batches, b)
 	w.floor, w.cuts = floor, cuts
-	w.hold(b.bytes)
-	w.settle(true)
+	w.addBytes(b.bytes)
+	w.advanceWatermark(true)
 }
 
-// raise moves the floor over records that need no delivery. cuts are those still to come.
-func (w *window) raise(floor position, cuts []int64) {
+// setFloor advances the floor past records that need no delivery. cuts holds the remaining recorded
+// cuts.
+func (w *window) setFloor(floor position, cuts []int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.floor, w.cuts = floor, cuts
-	w.settle(false)
+	w.advanceWatermark(false)
 }
 
-// addLetter notes a dead letter of b, which may still be open, of the given size.
+// addLetter adds a dead letter of the given size to b, which may still be open.
 func (w *window) addLetter(b *batch, bytes int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	b.letters++
-	w.hold(bytes)
+	w.addBytes(bytes)
 }
 
-// endLetter notes that a dead letter of b was written, or abandoned with the partition.
+// endLetter records that a dead letter of b was written, or abandoned with the partition.
 func (w *window) endLetter(b *batch, bytes int, written bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.hold(-bytes)
+	w.addBytes(-bytes)
 	if written {
 		b.letters--
 	}
-	w.settle(false)
+	w.advanceWatermark(false)
 }
 
-// endSend notes that a delivery of b has ended, with or without success.
+// endSend records that a delivery of b has ended, successfully or not.
 func (w *window) endSend(b *batch, delivered bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.sends--
 	if delivered {
-		w.hold(-b.deliver())
+		w.addBytes(-b.markDelivered())
 	}
-	w.settle(false)
+	w.advanceWatermark(false)
 }
 
-// hold changes the bytes that the window holds. The caller holds mu.
-func (w *window) hold(bytes int) {
+// addBytes adds to the bytes that the window holds; bytes may be negative. The caller holds mu.
+func (w *window) addBytes(bytes int) {
 	w.bytes += bytes
 	w.memory.addUnfinished(bytes)
 }
 
-// settle moves the watermark over finished batches, wakes those who wait, and asks for a commit. The
-// caller holds mu.
-func (w *window) settle(urgent bool) {
-	close(w.lessened)
-	w.lessened = make(chan struct{})
+// advanceWatermark advances the watermark past finished batches, wakes all waiters, and requests a
+// commit. The caller holds mu.
+func (w *window) advanceWatermark(urgent bool) {
+	close(w.notify)
+	w.notify = make(chan struct{})
 	select {
 	case w.room <- struct{}{}:
 	default:
@@ -132,7 +134,7 @@ func (w *window) hasRoom() bool {
 	return len(w.batches) < maxWindow && (w.bytes == 0 || !crowded)
 }
 
-// watermark returns the position of the first record that is not delivered. The caller holds mu.
+// watermark returns the position of the first undelivered record. The caller holds mu.
 func (w *window) watermark() position {
 	if len(w.batches) > 0 {
 		return w.batches[0].first
@@ -140,13 +142,13 @@ func (w *window) watermark() position {
 	return w.floor
 }
 
-// snapshot returns what a commit is to store now. ok is false if the window is fenced.
+// snapshot returns the state to commit now. ok is false if the window is fenced.
 func (w *window) snapshot() (s snapshot, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s.position = w.watermark()
 	cuts := make([]int64, 0, 2*len(w.batches)+len(w.cuts))
-	ends := make([]int, 0, len(w.batches)) // per batch, how many cuts record it
+	ends := make([]int, 0, len(w.batches)) // per batch, the number of cuts up to its own
 	at := s.offset
 	for _, b := range w.batches {
 		if b.first.offset != at {
@@ -156,7 +158,7 @@ func (w *window) snapshot() (s snapshot, ok bool) {
 		ends = append(ends, len(cuts))
 		at = b.next
 	}
-	if len(w.cuts) > 0 && w.floor.offset != at { // the end of a gap, where the next recorded range begins
+	if len(w.cuts) > 0 && w.floor.offset != at { // end of a gap; the next recorded range begins there
 		cuts = append(cuts, w.floor.offset)
 	}
 	cuts = append(cuts, w.cuts...)
@@ -171,9 +173,10 @@ func (w *window) snapshot() (s snapshot, ok bool) {
 	return s, !w.fenced
 }
 
-// record notes that a commit, sent at the given time, stored s. It returns the batches that are to be
-// sent now; endSend must follow for each. A fenced window returns none.
-func (w *window) record(s snapshot, sent time.Time) (send []*batch) {
+// applyCommit records that a commit, sent at the given time, stored s. It returns the batches to
+// send now. The caller must call endSend for each of them. If the window is fenced, it returns
+// none.
+func (w *window) applyCommit(s snapshot, sent time.Time) (send []*batch) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stored, w.stored.recorded, w.storedAt, w.anchored = s, nil, sent, true
@@ -181,7 +184,7 @@ func (w *window) record(s snapshot, sent time.Time) (send []*batch) {
 		return nil
 	}
 	for _, b := range s.recorded {
-		if b.record() {
+		if b.markRecorded() {
 			w.sends++
 			send = append(send, b)
 		}
@@ -189,27 +192,33 @@ func (w *window) record(s snapshot, sent time.Time) (send []*batch) {
 	return send
 }
 
-// fence ends the window: nothing of it is recorded or advanced any more. The broker does not enforce
-// this: it checks which member commits, not which partitions the member owns.
+// fence makes the window stop recording batches and advancing the watermark. The broker does not
+// enforce this: it checks which member commits, not which partitions it owns.
 func (w *window) fence() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.fenced = true
 }
 
-// windowStatus is a snapshot for metrics and the status page.
+// windowStatus is the state of a window for metrics and the status page.
 type windowStatus struct {
-	watermark, stored int64     // first offset not delivered; last committed offset
-	storedAt          time.Time // when the last successful commit was sent
-	batches, bytes    int       // unfinished batches, and the bytes of them and of dead letters
-	opened            time.Time // when the first event of the oldest of them arrived; zero if there is none
-	unwritten         int       // dead letters of them that are not written
+	watermark int64     // first undelivered offset
+	stored    int64     // last committed offset
+	storedAt  time.Time // when the last successful commit was sent
+	batches   int       // number of unfinished batches
+	bytes     int       // held by unfinished batches and dead letters
+	opened    time.Time // arrival of the first event of the oldest unfinished batch; zero if there is none
+	unwritten int       // number of unwritten dead letters of unfinished batches
 }
 
+// status returns the current state of the window.
 func (w *window) status() windowStatus {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s := windowStatus{watermark: w.watermark().offset, stored: w.stored.offset, storedAt: w.storedAt, batches: len(w.batches), bytes: w.bytes}
+	s := windowStatus{
+		watermark: w.watermark().offset, stored: w.stored.offset, storedAt: w.storedAt,
+		batches: len(w.batches), bytes: w.bytes,
+	}
 	for i, b := range w.batches {
 		if i == 0 {
 			s.opened = b.opened
@@ -219,27 +228,27 @@ func (w *window) status() windowStatus {
 	return s
 }
 
-// release gives back the bytes that the batches of a fenced window hold.
+// release returns the bytes held by the batches of a fenced window to the budget.
 func (w *window) release() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, b := range w.batches {
-		w.hold(-b.bytes)
+		w.addBytes(-b.bytes)
 		b.bytes = 0
 	}
 }
 
-// wait returns when reached, which is called with mu held, reports true, or when ctx is done.
+// wait waits until reached reports true or ctx is done. It calls reached with mu held.
 func (w *window) wait(ctx context.Context, reached func() bool) {
 	for {
 		w.mu.Lock()
-		done, lessened := reached(), w.lessened
+		done, notify := reached(), w.notify
 		w.mu.Unlock()
 		if done {
 			return
 		}
 		select {
-		case <-lessened:
+		case <-notify:
 		case <-ctx.Done():
 			return
 		}

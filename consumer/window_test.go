@@ -10,12 +10,12 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 )
 
-// emptyWindow returns a window that starts at offset 0.
+// emptyWindow returns an empty window that starts at offset 0.
 func emptyWindow() *window {
 	return newWindow(start{committed: true}, topicID{}, &memory{budget: sink.NewBudget(1 << 20)}, func(bool) {})
 }
 
-// sealedBatch returns a sealed batch of one event.
+// sealedBatch returns a sealed batch with one event.
 func sealedBatch(first, next int64) *batch {
 	buffer := sink.NewBuffer(10, 1000)
 	buffer.Extend(append(buffer.Bytes(), `{"a":1},`...), 1, first, time.Now())
@@ -24,8 +24,8 @@ func sealedBatch(first, next int64) *batch {
 	return b
 }
 
-// The watermark never passes an unfinished batch, whatever the order in which batches finish; a commit
-// records what stands in the window and nothing else.
+// The watermark never passes an unfinished batch, regardless of the order in which batches finish.
+// A commit records exactly the batches in the window.
 func TestWatermarkIsTheOldestUnfinishedBatch(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := emptyWindow()
@@ -62,13 +62,14 @@ func TestWatermarkIsTheOldestUnfinishedBatch(t *testing.T) {
 				t.Fatalf("snapshot %+v, %v, want offset %d", s, err, want)
 			}
 			for _, b := range w.batches {
-				if !slices.Contains(cuts, b.next) || b.first.offset != s.offset && !slices.Contains(cuts, b.first.offset) {
-					t.Fatalf("batch %d to %d is not in %q", b.first.offset, b.next, s.metadata)
+				if !slices.Contains(cuts, b.next) || b.first.offset != s.offset &&
+					!slices.Contains(cuts, b.first.offset) {
+					t.Fatalf("batch %d to %d not recorded in %q", b.first.offset, b.next, s.metadata)
 				}
 			}
-			for _, b := range w.record(s, time.Now()) {
+			for _, b := range w.applyCommit(s, time.Now()) {
 				if sending[b] {
-					t.Fatalf("batch %d to %d is to be sent twice", b.first.offset, b.next)
+					t.Fatalf("batch %d to %d returned twice for sending", b.first.offset, b.next)
 				}
 				sending[b] = true
 			}
@@ -76,36 +77,36 @@ func TestWatermarkIsTheOldestUnfinishedBatch(t *testing.T) {
 	})
 }
 
-func TestFencedWindowSendsAndAdvancesNothing(t *testing.T) {
+func TestFencedWindowSendsNoBatchAndDoesNotAdvance(t *testing.T) {
 	w := emptyWindow()
 	sent, waiting := sealedBatch(0, 5), sealedBatch(5, 9)
 	w.push(sent, position{offset: 5}, nil)
 	s, _ := w.snapshot()
-	if send := w.record(s, time.Now()); len(send) != 1 {
+	if send := w.applyCommit(s, time.Now()); len(send) != 1 {
 		t.Fatalf("%d batches to send", len(send))
 	}
 	w.push(waiting, position{offset: 9}, nil)
 	s, _ = w.snapshot()
 	w.fence()
-	if send := w.record(s, time.Now()); len(send) > 0 {
-		t.Errorf("%d batches to send after the fence", len(send))
+	if send := w.applyCommit(s, time.Now()); len(send) > 0 {
+		t.Errorf("%d batches to send after the fence, want 0", len(send))
 	}
 	w.endSend(sent, true)
 	if got := w.status().watermark; got != 0 {
 		t.Errorf("watermark %d after the fence", got)
 	}
 	if _, ok := w.snapshot(); ok {
-		t.Error("a snapshot to be committed after the fence")
+		t.Error("fenced window returned a snapshot to commit")
 	}
 }
 
-func TestBodyOfADeliveredBatchIsDroppedBehindAStuckOne(t *testing.T) {
+func TestBodyOfADeliveredBatchIsFreedBehindAStuckBatch(t *testing.T) {
 	w := emptyWindow()
 	stuck, second := sealedBatch(0, 5), sealedBatch(5, 9)
 	w.push(stuck, position{offset: 5}, nil)
 	w.push(second, position{offset: 9}, nil)
 	s, _ := w.snapshot()
-	w.record(s, time.Now())
+	w.applyCommit(s, time.Now())
 	before, size := w.memory.budget.Used(), int64(second.bytes)
 	w.endSend(second, true)
 	if used := w.memory.budget.Used(); second.body != nil || used != before-size || w.status().watermark != 0 {

@@ -7,148 +7,150 @@ import (
 	"go.uber.org/zap"
 )
 
-// attempt posts a job once and decides what becomes of it.
+// attempt sends a job once and acts on the response.
 func (c *Client) attempt(j *job) {
 	if j.attempts > 0 {
-		c.metrics.retries.Inc()
+		c.countRetry()
 	}
-	a := c.post(j)
+	r := c.send(j)
 	ctx := j.delivery.ctx
-	gone := a.verdict == later && ctx.Err() != nil // our own doing: says nothing of LaunchDarkly
+	canceled := r.verdict == retryable && ctx.Err() != nil // by the caller, not by LaunchDarkly
 
 	c.mu.Lock()
-	c.active--
-	c.metrics.inFlight.Set(float64(c.active))
-	c.reassess(&a, j)
-	if !gone {
-		c.learn(a, j)
+	c.inFlight--
+	c.metrics.inFlight.Set(float64(c.inFlight))
+	c.reassess(&r, j)
+	if !canceled {
+		c.recordResponse(r, j)
 	}
-	c.pump()
+	c.dispatch()
 	c.mu.Unlock()
 
 	switch {
-	case gone:
-		c.finish(j, context.Cause(ctx))
-	case a.verdict == accepted:
-		c.metrics.delivered.Add(float64(j.part.events()))
-		c.metrics.lastDelivery.SetToCurrentTime()
-		c.finish(j, nil)
-	case a.verdict == denied:
-		c.again(j, 0)
-	case a.verdict == later:
-		c.retry(j, a)
-	case a.verdict == refused && j.refusals == 0: // LaunchDarkly's own SDKs try a 400 twice
-		j.refusals++
-		c.retry(j, a)
+	case canceled:
+		c.attemptDone(j, context.Cause(ctx))
+	case r.verdict == accepted:
+		c.countDelivery(j.part.events())
+		c.attemptDone(j, nil)
+	case r.verdict == halted:
+		c.requeue(j, 0)
+	case r.verdict == retryable:
+		c.retry(j, r)
+	case r.verdict == rejected && j.rejects == 0: // like LaunchDarkly's own SDKs, which send it twice
+		j.rejects++
+		c.retry(j, r)
 	case j.part.events() > 1:
 		j.unwatch()
 		c.split(j.delivery, j.part)
 	default:
-		c.setAside(j, a)
+		c.setAside(j, r)
 	}
 }
 
-// reassess changes the verdict where other responses show that this one means something
-// else. When many events were set aside and nothing was accepted since, it is not the events
-// that are at fault, and a rejected body becomes a halt. When others are accepted, it is not
-// the destination, and a denial becomes a failure of this batch. The caller holds the mutex.
-func (c *Client) reassess(a *answer, j *job) {
+// reassess changes the verdict if other responses show that it means something else. After
+// maxConsecutiveRejects events in a row were rejected, the destination is at fault rather than the
+// events, so a rejected body becomes a halt. While other requests are accepted, the batch is at
+// fault rather than the destination, so a halt becomes a retryable failure of this batch. The
+// caller holds the mutex.
+func (c *Client) reassess(r *response, j *job) {
 	switch {
-	case a.verdict == accepted:
-		c.accepted++
-		c.aside = 0
-	case a.verdict == denied && a.status != 0:
-		if c.noteDenial(j) {
-			a.verdict = later
+	case r.verdict == accepted:
+		c.acceptedRequests++
+		c.consecutiveRejects = 0
+	case r.verdict == halted && r.status != 0:
+		if c.recordHalt(j) {
+			r.verdict = retryable
 		}
-	case a.verdict != refused && a.verdict != tooLarge:
-	case c.aside == mostAside:
-		a.verdict = denied
-		j.denied, j.acceptedBefore = true, c.accepted
-	case j.part.events() == 1 && (a.verdict == tooLarge || j.refusals > 0): // attempt sets it aside
-		c.aside++
+	case r.verdict != rejected && r.verdict != tooLarge:
+	case c.consecutiveRejects == maxConsecutiveRejects:
+		r.verdict = halted
+		j.hasHalted, j.acceptedBefore = true, c.acceptedRequests
+	case j.part.events() == 1 && (r.verdict == tooLarge || j.rejects > 0): // attempt sets the event aside
+		c.consecutiveRejects++
 	}
 }
 
-// noteDenial records that LaunchDarkly denied j, and reports whether what is in j is at
-// fault: another request was accepted since j was last denied or, at its first denial, since
-// its attempt started. If another was accepted between two denials, j stays at fault, because
-// it may be the only one that is sent for hours. Then only several batches that fail together,
-// with none accepted, make its denial one of the destination. The caller holds the mutex.
-func (c *Client) noteDenial(j *job) bool {
-	others := c.accepted > j.acceptedBefore
-	j.deniedAlone = j.deniedAlone || j.denied && others
-	j.denied, j.acceptedBefore = true, c.accepted
-	return others || j.deniedAlone && !c.pace.failing()
+// recordHalt records that a response to j called for a halt, and reports whether only j is at
+// fault. That is the case if another request was accepted since the last such response or, the
+// first time, since the attempt of j started. Once another request was accepted between two such
+// responses, j stays at fault, because it may be the only batch sent for hours. From then on its
+// responses halt delivery only while several batches are failing and none is accepted. The caller
+// holds the mutex.
+func (c *Client) recordHalt(j *job) (onlyThis bool) {
+	othersAccepted := c.acceptedRequests > j.acceptedBefore
+	j.haltedAlone = j.haltedAlone || j.hasHalted && othersAccepted
+	j.hasHalted, j.acceptedBefore = true, c.acceptedRequests
+	return othersAccepted || j.haltedAlone && !c.limiter.failing()
 }
 
-// mostAside is how many events are set aside in a row. Without it, a proxy in
-// LaunchDarkly's place that answers 400 would empty the topic.
-const mostAside = 100
+// maxConsecutiveRejects is the number of events that may be set aside in a row. Without it, a proxy
+// that responds with 400 in place of LaunchDarkly would empty the topic.
+const maxConsecutiveRejects = 100
 
-// retry lets a job back off.
-func (c *Client) retry(j *job, a answer) {
-	wait := a.retryAfter
+// retry requeues j after a backoff.
+func (c *Client) retry(j *job, r response) {
+	wait := r.retryAfter
 	if wait == 0 {
 		wait = backoff(j.attempts+1, c.cfg.BackoffMin, c.cfg.BackoffMax)
 	}
-	c.log.Debug("request will be retried", append(j.fields(a), zap.Duration("backoff", wait))...)
-	c.again(j, wait)
+	c.log.Debug("request failed, retrying", append(j.fields(r), zap.Duration("backoff", wait))...)
+	c.requeue(j, wait)
 }
 
-// setAside hands a refused event to the caller.
-func (c *Client) setAside(j *job, a answer) {
-	c.metrics.refused.Inc()
+// setAside hands a rejected event over to the caller.
+func (c *Client) setAside(j *job, r response) {
+	c.countRejection()
 	raw := j.part.raw()
-	c.finish(j, j.delivery.Refused(j.delivery.ctx, Refusal{
-		Batch: j.delivery.Batch, Event: j.part.low, Body: raw[1 : len(raw)-1], Status: a.status, Excerpt: a.excerpt,
+	c.attemptDone(j, j.delivery.Rejected(j.delivery.ctx, Rejection{
+		Batch: j.delivery.Batch, Event: j.part.low, Body: raw[1 : len(raw)-1], Status: r.status, Excerpt: r.excerpt,
 	}))
 }
 
-// learn adapts the pace to an answer, and logs the first failure of a run and its
-// end. The caller holds the mutex.
-func (c *Client) learn(a answer, j *job) {
-	failing := c.pace.failed > 0
-	c.pace.learn(a, &j.seen, time.Now())
-	if a.verdict == later {
+// recordResponse updates the limiter and the halt, and logs the first failure of a series and the
+// recovery. The caller holds the mutex.
+func (c *Client) recordResponse(r response, j *job) {
+	failing := c.limiter.failedBatches > 0
+	c.limiter.onResponse(r, &j.attemptState, time.Now())
+	if r.verdict == retryable {
 		c.failures[j.delivery.Batch.Source]++
 	} else {
 		delete(c.failures, j.delivery.Batch.Source)
 	}
-	switch a.verdict {
-	case later:
+	switch r.verdict {
+	case retryable:
 		switch {
 		case failing:
-		case a.status != 0 && judge(a.status) == denied:
-			c.log.Warn("batch rejected by LaunchDarkly while others are accepted, retrying only this batch", j.fields(a)...)
+		case r.status != 0 && classify(r.status) == halted:
+			c.log.Warn("batch rejected by LaunchDarkly while others are accepted, retrying only this batch",
+				j.fields(r)...)
 		default:
-			c.log.Warn("LaunchDarkly does not take requests for the time being, retrying", j.fields(a)...)
+			c.log.Warn("LaunchDarkly unavailable, retrying", j.fields(r)...)
 		}
 		return
-	case denied:
-		c.rejected = a.token
+	case halted:
+		c.rejectedToken = r.token
 		if c.halt.Since.IsZero() {
 			if c.cfg.Endpoint == MetricImport {
-				c.startWatch()
+				c.startTokenWatch()
 			}
 			c.halt.Since = time.Now()
 			c.metrics.halts.Inc()
 			c.metrics.halted.Set(1)
-			c.log.Error("LaunchDarkly refuses us, halted: nothing is lost and nothing is delivered until address and credentials are right", j.fields(a)...)
+			c.log.Error("delivery halted: LaunchDarkly rejected the URL or the credentials", j.fields(r)...)
 		}
-		c.halt.Answer = a.String()
+		c.halt.Response = r.String()
 		return
-	case refused, tooLarge:
-		if j.part.events() == j.delivery.Batch.Events && j.refusals == 0 {
-			c.log.Warn("LaunchDarkly refuses a batch, which is split until the event is found", j.fields(a)...)
+	case rejected, tooLarge:
+		if j.part.events() == j.delivery.Batch.Events && j.rejects == 0 {
+			c.log.Warn("batch rejected by LaunchDarkly, isolating the rejected events", j.fields(r)...)
 		}
 	}
 	if failing {
-		c.log.Info("LaunchDarkly takes requests again", j.fields(a)...)
+		c.log.Info("LaunchDarkly available again", j.fields(r)...)
 	}
 	if !c.halt.Since.IsZero() {
 		c.halt = Halt{}
-		c.endWatch()
+		c.stopTokenWatch()
 		c.metrics.halted.Set(0)
 	}
 }

@@ -9,31 +9,31 @@ import (
 	"github.com/google/uuid"
 )
 
-// Source is what the payload IDs of one partition's batches have in common.
+// Source identifies the partition that a batch comes from. It is part of the payload IDs.
 type Source struct {
-	Group     string   // consumer group: a new group is a deliberate replay, with new IDs
-	Topic     string   // topic
-	TopicID   [16]byte // incarnation of the topic; zero where brokers have none
-	Partition int32    // partition
+	Group     string   // consumer group; a new group is a deliberate replay, with new IDs
+	Topic     string   // topic name
+	TopicID   [16]byte // topic ID; zero if the brokers do not support it
+	Partition int32    // partition number
 }
 
-// Batch is a contiguous range of one partition's log, [First, Next), rendered as
-// one request body. Once sealed it never changes.
+// Batch is a contiguous range of one partition's log, [First, Next), rendered as one request body.
+// It never changes after it is sealed.
 type Batch struct {
 	Source      Source
-	LeaderEpoch int32     // of the first record; -1 if unknown
-	First, Next int64     // offsets: the first one covered, and the first one not covered
-	Events      int       // in the body, at least 1
-	Oldest      time.Time // timestamp among the records that they came from
+	LeaderEpoch int32     // leader epoch of the first record; -1 if unknown
+	First, Next int64     // first offset covered, and the one after the last
+	Events      int       // number of events in the body, at least 1
+	Oldest      time.Time // oldest timestamp of the records with events
 
-	offsets []int64 // per event, the offset of its record
-	whole   part    // without its body once it is delivered in parts
+	offsets []int64 // by event: the offset of its record
+	whole   part    // its body is nil after a split
 }
 
-// Offset returns the offset of the record that an event came from.
+// Offset returns the offset of the record that contained an event.
 func (b *Batch) Offset(event int) int64 { return b.offsets[event] }
 
-// EventInRecord says which of its record's events an event is, from 0 on.
+// EventInRecord returns the index of an event among the events of its record, starting at 0.
 func (b *Batch) EventInRecord(event int) int {
 	n := 0
 	for event-n > 0 && b.offsets[event-n-1] == b.offsets[event] {
@@ -42,21 +42,21 @@ func (b *Batch) EventInRecord(event int) int {
 	return n
 }
 
-// Bytes returns what the batch takes of a [Budget]. To be called before it is
-// delivered.
+// Bytes returns the bytes that the batch occupies in a [Budget]. It must be called before the batch
+// is delivered.
 func (b *Batch) Bytes() int { return len(b.whole.body) + 8*len(b.offsets) }
 
-// part is a range of a batch's events as it is posted: all of them, or one half
-// of a part that LaunchDarkly refused.
+// part is a range of a batch's events that is sent as one request: all of them, or one half of a
+// part that LaunchDarkly rejected.
 type part struct {
 	low, high  int    // events [low, high) of the batch
-	body       []byte // as sent: compressed if compressed is set
-	compressed bool   //
-	size       int    // bytes of the body before compression
-	sum        uint64 // XXH64 of the body before compression
+	body       []byte // as sent
+	compressed bool   // body is compressed
+	size       int    // length of the uncompressed body
+	sum        uint64 // XXH64 of the uncompressed body
 }
 
-// newPart renders a part. It keeps raw unless it compresses.
+// newPart returns a part with the given body. It retains raw unless it compresses it.
 func newPart(low, high int, raw []byte, compress bool) part {
 	p := part{low: low, high: high, body: raw, size: len(raw), sum: xxhash.Sum64(raw), compressed: compress}
 	if compress {
@@ -68,7 +68,7 @@ func newPart(low, high int, raw []byte, compress bool) part {
 // events returns the number of events.
 func (p *part) events() int { return p.high - p.low }
 
-// raw returns the body before compression. It is not to be changed.
+// raw returns the uncompressed body. The caller must not modify it.
 func (p *part) raw() []byte {
 	if !p.compressed {
 		return p.body
@@ -76,8 +76,8 @@ func (p *part) raw() []byte {
 	return inflate(p.body, p.size)
 }
 
-// split halves a part by event index, so that the same part always splits in the
-// same way. The part must hold more than one event.
+// split divides a part in half by event index, so that the same part always has the same halves.
+// The part must have more than one event.
 func (p *part) split() (left, right part) {
 	raw := p.raw()
 	middle := (p.low + p.high) / 2
@@ -89,15 +89,17 @@ func (p *part) split() (left, right part) {
 	return newPart(p.low, middle, l, p.compressed), newPart(middle, p.high, r, p.compressed)
 }
 
-// Part identifies one request body of a batch: the whole, or a part that halving makes of it.
+// Part identifies one possible request body of a batch: the whole batch, or a part that results
+// from splitting it.
 type Part struct {
 	Low, High int    // events [Low, High) of the batch
 	ID        string // payload ID
-	Sum       uint64 // XXH64 of the body before compression
+	Sum       uint64 // XXH64 of the uncompressed body
 }
 
-// Parts returns the parts under which the batch may be sent to destination: the whole, then all parts
-// of its left half, then all of its right half. It must not be called once the batch is delivered.
+// Parts returns all parts in which the batch may be sent to destination: the whole batch, then the
+// parts of its left half, then the parts of its right half. It must not be called after the batch
+// is delivered.
 func (b *Batch) Parts(destination string) []Part { return b.parts(nil, b.whole, destination) }
 
 func (b *Batch) parts(all []Part, p part, destination string) []Part {
@@ -109,8 +111,8 @@ func (b *Batch) parts(all []Part, p part, destination string) []Part {
 	return b.parts(b.parts(all, left, destination), right, destination)
 }
 
-// eventEnd returns the index just past the n-th event (from 1 on) of a JSON array
-// of objects.
+// eventEnd returns the index after the n-th event of a JSON array of objects. The first event is
+// number 1.
 func eventEnd(array []byte, n int) int {
 	depth, quoted := 0, false
 	for i := 0; i < len(array); i++ {
@@ -131,18 +133,17 @@ func eventEnd(array []byte, n int) int {
 			}
 		}
 	}
-	panic("sink: a body holds fewer events than were counted")
+	panic("sink: body has fewer events than counted")
 }
 
-// namespace is the UUIDv5 namespace of our payload IDs. It must never change:
-// a replay over an upgrade forms the same IDs.
+// namespace is the UUIDv5 namespace of payload IDs. It must never change, so that the IDs stay the
+// same across upgrades.
 var namespace = uuid.MustParse("7d1f3b52-6f0c-5a55-9d0e-3c1b6a0f2e84")
 
-// payloadID returns the ID under which a part of the batch is posted to destination.
-// Every field is of fixed length or preceded by its length, so that no two
-// different inputs read the same. The body's hash need not withstand malice: only
-// bodies of one and the same range are ever told apart by it, and there is a second
-// one only where the mapping was changed between two attempts.
+// payloadID returns the payload ID of a part of the batch sent to destination. Every field has a
+// fixed length or is preceded by its length, so that different inputs never encode to the same
+// bytes. The hash of the body need not be cryptographic: it only distinguishes bodies of the same
+// range, which differ only if the mapping was changed between two attempts.
 func (b *Batch) payloadID(p *part, destination string) string {
 	name := make([]byte, 0, 256)
 	text := func(s string) {

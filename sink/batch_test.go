@@ -8,18 +8,19 @@ import (
 	"pgregory.net/rapid"
 )
 
-// sample returns the batch and the destination that the golden IDs are of.
+// sample returns the batch and the destination that belong to the golden IDs.
 func sample() (*Batch, string) {
 	buffer := NewBuffer(10, 1000)
 	buffer.Extend(append(buffer.Bytes(), `{"a":1},{"a":2},`...), 2, 41, time.UnixMilli(0))
 	buffer.Extend(append(buffer.Bytes(), `{"a":3},`...), 1, 42, time.UnixMilli(0))
-	b := buffer.Seal(Source{Group: "segment-to-launchdarkly", Topic: "segment", TopicID: [16]byte{1, 2, 3, 15: 16}, Partition: 7}, 5, 40, 43, true)
+	source := Source{Group: "segment-to-launchdarkly", Topic: "segment", TopicID: [16]byte{1, 2, 3, 15: 16}, Partition: 7}
+	b := buffer.Seal(source, 5, 40, 43, true)
 	return b, (&Config{Endpoint: ClientSide, ClientSideID: "5f0c1d2e3b4a59687766554f"}).destination()
 }
 
-// Computed by another program, testdata/payload_ids.py (XXH64, SHA-1 and RFC 9562 in
-// Python). If they change, a replay over an upgrade counts events twice: they are not to
-// be adapted to the code.
+// The expected IDs were computed by another program, testdata/payload_ids.py (XXH64, SHA-1, and RFC
+// 9562 in Python). They must never be adapted to the code: if IDs change with an upgrade, the
+// events in flight are counted twice.
 func TestPayloadIDsAreFrozen(t *testing.T) {
 	b, destination := sample()
 	left, right := b.whole.split()
@@ -41,12 +42,12 @@ func TestPayloadIDsAreFrozen(t *testing.T) {
 		}
 	}
 	if body := string(b.whole.raw()); body != `[{"a":1},{"a":2},{"a":3}]` {
-		t.Errorf("the IDs are of another body: %s", body)
+		t.Errorf("the IDs belong to a different body than %s", body)
 	}
 }
 
-// The ID is of what is posted, not of how: compressed or not, in whichever process.
-func TestPayloadIDIsOfTheContentOnly(t *testing.T) {
+// The ID depends on the content sent, but not on compression or on the process.
+func TestPayloadIDDependsOnlyOnTheContent(t *testing.T) {
 	b, destination := sample()
 	again, _ := sample()
 	again.Oldest, again.offsets = time.Now(), nil
@@ -56,7 +57,7 @@ func TestPayloadIDIsOfTheContentOnly(t *testing.T) {
 	}
 }
 
-// input is all that a payload ID depends on.
+// input holds everything that a payload ID depends on.
 type input struct {
 	group, topic, destination, body string
 	topicID                         [16]byte
@@ -75,8 +76,9 @@ func (in input) id() string {
 }
 
 var inputs = rapid.Custom(func(t *rapid.T) (in input) {
-	text := rapid.StringMatching(`[a-c\x00\x01]{0,4}`) // short, so that two of them run into each other
-	in.group, in.topic, in.destination, in.body = text.Draw(t, "group"), text.Draw(t, "topic"), text.Draw(t, "destination"), text.Draw(t, "body")
+	text := rapid.StringMatching(`[a-c\x00\x01]{0,4}`) // short, so that concatenations collide
+	in.group, in.topic, in.destination, in.body = text.Draw(t, "group"), text.Draw(t, "topic"),
+		text.Draw(t, "destination"), text.Draw(t, "body")
 	in.topicID[rapid.IntRange(0, 15).Draw(t, "byte")] = rapid.Byte().Draw(t, "value")
 	in.partition, in.epoch = rapid.Int32().Draw(t, "partition"), rapid.Int32Min(-1).Draw(t, "epoch")
 	in.first, in.next = rapid.Int64().Draw(t, "first"), rapid.Int64().Draw(t, "next")
@@ -84,7 +86,7 @@ var inputs = rapid.Custom(func(t *rapid.T) (in input) {
 	return in
 })
 
-func TestPayloadIDChangesWithEachInputAndWithNothingElse(t *testing.T) {
+func TestPayloadIDChangesWithEachInputAndNothingElse(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		one, two := inputs.Draw(t, "one"), inputs.Draw(t, "two")
 		if (one == two) != (one.id() == two.id()) {
@@ -106,7 +108,7 @@ func TestPayloadIDChangesWithEachInputAndWithNothingElse(t *testing.T) {
 			"low":         func(in *input) { in.low = two.low },
 			"high":        func(in *input) { in.high = two.high },
 			"one byte":    func(in *input) { in.topicID[15]++ },
-			"border":      func(in *input) { in.group, in.topic = in.group+in.topic, "" },
+			"boundary":    func(in *input) { in.group, in.topic = in.group+in.topic, "" },
 			"other order": func(in *input) { in.group, in.topic = in.topic, in.group },
 			"long":        func(in *input) { in.group = strings.Repeat("g", 300) },
 		}

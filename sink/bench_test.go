@@ -7,23 +7,25 @@ import (
 	"time"
 )
 
-// benchmarkEvents are events as the transform renders them, 1,000 of about 400
-// bytes, with values that differ as real ones do.
+// benchmarkEvents holds 1,000 events of about 400 bytes, as rendered by the transform, with values
+// that vary like real ones.
 var benchmarkEvents = func() (events [][]byte) {
 	random := rand.New(rand.NewPCG(1, 2))
 	names := []string{"Order Completed", "Product Viewed", "Product Added", "Checkout Started", "Signed Up"}
 	for i := range 1000 {
-		events = append(events, fmt.Appendf(nil, `{"kind":"custom","key":%q,"userKey":"%016x","creationDate":%d,"metricValue":%d.%02d,`+
-			`"data":{"order_id":"%016x","currency":"USD","value":%[4]d.%02[5]d,"products":[{"product_id":"%08[7]x","sku":"G-%[8]d","name":"Monopoly: 3rd Edition","price":19,"quantity":%[9]d,"category":"Games"}],`+
-			`"coupon":"hasbros","affiliation":"Google Store","path":"/checkout/%[10]d"}},`,
-			names[random.IntN(len(names))], random.Uint64(), 1592588370692+int64(i)*731, random.IntN(500), random.IntN(100),
-			random.Uint64(), random.Uint32(), random.IntN(1e6), random.IntN(9), random.IntN(1e5)))
+		events = append(events, fmt.Appendf(nil,
+			`{"kind":"custom","key":%q,"userKey":"%016x","creationDate":%d,"metricValue":%d.%02d,`+
+				`"data":{"order_id":"%016x","currency":"USD","value":%[4]d.%02[5]d,`+
+				`"products":[{"product_id":"%08[7]x","sku":"G-%[8]d","name":"Monopoly: 3rd Edition","price":19,`+
+				`"quantity":%[9]d,"category":"Games"}],`+
+				`"coupon":"hasbros","affiliation":"Google Store","path":"/checkout/%[10]d"}},`,
+			names[random.IntN(len(names))], random.Uint64(), 1592588370692+int64(i)*731, random.IntN(500),
+			random.IntN(100), random.Uint64(), random.Uint32(), random.IntN(1e6), random.IntN(9), random.IntN(1e5)))
 	}
 	return events
 }()
 
-// renderInto copies the events into a buffer, each of a record of its own, and returns
-// the length of the body.
+// renderInto copies the events into a buffer, one per record, and returns the length of the body.
 func renderInto(buffer *Buffer, now time.Time) (length int) {
 	for i, e := range benchmarkEvents {
 		buffer.Extend(append(buffer.Bytes(), e...), 1, int64(i), now)
@@ -40,8 +42,8 @@ func BenchmarkExtend(b *testing.B) {
 	}
 }
 
-// Extend and Seal together: what a batch costs the partition's goroutine, without
-// the transform.
+// BenchmarkSeal measures Extend and Seal together, which is the cost of a batch for the partition's
+// goroutine, without the transform.
 func BenchmarkSeal(b *testing.B) {
 	for _, compress := range []bool{false, true} {
 		b.Run(fmt.Sprintf("gzip=%v", compress), func(b *testing.B) {

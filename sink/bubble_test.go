@@ -22,36 +22,35 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// bubble is a client and a fake LaunchDarkly on an in-memory network, where
-// minutes take milliseconds. When a test ends it checks what must hold in all of
-// them; see check.
+// bubble is a client and a fake LaunchDarkly on an in-memory network, where minutes take
+// milliseconds. At the end of each test it asserts the invariants of all tests; see check.
 type bubble struct {
 	t       *testing.T
 	cfg     Config
 	ld      *ldtest.Server
 	client  *Client
 	metrics *prometheus.Registry
-	log     *bytes.Buffer // everything logged, as JSON lines, debug included
+	log     *bytes.Buffer // the whole log as JSON lines, including debug
 	ctx     context.Context
 	cancel  context.CancelFunc
 
-	mu        sync.Mutex
-	batches   int               // guards: rendered so far
-	events    int               // guards: rendered so far, and so the number of the next one
-	done      map[*Batch]int    // guards: calls of Done
-	open      int               // guards: deliveries without a call of Done
-	idle      chan struct{}     // guards: closed when open becomes 0
-	failures  []error           // guards: what Done was called with, but nil
-	delivered map[int]bool      // guards: numbers of the events of batches that ended well
-	refusals  []Refusal         // guards
-	refusing  error             // guards: what Refused returns
-	inFlight  int               // guards
-	most      int               // guards: highest inFlight so far
-	bodies    map[string]string // guards: as sent, by payload ID
-	instead   answerer          // guards: answers in LaunchDarkly's place; nil: none
+	mu         sync.Mutex        // guards the fields below
+	batches    int               // rendered so far
+	events     int               // rendered so far, and so the number of the next one
+	done       map[*Batch]int    // calls of Done
+	open       int               // deliveries without a call of Done
+	idle       chan struct{}     // closed when open becomes 0
+	failures   []error           // errors passed to Done
+	delivered  map[int]bool      // numbers of the events in batches that were delivered
+	rejections []Rejection       // passed to Rejected
+	rejectErr  error             // returned by Rejected
+	inFlight   int               // requests in flight
+	most       int               // highest inFlight so far
+	bodies     map[string]string // as sent, by payload ID
+	respond    responder         // responds in place of LaunchDarkly; nil: none
 }
 
-// endpoint is one way to address LaunchDarkly.
+// endpoint is a client configuration for one of the endpoints.
 type endpoint struct {
 	name   string
 	change func(*Config)
@@ -67,15 +66,14 @@ var endpoints = []endpoint{
 	}},
 }
 
-// onEachEndpoint runs a test in a bubble for each way to address LaunchDarkly.
+// onEachEndpoint runs a test in a bubble for each endpoint.
 func onEachEndpoint(t *testing.T, test func(b *bubble)) {
 	for _, e := range endpoints {
 		t.Run(e.name, func(t *testing.T) { inBubble(t, e.change, test) })
 	}
 }
 
-// inBubble runs a test in a bubble of its own. change may adapt the client's
-// configuration.
+// inBubble runs a test in a bubble of its own. change may modify the client's configuration.
 func inBubble(t *testing.T, change func(*Config), test func(b *bubble)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -94,7 +92,8 @@ func inBubble(t *testing.T, change func(*Config), test func(b *bubble)) {
 		}()
 		encoder := zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig())
 		b.cfg = Config{
-			EventsURL: "http://events.test", Endpoint: ClientSide, ClientSideID: ldtest.Sample.ClientSideID, Schema: 3, Version: "1.2.3",
+			EventsURL: "http://events.test", Endpoint: ClientSide, ClientSideID: ldtest.Sample.ClientSideID,
+			Schema: 3, Version: "1.2.3",
 			MaxInFlight: 16, Timeout: 10 * time.Second, BackoffMin: 500 * time.Millisecond, BackoffMax: time.Minute,
 			Transport: &http.Transport{DialContext: pipe.DialContext, MaxIdleConnsPerHost: 100},
 			Metrics:   NewMetrics(b.metrics, NewBudget(1)),
@@ -119,21 +118,23 @@ func inBubble(t *testing.T, change func(*Config), test func(b *bubble)) {
 	})
 }
 
-// answerer answers a request, or returns nil to let LaunchDarkly answer it.
-type answerer func(*http.Request) *http.Response
+// responder responds to a request, or returns nil to pass the request on to LaunchDarkly.
+type responder func(*http.Request) *http.Response
 
-func (b *bubble) answerWith(instead answerer) {
+func (b *bubble) respondWith(respond responder) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.instead = instead
+	b.respond = respond
 }
 
-// withStatus returns an answer to a request.
+// withStatus returns a response with the given status.
 func withStatus(status int, r *http.Request) *http.Response {
-	return &http.Response{StatusCode: status, Status: strconv.Itoa(status), Header: http.Header{}, Body: http.NoBody, Request: r}
+	return &http.Response{
+		StatusCode: status, Status: strconv.Itoa(status), Header: http.Header{}, Body: http.NoBody, Request: r,
+	}
 }
 
-// wire watches what goes out.
+// wire is a transport that watches the requests.
 type wire struct {
 	http.RoundTripper
 	b *bubble
@@ -155,19 +156,19 @@ func (w wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	b, id := w.b, r.Header.Get(headerPayloadID)
 	b.mu.Lock()
 	if first, ok := b.bodies[id]; ok && first != string(body) {
-		b.t.Errorf("payload ID %s came with other bytes on a later attempt", id)
+		b.t.Errorf("payload ID %s was sent with different bytes on a later attempt", id)
 	}
 	b.bodies[id] = string(body)
 	b.inFlight++
 	b.most = max(b.most, b.inFlight)
-	instead := b.instead
+	respond := b.respond
 	b.mu.Unlock()
-	defer b.left()
+	defer b.requestDone()
 	if r.ContentLength != int64(len(body)) {
 		b.t.Errorf("Content-Length %d for a body of %d bytes", r.ContentLength, len(body))
 	}
-	if instead != nil {
-		if response := instead(r); response != nil {
+	if respond != nil {
+		if response := respond(r); response != nil {
 			return response, nil
 		}
 	}
@@ -176,15 +177,15 @@ func (w wire) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func (w wire) CloseIdleConnections() { w.RoundTripper.(*http.Transport).CloseIdleConnections() }
 
-func (b *bubble) left() {
+func (b *bubble) requestDone() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.inFlight--
 }
 
-// check checks what holds in every test: LaunchDarkly has nothing to complain of;
-// Done was called once per delivery; no event counts twice; the events of a batch
-// that ended well count or were refused, each of them; nothing secret was logged.
+// check asserts the invariants of every test. LaunchDarkly found no violation, and Done was called
+// once per delivery. Each event of a delivered batch was counted or rejected exactly once. The
+// limit of requests in flight was observed, and nothing secret was logged.
 func (b *bubble) check() {
 	b.t.Helper()
 	report := b.ld.Report()
@@ -199,21 +200,21 @@ func (b *bubble) check() {
 			b.t.Errorf("Done was called %d times for partition %d", calls, batch.Source.Partition)
 		}
 	}
-	settled := map[int]int{} // by event, how often it counted or was refused
+	settled := map[int]int{} // by event: how often it was counted or rejected
 	for _, n := range b.counted() {
 		settled[n]++
 	}
-	for _, n := range b.refused() {
+	for _, n := range b.rejected() {
 		settled[n]++
 	}
 	for n, times := range settled {
 		if times != 1 {
-			b.t.Errorf("event %d counted or was refused %d times", n, times)
+			b.t.Errorf("event %d was counted or rejected %d times", n, times)
 		}
 	}
 	for n := range b.delivered {
 		if settled[n] == 0 {
-			b.t.Errorf("event %d is delivered, as Done said, but neither counted nor refused", n)
+			b.t.Errorf("event %d was reported as delivered, but neither counted nor rejected", n)
 		}
 	}
 	if most, allowed := b.most, b.cfg.MaxInFlight; most > allowed {
@@ -221,7 +222,7 @@ func (b *bubble) check() {
 	}
 	for _, secret := range []string{ldtest.Sample.Token, "user-of-"} {
 		if log := b.log.String(); strings.Contains(log, secret) {
-			b.t.Errorf("the log tells %q: %s", secret, log)
+			b.t.Errorf("the log contains %q: %s", secret, log)
 		}
 	}
 }
@@ -234,11 +235,11 @@ func (b *bubble) counted() (numbers []int) {
 	return numbers
 }
 
-// refused returns the numbers of the events that were refused, in order.
-func (b *bubble) refused() (numbers []int) {
+// rejected returns the numbers of the events that were rejected, in order.
+func (b *bubble) rejected() (numbers []int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, r := range b.refusals {
+	for _, r := range b.rejections {
 		numbers = append(numbers, number(b.t, r.Body))
 	}
 	slices.Sort(numbers)
@@ -260,15 +261,16 @@ func event(schema, n, padding int) []byte {
 	if schema == 4 {
 		who = `"contextKeys":{"user":"user-of-%[1]d"}`
 	}
-	return fmt.Appendf(nil, `{"kind":"custom","key":"e",`+who+`,"creationDate":1592588370692,"data":{"n":%[1]d,"pad":"%[2]s"}}`,
+	return fmt.Appendf(nil,
+		`{"kind":"custom","key":"e",`+who+`,"creationDate":1592588370692,"data":{"n":%[1]d,"pad":"%[2]s"}}`,
 		n, strings.Repeat("x", padding))
 }
 
-// batch seals a batch of so many events, each of a record of its own, of a
-// partition of its own.
+// batch returns a sealed batch with the given number of events, one per record, from a partition of
+// its own.
 func (b *bubble) batch(events int) *Batch { return b.batchOf(events, events, 0, true) }
 
-// batchOf seals a batch of so many events from so many records.
+// batchOf returns a sealed batch with the given number of events from the given number of records.
 func (b *bubble) batchOf(events, records, padding int, compress bool) *Batch {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -276,7 +278,7 @@ func (b *bubble) batchOf(events, records, padding int, compress bool) *Batch {
 	return b.render(int32(b.batches), b.events, events, records, padding, compress)
 }
 
-// render seals a batch of the events from number on. The caller holds the mutex.
+// render returns a sealed batch whose first event has the given number. The caller holds the mutex.
 func (b *bubble) render(partition int32, from, events, records, padding int, compress bool) *Batch {
 	buffer := NewBuffer(1<<30, 1<<30)
 	for r := range records {
@@ -290,14 +292,14 @@ func (b *bubble) render(partition int32, from, events, records, padding int, com
 	return buffer.Seal(Source{Group: "g", Topic: "t", Partition: partition}, 0, 0, int64(records), compress)
 }
 
-// deliver delivers batches in the bubble's context.
+// deliver delivers batches with the bubble's context.
 func (b *bubble) deliver(batches ...*Batch) {
 	for _, batch := range batches {
 		b.deliverIn(b.ctx, batch)
 	}
 }
 
-// deliverIn delivers a batch in ctx.
+// deliverIn delivers a batch with ctx.
 func (b *bubble) deliverIn(ctx context.Context, batch *Batch) {
 	numbers := b.numbers(batch)
 	b.mu.Lock()
@@ -308,13 +310,13 @@ func (b *bubble) deliverIn(ctx context.Context, batch *Batch) {
 	b.mu.Unlock()
 	b.client.Deliver(ctx, Delivery{
 		Batch: batch,
-		Refused: func(_ context.Context, r Refusal) error {
+		Rejected: func(_ context.Context, r Rejection) error {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			if b.refusing == nil {
-				b.refusals = append(b.refusals, r)
+			if b.rejectErr == nil {
+				b.rejections = append(b.rejections, r)
 			}
-			return b.refusing
+			return b.rejectErr
 		},
 		Done: func(err error) {
 			b.mu.Lock()
@@ -345,20 +347,20 @@ func (b *bubble) numbers(batch *Batch) (numbers []int) {
 	return numbers
 }
 
-// settle waits until all deliveries have ended, and returns how long that took.
+// settle waits until all deliveries are finished, and returns how long that took.
 func (b *bubble) settle(within time.Duration) time.Duration {
 	b.t.Helper()
 	started := time.Now()
 	select {
 	case <-b.idle:
 	case <-time.After(within):
-		b.t.Fatalf("%d deliveries have not ended within %v: %+v", b.unfinished(), within, b.ld.Report())
+		b.t.Fatalf("%d deliveries not finished within %v: %+v", b.unfinished(), within, b.ld.Report())
 	}
 	return time.Since(started)
 }
 
-// unfinished returns how many deliveries have not ended, after everything that can
-// happen now has happened.
+// unfinished waits until all goroutines are blocked, and returns how many deliveries are not
+// finished.
 func (b *bubble) unfinished() int {
 	synctest.Wait()
 	b.mu.Lock()
@@ -366,15 +368,14 @@ func (b *bubble) unfinished() int {
 	return b.open
 }
 
-// requests returns the requests but the first few, after everything that can happen
-// now has happened.
+// requests waits until all goroutines are blocked, and returns the requests from index since on.
 func (b *bubble) requests(since int) []ldtest.Request {
 	synctest.Wait()
 	return b.ld.Requests()[since:]
 }
 
-// gaveUp returns what deliveries ended with, but nil.
-func (b *bubble) gaveUp() error {
+// deliveryErrors returns the errors passed to Done.
+func (b *bubble) deliveryErrors() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return errors.Join(b.failures...)

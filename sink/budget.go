@@ -2,31 +2,32 @@ package sink
 
 import "sync"
 
-// Budget bounds the bytes of all bodies, open and sealed, of all partitions.
+// Budget bounds the total bytes of the bodies of all partitions, open and sealed. It is safe for
+// concurrent use.
 //
-// Taking never blocks, because what was rendered must go somewhere: a taker looks
-// at [Budget.Room] before it renders more. The bound is therefore exceeded by at
-// most what each taker renders between two looks. It is safe for concurrent use.
+// Add never blocks, because a rendered body has to be kept somewhere. Instead, callers check
+// [Budget.Room] before they render more. The limit can therefore be exceeded by the bytes that each
+// caller renders between two checks.
 type Budget struct {
 	limit int64
 
-	mu   sync.Mutex
-	used int64         // guards: bytes taken and not given back
-	full chan struct{} // guards: closed while used >= limit
-	room chan struct{} // guards: closed while used < limit
+	mu   sync.Mutex // guards the fields below
+	used int64
+	full chan struct{} // closed while used >= limit
+	room chan struct{} // closed while used < limit
 }
 
-// NewBudget returns a budget of limit bytes, more than 0.
+// NewBudget returns a budget of limit bytes. The limit must be positive.
 func NewBudget(limit int64) *Budget {
 	b := &Budget{limit: limit, full: make(chan struct{}), room: make(chan struct{})}
 	close(b.room)
 	return b
 }
 
-// Limit returns the bound.
+// Limit returns the limit in bytes.
 func (b *Budget) Limit() int64 { return b.limit }
 
-// Add takes n bytes, or gives back -n.
+// Add adds n bytes to the bytes in use. A negative n releases bytes.
 func (b *Budget) Add(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -42,21 +43,21 @@ func (b *Budget) Add(n int) {
 	}
 }
 
-// Used returns the bytes taken at this instant.
+// Used returns the bytes currently in use.
 func (b *Budget) Used() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.used
 }
 
-// Full returns a channel that is closed if the budget is used up, or once it is.
+// Full returns a channel that is closed when the budget is exhausted. It may be closed already.
 func (b *Budget) Full() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.full
 }
 
-// Room returns a channel that is closed if there is room, or once there is.
+// Room returns a channel that is closed when there is room. It may be closed already.
 func (b *Budget) Room() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()

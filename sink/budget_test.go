@@ -7,7 +7,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// isClosed says whether a channel is closed.
+// isClosed reports whether a channel is closed.
 func isClosed(c <-chan struct{}) bool {
 	select {
 	case <-c:
@@ -17,7 +17,7 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-func TestBudgetTellsFullAndRoom(t *testing.T) {
+func TestBudgetSignalsFullAndRoom(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.Int64Range(1, 100).Draw(t, "limit")
 		b := NewBudget(limit)
@@ -35,9 +35,9 @@ func TestBudgetTellsFullAndRoom(t *testing.T) {
 			if isClosed(b.Full()) != is || isClosed(b.Room()) == is {
 				t.Fatalf("%d of %d used: full %v, room %v", used, limit, isClosed(b.Full()), isClosed(b.Room()))
 			}
-			// Who waited before is woken by the change, and only by the one waited for.
+			// Each change closes the channel that signals it, and no other.
 			if isClosed(full) != (was || is) || isClosed(room) != (!was || !is) {
-				t.Fatalf("from %v to %v: full %v, room %v", was, is, isClosed(full), isClosed(room))
+				t.Fatalf("full changed from %v to %v: full %v, room %v", was, is, isClosed(full), isClosed(room))
 			}
 		}
 	})

@@ -7,8 +7,19 @@ import (
 	"time"
 )
 
-// Buffer collects the events of one partition until they are sealed. It belongs
-// to one goroutine. The zero Buffer is not usable; see [NewBuffer].
+const (
+	smallestBody = 8 << 10 // initial capacity of a buffer
+	headroom     = 4 << 10 // free space below which a buffer grows; more than most records need
+	largestBody  = 4 << 20 // larger bodies are not kept for reuse
+)
+
+// bodies holds raw bodies for reuse. A buffer starts with a small one and replaces it with one of
+// twice the size when it is full. The memory that a partition holds therefore follows its use,
+// regardless of the number of partitions and of what they held before.
+var bodies SlicePool[byte]
+
+// Buffer collects the events of one partition until they are sealed. It is not safe for concurrent
+// use. The zero Buffer is not usable; see [NewBuffer].
 //
 // Events are rendered in place:
 //
@@ -18,18 +29,18 @@ type Buffer struct {
 	maxEvents, maxBytes int
 
 	body    []byte    // '[', then events, each followed by a comma
-	offsets []int64   // per event
-	oldest  time.Time // of their timestamps
+	offsets []int64   // by event
+	oldest  time.Time // oldest timestamp of the events
 }
 
-// NewBuffer returns a buffer whose batches hold at most maxEvents events and
-// maxBytes bytes. Only a single record that brings more by itself exceeds them.
+// NewBuffer returns a buffer whose batches hold at most maxEvents events and maxBytes bytes. A
+// batch exceeds these limits only if it contains a single record that does.
 func NewBuffer(maxEvents, maxBytes int) *Buffer {
 	return &Buffer{maxEvents: maxEvents, maxBytes: maxBytes}
 }
 
-// Bytes returns what the next events are to be appended to. The result is the
-// buffer's again with the next Extend, Seal or Reset.
+// Bytes returns the slice to append the next events to. It is valid until the next call of Extend,
+// Seal, or Reset.
 func (b *Buffer) Bytes() []byte {
 	if cap(b.body)-len(b.body) < headroom {
 		b.grow()
@@ -37,31 +48,43 @@ func (b *Buffer) Bytes() []byte {
 	return b.body
 }
 
-// grow gives the body more room, the next power of two.
+// grow moves the body to a slice with the next larger power of two as capacity.
 func (b *Buffer) grow() {
-	body := takeBody(max(smallestBody, 1<<bits.Len(uint(cap(b.body)))))
+	capacity := max(smallestBody, 1<<bits.Len(uint(cap(b.body))))
+	body := bodies.Get(capacity)
+	if body == nil {
+		body = make([]byte, 0, capacity)
+	}
 	if len(b.body) == 0 {
 		body = append(body, '[')
 	}
 	body = append(body, b.body...)
-	giveBody(b.body)
+	b.release()
 	b.body = body
 }
 
-// Len returns the bytes held, which is what the buffer takes of a [Budget].
+// release keeps the body for reuse.
+func (b *Buffer) release() {
+	if c := cap(b.body); c >= smallestBody && c <= largestBody {
+		bodies.Put(b.body)
+	}
+}
+
+// Len returns the number of bytes held, which is what the buffer occupies in a [Budget].
 func (b *Buffer) Len() int { return len(b.body) }
 
-// Events returns the events held.
+// Events returns the number of events held.
 func (b *Buffer) Events() int { return len(b.offsets) }
 
-// Fits says whether the buffer may grow to length bytes by so many events more.
-// The last comma becomes the closing bracket, so length is the body's exactly.
+// Fits reports whether the buffer may grow to length bytes with the given number of additional
+// events. The last comma becomes the closing bracket, so length is exactly the length of the body.
 func (b *Buffer) Fits(length, events int) bool {
 	return len(b.offsets)+events <= b.maxEvents && length <= b.maxBytes
 }
 
-// Append is [Buffer.Extend] within the buffer's limits. If the record's events do not fit next to those
-// before them, it calls seal, which returns [Buffer.Seal] for the latter, and returns that batch.
+// Append is like [Buffer.Extend], but observes the buffer's limits. If the record's events do not
+// fit, it first calls seal, which must call [Buffer.Seal] on the events already held and return the
+// result. Append then returns that batch.
 func (b *Buffer) Append(body []byte, events int, offset int64, timestamp time.Time, seal func() *Batch) (full *Batch) {
 	if events > 0 && len(b.offsets) > 0 && !b.Fits(len(body), events) {
 		tail := bytes.Clone(body[len(b.body):])
@@ -72,11 +95,11 @@ func (b *Buffer) Append(body []byte, events int, offset int64, timestamp time.Ti
 	return full
 }
 
-// Full says whether no further event fits.
+// Full reports whether no further event fits.
 func (b *Buffer) Full() bool { return len(b.offsets) >= b.maxEvents || len(b.body) >= b.maxBytes }
 
-// Extend takes over body, which is [Buffer.Bytes] plus the events of the record
-// at offset. timestamp is the record's.
+// Extend replaces the content with body, which must be the result of [Buffer.Bytes] with the events
+// of one record appended. offset and timestamp are those of the record. Extend retains body.
 func (b *Buffer) Extend(body []byte, events int, offset int64, timestamp time.Time) {
 	b.body = body
 	if events == 0 {
@@ -90,8 +113,8 @@ func (b *Buffer) Extend(body []byte, events int, offset int64, timestamp time.Ti
 	}
 }
 
-// Seal closes the buffer for ever as a batch of the given range, compressed or
-// not, and leaves the buffer empty. It returns nil if the buffer holds no event.
+// Seal returns the buffered events as a batch of the given range, optionally compressed, and
+// empties the buffer. It returns nil if the buffer holds no event.
 func (b *Buffer) Seal(source Source, leaderEpoch int32, first, next int64, compress bool) *Batch {
 	if len(b.offsets) == 0 {
 		b.Reset()
@@ -114,6 +137,6 @@ func (b *Buffer) Seal(source Source, leaderEpoch int32, first, next int64, compr
 
 // Reset empties the buffer.
 func (b *Buffer) Reset() {
-	giveBody(b.body)
+	b.release()
 	*b = Buffer{maxEvents: b.maxEvents, maxBytes: b.maxBytes, offsets: b.offsets[:0]}
 }

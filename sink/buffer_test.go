@@ -13,15 +13,15 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// record is what a property test fills buffers with.
+// record is an input of the property tests.
 type record struct {
 	offset    int64
 	timestamp time.Time
 	events    []string
 }
 
-// records draws the records of a partition's log: gaps in the offsets, records
-// without events, with many, and with long ones.
+// records draws the records of a partition's log, with gaps in the offsets, and with records that
+// have no events, many events, or long ones.
 var records = rapid.Custom(func(t *rapid.T) (log []record) {
 	offset := int64(0)
 	for i := range rapid.IntRange(1, 60).Draw(t, "records") {
@@ -36,8 +36,8 @@ var records = rapid.Custom(func(t *rapid.T) (log []record) {
 	return log
 })
 
-// fill renders the log into batches, as the buffer's documentation shows it, and
-// calls sealed for each.
+// fill renders the log into batches, as shown in the documentation of [Buffer]. It calls seal for
+// each batch.
 func fill(buffer *Buffer, log []record, seal func(next int64) *Batch) (batches []*Batch) {
 	cut := func(next int64) {
 		if batch := seal(next); batch != nil {
@@ -64,8 +64,8 @@ func fill(buffer *Buffer, log []record, seal func(next int64) *Batch) (batches [
 	return batches
 }
 
-// model packs records into batches as plainly as can be: a record goes into the
-// present batch if that stays within both caps with it.
+// model packs records into batches in the simplest way. A record is added to the current batch if
+// the batch then stays within both limits.
 func model(log []record, maxEvents, maxBytes int) (batches [][]record) {
 	var open []record
 	size := func(records []record) (events, length int) {
@@ -91,7 +91,7 @@ func model(log []record, maxEvents, maxBytes int) (batches [][]record) {
 	return batches
 }
 
-func TestBufferPacksAsThePlainModelDoes(t *testing.T) {
+func TestBufferPacksLikeTheModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		log := records.Draw(t, "log")
 		maxEvents := rapid.IntRange(1, 20).Draw(t, "max events")
@@ -101,7 +101,8 @@ func TestBufferPacksAsThePlainModelDoes(t *testing.T) {
 		first := int64(0)
 		batches := fill(buffer, log, func(next int64) *Batch {
 			batch := buffer.Seal(Source{Topic: "t"}, 3, first, next, compress)
-			if batch != nil && (batch.First != first || batch.Next != next || batch.LeaderEpoch != 3 || batch.Source.Topic != "t") {
+			if batch != nil && (batch.First != first || batch.Next != next || batch.LeaderEpoch != 3 ||
+				batch.Source.Topic != "t") {
 				t.Fatalf("sealed %+v, want [%d, %d)", batch, first, next)
 			}
 			first = next
@@ -117,20 +118,21 @@ func TestBufferPacksAsThePlainModelDoes(t *testing.T) {
 		for i, records := range want {
 			checkBatch(t, batches[i], records)
 			if b := batches[i]; len(records) > 1 && (b.Events > maxEvents || b.whole.size > maxBytes) {
-				t.Fatalf("%d events, %d bytes, caps %d and %d", b.Events, b.whole.size, maxEvents, maxBytes)
+				t.Fatalf("%d events, %d bytes, limits %d and %d", b.Events, b.whole.size, maxEvents, maxBytes)
 			}
 		}
 	})
 }
 
-// checkBatch checks that a batch holds exactly the events of these records.
+// checkBatch asserts that a batch contains exactly the events of the records.
 func checkBatch(t *rapid.T, b *Batch, records []record) {
 	var events []string
 	var oldest time.Time
 	for _, r := range records {
 		for i := range r.events {
 			if n := len(events) + i; b.Offset(n) != r.offset || b.EventInRecord(n) != i {
-				t.Fatalf("event %d: of offset %d, its event %d; want %d, %d", n, b.Offset(n), b.EventInRecord(n), r.offset, i)
+				t.Fatalf("event %d: offset %d, event %d of the record; want %d, %d", n, b.Offset(n), b.EventInRecord(n),
+					r.offset, i)
 			}
 		}
 		events = append(events, r.events...)
@@ -139,17 +141,17 @@ func checkBatch(t *rapid.T, b *Batch, records []record) {
 		}
 	}
 	if body := "[" + strings.Join(events, ",") + "]"; string(b.whole.raw()) != body || b.whole.size != len(body) {
-		t.Fatalf("body %s of %d bytes, want %s", b.whole.raw(), b.whole.size, body)
+		t.Fatalf("body %s, size %d, want %s", b.whole.raw(), b.whole.size, body)
 	}
 	if b.Events != len(events) || !b.Oldest.Equal(oldest) {
-		t.Fatalf("%d events, the oldest of %v; want %d, %v", b.Events, b.Oldest, len(events), oldest)
+		t.Fatalf("%d events, oldest %v; want %d, %v", b.Events, b.Oldest, len(events), oldest)
 	}
 	if b.Bytes() != len(b.whole.body)+8*len(events) {
-		t.Fatalf("%d bytes, want the body's %d and 8 per event", b.Bytes(), len(b.whole.body))
+		t.Fatalf("%d bytes, want %d for the body and 8 per event", b.Bytes(), len(b.whole.body))
 	}
 }
 
-// Several buffers, which pass bodies on to each other, are filled in turns.
+// The test fills several buffers, which share a pool of bodies, in random order.
 func TestSealedBatchNeverChanges(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		type kept struct {
@@ -165,14 +167,14 @@ func TestSealedBatchNeverChanges(t *testing.T) {
 				return buffer.Seal(Source{}, 0, 0, next, compress)
 			}) {
 				all = append(all, kept{b, string(b.whole.body)})
-				if b.Events > 1 { // splitting leaves it alone too
+				if b.Events > 1 { // splitting must not change it either
 					b.whole.split()
 				}
 			}
 		}
 		for _, k := range all {
 			if string(k.batch.whole.body) != k.body {
-				t.Fatalf("the body of a sealed batch has changed")
+				t.Fatalf("the body of a sealed batch changed")
 			}
 		}
 	})
@@ -190,11 +192,11 @@ func TestEmptyBufferSealsToNothing(t *testing.T) {
 	buffer.Extend(body, 1, 8, time.Now())
 	buffer.Reset()
 	if buffer.Events() != 0 || buffer.Len() != 0 || buffer.Seal(Source{}, 0, 0, 9, false) != nil {
-		t.Error("Reset leaves something")
+		t.Error("buffer not empty after Reset")
 	}
 }
 
-func TestCapsAreExact(t *testing.T) {
+func TestLimitsAreExact(t *testing.T) {
 	buffer := NewBuffer(3, len(`[{"a":1},{"a":2}]`))
 	if !buffer.Fits(buffer.maxBytes, 3) || buffer.Fits(buffer.maxBytes+1, 1) || buffer.Fits(1, 4) {
 		t.Error("Fits is not exact for an empty buffer")
@@ -206,15 +208,15 @@ func TestCapsAreExact(t *testing.T) {
 	}
 	body = append(buffer.Bytes(), `{"a":2},`...)
 	if buffer.Extend(body, 1, 1, time.Now()); !buffer.Full() {
-		t.Error("not full to the byte")
+		t.Error("not full at exactly the limit")
 	}
 	if b := buffer.Seal(Source{}, 0, 0, 2, false); b.whole.size != buffer.maxBytes {
 		t.Errorf("%d bytes sealed, want %d", b.whole.size, buffer.maxBytes)
 	}
 }
 
-// Bodies go round among buffers. One that was long must not stay with a buffer that
-// holds little, or a thousand idle partitions would hold a thousand long bodies.
+// Buffers share a pool of bodies. A large body must not stay with a buffer that holds little, or a
+// thousand idle partitions would hold a thousand large bodies.
 func TestBufferHoldsLittleMoreThanItUses(t *testing.T) {
 	many := make([]*Buffer, 30)
 	for i := range many {
@@ -225,14 +227,14 @@ func TestBufferHoldsLittleMoreThanItUses(t *testing.T) {
 		b.Extend(append(b.Bytes(), e...), 1, 0, time.Time{})
 	}
 	for round := range 3 {
-		for _, b := range many { // each is long at some time
+		for _, b := range many { // each is large at some time
 			for range 300 {
 				add(b, 1000)
 			}
 			b.Seal(Source{}, 0, 0, 1, false)
 		}
 		held := 0
-		for _, b := range many { // and now they are short, all at once
+		for _, b := range many { // now all of them are small
 			add(b, 500)
 			held += cap(b.body)
 		}
@@ -252,9 +254,10 @@ func TestBufferHoldsLittleMoreThanItUses(t *testing.T) {
 	})
 }
 
-func TestEventsAreFoundWhateverIsInThem(t *testing.T) {
+func TestSplitFindsEventsRegardlessOfTheirContent(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		value := rapid.SampledFrom([]string{`"]}"`, `"\""`, `"\\"`, `"\\\""`, `[]`, `[{}]`, `{"a":{"b":[1,"}"]}}`, `1e5`, `null`, `"[{"`, `"\u0022"`, `"é"`})
+		value := rapid.SampledFrom([]string{`"]}"`, `"\""`, `"\\"`, `"\\\""`, `[]`, `[{}]`, `{"a":{"b":[1,"}"]}}`, `1e5`,
+			`null`, `"[{"`, `"\u0022"`, `"é"`})
 		n := rapid.IntRange(2, 20).Draw(t, "events")
 		var events []string
 		for range n {
@@ -262,7 +265,8 @@ func TestEventsAreFoundWhateverIsInThem(t *testing.T) {
 		}
 		whole := newPart(10, 10+n, []byte("["+strings.Join(events, ",")+"]"), rapid.Bool().Draw(t, "compress"))
 		left, right := whole.split()
-		if left.low != 10 || left.high != right.low || right.high != 10+n || left.events() == 0 || right.events() == 0 || left.events()-right.events() > 1 || right.events()-left.events() > 1 {
+		if left.low != 10 || left.high != right.low || right.high != 10+n || left.events() == 0 || right.events() == 0 ||
+			left.events()-right.events() > 1 || right.events()-left.events() > 1 {
 			t.Fatalf("split [10, %d) into [%d, %d) and [%d, %d)", 10+n, left.low, left.high, right.low, right.high)
 		}
 		var got []string
@@ -271,7 +275,7 @@ func TestEventsAreFoundWhateverIsInThem(t *testing.T) {
 				got = append(got, string(e))
 			}
 			if p.compressed != whole.compressed || p.size != len(p.raw()) {
-				t.Fatalf("a half of %d bytes says %d", len(p.raw()), p.size)
+				t.Fatalf("half has %d bytes, but size %d", len(p.raw()), p.size)
 			}
 		}
 		if !slices.Equal(got, events) {

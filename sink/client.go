@@ -11,65 +11,67 @@ import (
 	"go.uber.org/zap"
 )
 
-// Delivery is one batch on its way.
+// Delivery is a batch to deliver, with callbacks for its outcome.
 type Delivery struct {
+	// Batch is the batch to deliver. Each batch is delivered once.
 	Batch *Batch
-	// Until, a child of the delivery's context, is when attempts cease to start, while
-	// the one under way goes on to its end. nil: the delivery's context.
+	// Until is the context after which no new attempt starts, while the in-flight one may finish.
+	// It must be derived from the delivery's context. Nil means the delivery's context itself.
 	Until context.Context
-	// Refused takes over an event that can never be delivered. It may block until
-	// ctx, the delivery's, is done, and may be called for several events at a time.
-	// An error is what Done gets, once the batch's other events have ended.
-	Refused func(ctx context.Context, r Refusal) error
-	// Done is called once, from a goroutine of the client: with nil when every
-	// event was accepted or taken over, else with why not.
+	// Rejected takes over an event that can never be delivered. It may block until ctx, the
+	// delivery's context, is done, and may be called for several events concurrently. If it returns
+	// an error, Done receives that error after the batch's other events are finished.
+	Rejected func(ctx context.Context, r Rejection) error
+	// Done is called exactly once, from a goroutine of the client. The error is nil if every event
+	// was accepted or taken over.
 	Done func(error)
 }
 
-// Refusal tells of one event that LaunchDarkly refused by itself.
-type Refusal struct {
+// Rejection describes a single event that LaunchDarkly rejected.
+type Rejection struct {
 	Batch   *Batch
 	Event   int    // index in the batch
 	Body    []byte // the event
-	Status  int    // LaunchDarkly's
-	Excerpt string // start of LaunchDarkly's answer
+	Status  int    // status code of the response
+	Excerpt string // start of the response body
 }
 
-// Halt says whether and why LaunchDarkly refuses us.
+// Halt describes whether and why delivery is halted.
 type Halt struct {
-	Since  time.Time // zero while it does not
-	Answer string    // its last answer
+	Since    time.Time // zero if delivery is not halted
+	Response string    // the last response
 }
 
-// Client posts batches to LaunchDarkly. Its methods are safe for concurrent use.
+// Client sends batches to LaunchDarkly. Its methods are safe for concurrent use.
 type Client struct {
 	cfg         Config
-	address     string
-	destination string // in payload IDs
+	url         string
+	destination string // for payload IDs
 	metrics     *Metrics
 	log         *zap.Logger
 
 	running  sync.WaitGroup // deliveries and attempts
 	watching sync.WaitGroup // watchToken
 
-	mu        sync.Mutex
-	pace      pace           // guards
-	failures  map[Source]int // guards: per partition, attempts that failed since one did not
-	ready     list.List      // guards: the jobs that wait for a place in flight, in order
-	active    int            // guards: requests in flight
-	wake      *time.Timer    // guards: pumps when the pace allows it again
-	halt      Halt           // guards
-	rejected  string         // guards: the access token that was denied last, never logged
-	stopWatch chan struct{}  // guards: closed to stop watchToken; nil while it does not run
-	aside     int            // guards: events set aside since one was accepted
-	accepted  int            // guards: requests accepted so far
+	mu                 sync.Mutex // guards the fields below
+	limiter            limiter
+	failures           map[Source]int // by partition: failed attempts since the last success
+	ready              list.List      // jobs waiting for a slot, oldest first
+	inFlight           int            // requests in flight
+	wakeTimer          *time.Timer    // dispatches when the limiter allows the next start
+	halt               Halt
+	status             Status        // without Halt
+	rejectedToken      string        // access token that LaunchDarkly last rejected, never logged
+	stopWatch          chan struct{} // closed to stop watchToken; nil while it is not running
+	consecutiveRejects int           // events set aside since the last accepted request
+	acceptedRequests   int           // since the client was created
 }
 
-// New returns a client. It starts nothing.
+// New returns a client. It starts no goroutine.
 func New(cfg Config) (*Client, error) {
-	address, err := cfg.url()
+	url, err := cfg.url()
 	if err == nil {
-		err = cfg.check()
+		err = cfg.validate()
 	}
 	if err != nil {
 		return nil, err
@@ -84,120 +86,121 @@ func New(cfg Config) (*Client, error) {
 		cfg.Log = zap.NewNop()
 	}
 	return &Client{
-		cfg: cfg, address: address, destination: cfg.destination(), metrics: cfg.Metrics, log: cfg.Log,
-		pace:     newPace(cfg.MaxInFlight, cfg.BackoffMin, cfg.BackoffMax),
-		failures: map[Source]int{},
+		cfg: cfg, url: url, destination: cfg.destination(), metrics: cfg.Metrics, log: cfg.Log,
+		limiter:  newLimiter(cfg.MaxInFlight, cfg.BackoffMin, cfg.BackoffMax),
+		failures: map[Source]int{}, status: Status{Requests: map[string]int64{}},
 	}, nil
 }
 
-// Address returns where requests are posted to.
-func (c *Client) Address() string { return c.address }
+// Address returns the URL that requests are sent to.
+func (c *Client) Address() string { return c.url }
 
-// Halted tells whether LaunchDarkly refuses us.
+// Halted reports whether and why delivery is halted.
 func (c *Client) Halted() Halt {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.halt
 }
 
-// Deliver posts a batch and returns at once. The batch is retried until it is
-// delivered or ctx is done. Then no further attempt starts, the one under way is
-// cancelled, and [Delivery.Done] is called. [Delivery.Until] ends a delivery without
-// cancelling, so that it is known what became of its last attempt. A batch is
-// delivered once: its body is let go of when it is split.
+// Deliver starts to deliver a batch and returns immediately. The batch is retried until it is
+// delivered or ctx is done. When ctx is done, the in-flight attempt is canceled, no new one starts,
+// and [Delivery.Done] is called. [Delivery.Until] ends a delivery without canceling its in-flight
+// attempt, so that the outcome of that attempt is known. A batch must not be delivered twice,
+// because its body is released when it is split.
 func (c *Client) Deliver(ctx context.Context, d Delivery) {
 	if d.Until == nil {
 		d.Until = ctx
 	}
 	c.running.Add(1)
-	c.add(&delivery{Delivery: d, ctx: ctx, parts: 1}, d.Batch.whole)
+	c.addPart(&delivery{Delivery: d, ctx: ctx, parts: 1}, d.Batch.whole)
 }
 
-// Close waits for all deliveries, which their contexts end early, and closes the
-// connections. No delivery may begin after it.
+// Close waits for all deliveries to finish and closes the connections. To abort deliveries, cancel
+// their contexts. Deliver must not be called after Close.
 func (c *Client) Close() {
 	c.running.Wait()
 	c.mu.Lock()
-	c.endWatch()
+	c.stopTokenWatch()
 	c.mu.Unlock()
 	c.watching.Wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.wake != nil {
-		c.wake.Stop()
+	if c.wakeTimer != nil {
+		c.wakeTimer.Stop()
 	}
 	if t, ok := c.cfg.Transport.(interface{ CloseIdleConnections() }); ok {
 		t.CloseIdleConnections()
 	}
 }
 
-// enqueue gives a job its place among those that are ready, unless it has ended
-// meanwhile. The caller holds the mutex.
+// enqueue appends a job to the queue, unless the job has been abandoned. The caller holds the
+// mutex.
 func (c *Client) enqueue(j *job) {
 	if j.waiting {
 		j.place = c.ready.PushBack(j)
-		c.pump()
+		c.dispatch()
 	}
 }
 
-// pump starts as many attempts as the pace allows. The caller holds the mutex.
-func (c *Client) pump() {
-	for c.ready.Len() > 0 && c.active < c.pace.limit {
-		if wait := time.Until(c.pace.notBefore()); wait > 0 {
-			c.wakeAfter(wait)
+// dispatch starts as many attempts as the limiter allows. The caller holds the mutex.
+func (c *Client) dispatch() {
+	for c.ready.Len() > 0 && c.inFlight < c.limiter.limit {
+		if wait := time.Until(c.limiter.notBefore()); wait > 0 {
+			c.dispatchAfter(wait)
 			return
 		}
-		j := c.next()
+		j := c.dequeue()
 		if j.delivery.Until.Err() != nil {
-			continue // leave is about to end it
+			continue // abandonWaiting is about to finish it
 		}
 		j.waiting = false
-		if !j.denied {
-			j.acceptedBefore = c.accepted
+		if !j.hasHalted {
+			j.acceptedBefore = c.acceptedRequests
 		}
-		c.pace.start(&j.seen)
-		c.active++
-		c.metrics.inFlight.Set(float64(c.active))
+		c.limiter.onStart(&j.attemptState)
+		c.inFlight++
+		c.metrics.inFlight.Set(float64(c.inFlight))
 		c.running.Go(func() { c.attempt(j) })
 	}
 }
 
-// next takes the job whose turn it is: the oldest; or, while the destination fails or
-// refuses us, the oldest of those with the best prospects. The caller holds the mutex.
-func (c *Client) next() *job {
-	turn := c.ready.Front()
-	if c.pace.failing() || !c.halt.Since.IsZero() {
-		for e := turn.Next(); e != nil; e = e.Next() {
-			if c.prospects(e) > c.prospects(turn) {
-				turn = e
+// dequeue removes the next job from the queue and returns it. That is the oldest one, or, while the
+// destination is failing or delivery is halted, the oldest one of the highest priority. The caller
+// holds the mutex.
+func (c *Client) dequeue() *job {
+	first := c.ready.Front()
+	if c.limiter.failing() || !c.halt.Since.IsZero() {
+		for e := first.Next(); e != nil; e = e.Next() {
+			if c.priority(e) > c.priority(first) {
+				first = e
 			}
 		}
 	}
-	j := c.ready.Remove(turn).(*job)
+	j := c.ready.Remove(first).(*job)
 	j.place = nil
 	return j
 }
 
-// prospects compares jobs that are ready: it may be what is in one partition that fails,
-// or in a batch that was refused or denied, and not the destination. The caller holds the
-// mutex.
-func (c *Client) prospects(e *list.Element) int {
+// priority returns the priority of a queued job as a probe. It is lower for jobs that are likely to
+// fail by themselves: those from partitions with recent failures, and, lowest, those that were
+// rejected, halted, or split. The caller holds the mutex.
+func (c *Client) priority(e *list.Element) int {
 	j := e.Value.(*job)
-	if j.refusals > 0 || j.denied || j.part.events() < j.delivery.Batch.Events {
+	if j.rejects > 0 || j.hasHalted || j.part.events() < j.delivery.Batch.Events {
 		return math.MinInt
 	}
 	return -c.failures[j.delivery.Batch.Source]
 }
 
-// wakeAfter pumps again after wait. The caller holds the mutex.
-func (c *Client) wakeAfter(wait time.Duration) {
-	if c.wake != nil {
-		c.wake.Reset(wait)
+// dispatchAfter schedules a call of dispatch. The caller holds the mutex.
+func (c *Client) dispatchAfter(wait time.Duration) {
+	if c.wakeTimer != nil {
+		c.wakeTimer.Reset(wait)
 		return
 	}
-	c.wake = time.AfterFunc(wait, func() {
+	c.wakeTimer = time.AfterFunc(wait, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.pump()
+		c.dispatch()
 	})
 }

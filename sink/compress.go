@@ -8,8 +8,8 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// gzipWriters are shared by all partitions, because a writer holds several
-// hundred kilobytes and is needed only while a batch is sealed.
+// gzipWriters is shared by all partitions, because a writer holds several hundred kilobytes and is
+// only needed while a batch is sealed.
 var gzipWriters = sync.Pool{New: func() any {
 	w, err := gzip.NewWriterLevel(nil, gzip.BestSpeed)
 	if err != nil {
@@ -23,7 +23,7 @@ type deflater struct {
 	out bytes.Buffer
 }
 
-// deflate compresses raw into a slice of exactly the length that is needed.
+// deflate returns raw compressed, in a slice of exactly the needed length.
 func deflate(raw []byte) []byte {
 	d := gzipWriters.Get().(*deflater)
 	defer gzipWriters.Put(d)
@@ -34,7 +34,7 @@ func deflate(raw []byte) []byte {
 	return bytes.Clone(d.out.Bytes())
 }
 
-// inflate undoes deflate; size is the length of the result.
+// inflate reverses deflate. size is the length of the result.
 func inflate(body []byte, size int) []byte {
 	raw := make([]byte, size)
 	r, err := gzip.NewReader(bytes.NewReader(body))
@@ -42,7 +42,7 @@ func inflate(body []byte, size int) []byte {
 		_, err = io.ReadFull(r, raw)
 	}
 	if err != nil {
-		panic("sink: cannot unpack what was packed here: " + err.Error())
+		panic("sink: decompress own body: " + err.Error())
 	}
 	return raw
 }

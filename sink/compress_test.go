@@ -9,28 +9,28 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestCompressedBodyIsGzipAndComesBack(t *testing.T) {
+func TestCompressedBodyIsGzipAndRoundTrips(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		raw := bytes.Repeat(rapid.SliceOf(rapid.Byte()).Draw(t, "raw"), rapid.SampledFrom([]int{1, 2, 5000}).Draw(t, "times"))
 		body := deflate(raw)
 		kept := bytes.Clone(body)
 		if !bytes.Equal(inflate(body, len(raw)), raw) {
-			t.Fatal("inflate does not undo deflate")
+			t.Fatal("inflate does not reverse deflate")
 		}
-		reader, err := stdgzip.NewReader(bytes.NewReader(body)) // somebody else's implementation
+		reader, err := stdgzip.NewReader(bytes.NewReader(body)) // an independent implementation
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got, err := io.ReadAll(reader); err != nil || !bytes.Equal(got, raw) {
-			t.Fatalf("%d bytes come back of %d: %v", len(got), len(raw), err)
+			t.Fatalf("%d bytes, want %d: %v", len(got), len(raw), err)
 		}
 		if deflate(append([]byte("x"), raw...)); !bytes.Equal(body, kept) {
-			t.Fatal("a compressed body changes with the next one")
+			t.Fatal("a compressed body changed with the next one")
 		}
 	})
 }
 
-// It is our own memory that is unpacked: what cannot be is a fault of the program.
+// Only bodies compressed by the program itself are decompressed, so a failure is a bug.
 func TestInflateOfDamagedBodyPanics(t *testing.T) {
 	body := deflate([]byte("[{},{}]"))
 	for name, c := range map[string]struct {

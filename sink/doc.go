@@ -1,50 +1,50 @@
-// Package sink delivers LaunchDarkly custom events: it collects them in a
-// [Buffer], seals the buffer into a [Batch], and posts batches with a [Client].
-// It knows neither Kafka nor Segment.
+// Package sink delivers custom events to LaunchDarkly. It collects events in a [Buffer], seals the
+// buffer into a [Batch], and sends batches with a [Client]. It knows nothing about Kafka or
+// Segment.
 //
 // What the package guarantees:
 //
-//  1. A [Batch] never changes after [Buffer.Seal]: its range, its body and its
-//     payload ID are fixed.
-//  2. The payload ID is a function of what is posted: the same range of the same
-//     log rendered to the same body for the same environment has the same ID wherever
-//     and whenever it is formed, and two different bodies never share one. The
-//     environment is named by its client-side ID, or by its project and environment
-//     keys. Its URL and the access token do not matter.
-//  3. Every attempt for the same body sends the same bytes under the same payload
-//     ID, so that LaunchDarkly counts it once however often it is sent.
-//  4. A batch is reported delivered only after LaunchDarkly answered 2xx, readable
-//     to its end (or 64 KiB of it), for every event of it, or after the refusal of a single event
-//     was taken over by the caller (see [Client.Deliver]). No redirect is followed
-//     and none counts as delivered.
-//  5. Nothing is dropped: what may succeed later is retried until its context is
-//     done, with capped exponential backoff and full jitter, or when Retry-After says
-//     so. Where LaunchDarkly refuses us and not an event, the same requests are made
-//     again, slowly, one at a time ([Client.Halted]), and at once when the access token
-//     has changed. Where LaunchDarkly refuses the requests of one batch and accepts
-//     others, this batch halts the others at most once and then backs off alone. Only
-//     400, 413 and 422 are taken for a refusal of events, and not when they come for a
-//     hundred in a row: whoever answers 405, or 400 to all, is not LaunchDarkly, or not
-//     as configured, and must not empty the topic.
-//  6. A batch that backs off holds no place among the requests in flight, so it
-//     delays no other. When the destination as a whole fails, requests are lowered to
-//     single probes until one succeeds, however many batches wait.
-//  7. When a delivery's context is done, [Delivery.Done] is called at once, or after
-//     the attempt under way, which is cancelled; nothing is posted afterwards. When
-//     only [Delivery.Until] is done, the same, but the attempt under way comes to its
-//     end.
-//  8. What a [Buffer] holds in memory follows what is in it. Whoever fills buffers
-//     accounts for them and for what waits in a [Budget].
+//  1. A [Batch] never changes after [Buffer.Seal]: its range, body, and payload ID are fixed.
+//  2. The payload ID is a function of the content sent. The same range of the same log, rendered to
+//     the same body for the same environment, always has the same ID, and two different bodies
+//     never share one. The environment is identified by its client-side ID, or by its project and
+//     environment keys. Its URL and the access token are not part of the ID.
+//  3. Every attempt to send a body uses the same bytes and the same payload ID, so that
+//     LaunchDarkly counts the body once regardless of how often it is sent.
+//  4. A batch is reported as delivered only after every event in it was either accepted by
+//     LaunchDarkly with a 2xx response or, if rejected individually, taken over by the caller (see
+//     [Delivery.Rejected]). The 2xx response must be readable to its end, or for 64 KiB. Redirects
+//     are never followed and never count as delivered.
+//  5. Nothing is dropped. Retryable failures are retried until the context is done, after a capped
+//     exponential backoff with full jitter, or after the delay in Retry-After. If LaunchDarkly
+//     rejects the URL or the credentials rather than the events, the client halts: it sends one
+//     probe at a time, slowly, and another one as soon as the access token changes (see
+//     [Client.Halted]). If LaunchDarkly rejects the requests of one batch while it accepts others,
+//     that batch halts delivery at most once and then backs off alone. Only 400, 413, and 422 count
+//     as a rejection of events, and only until 100 events in a row have been rejected. A server
+//     that responds to everything with 400 or 405 is not LaunchDarkly, or is misconfigured, and
+//     must not empty the topic.
+//  6. A batch that is backing off does not occupy a slot for in-flight requests, so it delays no
+//     other batch. While the destination as a whole is failing, the client sends single probes
+//     until one succeeds, regardless of how many batches are waiting.
+//  7. When the context of a delivery is done, the in-flight attempt is canceled, no new attempt
+//     starts, and [Delivery.Done] is called immediately afterwards. When only [Delivery.Until] is
+//     done, the in-flight attempt is allowed to finish.
+//  8. The memory held by a [Buffer] is proportional to its content. Callers that fill buffers must
+//     account for buffered and waiting bytes in a [Budget].
 //
-// What it does not guarantee: the order of delivery, and that LaunchDarkly's
-// window of deduplication (not published) is longer than an outage of ours.
-// Should LaunchDarkly refuse a whole batch, take its parts, and after a crash in
-// between take the whole, the events of the parts count twice. If the mapping, the
-// destination (endpoint or environment), or batch.max_bytes changes between two attempts,
-// the events in flight may be sent in another body or under another payload ID, and so
-// count twice.
+// Limitations:
 //
-// Goroutines: a [Client] runs one per request in flight, one for a moment to end a
-// delivery whose context is done, and, while halted, one that reads the access token
-// every second. [Client.Close] returns when they have ended.
+//   - Batches may be delivered in any order.
+//   - LaunchDarkly's deduplication window is not published. An outage of this program may exceed
+//     it.
+//   - If LaunchDarkly rejects a batch, accepts its parts, and then (after a crash) accepts the
+//     whole batch, the events in those parts count twice.
+//   - If the mapping, the destination (endpoint or environment), or batch.max_bytes changes between
+//     two attempts, in-flight events may be sent in a different body or under a different payload
+//     ID. They then count twice.
+//
+// A [Client] runs one goroutine per in-flight request, a short-lived one for each delivery whose
+// context is done, and, while halted, one that reads the access token every second. [Client.Close]
+// returns after all of them have exited.
 package sink

@@ -12,41 +12,41 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-func TestRefusalOfUsHaltsAndDropsNothing(t *testing.T) {
+func TestRejectionOfTheDestinationHaltsAndDropsNothing(t *testing.T) {
 	for _, status := range []int{401, 403, 404, 406, 301, 302, 307, 308} {
-		for _, taken := range []bool{false, true} {
-			t.Run(fmt.Sprint(status, taken), func(t *testing.T) {
+		for _, accepted := range []bool{false, true} {
+			t.Run(fmt.Sprint(status, accepted), func(t *testing.T) {
 				onEachEndpoint(t, func(b *bubble) {
 					started := time.Now()
-					b.ld.Down(ldtest.Fault{Status: status, Taken: taken})
+					b.ld.Down(ldtest.Fault{Status: status, Accepted: accepted})
 					const batches = 50
 					b.many(batches)
 					time.Sleep(time.Hour)
 					if n := b.unfinished(); n != batches {
-						b.t.Errorf("%d of %d deliveries ended while halted: %v", batches-n, batches, b.gaveUp())
+						b.t.Errorf("%d of %d deliveries finished while halted: %v", batches-n, batches, b.deliveryErrors())
 					}
-					if h := b.client.Halted(); !h.Since.Equal(started) || !strings.HasPrefix(h.Answer, fmt.Sprint(status)) {
+					if h := b.client.Halted(); !h.Since.Equal(started) || !strings.HasPrefix(h.Response, fmt.Sprint(status)) {
 						b.t.Errorf("halted %+v, want since %v", h, started)
 					}
 					if b.gauge("halted") != 1 || b.gauge("halts_total") != 1 || b.gauge("events_delivered_total") != 0 {
-						b.t.Error("the metrics do not tell of one halt")
+						b.t.Error("the metrics do not show exactly one halt")
 					}
 					requests := b.requests(0)
-					for i, r := range requests[16:] { // those in flight at once were the first
+					for i, r := range requests[16:] { // the first 16 were sent concurrently
 						if wait := r.Time.Sub(requests[15+i].Time); wait < b.cfg.BackoffMax/2 || wait > b.cfg.BackoffMax {
-							b.t.Errorf("tried again after %v", wait)
+							b.t.Errorf("probed after %v", wait)
 						}
 					}
 					if n := len(requests); n < 70 {
-						b.t.Errorf("%d attempts in an hour: it would not notice that it may go on", n)
+						b.t.Errorf("only %d probes in an hour", n)
 					}
 					b.ld.Up()
 					b.settle(b.cfg.BackoffMax)
 					if h := b.client.Halted(); !h.Since.IsZero() || b.gauge("halted") != 0 {
 						b.t.Errorf("still halted: %+v", h)
 					}
-					if n := len(b.counted()); n != batches || b.gaveUp() != nil {
-						b.t.Errorf("%d events of %d count: %v", n, batches, b.gaveUp())
+					if n := len(b.counted()); n != batches || b.deliveryErrors() != nil {
+						b.t.Errorf("%d of %d events count: %v", n, batches, b.deliveryErrors())
 					}
 				})
 			})
@@ -54,8 +54,8 @@ func TestRefusalOfUsHaltsAndDropsNothing(t *testing.T) {
 	}
 }
 
-// A proxy in LaunchDarkly's place must not have the topic emptied.
-func TestRefusalsInARowHalt(t *testing.T) {
+// A proxy in LaunchDarkly's place must not empty the topic.
+func TestConsecutiveRejectsHalt(t *testing.T) {
 	for _, status := range []int{400, 413} {
 		onEachEndpoint(t, func(b *bubble) {
 			b.ld.Down(ldtest.Fault{Status: status})
@@ -63,30 +63,30 @@ func TestRefusalsInARowHalt(t *testing.T) {
 				b.deliver(b.batch(100))
 			}
 			time.Sleep(time.Hour)
-			if n := len(b.refused()); n != mostAside {
-				b.t.Errorf("%d: %d events set aside, want %d", status, n, mostAside)
+			if n := len(b.rejected()); n != maxConsecutiveRejects {
+				b.t.Errorf("%d: %d events set aside, want %d", status, n, maxConsecutiveRejects)
 			}
-			if h := b.client.Halted(); h.Since.IsZero() || !strings.HasPrefix(h.Answer, fmt.Sprint(status)) {
+			if h := b.client.Halted(); h.Since.IsZero() || !strings.HasPrefix(h.Response, fmt.Sprint(status)) {
 				b.t.Errorf("%d: halted %+v", status, h)
 			}
 			b.ld.Up()
 			b.settle(b.cfg.BackoffMax)
-			if n := len(b.counted()); n != 3000-mostAside || !b.client.Halted().Since.IsZero() {
+			if n := len(b.counted()); n != 3000-maxConsecutiveRejects || !b.client.Halted().Since.IsZero() {
 				b.t.Errorf("%d: %d events count, halted %+v", status, n, b.client.Halted())
 			}
 		})
 	}
 }
 
-// A flood of events that are really refused delays no others for longer than an attempt.
-func TestRefusedFloodDelaysNoOther(t *testing.T) {
+// Even if many events are invalid, other batches wait for at most one probe.
+func TestManyRejectedEventsDelayNoOther(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {
 		b.ld.Poison(ldtest.Containing(strings.Repeat("x", 50)))
 		b.deliver(b.batchOf(1000, 1000, 50, true))
 		time.Sleep(10 * time.Minute)
 		for n := 1; n < 10; n++ {
-			if got := len(b.refused()); got != n*mostAside {
-				t.Fatalf("%d events set aside, want %d", got, n*mostAside)
+			if got := len(b.rejected()); got != n*maxConsecutiveRejects {
+				t.Fatalf("%d events set aside, want %d", got, n*maxConsecutiveRejects)
 			}
 			good := b.batch(1)
 			b.deliver(good)
@@ -97,14 +97,14 @@ func TestRefusedFloodDelaysNoOther(t *testing.T) {
 			time.Sleep(10 * time.Minute)
 		}
 		b.settle(time.Hour)
-		if got := len(b.refused()); got != 1000 {
+		if got := len(b.rejected()); got != 1000 {
 			t.Errorf("%d events set aside, want 1000", got)
 		}
 	})
 }
 
-// The same when each of them is a batch of its own.
-func TestFloodOfRefusedBatchesDelaysNoOther(t *testing.T) {
+// The same applies if each invalid event is a batch of its own.
+func TestManyRejectedBatchesDelayNoOther(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {
 		b.ld.Poison(ldtest.Containing(strings.Repeat("x", 50)))
 		flood := func(batches int) {
@@ -113,11 +113,11 @@ func TestFloodOfRefusedBatchesDelaysNoOther(t *testing.T) {
 			}
 			time.Sleep(30 * time.Minute)
 		}
-		flood(3*mostAside - 40)
+		flood(3*maxConsecutiveRejects - 40)
 		for n := range 2 {
 			flood(20) // during the halt
-			if got := len(b.refused()); got != (n+1)*mostAside || b.client.Halted().Since.IsZero() {
-				b.t.Fatalf("%d events set aside, want %d and a halt", got, (n+1)*mostAside)
+			if got := len(b.rejected()); got != (n+1)*maxConsecutiveRejects || b.client.Halted().Since.IsZero() {
+				b.t.Fatalf("%d events set aside, want %d and a halt", got, (n+1)*maxConsecutiveRejects)
 			}
 			b.many(1)
 			time.Sleep(b.cfg.BackoffMax)
@@ -145,11 +145,11 @@ func (b *bubble) gauge(name string) float64 {
 	return 0
 }
 
-// What a redirect points at, even a place that cannot be told, makes no difference.
-func TestRedirectWithoutAPlaceHalts(t *testing.T) {
+// The target of a redirect makes no difference, even if it is missing or invalid.
+func TestRedirectWithoutATargetHalts(t *testing.T) {
 	for _, location := range []string{"", "http://[::1", "http://%zz/"} {
 		inBubble(t, nil, func(b *bubble) {
-			b.answerWith(func(r *http.Request) *http.Response {
+			b.respondWith(func(r *http.Request) *http.Response {
 				response := withStatus(302, r)
 				response.Header.Set("Location", location)
 				return response
@@ -162,15 +162,15 @@ func TestRedirectWithoutAPlaceHalts(t *testing.T) {
 	}
 }
 
-// The log tells a halt once, loudly, and its end; an outage likewise.
-func TestLogTellsTheStartAndTheEndOfARun(t *testing.T) {
+// The log contains one entry for the start of a halt or an outage, and one for the recovery.
+func TestLogHasStartAndEndOfAFailureSeries(t *testing.T) {
 	for _, c := range []struct {
 		fault             ldtest.Fault
 		level, start, end string
 	}{
-		{ldtest.Fault{Status: 401}, "error", "refuses us", "takes requests again"},
-		{ldtest.Fault{Status: 503}, "warn", "for the time being", "takes requests again"},
-		{ldtest.Fault{Kind: ldtest.Reset}, "warn", "for the time being", "takes requests again"},
+		{ldtest.Fault{Status: 401}, "error", "delivery halted", "LaunchDarkly available again"},
+		{ldtest.Fault{Status: 503}, "warn", "LaunchDarkly unavailable", "LaunchDarkly available again"},
+		{ldtest.Fault{Kind: ldtest.Reset}, "warn", "LaunchDarkly unavailable", "LaunchDarkly available again"},
 	} {
 		inBubble(t, nil, func(b *bubble) {
 			b.ld.Down(c.fault)
@@ -179,28 +179,34 @@ func TestLogTellsTheStartAndTheEndOfARun(t *testing.T) {
 			b.requests(0)
 			b.ld.Up()
 			b.settle(2 * b.cfg.BackoffMax)
-			var told []string
+			var lines []string
 			for line := range strings.Lines(b.log.String()) {
 				if !strings.Contains(line, `"level":"debug"`) {
-					told = append(told, line)
+					lines = append(lines, line)
 				}
 			}
-			if len(told) != 2 || !strings.Contains(told[0], c.start) || !strings.Contains(told[0], `"level":"`+c.level+`"`) || !strings.Contains(told[1], c.end) {
-				t.Errorf("%v: %s", c.fault, strings.Join(told, ""))
+			if len(lines) != 2 {
+				b.t.Fatalf("%v: %d lines, want 2: %s", c.fault, len(lines), strings.Join(lines, ""))
 			}
-			for _, field := range []string{"topic", "partition", "offset", "next_offset", "events", "bytes", "attempt", "status", "answer"} {
-				if !strings.Contains(told[0], `"`+field+`":`) {
-					t.Errorf("no %s in %s", field, told[0])
+			for _, want := range []string{
+				c.start, `"level":"` + c.level + `"`, `"topic":`, `"partition":`, `"offset":`, `"next_offset":`, `"events":`,
+				`"bytes":`, `"attempt":`, `"status":`, `"response":`,
+			} {
+				if !strings.Contains(lines[0], want) {
+					t.Errorf("%v: no %s in %s", c.fault, want, lines[0])
 				}
+			}
+			if !strings.Contains(lines[1], c.end) {
+				t.Errorf("%v: no %s in %s", c.fault, c.end, lines[1])
 			}
 		})
 	}
 }
 
-func TestLastDeliveryIsTold(t *testing.T) {
+func TestLastDeliveryIsExported(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {
 		if got := b.gauge("last_delivery_timestamp_seconds"); got != 0 {
-			t.Errorf("%v before the first", got)
+			t.Errorf("%v before the first delivery", got)
 		}
 		time.Sleep(time.Minute)
 		b.many(1)

@@ -8,46 +8,45 @@ import (
 	"go.uber.org/zap"
 )
 
-// delivery is a batch on its way, in one or several parts.
+// delivery is a batch being delivered, in one or several parts.
 type delivery struct {
 	Delivery
-	ctx context.Context // of the attempts
+	ctx context.Context // for attempts
 
-	// Guarded by the client's mutex.
-	parts int   // not finished
-	err   error // the first
+	// The client's mutex guards the fields below.
+	parts int   // unfinished parts
+	err   error // first error
 }
 
-// job is a part on its way. What is not guarded belongs to the goroutine of its
-// attempt.
+// job is a part being delivered. Unguarded fields belong to the goroutine of its attempt.
 type job struct {
 	delivery *delivery
 	part     part
 	id       string      // payload ID
-	attempts int         // that failed
-	refusals int         // answers that refused the body
-	unwatch  func() bool // ends the watch over Delivery.Until
+	attempts int         // failed attempts
+	rejects  int         // responses that rejected the body
+	unwatch  func() bool // stops watching Delivery.Until
 
-	// Guarded by the client's mutex.
-	seen           seen
-	denied         bool          // at least once
-	deniedAlone    bool          // denied again although another request had been accepted
-	acceptedBefore int           // Client.accepted at the last denial; before one, when the attempt started
-	waiting        bool          // not in flight: in the queue, or until the timer fires
-	place          *list.Element // in the queue; nil if it is not there
+	// The client's mutex guards the fields below.
+	attemptState   attemptState
+	hasHalted      bool          // at least one response had the verdict halted
+	haltedAlone    bool          // halted again although another request was accepted in between
+	acceptedBefore int           // Client.acceptedRequests at the last halt, or when the first attempt started
+	waiting        bool          // not in flight, but in the queue or backing off
+	place          *list.Element // in the queue; nil if not queued
 	timer          *time.Timer   // of the last backoff
 }
 
-// add lets a part wait for a place in flight.
-func (c *Client) add(d *delivery, p part) {
+// addPart creates a job for a part and queues it.
+func (c *Client) addPart(d *delivery, p part) {
 	j := &job{delivery: d, part: p, id: d.Batch.payloadID(&p, c.destination), waiting: true}
-	j.unwatch = context.AfterFunc(d.Until, func() { c.leave(j) })
+	j.unwatch = context.AfterFunc(d.Until, func() { c.abandonWaiting(j) })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.enqueue(j)
 }
 
-// split replaces a part by its halves.
+// split replaces a part with its halves.
 func (c *Client) split(d *delivery, p part) {
 	left, right := p.split()
 	c.metrics.splits.Inc()
@@ -55,18 +54,18 @@ func (c *Client) split(d *delivery, p part) {
 	d.parts++
 	c.mu.Unlock()
 	if p.events() == d.Batch.Events {
-		d.Batch.whole.body = nil // the halves take its place in memory
+		d.Batch.whole.body = nil // the halves replace it in memory
 	}
-	c.add(d, left)
-	c.add(d, right)
+	c.addPart(d, left)
+	c.addPart(d, right)
 }
 
-// again lets a job wait once more, after an attempt that failed. Without a wait of
-// its own the pace alone decides when its turn comes.
-func (c *Client) again(j *job, wait time.Duration) {
+// requeue queues a job again after a failed attempt and the given wait. If the wait is 0, only the
+// limiter delays the next attempt.
+func (c *Client) requeue(j *job, wait time.Duration) {
 	c.mu.Lock()
-	gone := j.delivery.Until.Err() != nil // perhaps leave came while the job was in flight
-	if !gone {
+	abandoned := j.delivery.Until.Err() != nil // abandonWaiting ignores jobs in flight
+	if !abandoned {
 		j.attempts++
 		j.waiting = true
 		if wait == 0 {
@@ -80,14 +79,14 @@ func (c *Client) again(j *job, wait time.Duration) {
 		}
 	}
 	c.mu.Unlock()
-	if gone {
-		c.finish(j, context.Cause(j.delivery.Until))
+	if abandoned {
+		c.attemptDone(j, context.Cause(j.delivery.Until))
 	}
 }
 
-// leave ends a job that waits, because no attempt of its delivery may start any
-// more. An attempt under way sees its context itself.
-func (c *Client) leave(j *job) {
+// abandonWaiting finishes a waiting job because its delivery allows no new attempt. It ignores jobs
+// in flight, which watch their own context.
+func (c *Client) abandonWaiting(j *job) {
 	c.mu.Lock()
 	waiting := j.waiting
 	j.waiting = false
@@ -99,25 +98,25 @@ func (c *Client) leave(j *job) {
 	}
 	c.mu.Unlock()
 	if waiting {
-		c.end(j.delivery, context.Cause(j.delivery.Until))
+		c.partDone(j.delivery, context.Cause(j.delivery.Until))
 	}
 }
 
-// finish ends a job that was in flight.
-func (c *Client) finish(j *job, err error) {
+// attemptDone finishes a job after its last attempt.
+func (c *Client) attemptDone(j *job, err error) {
 	j.unwatch()
-	c.end(j.delivery, err)
+	c.partDone(j.delivery, err)
 }
 
-// end notes that a part is finished, and with the last one the delivery.
-func (c *Client) end(d *delivery, err error) {
+// partDone records that a part is finished. After the last part it finishes the delivery.
+func (c *Client) partDone(d *delivery, err error) {
 	c.mu.Lock()
 	d.parts--
 	if d.err == nil {
 		d.err = err
 	}
 	if err != nil {
-		delete(c.failures, d.Batch.Source) // its partition is being released, and may never come back
+		delete(c.failures, d.Batch.Source) // the partition is being released and may never return
 	}
 	last, err := d.parts == 0, d.err
 	c.mu.Unlock()
@@ -127,13 +126,13 @@ func (c *Client) end(d *delivery, err error) {
 	}
 }
 
-// fields name the job in logs.
-func (j *job) fields(a answer) []zap.Field {
+// fields returns log fields that describe an attempt of the job.
+func (j *job) fields(r response) []zap.Field {
 	b := j.delivery.Batch
 	return []zap.Field{
 		zap.String("topic", b.Source.Topic), zap.Int32("partition", b.Source.Partition),
 		zap.Int64("offset", b.First), zap.Int64("next_offset", b.Next),
 		zap.Int("events", j.part.events()), zap.Int("bytes", j.part.size),
-		zap.Int("attempt", j.attempts+1), zap.Int("status", a.status), zap.String("answer", a.excerpt),
+		zap.Int("attempt", j.attempts+1), zap.Int("status", r.status), zap.String("response", r.excerpt),
 	}
 }

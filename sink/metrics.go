@@ -1,16 +1,18 @@
 package sink
 
-import "github.com/prometheus/client_golang/prometheus"
-
-const (
-	metricNamespace = "segment_launchdarkly"
-	metricSubsystem = "sink"
-
-	labelCode = "code"
-	codeError = "error" // no readable answer
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// Metrics are the package's metrics. See [NewMetrics].
+const (
+	prefix = "segment_launchdarkly_sink_" // of metric names
+
+	labelCode = "code"
+	codeError = "error" // no readable response
+)
+
+// Metrics holds the package's metrics. See [NewMetrics].
 type Metrics struct {
 	requests      *prometheus.CounterVec
 	duration      prometheus.Histogram
@@ -26,40 +28,43 @@ type Metrics struct {
 	lastDelivery  prometheus.Gauge
 }
 
-// NewMetrics registers the package's metrics. budget is what buffered_bytes shows.
+// NewMetrics registers the package's metrics and returns them. The budget provides the values of
+// buffered_bytes and buffered_limit_bytes.
 func NewMetrics(r prometheus.Registerer, budget *Budget) *Metrics {
-	counter := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: metricNamespace, Subsystem: metricSubsystem, Name: name, Help: help})
-	}
-	gauge := func(name, help string) prometheus.Gauge {
-		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: metricNamespace, Subsystem: metricSubsystem, Name: name, Help: help})
-	}
-	histogram := func(name, help string, buckets []float64) prometheus.Histogram {
-		return prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: metricNamespace, Subsystem: metricSubsystem, Name: name, Help: help, Buckets: buckets})
-	}
+	auto := promauto.With(r)
 	m := &Metrics{
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: metricNamespace, Subsystem: metricSubsystem,
-			Name: "requests_total", Help: "Requests to LaunchDarkly by status code, or error where there was no readable answer."}, []string{labelCode}),
-		duration:      histogram("request_duration_seconds", "Duration of requests to LaunchDarkly.", []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}),
-		requestEvents: histogram("request_events", "Events per request.", []float64{1, 10, 50, 100, 250, 500, 1000, 2500, 5000, 10000}),
-		requestBytes:  histogram("request_bytes", "Bytes of body per request, as sent.", prometheus.ExponentialBuckets(256, 4, 8)),
-		delivered:     counter("events_delivered_total", "Events that LaunchDarkly accepted."),
-		refused:       counter("events_refused_total", "Events that LaunchDarkly refused one by one."),
-		retries:       counter("retries_total", "Attempts that followed a failed attempt for the same body."),
-		splits:        counter("splits_total", "Bodies that were split in two."),
-		halts:         counter("halts_total", "Times that LaunchDarkly refused us."),
-		halted:        gauge("halted", "1 while LaunchDarkly refuses us and nothing is delivered."),
-		inFlight:      gauge("requests_in_flight", "Requests under way."),
-		lastDelivery:  gauge("last_delivery_timestamp_seconds", "Unix time of the last accepted request; 0 before the first."),
+		requests: auto.NewCounterVec(prometheus.CounterOpts{Name: prefix + "requests_total",
+			Help: "Requests to LaunchDarkly by status code, or error if there was no readable response.",
+		}, []string{labelCode}),
+		duration: auto.NewHistogram(prometheus.HistogramOpts{Name: prefix + "request_duration_seconds",
+			Help:    "Duration of requests to LaunchDarkly.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}}),
+		requestEvents: auto.NewHistogram(prometheus.HistogramOpts{Name: prefix + "request_events",
+			Help: "Events per request.", Buckets: []float64{1, 10, 50, 100, 250, 500, 1000, 2500, 5000, 10000}}),
+		requestBytes: auto.NewHistogram(prometheus.HistogramOpts{Name: prefix + "request_bytes",
+			Help: "Bytes of the request body, as sent.", Buckets: prometheus.ExponentialBuckets(256, 4, 8)}),
+		delivered: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "events_delivered_total",
+			Help: "Events accepted by LaunchDarkly."}),
+		refused: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "events_refused_total",
+			Help: "Events rejected individually by LaunchDarkly."}),
+		retries: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "retries_total",
+			Help: "Attempts after a failed attempt for the same request body."}),
+		splits: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "splits_total",
+			Help: "Request bodies split in two."}),
+		halts: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "halts_total",
+			Help: "Times that delivery was halted."}),
+		halted: auto.NewGauge(prometheus.GaugeOpts{Name: prefix + "halted",
+			Help: "1 while delivery is halted because LaunchDarkly rejects the URL or the credentials, else 0."}),
+		inFlight: auto.NewGauge(prometheus.GaugeOpts{Name: prefix + "requests_in_flight", Help: "Requests in flight."}),
+		lastDelivery: auto.NewGauge(prometheus.GaugeOpts{Name: prefix + "last_delivery_timestamp_seconds",
+			Help: "Unix time of the last accepted request, or 0 before the first."}),
 	}
 	for _, code := range []string{"202", "400", "401", "429", "500", "503", codeError} {
 		m.requests.WithLabelValues(code) // so that rate() sees the first increment
 	}
-	r.MustRegister(m.requests, m.duration, m.requestEvents, m.requestBytes, m.delivered, m.refused, m.retries, m.splits,
-		m.halts, m.halted, m.inFlight, m.lastDelivery,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: metricNamespace, Subsystem: metricSubsystem, Name: "buffered_bytes",
-			Help: "Bytes of all bodies that wait, open and sealed."}, func() float64 { return float64(budget.Used()) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: metricNamespace, Subsystem: metricSubsystem, Name: "buffered_limit_bytes",
-			Help: "Bound of buffered_bytes (delivery.max_buffered)."}, func() float64 { return float64(budget.limit) }))
+	auto.NewGaugeFunc(prometheus.GaugeOpts{Name: prefix + "buffered_bytes",
+		Help: "Bytes of all buffered request bodies, open and sealed."}, func() float64 { return float64(budget.Used()) })
+	auto.NewGaugeFunc(prometheus.GaugeOpts{Name: prefix + "buffered_limit_bytes",
+		Help: "Limit of buffered_bytes (delivery.max_buffered)."}, func() float64 { return float64(budget.Limit()) })
 	return m
 }

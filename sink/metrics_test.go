@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -25,7 +26,7 @@ func gather(t *testing.T, r *prometheus.Registry) map[string]*dto.MetricFamily {
 	return named
 }
 
-func TestMetricsAreLintedAndThereFromTheStart(t *testing.T) {
+func TestMetricsPassPromlintAndExistFromTheStart(t *testing.T) {
 	r, budget := prometheus.NewRegistry(), NewBudget(1000)
 	NewMetrics(r, budget)
 	budget.Add(400)
@@ -41,7 +42,8 @@ func TestMetricsAreLintedAndThereFromTheStart(t *testing.T) {
 	slices.Sort(names)
 	want := []string{
 		"buffered_bytes", "buffered_limit_bytes", "events_delivered_total", "events_refused_total", "halted", "halts_total",
-		"last_delivery_timestamp_seconds", "request_bytes", "request_duration_seconds", "request_events", "requests_in_flight",
+		"last_delivery_timestamp_seconds", "request_bytes", "request_duration_seconds", "request_events",
+		"requests_in_flight",
 		"requests_total", "retries_total", "splits_total",
 	}
 	if !slices.Equal(names, want) {
@@ -58,9 +60,10 @@ func TestMetricsAreLintedAndThereFromTheStart(t *testing.T) {
 	}
 }
 
-func TestMetricsCountWhatWasPosted(t *testing.T) {
+func TestMetricsCountRequests(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {
-		b.ld.Script(ldtest.Fault{Status: 429}, ldtest.Fault{Kind: ldtest.Reset, Taken: true}, ldtest.Fault{Kind: ldtest.Truncated, Taken: true},
+		b.ld.Script(ldtest.Fault{Status: 429}, ldtest.Fault{Kind: ldtest.Reset, Accepted: true},
+			ldtest.Fault{Kind: ldtest.Truncated, Accepted: true},
 			ldtest.Fault{Kind: ldtest.Truncated, Status: 503})
 		b.deliver(b.batch(10))
 		b.settle(b.cfg.BackoffMax)
@@ -75,7 +78,9 @@ func TestMetricsCountWhatWasPosted(t *testing.T) {
 			t.Errorf("requests by code: %v", codes)
 		}
 		size := float64(len(b.bodies[b.requests(0)[0].PayloadID]))
-		for name, sum := range map[string]float64{"request_events": 5 * 10, "request_bytes": 5 * size, "request_duration_seconds": 0} {
+		for name, sum := range map[string]float64{
+			"request_events": 5 * 10, "request_bytes": 5 * size, "request_duration_seconds": 0,
+		} {
 			h := families["segment_launchdarkly_sink_"+name].Metric[0].Histogram
 			if h.GetSampleCount() != 5 || h.GetSampleSum() != sum {
 				t.Errorf("%s: %d samples, sum %v, want 5, %v", name, h.GetSampleCount(), h.GetSampleSum(), sum)
@@ -83,6 +88,15 @@ func TestMetricsCountWhatWasPosted(t *testing.T) {
 		}
 		if b.gauge("retries_total") != 4 || b.gauge("events_delivered_total") != 10 || b.gauge("halts_total") != 0 {
 			t.Errorf("%v retries, %v events", b.gauge("retries_total"), b.gauge("events_delivered_total"))
+		}
+		got := b.client.Status()
+		want := Status{
+			Requests: map[string]int64{"202": 1, "429": 1, "503": 1, "error": 2}, Retries: 4, Delivered: 10,
+			LastDelivery: got.LastDelivery,
+		}
+		last := int64(b.gauge("last_delivery_timestamp_seconds"))
+		if !reflect.DeepEqual(got, want) || got.LastDelivery.Unix() != last {
+			t.Errorf("status %+v, want %+v", got, want)
 		}
 	})
 }

@@ -7,23 +7,23 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// Each fault without effect, and after LaunchDarkly has taken the request.
-func TestFaultsAreOutlastedUnderOnePayloadID(t *testing.T) {
-	faults := append(ldtest.Passing(),
+// Each fault occurs without effect, and after LaunchDarkly has accepted the request.
+func TestFaultsAreRetriedUnderOnePayloadID(t *testing.T) {
+	faults := append(ldtest.TransientFaults(),
 		ldtest.Fault{Kind: ldtest.Hang},
-		ldtest.Fault{Kind: ldtest.Hang, Taken: true},
+		ldtest.Fault{Kind: ldtest.Hang, Accepted: true},
 		ldtest.Fault{Kind: ldtest.Slow, For: time.Minute},
-		ldtest.Fault{Kind: ldtest.Slow, For: time.Minute, Taken: true},
-		ldtest.Fault{Kind: ldtest.Truncated, Status: 200, Taken: true},
+		ldtest.Fault{Kind: ldtest.Slow, For: time.Minute, Accepted: true},
+		ldtest.Fault{Kind: ldtest.Truncated, Status: 200, Accepted: true},
 		ldtest.Fault{Kind: ldtest.Truncated, Status: 400},
-		ldtest.Fault{Kind: ldtest.Truncated, Status: 400, Taken: true},
+		ldtest.Fault{Kind: ldtest.Truncated, Status: 400, Accepted: true},
 		ldtest.Fault{Kind: ldtest.Truncated, Status: 401},
 		ldtest.Fault{Kind: ldtest.Truncated, Status: 413},
 		ldtest.Fault{Kind: ldtest.Truncated, Status: 429},
-		ldtest.Fault{Status: 302, Taken: true},
-		ldtest.Fault{Status: 401, Taken: true},
+		ldtest.Fault{Status: 302, Accepted: true},
+		ldtest.Fault{Status: 401, Accepted: true},
 		ldtest.Fault{Status: 408},
-		ldtest.Fault{Status: 408, Taken: true},
+		ldtest.Fault{Status: 408, Accepted: true},
 	)
 	for _, fault := range faults {
 		t.Run(fault.String(), func(t *testing.T) {
@@ -33,23 +33,24 @@ func TestFaultsAreOutlastedUnderOnePayloadID(t *testing.T) {
 				b.deliver(batch)
 				b.settle(5 * time.Minute)
 				requests := b.requests(0)
-				if answered := fault.Kind == ldtest.Slow && fault.For < b.cfg.Timeout; answered != (len(requests) == 1) || len(requests) > 4 {
+				if passes := fault.Kind == ldtest.Slow && fault.For < b.cfg.Timeout; passes != (len(requests) == 1) ||
+					len(requests) > 4 {
 					b.t.Errorf("%d requests", len(requests))
 				}
-				for _, r := range requests { // that the bodies are the same, the bubble sees to
+				for _, r := range requests { // the bubble checks that the bodies are the same
 					if r.PayloadID != requests[0].PayloadID {
-						b.t.Error("an attempt has another payload ID than the first")
+						b.t.Error("an attempt has a different payload ID than the first")
 					}
 				}
-				if n := len(b.counted()); n != 20 || b.gaveUp() != nil {
-					b.t.Errorf("%d events of 20 count: %v", n, b.gaveUp())
+				if n := len(b.counted()); n != 20 || b.deliveryErrors() != nil {
+					b.t.Errorf("%d of 20 events count: %v", n, b.deliveryErrors())
 				}
 			})
 		})
 	}
 }
 
-func TestRandomFaultsLoseAndDoubleNothing(t *testing.T) {
+func TestRandomFaultsLoseAndDuplicateNothing(t *testing.T) {
 	for seed, endpoint := range endpoints {
 		inBubble(t, endpoint.change, func(b *bubble) {
 			b.ld.Random(uint64(seed), 0.5)
@@ -57,15 +58,15 @@ func TestRandomFaultsLoseAndDoubleNothing(t *testing.T) {
 				b.deliver(b.batch(5))
 			}
 			b.settle(time.Hour)
-			if n := len(b.counted()); n != 1000 || b.gaveUp() != nil {
-				t.Errorf("seed %d: %d events of 1000 count: %v", seed, n, b.gaveUp())
+			if n := len(b.counted()); n != 1000 || b.deliveryErrors() != nil {
+				t.Errorf("seed %d: %d of 1000 events count: %v", seed, n, b.deliveryErrors())
 			}
 		})
 	}
 }
 
-// The whole of the range is used: without jitter, or with half of it, clients that
-// failed together come back together.
+// The whole range must be used. Without jitter, or with half of it, clients that failed together
+// would retry together.
 func TestBackoffIsExponentialCappedAndFullyJittered(t *testing.T) {
 	const least, most = 500 * time.Millisecond, time.Minute
 	for attempts, bound := range map[int]time.Duration{
@@ -84,11 +85,13 @@ func TestBackoffIsExponentialCappedAndFullyJittered(t *testing.T) {
 				above++
 			}
 		}
-		if below < 50 || below > 200 || above < 50 || above > 200 { // of 100 expected
+		if below < 50 || below > 200 || above < 50 || above > 200 { // 100 expected
 			t.Errorf("after %d attempts: %d of 1000 waits in the lowest tenth, %d in the highest", attempts, below, above)
 		}
 	}
-	for _, c := range []struct{ least, most time.Duration }{{1, 1}, {time.Hour, time.Hour}, {24 * time.Hour, 1000 * time.Hour}} {
+	for _, c := range []struct{ least, most time.Duration }{
+		{1, 1}, {time.Hour, time.Hour}, {24 * time.Hour, 1000 * time.Hour},
+	} {
 		for attempts := 1; attempts < 100; attempts++ {
 			if wait := backoff(attempts, c.least, c.most); wait < 0 || wait > c.most {
 				t.Fatalf("after %d attempts from %v to %v: %v", attempts, c.least, c.most, wait)
@@ -97,8 +100,8 @@ func TestBackoffIsExponentialCappedAndFullyJittered(t *testing.T) {
 	}
 }
 
-func TestRetriesKeepToTheBackoff(t *testing.T) {
-	var spread time.Duration // of the first wait, over the runs
+func TestRetriesObserveTheBackoff(t *testing.T) {
+	var spread time.Duration // of the first wait across runs
 	var first []time.Duration
 	for range 20 {
 		inBubble(t, nil, func(b *bubble) {
@@ -115,7 +118,7 @@ func TestRetriesKeepToTheBackoff(t *testing.T) {
 					t.Errorf("attempt %d came after %v, want at most %v", i+1, wait, bound)
 				}
 			}
-			if n := len(requests); n < 90 || n > 170 { // 120 of half a minute each are expected
+			if n := len(requests); n < 90 || n > 170 { // 120 expected, with half a minute each
 				t.Errorf("%d attempts in an hour", n)
 			}
 			first = append(first, requests[1].Time.Sub(requests[0].Time))
@@ -127,6 +130,6 @@ func TestRetriesKeepToTheBackoff(t *testing.T) {
 		spread = max(spread, wait-first[0], first[0]-wait)
 	}
 	if spread < 100*time.Millisecond {
-		t.Errorf("the first waits of 20 runs lie within %v", spread)
+		t.Errorf("the first waits of 20 runs differ by only %v", spread)
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// poisonedRun delivers 5,000 events in batches of 1,000, one of which LaunchDarkly
-// refuses, and returns the payload IDs of all requests, sorted.
+// poisonedRun delivers 5,000 events in batches of 1,000. LaunchDarkly rejects one of the events. It
+// returns the payload IDs of all requests, sorted.
 func poisonedRun(t *testing.T, compress bool, poison int) (ids []string) {
 	inBubble(t, nil, func(b *bubble) {
 		b.ld.Poison(ldtest.Containing(fmt.Sprintf(`"n":%d,`, poison)))
@@ -23,38 +23,40 @@ func poisonedRun(t *testing.T, compress bool, poison int) (ids []string) {
 		}
 		b.deliver(batches...)
 		took := b.settle(time.Minute)
-		if took > 11*b.cfg.BackoffMin { // every part is tried twice, a thousand halve ten times
+		if took > 11*b.cfg.BackoffMin { // two attempts per part, and ten levels of halves
 			t.Errorf("took %v", took)
 		}
-		if got := b.refused(); !slices.Equal(got, []int{poison}) || b.gaveUp() != nil {
-			t.Fatalf("refused %v: %v, want %d only", got, b.gaveUp(), poison)
+		if got := b.rejected(); !slices.Equal(got, []int{poison}) || b.deliveryErrors() != nil {
+			t.Fatalf("rejected %v: %v, want %d only", got, b.deliveryErrors(), poison)
 		}
-		r := b.refusals[0]
-		if batch := batches[poison/1000]; r.Batch != batch || r.Event != poison%1000 || r.Status != 400 || string(r.Body) != string(event(3, poison, 0)) {
-			t.Errorf("told %+v", r)
+		r := b.rejections[0]
+		if batch := batches[poison/1000]; r.Batch != batch || r.Event != poison%1000 || r.Status != 400 ||
+			string(r.Body) != string(event(3, poison, 0)) {
+			t.Errorf("rejection %+v", r)
 		}
 		if n := len(b.counted()); n != 4999 {
 			t.Errorf("%d events count, want 4999", n)
 		}
-		if n := strings.Count(b.log.String(), "refuses a batch"); n != 1 {
-			t.Errorf("the log tells of %d refused batches, want 1", n)
+		if n := strings.Count(b.log.String(), "batch rejected by LaunchDarkly"); n != 1 {
+			t.Errorf("%d rejected batches logged, want 1", n)
 		}
 		for _, r := range b.requests(0) {
 			ids = append(ids, r.PayloadID)
 		}
-		if b.gauge("events_refused_total") != 1 || b.gauge("events_delivered_total") != 4999 || b.gauge("splits_total") < 9 {
-			t.Error("the metrics tell otherwise")
+		if b.gauge("events_refused_total") != 1 || b.client.Status().Rejected != 1 ||
+			b.gauge("events_delivered_total") != 4999 || b.gauge("splits_total") < 9 {
+			t.Error("the metrics do not match")
 		}
 	})
 	slices.Sort(ids)
 	return ids
 }
 
-func TestPoisonedEventIsSetAsideAloneAndInTheSameWayEachTime(t *testing.T) {
+func TestOnlyThePoisonedEventIsSetAsideAndAlwaysTheSameWay(t *testing.T) {
 	for i, poison := range []int{0, 499, 500, 2500, 2711, 4999} {
 		first := poisonedRun(t, i%2 == 0, poison)
 		if again := poisonedRun(t, i%2 == 0, poison); !slices.Equal(first, again) {
-			t.Errorf("event %d: other payload IDs the second time", poison)
+			t.Errorf("event %d: different payload IDs the second time", poison)
 		}
 		if bodies := slices.Compact(slices.Clone(first)); len(first) > 40 || len(bodies) < 20 {
 			t.Errorf("event %d: %d requests, %d bodies", poison, len(first), len(bodies))
@@ -67,13 +69,13 @@ func TestAllEventsPoisonedAreAllSetAside(t *testing.T) {
 		b.ld.Poison(func([]byte) bool { return true })
 		b.deliver(b.batch(37), b.batch(1))
 		b.settle(time.Minute)
-		if n := len(b.refused()); n != 38 {
-			b.t.Errorf("%d events were refused, want 38", n)
+		if n := len(b.rejected()); n != 38 {
+			b.t.Errorf("%d events were rejected, want 38", n)
 		}
 	})
 }
 
-func TestBodyThatIsTooLargeIsSplitWithoutASecondTry(t *testing.T) {
+func TestBodyThatIsTooLargeIsSplitWithoutARetry(t *testing.T) {
 	onEachEndpoint(t, func(b *bubble) {
 		b.ld.Limit(3000)
 		started := time.Now()
@@ -84,25 +86,25 @@ func TestBodyThatIsTooLargeIsSplitWithoutASecondTry(t *testing.T) {
 		seen := map[string]bool{}
 		for _, r := range b.requests(0) {
 			if seen[r.PayloadID] {
-				b.t.Error("a body was tried twice")
+				b.t.Error("a body was sent twice")
 			}
 			seen[r.PayloadID] = true
 		}
-		if len(b.refused()) != 0 || len(b.counted()) != 200 {
-			b.t.Errorf("%d events refused, %d count of 200", len(b.refused()), len(b.counted()))
+		if len(b.rejected()) != 0 || len(b.counted()) != 200 {
+			b.t.Errorf("%d events rejected, %d of 200 count", len(b.rejected()), len(b.counted()))
 		}
 	})
 }
 
-// Or LaunchDarkly could double what is held by answering 413 to everything.
-func TestWholeBodyIsLetGoOfWhenItIsSplit(t *testing.T) {
+// Otherwise LaunchDarkly could double memory usage by responding with 413 to everything.
+func TestWholeBodyIsReleasedAfterASplit(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {
 		b.ld.Script(ldtest.Fault{Status: 413})
 		batch := b.batch(10)
 		b.deliver(batch)
 		b.settle(time.Minute)
 		if batch.whole.body != nil {
-			t.Error("the whole body is still held")
+			t.Error("the whole body is still retained")
 		}
 	})
 }
@@ -112,18 +114,17 @@ func TestEventThatIsTooLargeIsSetAside(t *testing.T) {
 		b.ld.Limit(1000)
 		b.deliver(b.batchOf(2, 2, 1000, true), b.batch(1))
 		b.settle(time.Minute)
-		if len(b.refused()) != 2 || b.refusals[0].Status != 413 || len(b.counted()) != 1 {
-			b.t.Errorf("refused %v, count %v", b.refused(), b.counted())
+		if len(b.rejected()) != 2 || b.rejections[0].Status != 413 || len(b.counted()) != 1 {
+			b.t.Errorf("rejected %v, count %v", b.rejected(), b.counted())
 		}
 	})
 }
 
-// LaunchDarkly answers 400 for a while and then no more: two refusals in a row are
-// needed for a split.
-func TestRefusalThatIsNotRepeatedSplitsNothing(t *testing.T) {
-	for _, taken := range []bool{false, true} {
+// A body is split only after it was rejected twice in a row.
+func TestSingleRejectionSplitsNothing(t *testing.T) {
+	for _, accepted := range []bool{false, true} {
 		inBubble(t, nil, func(b *bubble) {
-			b.ld.Script(ldtest.Fault{Status: 400, Taken: taken})
+			b.ld.Script(ldtest.Fault{Status: 400, Accepted: accepted})
 			b.deliver(b.batch(100))
 			b.settle(time.Minute)
 			if n := len(b.requests(0)); n != 2 || b.gauge("splits_total") != 0 {
@@ -133,44 +134,44 @@ func TestRefusalThatIsNotRepeatedSplitsNothing(t *testing.T) {
 	}
 }
 
-func TestRefusedThatFailsGivesTheDeliveryUp(t *testing.T) {
+func TestErrorFromRejectedFailsTheDelivery(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {
 		full := errors.New("the dead-letter topic is full")
-		b.refusing = full
+		b.rejectErr = full
 		b.ld.Poison(ldtest.Containing(`"n":7,`))
 		b.deliver(b.batch(10), b.batch(10))
 		b.settle(time.Minute)
-		if err := b.gaveUp(); !errors.Is(err, full) {
-			t.Errorf("ended with %v", err)
+		if err := b.deliveryErrors(); !errors.Is(err, full) {
+			t.Errorf("finished with %v", err)
 		}
 		if n := len(b.counted()); n != 19 {
-			t.Errorf("%d events count, want the 19 others", n)
+			t.Errorf("%d events count, want the other 19", n)
 		}
 	})
 }
 
-// What fails first is not forgotten when another part ends well.
-func TestRefusedThatFailsEarlyGivesTheDeliveryUp(t *testing.T) {
+// An early error is kept although another part is delivered.
+func TestEarlyErrorFromRejectedFailsTheDelivery(t *testing.T) {
 	inBubble(t, func(c *Config) { c.MaxInFlight = 1 }, func(b *bubble) {
-		b.refusing = errors.New("the dead-letter topic is full")
-		answers := []int{413, 413, 503} // to the whole, its left half, its right half
-		b.answerWith(func(r *http.Request) *http.Response {
-			if len(answers) == 0 {
+		b.rejectErr = errors.New("the dead-letter topic is full")
+		statuses := []int{413, 413, 503} // for the whole batch, its left half, its right half
+		b.respondWith(func(r *http.Request) *http.Response {
+			if len(statuses) == 0 {
 				return nil
 			}
-			status := answers[0]
-			answers = answers[1:]
+			status := statuses[0]
+			statuses = statuses[1:]
 			return withStatus(status, r)
 		})
 		b.deliver(b.batch(2))
 		b.settle(time.Minute)
-		if err := b.gaveUp(); !errors.Is(err, b.refusing) || len(b.counted()) != 1 {
-			t.Errorf("ended with %v, %d events count", err, len(b.counted()))
+		if err := b.deliveryErrors(); !errors.Is(err, b.rejectErr) || len(b.counted()) != 1 {
+			t.Errorf("finished with %v, %d events count", err, len(b.counted()))
 		}
 	})
 }
 
-func TestPartsOutlastFaultsToo(t *testing.T) {
+func TestPartsAreRetriedThroughFaults(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {
 		b.ld.Random(1, 0.3)
 		b.ld.Limit(20_000)
@@ -179,8 +180,8 @@ func TestPartsOutlastFaultsToo(t *testing.T) {
 			b.deliver(b.batch(500))
 		}
 		b.settle(time.Hour)
-		if got := b.refused(); !slices.Equal(got, []int{777}) || len(b.counted()) != 1499 {
-			t.Errorf("refused %v, %d count", got, len(b.counted()))
+		if got := b.rejected(); !slices.Equal(got, []int{777}) || len(b.counted()) != 1499 {
+			t.Errorf("rejected %v, %d count", got, len(b.counted()))
 		}
 	})
 }

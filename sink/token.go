@@ -8,23 +8,25 @@ import (
 	"unicode"
 )
 
-// tokenInterval is how often the access token is read while halted.
+// tokenInterval is the interval at which the access token is read while delivery is halted.
 const tokenInterval = time.Second
 
-// token returns the access token. It is compared and sent, and never logged.
+// token returns the access token, which must never be logged.
 func (c *Client) token() (string, error) {
 	token, err := c.cfg.AccessToken()
 	if err != nil {
-		return "", fmt.Errorf("access token: %w", err)
+		return "", fmt.Errorf("read access token: %w", err)
 	}
-	if strings.ContainsFunc(token, unicode.IsControl) { // net/http would refuse it, and tell nobody that it is ours to mend
-		return "", errors.New("access token: it holds a control character")
+	// net/http would reject it too, but with an error that looks like a network failure.
+	if strings.ContainsFunc(token, unicode.IsControl) {
+		return "", errors.New("access token: contains a control character")
 	}
 	return token, nil
 }
 
-// watchToken reads the access token every second until stop is closed, and lets an attempt
-// start when the token is another than the one that LaunchDarkly rejected. It runs while halted.
+// watchToken reads the access token every second until stop is closed. When the token differs from
+// the one that LaunchDarkly rejected, it allows an attempt to start. It runs while delivery is
+// halted.
 func (c *Client) watchToken(stop <-chan struct{}) {
 	for {
 		select {
@@ -38,26 +40,26 @@ func (c *Client) watchToken(stop <-chan struct{}) {
 	}
 }
 
-// tryToken ends the wait of a halt if the token has changed, once for each change.
+// tryToken allows an immediate probe if the token has changed, once per change.
 func (c *Client) tryToken(token string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.stopWatch != nil && token != c.rejected {
-		c.rejected = token
-		c.pace.probe = time.Time{}
-		c.pump()
+	if c.stopWatch != nil && token != c.rejectedToken {
+		c.rejectedToken = token
+		c.limiter.nextProbe = time.Time{}
+		c.dispatch()
 	}
 }
 
-// startWatch starts watchToken. The caller holds the mutex.
-func (c *Client) startWatch() {
+// startTokenWatch starts watchToken. The caller holds the mutex.
+func (c *Client) startTokenWatch() {
 	stop := make(chan struct{})
 	c.stopWatch = stop
 	c.watching.Go(func() { c.watchToken(stop) })
 }
 
-// endWatch stops watchToken, if it runs. The caller holds the mutex.
-func (c *Client) endWatch() {
+// stopTokenWatch stops watchToken if it is running. The caller holds the mutex.
+func (c *Client) stopTokenWatch() {
 	if c.stopWatch != nil {
 		close(c.stopWatch)
 		c.stopWatch = nil

@@ -11,12 +11,12 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// tokens is an access token that can change.
+// tokens provides an access token that can change.
 type tokens struct {
-	mu    sync.Mutex
-	token string // guards
-	err   error  // guards
-	reads int    // guards
+	mu    sync.Mutex // guards the fields below
+	token string
+	err   error
+	reads int
 }
 
 func (s *tokens) read() (string, error) {
@@ -55,7 +55,7 @@ func TestRotatedTokenEndsAHaltSoon(t *testing.T) {
 			b.many(50)
 			b.requests(0)
 			if b.client.Halted().Since.IsZero() {
-				t.Error("not halted: the test shows nothing")
+				t.Error("not halted: the test proves nothing")
 			}
 			time.Sleep(200 * time.Millisecond)
 			s.set(ldtest.Sample.Token, nil)
@@ -69,10 +69,10 @@ func TestRotatedTokenEndsAHaltSoon(t *testing.T) {
 	}
 }
 
-// Requests that were sent with the former token fail after the token changed.
+// Requests sent with the previous token fail after the token has changed.
 func TestRotationDuringRequestsEndsAHaltSoon(t *testing.T) {
 	withTokens(t, "api-revoked", nil, func(b *bubble, s *tokens) {
-		b.answerWith(func(*http.Request) *http.Response {
+		b.respondWith(func(*http.Request) *http.Response {
 			time.Sleep(2 * time.Second)
 			return nil
 		})
@@ -82,17 +82,17 @@ func TestRotationDuringRequestsEndsAHaltSoon(t *testing.T) {
 		time.Sleep(time.Second)
 		b.requests(0)
 		if b.client.Halted().Since.IsZero() {
-			t.Error("not halted: the test shows nothing")
+			t.Error("not halted: the test proves nothing")
 		}
-		b.answerWith(nil)
+		b.respondWith(nil)
 		if took := b.settle(b.cfg.BackoffMax); took > tokenInterval {
 			t.Errorf("delivered after %v", took)
 		}
 	})
 }
 
-// A token is tried when it has changed, and is read only while halted.
-func TestTokenIsReadEachSecondOfAHaltAndTriedOnceForEachChange(t *testing.T) {
+// A token is tried once per change, and is polled only while delivery is halted.
+func TestTokenIsPolledWhileHaltedAndTriedOncePerChange(t *testing.T) {
 	withTokens(t, ldtest.Sample.Token, nil, func(b *bubble, s *tokens) {
 		idle := func() {
 			b.requests(0)
@@ -110,7 +110,7 @@ func TestTokenIsReadEachSecondOfAHaltAndTriedOnceForEachChange(t *testing.T) {
 		before := s.count()
 		time.Sleep(15 * time.Second) // no probe is due
 		if n := s.count() - before; n < 14 || n > 15 {
-			t.Errorf("token read %d times in 15 s of a halt", n)
+			t.Errorf("token read %d times in 15 s while halted", n)
 		}
 		s.set("", errors.New("no such file"))
 		time.Sleep(3 * time.Second)
@@ -130,8 +130,8 @@ func TestTokenIsReadEachSecondOfAHaltAndTriedOnceForEachChange(t *testing.T) {
 	})
 }
 
-// A new token is tried once, and what LaunchDarkly responds to it decides when to go on.
-func TestNewTokenIsNoReasonToHurryInAnOutage(t *testing.T) {
+// A new token is tried once. After that, the response decides when to send the next request.
+func TestNewTokenDoesNotShortenTheBackoffOfAnOutage(t *testing.T) {
 	withTokens(t, "api-revoked", nil, func(b *bubble, s *tokens) {
 		b.many(50)
 		b.requests(0)
@@ -139,7 +139,7 @@ func TestNewTokenIsNoReasonToHurryInAnOutage(t *testing.T) {
 		s.set(ldtest.Sample.Token, nil)
 		time.Sleep(time.Hour)
 		b.requests(0)
-		if n := b.requested(500); n < 30 || n > 220 {
+		if n := b.requestsWith(500); n < 30 || n > 220 {
 			t.Errorf("%d requests in an hour", n)
 		}
 		b.ld.Up()
@@ -147,7 +147,7 @@ func TestNewTokenIsNoReasonToHurryInAnOutage(t *testing.T) {
 	})
 }
 
-// The read of a token may outlast the halt.
+// Reading a token may take longer than the halt.
 func TestTokenReadAfterAHaltChangesNothing(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {
 		b.ld.Down(ldtest.Fault{Status: 500})
@@ -155,29 +155,29 @@ func TestTokenReadAfterAHaltChangesNothing(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		b.requests(0)
 		b.client.mu.Lock()
-		probe := b.client.pace.probe
+		probe := b.client.limiter.nextProbe
 		b.client.mu.Unlock()
 		b.client.tryToken("api-new")
 		b.client.mu.Lock()
 		defer b.client.mu.Unlock()
-		if b.client.pace.probe != probe || b.client.rejected != "" {
+		if b.client.limiter.nextProbe != probe || b.client.rejectedToken != "" {
 			t.Error("a token was tried while not halted")
 		}
 	})
 }
 
-// No batch is at fault when the token cannot be read, whatever was accepted meanwhile.
+// If the token cannot be read, no batch is at fault, even if others were accepted in the meantime.
 func TestUnreadableTokenHaltsEachTime(t *testing.T) {
 	unreadable := errors.New("no such file")
 	withTokens(t, "", unreadable, func(b *bubble, s *tokens) {
 		b.many(1)
 		b.requests(0)
-		b.answerWith(func(*http.Request) *http.Response {
+		b.respondWith(func(*http.Request) *http.Response {
 			time.Sleep(5 * time.Second)
 			return nil
 		})
 		s.set(ldtest.Sample.Token, nil)
-		b.many(1) // is sent first, because it was never denied
+		b.many(1) // sent first, because it was never rejected
 		time.Sleep(3 * time.Second)
 		s.set("", unreadable)
 		time.Sleep(4 * time.Second)
@@ -209,7 +209,7 @@ func TestCloseWaitsForTheReadOfAToken(t *testing.T) {
 		b.cancel()
 		b.client.Close()
 		if begun.Load() != 2 || ended.Load() != 2 {
-			t.Errorf("%d of %d reads ended when Close returned, want 2", ended.Load(), begun.Load())
+			t.Errorf("%d of %d reads finished when Close returned, want 2", ended.Load(), begun.Load())
 		}
 	})
 }

@@ -19,12 +19,12 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// Over TCP on loopback, with the transport that production uses.
-func TestOwnTransportReusesItsConnections(t *testing.T) {
+// This test runs over TCP on the loopback interface, with the production transport.
+func TestProductionTransportReusesConnections(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		ld := ldtest.New(ldtest.Config{Retain: true})
 		const inFlight, rounds = 8, 5
-		var together sync.WaitGroup // of a round's requests, so that each needs a connection
+		var together sync.WaitGroup // the requests of a round, so that each needs a connection
 		together.Add(inFlight)
 		var conns, second atomic.Int32
 		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -49,7 +49,8 @@ func TestOwnTransportReusesItsConnections(t *testing.T) {
 			server.Start()
 		}
 		client, err := New(Config{
-			EventsURL: server.URL, Endpoint: ClientSide, ClientSideID: ldtest.Sample.ClientSideID, Schema: 3, Version: "1", Transport: transport,
+			EventsURL: server.URL, Endpoint: ClientSide, ClientSideID: ldtest.Sample.ClientSideID,
+			Schema: 3, Version: "1", Transport: transport,
 			MaxInFlight: inFlight, Timeout: 10 * time.Second, BackoffMin: time.Second, BackoffMax: time.Second,
 		})
 		if err != nil {
@@ -81,21 +82,22 @@ func TestOwnTransportReusesItsConnections(t *testing.T) {
 			t.Errorf("secure %v: %d connections for %d requests in flight", secure, n, inFlight)
 		}
 		if n := second.Load(); (n == inFlight*rounds) != secure {
-			t.Errorf("secure %v: %d requests by HTTP/2", secure, n)
+			t.Errorf("secure %v: %d requests over HTTP/2", secure, n)
 		}
 	}
 }
 
-// production is a client with the transport that production uses, connected to a server in
-// memory. Its timeout is 3 s.
+// production is a client with the production transport, connected to an in-memory server. Its
+// timeout is 3 s.
 type production struct {
 	client *Client
 	next   int64 // offset of the next batch
 }
 
-// inProduction runs a test in a bubble with a server that speaks HTTP/1.1, or HTTP/2 over TLS.
-// accepted, if not nil, may replace a connection as the server sees it.
-func inProduction(t *testing.T, second bool, serve http.HandlerFunc, accepted func(net.Conn) net.Conn, test func(t *testing.T, p *production)) {
+// inProduction runs a test in a bubble with a server for HTTP/1.1, or for HTTP/2 over TLS.
+// accepted, if not nil, may wrap a connection on the server's side.
+func inProduction(t *testing.T, second bool, serve http.HandlerFunc, accepted func(net.Conn) net.Conn,
+	test func(t *testing.T, p *production)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		pipe := ldtest.NewPipe()
@@ -112,11 +114,12 @@ func inProduction(t *testing.T, second bool, serve http.HandlerFunc, accepted fu
 		}
 		p := new(production)
 		cfg := Config{
-			EventsURL: "http://example.com", Endpoint: ClientSide, ClientSideID: ldtest.Sample.ClientSideID, Schema: 3, Version: "1",
+			EventsURL: "http://example.com", Endpoint: ClientSide, ClientSideID: ldtest.Sample.ClientSideID,
+			Schema: 3, Version: "1",
 			MaxInFlight: 16, Timeout: 3 * time.Second, BackoffMin: 100 * time.Millisecond, BackoffMax: time.Second,
 		}
 		if second {
-			cfg.EventsURL = "https://example.com" // the name in the test server's certificate
+			cfg.EventsURL = "https://example.com" // the name in the certificate of the test server
 			server.StartTLS()
 		} else {
 			server.Start()
@@ -155,12 +158,12 @@ func (p *production) deliver(t *testing.T, within time.Duration) time.Duration {
 	return time.Since(started)
 }
 
-// requests returns how many requests had this code.
+// requests returns the number of requests with the given code.
 func (p *production) requests(code string) float64 {
 	return testutil.ToFloat64(p.client.metrics.requests.WithLabelValues(code))
 }
 
-// listener passes accepted connections through a function.
+// listener applies a function to accepted connections.
 type listener struct {
 	net.Listener
 	accepted func(net.Conn) net.Conn
@@ -174,14 +177,14 @@ func (l listener) Accept() (net.Conn, error) {
 	return conn, err
 }
 
-// onBothVersions runs a test for HTTP/1.1 and for HTTP/2.
+// onBothVersions runs a test with HTTP/1.1 and with HTTP/2.
 func onBothVersions(t *testing.T, test func(t *testing.T, second bool)) {
 	for _, second := range []bool{false, true} {
 		t.Run(fmt.Sprintf("HTTP2=%v", second), func(t *testing.T) { test(t, second) })
 	}
 }
 
-// A server could otherwise fill memory with headers, 10 MiB per request.
+// Otherwise a server could fill memory with headers, 10 MiB per request.
 func TestResponseHeadersAreLimited(t *testing.T) {
 	onBothVersions(t, func(t *testing.T, second bool) {
 		var size atomic.Int32
@@ -192,12 +195,12 @@ func TestResponseHeadersAreLimited(t *testing.T) {
 			w.WriteHeader(http.StatusAccepted)
 		}
 		inProduction(t, second, serve, nil, func(t *testing.T, p *production) {
-			size.Store(headerBytes - 4<<10)
+			size.Store(maxHeaderBytes - 4<<10)
 			p.deliver(t, time.Minute)
 			if p.requests("202") != 1 {
 				t.Errorf("a response with headers of %d bytes was not accepted", size.Load())
 			}
-			size.Store(headerBytes + 8<<10)
+			size.Store(maxHeaderBytes + 8<<10)
 			time.AfterFunc(2*time.Second, func() { size.Store(0) })
 			p.deliver(t, time.Minute)
 			if p.requests(codeError) == 0 || p.requests("202") != 2 {
@@ -207,7 +210,7 @@ func TestResponseHeadersAreLimited(t *testing.T) {
 	})
 }
 
-// late is a transport whose responses reach the client a second after their headers.
+// late is a transport that returns each response one second after its headers have arrived.
 type late struct{ *http.Transport }
 
 func (l late) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -217,7 +220,7 @@ func (l late) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // Go's default for HTTP/2 is 4 MiB per response.
-func TestResponseBodiesAreBufferedInPartOnly(t *testing.T) {
+func TestBufferedResponseBytesAreLimited(t *testing.T) {
 	onBothVersions(t, func(t *testing.T, second bool) {
 		var written atomic.Int64
 		serve := func(w http.ResponseWriter, _ *http.Request) {
@@ -236,15 +239,15 @@ func TestResponseBodiesAreBufferedInPartOnly(t *testing.T) {
 		inProduction(t, second, serve, nil, func(t *testing.T, p *production) {
 			p.client.cfg.Transport = late{p.client.cfg.Transport.(*http.Transport)}
 			p.deliver(t, time.Minute)
-			if n := written.Load(); n > 4*answerBytes { // the client's part and what the server holds back
-				t.Errorf("the server could send %d bytes", n)
+			if n := written.Load(); n > 4*maxResponseBytes { // buffers of the client and the server
+				t.Errorf("the server sent %d bytes", n)
 			}
 		})
 	})
 }
 
-// hole is a connection that can go silent: what is written to it from then on is lost, and
-// nothing more comes from it.
+// hole is a connection that can go silent. From then on it loses everything written to it, and
+// reads block.
 type hole struct {
 	net.Conn
 	silent atomic.Bool
@@ -265,7 +268,7 @@ func (h *hole) Write(p []byte) (int, error) {
 	return h.Conn.Write(p)
 }
 
-// HTTP/2 puts all requests on one connection, and a request that times out leaves it open.
+// HTTP/2 sends all requests over one connection, and a request that times out leaves it open.
 func TestSilentConnectionIsReplaced(t *testing.T) {
 	for _, idle := range []time.Duration{0, time.Second, time.Minute} {
 		t.Run(fmt.Sprint(idle), func(t *testing.T) {
@@ -299,8 +302,8 @@ func TestSilentConnectionIsReplaced(t *testing.T) {
 	}
 }
 
-// A connection with no more to do than wait for a slow response is not silent.
-func TestSlowResponseIsNoSilence(t *testing.T) {
+// A connection that only waits for a slow response is not silent.
+func TestSlowResponseKeepsTheConnection(t *testing.T) {
 	onBothVersions(t, func(t *testing.T, second bool) {
 		var conns atomic.Int32
 		accepted := func(conn net.Conn) net.Conn { conns.Add(1); return conn }
@@ -329,7 +332,7 @@ func TestPingsFollowTheTimeout(t *testing.T) {
 		time.Hour:        {15 * time.Second, 5 * time.Second},
 	} {
 		if got := newTransport(1, timeout).HTTP2; got.SendPingTimeout != want[0] || got.PingTimeout != want[1] {
-			t.Errorf("timeout %v: ping after %v, wait %v for the response, want %v", timeout, got.SendPingTimeout, got.PingTimeout, want)
+			t.Errorf("timeout %v: ping after %v, ping timeout %v, want %v", timeout, got.SendPingTimeout, got.PingTimeout, want)
 		}
 	}
 }

@@ -6,96 +6,102 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/segment-to-launchdarkly/forwarder/transform/jsonscan"
 )
 
-// Config says how calls are mapped. Paths are names separated by dots, from the top of the call: "properties.value".
-// A name that holds a dot itself cannot be reached.
+// Config describes how calls are mapped. A path consists of names separated by dots, from the top
+// of the call, such as "properties.value". A path cannot lead to a name that contains a dot.
 type Config struct {
 	// Schema is LaunchDarkly's event schema: 3 writes userKey, 4 writes contextKeys. Required.
 	Schema int
 
-	// Contexts gives, for each context kind, the paths of the fields that can hold its key: the first that holds a
-	// non-empty string or a number is used. Kinds are rendered in the order of their names. For a metric to count an
-	// event, kind and key must equal what the SDK evaluates flags with.
-	// Schema 4 requires at least one kind, and one path for each. Schema 3 ignores it: there the key is userId, else anonymousId.
+	// Contexts lists, per context kind, the paths of the fields that can hold its key. The first
+	// field that holds a non-empty string or a number is used. Kinds are rendered in the order of
+	// their names. A metric counts an event only if kind and key equal those with which the SDK
+	// evaluates flags. Schema 4 requires at least one kind, and at least one path per kind. Schema
+	// 3 ignores Contexts: its key is userId, or anonymousId if there is no userId.
 	Contexts map[string][]string
 
-	// MetricValue holds the paths of the fields that can hold the metric's value: the first that holds a finite number,
-	// or a string that is one, is used. Empty: events have no metricValue.
+	// MetricValue lists the paths of the fields that can hold the metric's value. The first field
+	// that holds a finite number, or a string that is one, is used. If MetricValue is empty, events
+	// have no metricValue.
 	MetricValue []string
 
-	// IntegrationNames are the names under which a call's integrations object can address us. If it holds several of
-	// them, the one that comes first here decides. Empty: only its All counts.
+	// IntegrationNames are the names under which a call's integrations object can address this
+	// destination. If the object holds several of them, the one listed first decides. If
+	// IntegrationNames is empty, only All counts.
 	IntegrationNames []string
 
-	// HonorIntegrations filters the calls whose integrations object does not address us. False: the object is ignored.
+	// HonorIntegrations filters the calls whose integrations object does not address this
+	// destination. If it is false, the object is ignored.
 	HonorIntegrations bool
 
-	// MaxEventBytes is the length of the longest event, without its comma; one that is longer is rejected. 0: no limit.
+	// MaxEventBytes is the maximum length of an event without its comma. A longer event is
+	// rejected. 0 means no limit.
 	MaxEventBytes int
 }
 
-// Mapping is a compiled Config. It never changes and may be used by any number of goroutines.
+// Mapping is a compiled Config. It never changes, so any number of goroutines can use it.
 type Mapping struct {
-	root *node
+	fields *jsonscan.Fields
 
 	// The fields of the mapping table, in its order.
-	typ, batch       *node
+	typ, batch       *jsonscan.Field
 	honor            bool
-	integrationNames []*node // by precedence
-	integrationsAll  *node
-	event            *node
+	integrationNames []*jsonscan.Field // by precedence
+	integrationsAll  *jsonscan.Field
+	event            *jsonscan.Field
 	keyOpen          string // before the first key
 	keys             []keyRule
 	keyClose         string // after the last key
-	times            []*node
-	metricValue      []*node
-	properties       *node
+	times            []*jsonscan.Field
+	metricValue      []*jsonscan.Field
+	properties       *jsonscan.Field
 
-	inherited     []*node // what a batch hands down to its calls
+	inherited     []*jsonscan.Field // by the calls of a batch
 	maxEventBytes int
 }
 
 // keyRule renders one user key or context key.
 type keyRule struct {
 	name   string // as rendered: quoted, with a colon
-	fields []*node
+	fields []*jsonscan.Field
 }
 
-// Compile checks cfg and makes a Mapping of it. The error names everything that is wrong, a line for each, as
-// "field: value: rule"; fields have the names that they have in the configuration file.
+// Compile validates cfg and returns its Mapping. The error lists every problem on a line of its
+// own, as "field: value: rule". Fields have their names in the configuration file.
 func Compile(cfg Config) (*Mapping, error) {
 	var errs []error
-	root := &node{}
-	paths := func(field string, paths []string) (nodes []*node) {
+	var wanted jsonscan.Paths
+	paths := func(field string, paths []string) (fields []*jsonscan.Field) {
 		for _, path := range paths {
 			names := strings.Split(path, ".")
 			if slices.Contains(names, "") {
 				errs = append(errs, fmt.Errorf("%s: %q: names separated by single dots", field, path))
 				continue
 			}
-			nodes = append(nodes, root.path(names...))
+			fields = append(fields, wanted.Add(names...))
 		}
-		return nodes
+		return fields
 	}
 
 	m := &Mapping{
-		root:  root,
-		typ:   root.path("type"),
-		batch: root.path("batch"),
+		typ:   wanted.Add("type"),
+		batch: wanted.Add("batch"),
 		honor: cfg.HonorIntegrations,
-		event: root.path("event"),
-		times: []*node{ // the first that is readable counts
-			root.path("timestamp"), root.path("receivedAt"), root.path("originalTimestamp"), root.path("sentAt"),
+		event: wanted.Add("event"),
+		times: []*jsonscan.Field{ // the first that is readable counts
+			wanted.Add("timestamp"), wanted.Add("receivedAt"), wanted.Add("originalTimestamp"), wanted.Add("sentAt"),
 		},
 		metricValue:   paths("metric_value", cfg.MetricValue),
-		properties:    root.path("properties"),
+		properties:    wanted.Add("properties"),
 		maxEventBytes: cfg.MaxEventBytes,
 	}
 
 	switch cfg.Schema {
 	case 3:
-		m.keys = []keyRule{{`"userKey":`, []*node{root.path("userId"), root.path("anonymousId")}}}
+		m.keys = []keyRule{{`"userKey":`, []*jsonscan.Field{wanted.Add("userId"), wanted.Add("anonymousId")}}}
 	case 4:
 		m.keyOpen, m.keyClose = `"contextKeys":{`, `}`
 		if len(cfg.Contexts) == 0 {
@@ -103,7 +109,8 @@ func Compile(cfg Config) (*Mapping, error) {
 		}
 		for _, kind := range slices.Sorted(maps.Keys(cfg.Contexts)) {
 			if !validKind(kind) {
-				errs = append(errs, fmt.Errorf(`contexts: %q: a kind is letters, digits, ".", "_" and "-", and neither "kind" nor "multi"`, kind))
+				errs = append(errs, fmt.Errorf(
+					`contexts: %q: a kind is letters, digits, ".", "_" and "-", and neither "kind" nor "multi"`, kind))
 			}
 			if len(cfg.Contexts[kind]) == 0 {
 				errs = append(errs, fmt.Errorf("contexts: %q: at least one path", kind))
@@ -115,32 +122,27 @@ func Compile(cfg Config) (*Mapping, error) {
 	}
 
 	if cfg.HonorIntegrations {
-		integrations := root.path("integrations")
-		m.integrationsAll = integrations.path("All") // all its spellings are one name, so that the last of them counts
+		m.integrationsAll = wanted.Add("integrations", "All")
 		for _, name := range [...]string{"ALL", "ALl", "AlL", "aLL", "aLl", "alL", "all"} {
-			integrations.children[name] = m.integrationsAll
+			wanted.Alias(name, "integrations", "All")
 		}
 		for _, name := range cfg.IntegrationNames {
 			if strings.EqualFold(name, "all") {
 				errs = append(errs, fmt.Errorf("integration_names: %q: All stands for every integration", name))
 				continue
 			}
-			m.integrationNames = append(m.integrationNames, integrations.path(name))
+			m.integrationNames = append(m.integrationNames, wanted.Add("integrations", name))
 		}
 	}
 	if cfg.MaxEventBytes < 0 {
 		errs = append(errs, fmt.Errorf("max_event_bytes: %d: at least 0", cfg.MaxEventBytes))
 	}
 
-	for _, name := range [...]string{"context", "integrations"} {
-		if n := root.children[name]; n != nil {
-			m.inherited = append(m.inherited, n)
-		}
-	}
+	m.inherited = []*jsonscan.Field{wanted.Add("context"), wanted.Add("integrations")}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
-	root.freeze(0)
+	m.fields = wanted.Compile()
 	return m, nil
 }
 

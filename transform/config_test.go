@@ -1,8 +1,6 @@
 package transform
 
 import (
-	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/launchdarkly/go-sdk-common/v3/ldcontext"
@@ -51,33 +49,6 @@ func TestCompileAccepts(t *testing.T) {
 	} {
 		if _, err := Compile(cfg); err != nil {
 			t.Errorf("%+v: %v", cfg, err)
-		}
-	}
-}
-
-// TestEachNameLeadsToItsNode has many names that hash alike, share their first bytes, or differ only late.
-func TestEachNameLeadsToItsNode(t *testing.T) {
-	root := &node{}
-	want := map[string]*node{}
-	for i := range 200 {
-		for _, name := range []string{fmt.Sprint(i), fmt.Sprintf("property%d", i), fmt.Sprintf("a long name in common %d", i), strings.Repeat("é", i+1)} {
-			want[name] = root.path(name)
-		}
-	}
-	root.freeze(0)
-	slots := map[int]bool{0: true}
-	for name, n := range want {
-		if got := root.child(head([]byte(name)), []byte(name)); got != n {
-			t.Errorf("%q: %v", name, got)
-		}
-		if slots[n.slot] || n.slot >= root.end || n.end != n.slot+1 {
-			t.Errorf("%q: slots [%d,%d)", name, n.slot, n.end)
-		}
-		slots[n.slot] = true
-	}
-	for _, name := range []string{"", "200", "property", "property200", "a long name in common", "\x00", "1\x00"} {
-		if got := root.child(head([]byte(name)), []byte(name)); got != nil {
-			t.Errorf("%q: %v", name, got)
 		}
 	}
 }

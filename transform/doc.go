@@ -1,62 +1,52 @@
 // Package transform maps Segment calls to LaunchDarkly custom events.
 //
-// It is pure: bytes and a timestamp in, bytes and outcomes out. No I/O, no clock, no logging, no Kafka, no HTTP.
-// [Compile] checks a [Config] once and makes a [Mapping] of it; a [Transformer] of the mapping then maps records, one
-// [Transformer.Append] each.
+// It is pure. Its input is bytes and a timestamp, its output is bytes and outcomes. It does no I/O,
+// reads no clock, writes no log, and knows neither Kafka nor HTTP. [Compile] validates a [Config]
+// once and returns a [Mapping]. A [Transformer] of that mapping then maps one record per
+// [Transformer.Append].
 //
 // # What it guarantees
 //
-//  1. Every call of a record gets exactly one [Call]: an event, or a [Reason]. Nothing is dropped without one.
-//  2. The same record, timestamp and Config give the same bytes and the same reasons, whenever and wherever.
-//  3. Every event is valid JSON and valid UTF-8, whatever the record holds.
-//  4. A call that is rejected does not touch its neighbours in the same record. Only a document that is not JSON
-//     rejects the record as a whole.
-//  5. Append allocates nothing for events and filtered calls, as long as dst and calls have room and the scratch space
-//     has grown to the length of the records.
-//  6. Strings and numbers are copied, never read and written again: escapes, large integers, the digits of a number
-//     and the order of keys in properties survive.
+//  1. Every call of a record gets exactly one [Call], which is an event or has a [Reason]. Nothing
+//     is dropped without a reason.
+//  2. The same record, timestamp, and Config always give the same bytes and the same reasons.
+//  3. Every event is valid JSON in valid UTF-8, regardless of the record's content.
+//  4. A rejected call does not affect the other calls of its record. Only a document that is not
+//     JSON rejects the record as a whole.
+//  5. Append allocates nothing for events and filtered calls, provided that dst and calls have room
+//     and the scratch space has grown to the length of the records.
+//  6. Strings and numbers are copied verbatim. Escapes, large integers, the digits of a number, and
+//     the order of keys in properties survive.
 //
-// It does not guarantee that LaunchDarkly counts an event: see [Config.Contexts] for what has to agree.
+// It does not guarantee that LaunchDarkly counts an event. [Config.Contexts] describes what has to
+// agree.
 //
 // # Shapes of a record
 //
-// A record is one call (a JSON object), an array of calls, or an object without type whose batch is an array of calls;
-// the last is what Segment's libraries send. The context and integrations at the top of a batch apply to each of its
-// calls in which the name is absent; a null is not absent. A Confluent prefix (0x00 and a four-byte schema ID) is skipped.
+// A record is one call (a JSON object), an array of calls, or an object without type whose batch is
+// an array of calls. Segment's libraries send the last shape. The context and integrations at the
+// top of a batch apply to each of its calls that does not hold the name. A null counts as held. A
+// Confluent prefix (0x00 and a four-byte schema ID) is skipped.
 //
-//   - An array without calls, or a batch without calls, is one call, filtered: no_calls.
+//   - An array without calls, or a batch without calls, counts as one call, filtered as no_calls.
 //   - In an array, an object without type is a call that is not track, even if it has a batch.
-//   - An item that is not an object is rejected alone: malformed.
-//   - A document that is a string, number, boolean or null, is empty, starts with a byte-order mark, holds bytes that are
-//     not UTF-8, nests deeper than 10,000, or is not JSON in any other way, is one call for the whole record, rejected:
-//     malformed.
-//   - A lone surrogate written as an escape (\ud800) is JSON by its grammar (RFC 8259, section 8.2) and is copied as it is.
+//   - An item that is not an object is rejected alone, as malformed.
+//   - A record counts as one call, rejected as malformed, if its document is a string, number,
+//     boolean, or null, is empty, starts with a byte-order mark, contains bytes that are not UTF-8,
+//     nests deeper than 10,000, or is not JSON in any other way.
+//   - A lone surrogate written as an escape (\ud800) is valid JSON (RFC 8259, section 8.2) and is
+//     copied verbatim.
 //
-// Names are compared after unescaping, exactly. Of a repeated name the last one counts, at every step of a path.
+// Names are compared exactly, after unescaping. If a name is repeated, its last value counts, at
+// every step of a path.
 //
-// # Speed
+// # Where the time goes
 //
-// One scan validates a record and finds every field that the mapping needs; the rules then look only at the bytes found.
-// BenchmarkAppend measures all of it beside parsers that only validate:
+// Package jsonscan validates a record and finds every field that the mapping needs, in one pass.
+// The rules then look only at the bytes found. Its documentation describes what makes it fast. To
+// measure the whole mapping:
 //
 //	go test ./transform -run '^$' -bench .
 //
-// On sample calls of 633 bytes on average (amd64, CPU time, nanoseconds for one): Append 242 with schema 3 and 273
-// with the paths of schema 4 in that benchmark; jsontext 515; gjson 488, which leaves UTF-8 unchecked, and 3,290 with the
-// fields looked up. Without AVX2, Append takes 369. What the figure is made of, and what was learned on the way:
-//
-//   - A call is some forty short strings. A loop over the bytes of each, even by eights, often mispredicts its exit.
-//     A bitmap of the bytes that matter is cheaper to make (mark.go) than these are, and finds most ends in one step.
-//   - Between those strings stand few different sequences of bytes. One comparison validates them (glue.go).
-//   - Finding the next string waits for the end of the one before: load, shift, count, add. Several strings are taken from
-//     one window of marks, where the registers suffice for it: in skip, not from one name to the next in object.
-//   - Reading a time and writing it again is a chain of dependent steps, worth a tenth of a call (iso.go).
-//   - The inner loops call no function on the usual path: Go keeps no registers across a call. The small ones that are
-//     inlined return a bool, a byte or a number, which the compiler folds into the caller's branches; two results it does
-//     not.
-//   - Slicing with three indexes of a constant distance (window) spares the compiler's guard for empty slices.
-//   - Not worth their lines: digits of numbers by eights; the last bytes of a name beside its first in the table; aligned
-//     loads of marks; GOAMD64=v3 (4%) and profile-guided optimization (0 to 7%), which are for whoever builds a program.
-//
-// The tests hold the scan equal, byte for byte, to a plain implementation of the same rules on encoding/json.
+// The tests compare Append with a plain implementation of the same rules on encoding/json.
 package transform

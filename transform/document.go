@@ -1,121 +1,77 @@
 package transform
 
 import (
+	"errors"
 	"fmt"
-	"strings"
-	"unicode/utf8"
+
+	"github.com/segment-to-launchdarkly/forwarder/transform/jsonscan"
 )
 
-// document maps the record's document. It returns a negative number if that is invalid: see scanner.
-func (t *Transformer) document(r *record) int {
-	b, p := r.value, 0
-	if b == nil {
+// document maps the record's document. The error says why the document is not JSON.
+func (t *Transformer) document(r *record) error {
+	if r.value == nil {
 		r.add(Tombstone, "")
-		return 0
+		return nil
 	}
-	if len(b) >= 5 && b[0] == 0 {
-		p = 5 // Confluent's wire format: a zero byte and a four-byte schema ID
+	b, prefix := r.value, 0
+	if len(b) >= 5 && b[0] == 0 { // Confluent's wire format: a zero byte and a four-byte schema ID
+		prefix = 5
+		b = b[prefix:]
 	}
-	t.begin(b)
-	start := space(b, p)
-	switch at(b, start) {
-	case '{':
-		clear(t.spans)
-		p = t.object(start, t.m.root, 0)
-	case '[':
-		p = t.items(r, start)
-	default:
-		p = t.skip(start, 0)
-	}
-	if p < 0 {
-		return p
-	}
-	if p = space(b, p); p < len(b) {
-		return ^p
-	}
-
-	switch b[start] {
-	case '{':
-		if batch := t.raw(t.m.batch); t.raw(t.m.typ) != nil || batch == nil || batch[0] != '[' {
-			if r.wants(0) {
-				t.call(r)
-			}
-			break
-		}
-		for _, n := range t.m.inherited {
-			copy(t.base[n.slot:n.end], t.spans[n.slot:n.end])
-		}
-		t.items(r, t.spans[t.m.batch.slot].start)
-		clear(t.base)
-	case '[':
-	default:
-		r.add(Malformed, documentIs[typeOf(b[start:])])
-	}
-	return p
-}
-
-// items maps the calls in the array that opens at b[p]. It returns like skip.
-func (t *Transformer) items(r *record, p int) int {
-	b := t.b
-	if p = space(b, p+1); is(b, p, ']') {
-		r.add(NoCalls, "")
-		return p + 1
-	}
-	for i := 0; ; i++ {
-		start := space(b, p)
-		isObject, wanted := is(b, start, '{'), r.wants(i)
-		if isObject && wanted {
-			copy(t.spans, t.base)
-			p = t.object(start, t.m.root, 1)
-		} else {
-			p = t.skip(start, 1)
-		}
+	calls := 0
+	item := func(offset int, value []byte) {
+		calls++
 		switch {
-		case p < 0:
-			return p
-		case !wanted:
-		case isObject:
+		case !r.wants(calls - 1):
+		case value[0] == '{':
 			t.call(r)
 		default:
-			r.add(Malformed, fmt.Sprintf("byte %d: %s", start, itemIs[typeOf(b[start:])]))
-		}
-
-		switch p = space(b, p); at(b, p) {
-		case ',':
-			p++
-		case ']':
-			return p + 1
-		default:
-			return ^p
+			r.add(Malformed, fmt.Sprintf("byte %d: %s", prefix+offset, itemIs[typeOf(value)]))
 		}
 	}
-}
-
-const byteOrderMark = "\xef\xbb\xbf"
-
-// explain says what is wrong with the document b at byte p.
-func (t *Transformer) explain(b []byte, p int) string {
-	what := "not JSON"
-	rest := string(b[p:min(p+utf8.UTFMax, len(b))])
-	r, size := utf8.DecodeRuneInString(rest)
-	switch {
-	case len(b) == 0:
-		return "the value is empty"
-	case rest == "":
-		what = "the document ends too early"
-	case t.tooDeep:
-		what = fmt.Sprintf("nested deeper than %d", maxDepth)
-	case strings.HasPrefix(rest, byteOrderMark):
-		what = "a byte-order mark"
-	case r == utf8.RuneError && size == 1:
-		what = "not UTF-8"
+	document, err := t.scan.Scan(b, item)
+	if err != nil {
+		return explain(err, r.value, prefix)
 	}
-	return fmt.Sprintf("byte %d: %s", p, what)
+
+	switch document[0] {
+	case '{':
+		if batch := t.scan.Bytes(t.m.batch); t.scan.Bytes(t.m.typ) == nil && batch != nil && batch[0] == '[' {
+			t.scan.Items(t.m.batch, t.m.inherited, item)
+			break
+		}
+		if r.wants(0) {
+			t.call(r)
+		}
+		return nil
+	case '[':
+	default:
+		r.add(Malformed, documentIs[typeOf(document)])
+		return nil
+	}
+	if calls == 0 {
+		r.add(NoCalls, "")
+	}
+	return nil
 }
 
-var jsonTypes = [...]string{"absent", "null", "a boolean", "a number", "an empty string", "a string", "an array", "an object"}
+// explain returns the error for a record whose document begins after prefix bytes.
+func explain(err error, value []byte, prefix int) error {
+	if len(value) == 0 {
+		return errors.New("the value is empty")
+	}
+	if syntax, ok := errors.AsType[*jsonscan.SyntaxError](err); ok {
+		syntax.Offset += prefix
+	}
+	return err
+}
 
-// Details that tell the type of a value, by typeOf; made here once, so that they cost nothing later.
+var jsonTypes = [...]string{
+	"absent", "null", "a boolean", "a number", "an empty string", "a string", "an array", "an object",
+}
+
+// Details that name the type of a value, indexed by typeOf. They are built once, so that a rejected
+// call does not allocate them.
 var (
 	documentIs   = details("the document")
 	itemIs       = details("the item")

@@ -8,6 +8,9 @@ import (
 	"testing"
 )
 
+// maxDepth is how deep a document can nest.
+const maxDepth = 10_000
+
 const anEvent = `{"type":"track","event":"E","userId":"u"}`
 
 // malformed are records that are rejected as a whole, with the detail that says why.

@@ -1,13 +1,14 @@
 package transform
 
 import (
-	"bytes"
 	"fmt"
 	"strconv"
+
+	"github.com/segment-to-launchdarkly/forwarder/transform/jsonscan"
 )
 
-// call maps the call whose values are in t.spans, by the rules of the mapping table, in its order: the first rule that
-// the call fails names the reason.
+// call maps the call whose fields t.scan has found. It applies the rules in the order of the
+// mapping table. The first rule that the call fails gives the reason.
 func (t *Transformer) call(r *record) {
 	dst, reason, detail := t.render(r.dst, r.timestamp)
 	if reason == None {
@@ -16,18 +17,19 @@ func (t *Transformer) call(r *record) {
 	r.add(reason, detail)
 }
 
-// render appends the event and its comma to dst. If the call is no event it says why, and may leave part of one.
+// render appends the event and its comma to dst. If the call is not an event, render returns the
+// reason, and dst may hold part of an event.
 func (t *Transformer) render(dst []byte, timestamp int64) (_ []byte, reason Reason, detail string) {
 	m, start := t.m, len(dst)
 
-	if !t.isTrack(t.raw(m.typ)) {
+	if !t.isTrack(t.scan.Bytes(m.typ)) {
 		return dst, NotTrack, ""
 	}
 	if m.honor && !t.addressed() {
 		return dst, Integrations, ""
 	}
 
-	name := t.raw(m.event)
+	name := t.scan.Bytes(m.event)
 	if !isKey(name) {
 		return dst, NoEventName, eventIs[typeOf(name)]
 	}
@@ -40,7 +42,7 @@ func (t *Transformer) render(dst []byte, timestamp int64) (_ []byte, reason Reas
 	for i := range m.keys {
 		rule := &m.keys[i]
 		for _, field := range rule.fields {
-			if key := t.raw(field); isKey(key) {
+			if key := t.scan.Bytes(field); isKey(key) {
 				if keys++; keys > 1 {
 					dst = append(dst, ',')
 				}
@@ -57,7 +59,7 @@ func (t *Transformer) render(dst []byte, timestamp int64) (_ []byte, reason Reas
 
 	ms := timestamp // never the clock: a replay must give the same event
 	for _, field := range m.times {
-		if at, ok := t.time(t.raw(field)); ok {
+		if at, ok := t.time(t.scan.Bytes(field)); ok {
 			ms = at
 			break
 		}
@@ -66,17 +68,17 @@ func (t *Transformer) render(dst []byte, timestamp int64) (_ []byte, reason Reas
 		return dst, NoTimestamp, "neither the call nor the record has a readable time after 1970"
 	}
 	dst = append(dst, `,"creationDate":`...)
-	dst = appendMs(dst, ms)
+	dst = strconv.AppendInt(dst, ms, 10)
 
 	for _, field := range m.metricValue {
-		if number := t.number(t.raw(field)); number != nil {
+		if number := t.number(t.scan.Bytes(field)); number != nil {
 			dst = append(dst, `,"metricValue":`...)
 			dst = append(dst, number...)
 			break
 		}
 	}
 
-	properties := t.raw(m.properties)
+	properties := t.scan.Bytes(m.properties)
 	dst = append(dst, `,"data":`...)
 	switch {
 	case properties == nil, properties[0] == 'n':
@@ -95,7 +97,8 @@ func (t *Transformer) render(dst []byte, timestamp int64) (_ []byte, reason Reas
 	return dst, None, ""
 }
 
-// isTrack says whether raw is the string "track", in any ASCII letter case. Segment asks to accept any casing.
+// isTrack reports whether raw is the string "track", in any ASCII letter case. Segment asks its
+// destinations to accept any case.
 func (t *Transformer) isTrack(raw []byte) bool {
 	if string(raw) == `"track"` {
 		return true
@@ -103,24 +106,27 @@ func (t *Transformer) isTrack(raw []byte) bool {
 	if len(raw) == 0 || raw[0] != '"' {
 		return false
 	}
-	s := t.text(raw)
+	s := t.scan.Text(raw)
 	return len(s) == len("track") &&
 		s[0]|0x20 == 't' && s[1]|0x20 == 'r' && s[2]|0x20 == 'a' && s[3]|0x20 == 'c' && s[4]|0x20 == 'k'
 }
 
-// addressed applies the rule of Segment's own code (facade, enabled) to the call's integrations object. A boolean under
-// All, in any letter case, is the default; one of our names overrides it: false drops, anything else sends.
+// addressed reports whether the call's integrations object addresses this destination, by the rule
+// of Segment's own code (facade, enabled). A boolean under All, in any letter case, is the default.
+// The first configured name in the object overrides it: false drops the call, any other value sends
+// it.
 func (t *Transformer) addressed() bool {
 	for _, name := range t.m.integrationNames {
-		if raw := t.raw(name); raw != nil {
+		if raw := t.scan.Bytes(name); raw != nil {
 			return raw[0] != 'f'
 		}
 	}
-	all := t.raw(t.m.integrationsAll)
+	all := t.scan.Bytes(t.m.integrationsAll)
 	return all == nil || all[0] != 'f'
 }
 
-// isKey says whether raw can be an event name, a user key or a context key: a non-empty string or a number.
+// isKey reports whether raw can be an event name, a user key, or a context key. That is a non-empty
+// string or a number.
 func isKey(raw []byte) bool {
 	return len(raw) > 0 && (raw[0] == '"' && len(raw) > 2 || isNumber(raw[0]))
 }
@@ -135,15 +141,15 @@ func appendKey(dst, raw []byte) []byte {
 	return append(dst, '"')
 }
 
-// number returns the digits of raw if it is a finite number, or a string that holds exactly one; nil if it is neither.
-// The result may be in t.scratch.
+// number returns the digits of raw if raw is a finite number or a string that holds exactly one.
+// Otherwise it returns nil. The result is valid until the next t.scan.Text.
 func (t *Transformer) number(raw []byte) []byte {
 	if len(raw) == 0 {
 		return nil
 	}
 	if raw[0] == '"' {
-		raw = t.text(raw)
-		if number(raw, 0) != len(raw) {
+		raw = t.scan.Text(raw)
+		if !jsonscan.IsNumber(raw) {
 			return nil
 		}
 	} else if !isNumber(raw[0]) {
@@ -155,14 +161,21 @@ func (t *Transformer) number(raw []byte) []byte {
 	return raw
 }
 
-// isFinite says whether a JSON number is within the range of a float64, beyond which readers differ (RFC 8259, section 6).
+// isFinite reports whether a JSON number is in the range of a float64. Beyond it, readers differ
+// (RFC 8259, section 6).
 func isFinite(number []byte) bool {
-	if len(number) < 300 && !bytes.ContainsAny(number, "eE") {
+	small := len(number) < 300 // without an exponent
+	for _, c := range number {
+		if c|0x20 == 'e' {
+			small = false
+		}
+	}
+	if small {
 		return true
 	}
 	_, err := strconv.ParseFloat(string(number), 64)
 	return err == nil
 }
 
-// isNumber says whether a value that begins with c is a number.
+// isNumber reports whether a value that begins with c is a number.
 func isNumber(c byte) bool { return isDigit(c) || c == '-' }

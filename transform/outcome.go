@@ -1,6 +1,6 @@
 package transform
 
-// Outcome says what became of one call.
+// Outcome is the result of mapping one call.
 type Outcome uint8
 
 const (
@@ -9,46 +9,55 @@ const (
 	Rejected                // meant for LaunchDarkly but unusable; see the reason
 )
 
-// String returns the outcome as it stands in metrics and in the dry run.
+// String returns the outcome as metrics and the dry run show it.
 func (o Outcome) String() string { return [...]string{"event", "filtered", "rejected"}[o] }
 
-// Reason says why a call was filtered or rejected. It is [None] for an event.
+// Reason is why a call was filtered or rejected. An event has the reason [None]. [Reason.Help]
+// describes each reason.
 type Reason uint8
 
 const (
 	None Reason = iota
-
-	NotTrack     // filtered: type is not track
-	Tombstone    // filtered: the record has a null value
-	Integrations // filtered: the integrations object does not address us
-	NoCalls      // filtered: the record is an empty array, or its batch is one
-
-	Malformed           // rejected: not valid UTF-8 JSON of a known shape
-	NoEventName         // rejected: event is neither a non-empty string nor a number
-	NoUserKey           // rejected: no configured field holds a key
-	NoTimestamp         // rejected: neither the call nor the record has a readable time after 1970
-	PropertiesNotObject // rejected: properties is present, not null, and not an object
-	TooLarge            // rejected: the event exceeds Config.MaxEventBytes
+	NotTrack
+	Tombstone
+	Integrations
+	NoCalls
+	Malformed
+	NoEventName
+	NoUserKey
+	NoTimestamp
+	PropertiesNotObject
+	TooLarge
 
 	Reasons // number of reasons, for arrays indexed by Reason
 )
 
-// Outcome returns the outcome that the reason belongs to.
-func (r Reason) Outcome() Outcome {
-	switch {
-	case r == None:
-		return Event
-	case r < Malformed:
-		return Filtered
-	default:
-		return Rejected
-	}
+var reasons = [Reasons]struct {
+	name    string
+	outcome Outcome
+	help    string
+}{
+	None: {"", Event, "the call is an event"},
+
+	NotTrack:     {"not_track", Filtered, "type is not track"},
+	Tombstone:    {"tombstone", Filtered, "the record has a null value"},
+	Integrations: {"integrations", Filtered, "the integrations object does not address this destination"},
+	NoCalls:      {"no_calls", Filtered, "the record is an empty array, or its batch is one"},
+
+	Malformed:   {"malformed", Rejected, "the record is not valid UTF-8 JSON of a known shape"},
+	NoEventName: {"no_event_name", Rejected, "event is neither a non-empty string nor a number"},
+	NoUserKey:   {"no_user_key", Rejected, "no configured field holds a key"},
+	NoTimestamp: {"no_timestamp", Rejected, "neither the call nor the record has a readable time after 1970"},
+
+	PropertiesNotObject: {"properties_not_object", Rejected, "properties is present, not null, and not an object"},
+	TooLarge:            {"too_large", Rejected, "the event exceeds the maximum length"},
 }
 
-// String returns the reason as it stands in metrics, logs and dead letters; "" for None.
-func (r Reason) String() string {
-	return [...]string{
-		"", "not_track", "tombstone", "integrations", "no_calls",
-		"malformed", "no_event_name", "no_user_key", "no_timestamp", "properties_not_object", "too_large",
-	}[r]
-}
+// Outcome returns the outcome to which the reason belongs.
+func (r Reason) Outcome() Outcome { return reasons[r].outcome }
+
+// String returns the reason as metrics, logs, and dead letters show it. None is "".
+func (r Reason) String() string { return reasons[r].name }
+
+// Help returns a phrase that describes the reason.
+func (r Reason) Help() string { return reasons[r].help }

@@ -1,24 +1,24 @@
 package transform
 
-// time returns the Unix milliseconds that a field of a call stands for; fractions of one are cut off. It is false for a
-// field that is absent or unreadable. It reads what is met in practice:
+// time returns the Unix milliseconds of a field's value, without fractions. It returns false for a
+// field that is absent or unreadable. It reads the forms that occur in practice:
 //
-//   - RFC 3339: a date, T or a space, a time of day with any number of fraction digits, and the offset, as Z or +07:00
-//   - the same with an offset like +0700, or without one, which means UTC; without seconds; a date alone, at midnight
+//   - RFC 3339: a date, T or a space, a time of day with any number of fraction digits, and the
+//     offset, as Z or +07:00
+//   - the same with an offset like +0700; without an offset, which means UTC; without seconds; or a
+//     date alone, which means midnight
 //   - a JSON number, or a string of digits: see epochMs
 //
-// Times up to the start of 1970 are unreadable: they are the zero times of programming languages.
+// Times up to the start of 1970 are unreadable, because they are the zero times of programming
+// languages.
 func (t *Transformer) time(raw []byte) (ms int64, ok bool) {
 	switch {
 	case len(raw) == 0:
 		return 0, false
 	case raw[0] == '"':
 		s := raw[1 : len(raw)-1]
-		if ms, ok = isoMs(s); ok {
-			break
-		}
 		if ms, ok = dateMs(s); !ok {
-			if s = t.text(raw); digits(s, 0) == len(s) {
+			if s = t.scan.Text(raw); len(s) > 0 && digits(s) == len(s) {
 				ms, ok = epochMs(s)
 			} else {
 				ms, ok = dateMs(s) // there may have been escapes
@@ -30,8 +30,8 @@ func (t *Transformer) time(raw []byte) (ms int64, ok bool) {
 	return ms, ok && ms > 0
 }
 
-// msFrom is the first number that counts as milliseconds; smaller ones are seconds. The rule and the figure, a year of
-// 365.25 days, are Segment's (new-date).
+// msFrom is the first number that counts as milliseconds; smaller ones are seconds. The rule and
+// the figure, a year of 365.25 days, are Segment's (new-date).
 const msFrom = 31_557_600_000
 
 // maxMs is the latest time that ECMAScript, and so Segment's own code, can represent.
@@ -39,8 +39,9 @@ const maxMs = 8_640_000_000_000_000
 
 // epochMs reads a JSON number, or digits alone, as Unix time in seconds or milliseconds.
 func epochMs(s []byte) (ms int64, ok bool) {
-	// n becomes the number times 1,000, without its fraction. It is collected as n * 10^exp, from 19 digits at most: the
-	// largest number that is allowed has no more, so what is left out is either a fraction or part of a larger number.
+	// n becomes the number times 1,000, without its fraction. It is collected as n * 10^exp, from
+	// 19 digits at most: the largest number that is allowed has no more, so what is left out is
+	// either a fraction or part of a larger number.
 	var n uint64
 	exp, fraction := 3, false
 	for i, c := range s {
@@ -66,7 +67,8 @@ func epochMs(s []byte) (ms int64, ok bool) {
 	return scale(n, exp)
 }
 
-// scale returns n * 10^exp / 1,000 if that is milliseconds, and n * 10^exp if n is thousandths of a second.
+// scale returns n * 10^exp / 1,000 if that is milliseconds, and n * 10^exp if n is thousandths of a
+// second.
 func scale(n uint64, exp int) (ms int64, ok bool) {
 	for ; exp > 0 && n > 0; exp-- {
 		if n > maxMs*1000/10 {
@@ -134,12 +136,13 @@ func dateMs(s []byte) (ms int64, ok bool) {
 		}
 		ms += int64(second) * 1000
 		if s = s[3:]; len(s) > 0 && s[0] == '.' {
-			end := digits(s, 1)
-			if end < 0 {
-				return 0, false
+			end, unit := 1, int64(100)
+			for ; end < len(s) && isDigit(s[end]); end++ {
+				ms += int64(s[end]-'0') * unit
+				unit /= 10
 			}
-			for i, unit := 1, int64(100); i < end && unit > 0; i, unit = i+1, unit/10 {
-				ms += int64(s[i]-'0') * unit
+			if end == 1 {
+				return 0, false
 			}
 			s = s[end:]
 		}
@@ -172,6 +175,16 @@ func offsetMinutes(s []byte) (minutes int, ok bool) {
 	return minutes, s[0] == '+'
 }
 
+// digits returns the number of digits at the start of s.
+func digits(s []byte) (n int) {
+	for n < len(s) && isDigit(s[n]) {
+		n++
+	}
+	return n
+}
+
+func isDigit(c byte) bool { return c-'0' <= 9 }
+
 // two reads two digits; it returns -1 if they are not.
 func two(s []byte) int {
 	if !isDigit(s[0]) || !isDigit(s[1]) {
@@ -201,6 +214,7 @@ func daysSince1970(year, month, day int) int {
 		month += 12
 		year--
 	}
-	// (153*month+2)/5 is the number of days before that month; 719,468 days lie between 0000-03-01 and 1970-01-01.
+	// (153*month+2)/5 is the number of days before that month; 719,468 days lie between 0000-03-01
+	// and 1970-01-01.
 	return 365*year + year/4 - year/100 + year/400 + (153*month+2)/5 + day - 1 - 719_468
 }

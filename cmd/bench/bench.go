@@ -5,54 +5,56 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
-
-	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
+)
+
+const (
+	busyTopic  = "bench"
+	idleTopic  = "bench-idle" // has no records
+	partitions = 6            // of each topic
 )
 
 // bench is one measurement.
 type bench struct {
 	*options
-	ctx      context.Context
+	ctx      context.Context // kills the children when it is done
 	progress io.Writer
-	atEnd    []func() // in reverse order
+	self     string // path of this program
 
-	settings  map[string]string // variables of the roles
-	brokers   []string
-	kafka     []kgo.Opt
-	topic     string
-	idleTopic string // of as many partitions, without records
-	receiver  *child
-	expected  tally
-	self      string // the path of this program
+	brokers  []string
+	receiver *child
+	settings map[string]string // environment variables of the roles
+	expected tally
 }
 
-// run measures.
+// run runs one measurement.
 func run(ctx context.Context, o *options, progress io.Writer) (r *results, err error) {
 	dir, err := os.MkdirTemp("", "segment-to-launchdarkly-bench-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	ctx, cancel := context.WithCancel(ctx) // kills what is left of the roles
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	name := "bench-" + strconv.FormatInt(time.Now().UnixMilli(), 36)
-	b := &bench{options: o, ctx: ctx, progress: progress, topic: name, idleTopic: name + "-idle"}
-	defer b.end()
+	b := &bench{options: o, ctx: ctx, progress: progress}
 	if b.self, err = os.Executable(); err != nil {
 		return nil, err
 	}
 
 	b.say("starting")
-	if err := b.startAround(filepath.Join(dir, "kafka")); err != nil {
+	broker, err := b.start(b.self, roleBroker, map[string]string{dataDir: dir})
+	if err != nil {
+		return nil, err
+	}
+	defer broker.stop()
+	if b.receiver, err = b.start(b.self, roleReceiver, nil); err != nil {
+		return nil, err
+	}
+	defer b.receiver.stop()
+	if err := b.prepare(broker); err != nil {
 		return nil, err
 	}
 	b.say("producing %d records", b.records)
@@ -64,7 +66,7 @@ func run(ctx context.Context, o *options, progress io.Writer) (r *results, err e
 	r = newResults(o, contenders, b.expected, valueBytes)
 	b.say("idle runs")
 	for _, c := range contenders {
-		x, err := c.run(c, b.idleTopic, "idle")
+		x, err := c.run(c, idleTopic, "idle")
 		if err != nil {
 			return nil, err
 		}
@@ -74,7 +76,7 @@ func run(ctx context.Context, o *options, progress io.Writer) (r *results, err e
 		b.say("round %d of %d", round+1, b.rounds)
 		results := map[string]result{}
 		for _, c := range contenders {
-			if results[c.name], err = c.run(c, b.topic, strconv.Itoa(round+1)); err != nil {
+			if results[c.name], err = c.run(c, busyTopic, strconv.Itoa(round+1)); err != nil {
 				return nil, err
 			}
 		}
@@ -85,17 +87,9 @@ func run(ctx context.Context, o *options, progress io.Writer) (r *results, err e
 
 func (b *bench) say(format string, a ...any) { fmt.Fprintf(b.progress, "bench: "+format+"\n", a...) }
 
-// startAround starts what is around the floor and the forwarder, and creates the topics.
-func (b *bench) startAround(dir string) (err error) {
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return err
-	}
-	if b.brokers = strings.Split(b.options.brokers, ","); b.options.brokers == "" {
-		if b.brokers, err = b.startBrokers(dir); err != nil {
-			return err
-		}
-	}
-	if b.receiver, err = b.start(b.self, roleReceiver, nil, ""); err != nil {
+// prepare asks the broker and the receiver for their addresses, and creates the topics.
+func (b *bench) prepare(broker *child) error {
+	if err := broker.ask("addresses", &b.brokers); err != nil {
 		return err
 	}
 	var address string
@@ -104,62 +98,33 @@ func (b *bench) startAround(dir string) (err error) {
 	}
 	b.settings = map[string]string{
 		"S2LD_KAFKA_BROKERS":               strings.Join(b.brokers, ","),
-		"S2LD_KAFKA_TOPICS":                b.topic,
-		"S2LD_KAFKA_GROUP":                 b.topic,
 		"S2LD_LAUNCHDARKLY_EVENTS_URL":     address,
 		"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID": "0123456789abcdef01234567",
-		"S2LD_BATCH_GZIP":                  strconv.FormatBool(b.gzip),
 		"S2LD_ADMIN_LISTEN":                "127.0.0.1:0",
 	}
-	cfg, err := config.Load("", environ(b.settings))
-	if err != nil {
-		return err
-	}
-	if b.kafka, err = cfg.KafkaOptions(); err != nil {
-		return err
-	}
-	for _, topic := range []string{b.topic, b.idleTopic} {
-		if err := kafkatest.CreateTopic(b.ctx, b.brokers, topic, int32(b.partitions+b.idle), nil, b.kafka...); err != nil {
+	for _, topic := range []string{busyTopic, idleTopic} {
+		if err := kafkatest.CreateTopic(b.ctx, b.brokers, topic, partitions, nil); err != nil {
 			return err
 		}
 	}
-	b.atEnd = append(b.atEnd, b.deleteTopics)
 	return nil
 }
 
-// deleteTopics leaves a real Kafka as it was; groups without members and offsets go by themselves.
-func (b *bench) deleteTopics() {
-	client, err := kgo.NewClient(b.kafka...)
-	if err != nil {
-		return
-	}
-	defer client.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if _, err := kadm.NewClient(client).DeleteTopics(ctx, b.topic, b.idleTopic); err != nil {
-		b.say("topics %s and %s are left over: %v", b.topic, b.idleTopic, err)
-	}
+// start starts a role. The variables in over override those of this process.
+func (b *bench) start(binary, role string, over map[string]string, flags ...string) (*child, error) {
+	return start(b.ctx, binary, role, environ(over), append(flags, "-records", strconv.Itoa(b.records))...)
 }
 
-// start starts a role that ends with the measurement at the latest. over are its variables over the user's, profiles is the
-// directory for its profiles, if any.
-func (b *bench) start(binary, role string, over map[string]string, profiles string) (*child, error) {
-	c, err := start(b.ctx, binary, role, environ(over),
-		"-records", strconv.Itoa(b.records), "-latency", b.latency.String(), "-pprof", profiles)
-	if err != nil {
-		return nil, err
+// startMember starts a role that joins a group. Idle runs are not profiled.
+func (b *bench) startMember(binary, role, topic, group string) (*child, error) {
+	b.settings["S2LD_KAFKA_TOPICS"], b.settings["S2LD_KAFKA_GROUP"] = topic, group
+	if topic == idleTopic {
+		return b.start(binary, role, b.settings)
 	}
-	b.atEnd = append(b.atEnd, func() { c.stop() })
-	return c, nil
+	return b.start(binary, role, b.settings, "-pprof", b.pprof)
 }
 
-func (b *bench) end() {
-	for _, end := range slices.Backward(b.atEnd) {
-		end()
-	}
-}
-
-// environ returns the variables of this process, with others over them.
+// environ returns the environment variables of this process, overridden by those in over.
 func environ(over map[string]string) (all []string) {
 	for _, variable := range os.Environ() {
 		name, _, _ := strings.Cut(variable, "=")

@@ -9,22 +9,10 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 )
 
-// startBrokers starts the brokers that the flags ask for, with their data in dir, and returns their addresses.
-func (b *bench) startBrokers(dir string) (addresses []string, err error) {
-	if b.apache {
-		return b.startApache(b.ctx, dir)
-	}
-	broker, err := b.start(b.self, roleBroker, map[string]string{dataDir: dir}, "")
-	if err != nil {
-		return nil, err
-	}
-	err = broker.ask("addresses", &addresses)
-	return addresses, err
-}
-
-// dataDir is the variable that tells the embedded broker where its records are to be.
+// dataDir is the environment variable that sets the data directory of the broker.
 const dataDir = "BENCH_DATA_DIR"
 
+// runBroker runs the embedded broker.
 func runBroker(_ *options, stdin io.Reader, stdout io.Writer) error {
 	cluster, err := kafkatest.NewEmbedded(kfake.DataDir(os.Getenv(dataDir)))
 	if err != nil {

@@ -12,8 +12,10 @@ import (
 	"time"
 )
 
-// child is a role in a process of its own: this program again, or another build of it. The parent writes a word a line to its standard input and
-// reads a line of JSON for each; the child ends when the input does, and so with its parent at the latest.
+// child is a role in a separate process, which runs this program or another build of it. The parent
+// writes one command per line to the child's standard input, and reads one line of JSON per
+// command. Builds compared with -against must therefore have the same commands. The child exits
+// when its input is closed, which happens at the latest when the parent exits.
 type child struct {
 	role   string
 	cmd    *exec.Cmd
@@ -22,13 +24,13 @@ type child struct {
 	stderr bytes.Buffer
 }
 
-// reply is a child's line.
+// reply is a child's response to a command.
 type reply struct {
 	Answer json.RawMessage `json:"answer,omitempty"`
 	Error  string          `json:"error,omitempty"`
 }
 
-// start starts a child. binary is a build of this program.
+// start starts a child from binary, a build of this program.
 func start(ctx context.Context, binary, role string, environ []string, flags ...string) (c *child, err error) {
 	c = &child{role: role, cmd: exec.CommandContext(ctx, binary, append([]string{"-role", role}, flags...)...)}
 	c.cmd.Env, c.cmd.Stderr = environ, &c.stderr
@@ -43,32 +45,33 @@ func start(ctx context.Context, binary, role string, environ []string, flags ...
 	return c, c.cmd.Start()
 }
 
-// patience is how long a child may take for an answer.
-const patience = 10 * time.Minute
+// replyTimeout is how long a child may take to respond.
+const replyTimeout = 10 * time.Minute
 
-// ask says a word to the child, waits for its answer, and stores that in answer unless it is nil.
-func (c *child) ask(word string, answer any) error {
-	timer := time.AfterFunc(patience, func() { _ = c.cmd.Process.Kill() })
+// ask sends a command to the child, waits for the response, and stores it in answer unless answer
+// is nil.
+func (c *child) ask(command string, answer any) error {
+	timer := time.AfterFunc(replyTimeout, func() { _ = c.cmd.Process.Kill() })
 	defer timer.Stop()
 	var r reply
-	_, err := fmt.Fprintln(c.in, word)
+	_, err := fmt.Fprintln(c.in, command)
 	if err == nil {
 		err = c.out.Decode(&r)
 	}
 	switch {
 	case err != nil:
 		_ = c.cmd.Process.Kill()
-		_ = c.cmd.Wait() // it has written its last words then
-		return fmt.Errorf("%s: %s: %w\n%s", c.role, word, err, c.stderr.Bytes()[max(0, c.stderr.Len()-4096):])
+		_ = c.cmd.Wait() // completes c.stderr
+		return fmt.Errorf("%s: %s: %w\n%s", c.role, command, err, c.stderr.Bytes()[max(0, c.stderr.Len()-4096):])
 	case r.Error != "":
-		return fmt.Errorf("%s: %s: %s", c.role, word, r.Error)
+		return fmt.Errorf("%s: %s: %s", c.role, command, r.Error)
 	case answer == nil:
 		return nil
 	}
 	return json.Unmarshal(r.Answer, answer)
 }
 
-// stop ends the child and returns the CPU that it has used in its life. It may be called more than once.
+// stop stops the child and returns its total CPU time. It may be called more than once.
 func (c *child) stop() time.Duration {
 	_ = c.in.Close()
 	_ = c.cmd.Wait()
@@ -78,15 +81,15 @@ func (c *child) stop() time.Duration {
 	return c.cmd.ProcessState.UserTime() + c.cmd.ProcessState.SystemTime()
 }
 
-// obey is the child's side: it answers each word from in until there are no more.
-func obey(in io.Reader, out io.Writer, words map[string]func() (any, error)) error {
+// obey is the child's side. It responds to each command from in until in is closed.
+func obey(in io.Reader, out io.Writer, commands map[string]func() (any, error)) error {
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {
-		word := words[lines.Text()]
-		if word == nil {
-			return fmt.Errorf("%q is not a word", lines.Text())
+		command := commands[lines.Text()]
+		if command == nil {
+			return fmt.Errorf("%q is not a command", lines.Text())
 		}
-		answer, err := word()
+		answer, err := command()
 		var r reply
 		if err != nil {
 			r.Error = err.Error()

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -11,19 +10,19 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 )
 
-// contender is what takes its turn in each round.
+// contender is a role that runs once per round.
 type contender struct {
 	name   string
-	binary string // of bench
+	binary string // path of a build of bench
 	run    func(c contender, topic, run string) (result, error)
 }
 
-// result is what one run of a role has used and done.
+// result is the resource usage and the outcome of one run of a contender.
 type result struct {
 	usage
 	received
-	perSecond float64 // records
-	lost      int64
+	perSecond float64 // records per second
+	lost      int64   // events lost or surplus, plus records not committed
 }
 
 func (b *bench) contenders() []contender {
@@ -34,29 +33,24 @@ func (b *bench) contenders() []contender {
 	return all
 }
 
-// startMember starts a role that joins a group. Idle runs are not profiled.
-func (b *bench) startMember(binary, role, topic, group string) (*child, error) {
-	b.settings["S2LD_KAFKA_TOPICS"], b.settings["S2LD_KAFKA_GROUP"] = topic, group
-	if topic == b.idleTopic {
-		return b.start(binary, role, b.settings, "")
-	}
-	return b.start(binary, role, b.settings, b.pprof)
-}
-
-// group names the group of a run.
-func (b *bench) group(x contender, run string) string { return b.topic + "-" + x.name + "-" + run }
+const (
+	idleTime     = time.Second            // length of an idle run after the group is joined
+	pollInterval = 50 * time.Millisecond  // time between checks of the progress
+	quiet        = 300 * time.Millisecond // time without requests after which a run may be complete
+	stuck        = 2 * time.Minute        // time without progress after which a run has failed
+)
 
 // floor runs the floor once.
 func (b *bench) floor(x contender, topic, run string) (r result, err error) {
-	c, err := b.startMember(x.binary, roleFloor, topic, b.group(x, run))
+	c, err := b.startMember(x.binary, roleFloor, topic, group(x, run))
 	if err != nil {
 		return r, err
 	}
-	if topic == b.idleTopic {
+	if topic == idleTopic {
 		if err := c.ask("joined", nil); err != nil {
 			return r, err
 		}
-		time.Sleep(b.rest)
+		time.Sleep(idleTime)
 	} else if err := c.ask("all", nil); err != nil {
 		return r, err
 	}
@@ -69,43 +63,29 @@ func (b *bench) floor(x contender, topic, run string) (r result, err error) {
 	return r, nil
 }
 
-// forwarder runs the forwarder once, in all of its replicas.
+// forwarder runs the forwarder once.
 func (b *bench) forwarder(x contender, topic, run string) (r result, err error) {
-	group := b.group(x, run)
-	replicas := make([]*child, b.replicas)
-	for i := range replicas {
-		if replicas[i], err = b.startMember(x.binary, roleForwarder, topic, group); err != nil {
-			return r, err
-		}
-	}
-	if topic == b.idleTopic {
-		if err := b.joined(group); err != nil {
-			return r, err
-		}
-		time.Sleep(b.rest)
-	} else if err := b.taken(replicas); err != nil {
+	group := group(x, run)
+	c, err := b.startMember(x.binary, roleForwarder, topic, group)
+	if err != nil {
 		return r, err
 	}
-
-	usages, errs := make([]usage, len(replicas)), make([]error, len(replicas))
-	var ending sync.WaitGroup
-	for i, c := range replicas {
-		ending.Go(func() {
-			errs[i] = c.ask("end", &usages[i])
-			usages[i].CPU = c.stop()
-		})
-	}
-	ending.Wait()
-	for i := range replicas {
-		if errs[i] != nil {
-			return r, errs[i]
+	if topic == idleTopic {
+		if err := b.awaitJoined(group); err != nil {
+			return r, err
 		}
-		r.usage.add(usages[i])
+		time.Sleep(idleTime)
+	} else if err := b.awaitSent(c); err != nil {
+		return r, err
 	}
+	if err := c.ask("end", &r.usage); err != nil {
+		return r, err
+	}
+	r.CPU = c.stop()
 	if err := b.receiver.ask("report", &r.received); err != nil {
 		return r, err
 	}
-	if topic == b.idleTopic {
+	if topic == idleTopic {
 		return r, nil
 	}
 	r.perSecond = r.received.PerSecond * float64(b.records) / float64(b.expected.Events)
@@ -114,78 +94,60 @@ func (b *bench) forwarder(x contender, topic, run string) (r result, err error) 
 	return r, err
 }
 
-// joined waits until the group has all partitions of the idle topic: their starts are committed then. It asks the broker,
-// because an answer would cost the forwarder something.
-func (b *bench) joined(group string) error {
-	for since := time.Now(); time.Since(since) < stuck; time.Sleep(look) {
-		committed, err := kafkatest.Committed(b.ctx, b.brokers, group, b.kafka...)
+// group returns the name of the consumer group of a run.
+func group(x contender, run string) string { return "bench-" + x.name + "-" + run }
+
+// awaitJoined waits until the group is joined and has committed the start offset of each partition
+// of the idle topic. It asks the broker, because asking the forwarder would cost CPU there.
+func (b *bench) awaitJoined(group string) error {
+	for since := time.Now(); time.Since(since) < stuck; time.Sleep(pollInterval) {
+		committed, err := kafkatest.Committed(b.ctx, b.brokers, group)
 		switch {
-		case errors.Is(err, kerr.GroupIDNotFound): // nobody has asked to join it yet
-		case err != nil, len(committed[b.idleTopic]) == b.partitions+b.idle:
+		case errors.Is(err, kerr.GroupIDNotFound): // no member has joined yet
+		case err != nil, len(committed[idleTopic]) == partitions:
 			return err
 		}
 	}
-	return fmt.Errorf("group %s has not got its partitions within %v", group, stuck)
+	return fmt.Errorf("group %s did not acquire its partitions within %v", group, stuck)
 }
 
-const (
-	look  = 50 * time.Millisecond  // how often to look whether requests arrive
-	quiet = 300 * time.Millisecond // without one, beside the latency: it may be the end
-	stuck = 2 * time.Minute        // without one: it will not end
-
-	profileLook = 10 // at which of those with requests to profile the heap: much goes on then
-)
-
-// taken waits until the replicas have taken all records and posted what was full. It asks the replicas themselves only
-// when no more requests arrive.
-func (b *bench) taken(replicas []*child) error {
-	looks := 0 // with requests
+// awaitSent waits until the forwarder has mapped all records and sent all full batches. It asks the
+// forwarder only when no more requests arrive.
+func (b *bench) awaitSent(forwarder *child) error {
 	for last, since := 0, time.Now(); ; {
-		time.Sleep(look)
-		var requests int
+		time.Sleep(pollInterval)
+		var requests, mapped int
 		if err := b.receiver.ask("requests", &requests); err != nil {
 			return err
-		}
-		if requests > 0 {
-			looks++
-		}
-		if b.pprof != "" && looks == profileLook {
-			if err := replicas[0].ask("heap", nil); err != nil {
-				return err
-			}
 		}
 		if requests > last {
 			last, since = requests, time.Now()
 		}
 		switch silence := time.Since(since); {
-		case requests == 0 && silence < stuck, silence < quiet+2*b.latency:
-			continue
 		case silence >= stuck:
 			return fmt.Errorf("no request for %v", stuck)
+		case requests == 0 || silence < quiet:
+			continue
 		}
-		all := 0.0
-		for _, c := range replicas {
-			var taken float64
-			if err := c.ask("taken", &taken); err != nil {
-				return err
-			}
-			all += taken
+		if err := forwarder.ask("taken", &mapped); err != nil {
+			return err
 		}
-		if int(all) >= b.records {
+		if mapped >= b.records {
 			return nil
 		}
 	}
 }
 
-// uncommitted returns how many records the group has not committed, or has committed without their being there.
+// uncommitted returns the number of records that the group has not committed, plus the number of
+// offsets that it has committed beyond the end offsets.
 func (b *bench) uncommitted(group string) (n int64, err error) {
-	committed, err := kafkatest.Committed(b.ctx, b.brokers, group, b.kafka...)
+	committed, err := kafkatest.Committed(b.ctx, b.brokers, group)
 	if err != nil {
 		return 0, err
 	}
-	ends, err := kafkatest.EndOffsets(b.ctx, b.brokers, b.topic, b.kafka...)
+	ends, err := kafkatest.EndOffsets(b.ctx, b.brokers, busyTopic)
 	for partition, end := range ends {
-		o, _ := committed.Lookup(b.topic, partition)
+		o, _ := committed.Lookup(busyTopic, partition)
 		n += max(end-o.At, o.At-end)
 	}
 	return n, err

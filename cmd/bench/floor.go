@@ -12,15 +12,16 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 )
 
-// floored is what the floor tells when it has ended.
+// floored is the floor's report at the end of a run.
 type floored struct {
 	usage
-	Records   int     // taken
-	PerSecond float64 // records after the first poll
+	Records   int     // records fetched
+	PerSecond float64 // records per second after the first poll
 }
 
-// runFloor is a group that fetches and discards, as cheaply as the client can: its fetches are twice as large as the
-// forwarder's, because without lent memory smaller ones cost more CPU.
+// runFloor runs a consumer group that fetches and discards records at the lowest cost that the
+// client allows. Its fetches are twice as large as the forwarder's, because smaller ones cost more
+// CPU unless the client has a record pool.
 func runFloor(o *options, stdin io.Reader, stdout io.Writer) error {
 	cfg, err := config.Load("", os.Environ())
 	if err != nil {
@@ -41,7 +42,7 @@ func runFloor(o *options, stdin io.Reader, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	stopProfile, err := profile(profilePath(o, cfg))
+	stopProfile, err := profile(o, cfg)
 	if err != nil {
 		return err
 	}
@@ -49,11 +50,11 @@ func runFloor(o *options, stdin io.Reader, stdout io.Writer) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var f floored
-	all, ended := make(chan struct{}), make(chan struct{})
+	all, done := make(chan struct{}), make(chan struct{})
 	go func() {
-		defer close(ended)
+		defer close(done)
 		var first time.Time
-		before := 0 // first
+		before := 0 // records of the first poll
 		for ctx.Err() == nil {
 			fetches := client.PollFetches(ctx)
 			n := fetches.NumRecords()
@@ -77,11 +78,11 @@ func runFloor(o *options, stdin io.Reader, stdout io.Writer) error {
 		"all":    func() (any, error) { <-all; return nil, nil },
 		"end": func() (any, error) {
 			cancel()
-			<-ended
+			<-done
 			client.CloseAllowingRebalance()
 			stopProfile()
 			f.usage = used()
-			return f, heap(profilePath(o, cfg))
+			return f, nil
 		},
 	})
 }

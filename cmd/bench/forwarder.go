@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -14,14 +12,15 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 )
 
-// runForwarder is the program, as segment-to-launchdarkly run starts it.
+// runForwarder runs the program as segment-to-launchdarkly run does.
 func runForwarder(o *options, stdin io.Reader, stdout io.Writer) error {
 	cfg, err := config.Load("", os.Environ())
 	if err != nil {
 		return err
 	}
-	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.Lock(os.Stderr), zap.InfoLevel))
-	stopProfile, err := profile(profilePath(o, cfg))
+	encoder := zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig())
+	log := zap.New(zapcore.NewCore(encoder, zapcore.Lock(os.Stderr), zap.InfoLevel))
+	stopProfile, err := profile(o, cfg)
 	if err != nil {
 		return err
 	}
@@ -32,36 +31,19 @@ func runForwarder(o *options, stdin io.Reader, stdout io.Writer) error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	ended := make(chan error, 1)
-	go func() { ended <- program.Run(ctx) }()
+	exited := make(chan error, 1)
+	go func() { exited <- program.Run(ctx) }()
 
 	return obey(stdin, stdout, map[string]func() (any, error){
-		"taken": func() (any, error) { return taken(program) },
-		"heap":  func() (any, error) { return nil, heap(profilePath(o, cfg)) },
+		"taken": func() (any, error) {
+			read, _ := program.Status()
+			return read.Records, nil
+		},
 		"end": func() (any, error) {
 			cancel()
-			err := <-ended // nil only if everything was delivered and committed
+			err := <-exited // nil only if everything was delivered and committed
 			stopProfile()
 			return used(), err
 		},
 	})
-}
-
-// taken returns how many records the program has taken.
-func taken(program *app.App) (records float64, err error) {
-	families, err := program.Gatherer().Gather()
-	for _, f := range families {
-		if f.GetName() == "segment_launchdarkly_consumer_records_total" {
-			records = f.GetMetric()[0].GetCounter().GetValue()
-		}
-	}
-	return records, err
-}
-
-// profilePath returns what the names of a role's profiles begin with; "" for none.
-func profilePath(o *options, cfg *config.Config) string {
-	if o.pprof == "" {
-		return ""
-	}
-	return filepath.Join(o.pprof, fmt.Sprintf("%s-%d", cfg.Kafka.Group, os.Getpid()))
 }

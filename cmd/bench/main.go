@@ -1,42 +1,47 @@
-// Bench measures what a record costs: the CPU, the memory and the time that the program takes to deliver a topic of Segment
-// events, beside the floor, which is a consumer group that fetches the same records with the same client and discards them.
+// Bench measures the cost of a record. It compares the CPU, memory, and time that the program needs
+// to deliver a topic of Segment events with those of the floor, a consumer group that fetches the
+// same records with the same client and discards them.
 //
-//	go run ./cmd/bench                       the table
-//	go run ./cmd/bench -json                 the same for machines
-//	go run ./cmd/bench -pprof /tmp/profiles  and where the CPU and the memory went
+//	go run ./cmd/bench                       write a table
+//	go run ./cmd/bench -rounds 3             write a table in less time
+//	go run ./cmd/bench -json                 write JSON
+//	go run ./cmd/bench -pprof /tmp/profiles  also write CPU profiles
 //
-// Each role is a process of its own: a broker, embedded or real; a receiver in the place of LaunchDarkly that takes
-// everything and counts; and in turns, over several rounds, the floor and the forwarder, which is the program with its
-// production configuration. Any setting of it can be tried by its variable: S2LD_BATCH_MAX_EVENTS=500 go run ./cmd/bench.
+// Each role is a separate process. The broker is embedded. The receiver stands in for LaunchDarkly,
+// accepts everything, and counts it. The floor and the forwarder take turns over several rounds.
+// The forwarder is the program with its production configuration. Environment variables change its
+// settings, as in S2LD_BATCH_MAX_EVENTS=500 go run ./cmd/bench.
 //
-// # What the figures are
+// # Figures
 //
-// CPU is user and system time of the whole process after it has ended, less that of an idle run, in which the same role
-// starts, joins a group on an empty topic, and leaves. Allocations and collections are the Go runtime's, less those of
-// the idle run likewise. Peak memory is the process's largest resident set, and nothing is taken off.
+// CPU is the user and system time of the whole process, minus that of an idle run. In an idle run,
+// the same role starts, joins a group on an empty topic, and leaves. Allocations and garbage
+// collections are those of the Go runtime, also minus those of the idle run. Peak memory is the
+// largest resident set of the process, and nothing is subtracted.
 //
-// Records and megabytes a second are of the time in between: for the floor from the first poll to the last, for the
-// forwarder from the arrival of the first request to that of the last one before it was told to stop. Megabytes are of the
-// records' values, before the topic's compression; sent megabytes are those of the requests' bodies as sent.
+// Records per second exclude startup and shutdown. For the floor, they cover the time from the
+// first poll to the last. For the forwarder, they cover the time from the first request to the last
+// one before the stop.
 //
-// Lost says how many events are missing or too many after deduplication by payload ID, and how many records the group has
-// not committed. It must be 0, else the exit code is 1. The receiver only keeps bodies during a run, and unpacks and counts
-// them afterwards, so that it takes little of the CPU that the forwarder is measured on.
+// Lost is the number of events that are missing or surplus after deduplication by payload ID, plus
+// the number of records that the group has not committed. If it is not 0, the exit code is 1. The
+// receiver decompresses and counts request bodies only after a run, because it shares the CPU with
+// the forwarder.
 //
-// # What a record costs
+// # Profiles
 //
-// Package consumer's documentation says where the forwarder's CPU goes. See it with
+// The documentation of package consumer describes where the forwarder's CPU goes. To profile it:
 //
 //	go run ./cmd/bench -pprof /tmp/profiles && go tool pprof -top -cum /tmp/profiles/*-forwarder-*.cpu.pprof
 //
-// # How to compare
+// # Comparing builds
 //
-// The ratio to the floor is the figure to compare by: it compares processes that ran in turns on the same machine. What
-// else the machine does shows in all other figures.
+// Compare by the ratio to the floor, because the floor and the forwarder take turns on the same
+// machine. All other figures depend on the load of the machine.
 //
-// What a change is worth shows when both builds take turns, however busy the machine is:
+// To measure a change, let both builds take turns:
 //
-//	go build -o /tmp/before ./cmd/bench      and now the change
+//	go build -o /tmp/before ./cmd/bench      # then make the change
 //	go run ./cmd/bench -against /tmp/before
 package main
 
@@ -50,30 +55,15 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"strings"
 	"syscall"
-	"time"
 )
 
-// options are the flags. A role is started with those that concern it.
+// options holds the flags. Only role, records, and pprof are passed to a role.
 type options struct {
-	role string
-
-	records    int
-	partitions int
-	idle       int // partitions more, without records
-	codec      string
-	batchBytes int
-
-	gzip     bool
-	latency  time.Duration
-	replicas int
-	rounds   int
-	rest     time.Duration
-
-	against string // path of a bench
-	brokers string
-	apache  bool
+	role    string
+	records int
+	rounds  int
+	against string // path of another build of bench
 	json    bool
 	pprof   string
 }
@@ -82,46 +72,35 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	o := &options{}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(stderr)
-	f.StringVar(&o.role, "role", "", "used by bench itself: what this `process` is")
-	f.IntVar(&o.records, "records", 1_000_000, "records in the topic")
-	f.IntVar(&o.partitions, "partitions", 6, "partitions that hold them")
-	f.IntVar(&o.idle, "idle-partitions", 0, "partitions of the topic beside those, without records")
-	f.StringVar(&o.codec, "codec", "zstd", "compression of the topic: "+strings.Join(codecNames(), ", "))
-	f.IntVar(&o.batchBytes, "batch-bytes", 1_000_000, "`bytes` of one producer's batch, before compression, at most")
-	f.BoolVar(&o.gzip, "gzip", true, "compress requests")
-	f.DurationVar(&o.latency, "latency", time.Millisecond, "time that the receiver takes to answer")
-	f.IntVar(&o.replicas, "replicas", 1, "processes that the forwarder's group consists of; their costs are added up, of their peaks the highest counts")
-	f.IntVar(&o.rounds, "rounds", 5, "rounds, of the floor and the forwarder each")
-	f.DurationVar(&o.rest, "idle", time.Second, "how long an idle run lasts, once its group has been joined")
-	f.StringVar(&o.against, "against", "", "`path` of another build of bench, whose forwarder takes its turn in each round too")
-	f.StringVar(&o.brokers, "brokers", "", "`addresses` of a real Kafka, separated by commas; S2LD_KAFKA_... variables say how to reach it. A topic is created in it and deleted. Empty: the embedded broker")
-	f.BoolVar(&o.apache, "apache", false, "start one node of Apache Kafka from its jars (make kafka) instead of the embedded broker")
-	f.BoolVar(&o.json, "json", false, "write JSON")
-	f.StringVar(&o.pprof, "pprof", "", "`directory` for CPU and heap profiles of the floor and the forwarder, one of each a round; this costs a little CPU")
+	f.StringVar(&o.role, "role", "", "`role` of this process; used only by bench itself")
+	f.IntVar(&o.records, "records", 1_000_000, "`number` of records in the topic")
+	f.IntVar(&o.rounds, "rounds", 5, "`number` of rounds, each with one run of the floor and one of the forwarder")
+	f.StringVar(&o.against, "against", "", "`path` of another build of bench, whose forwarder also runs in each round")
+	f.BoolVar(&o.json, "json", false, "write JSON instead of a table")
+	f.StringVar(&o.pprof, "pprof", "", "`directory` for CPU profiles of the floor and the forwarder, one per run. "+
+		"Profiling costs a little CPU")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
 	switch {
 	case f.NArg() > 0:
-		return nil, fmt.Errorf("%q: not a flag", f.Arg(0))
-	case o.records < 1 || o.partitions < 1 || o.idle < 0 || o.rounds < 1 || o.replicas < 1 || o.batchBytes < 1:
-		return nil, errors.New("-records, -partitions, -rounds, -replicas and -batch-bytes must be at least 1, -idle-partitions not negative")
-	case o.brokers != "" && o.apache:
-		return nil, errors.New("-brokers and -apache: one or the other")
+		return nil, fmt.Errorf("%q is not a flag", f.Arg(0))
+	case o.records < 1 || o.rounds < 1:
+		return nil, errors.New("-records and -rounds must be at least 1")
 	}
-	_, err := codecOf(o.codec)
-	return o, err
+	return o, nil
 }
 
 func main() {
-	// The first signal ends the measurement in order: with this process, its children end.
+	// The first signal stops the measurement. The children exit with this process.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
-// execute runs one command line and returns the exit code: 0, 1 if something failed or was lost, 2 for a wrong flag.
+// execute runs one command line and returns the exit code. It is 0 on success, 1 if a step failed
+// or anything was lost, and 2 if a flag is invalid.
 func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	o, err := parse(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
@@ -131,9 +110,7 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 		fmt.Fprintln(stderr, err)
 		return 2
 	}
-	if o.pprof == "" {
-		runtime.MemProfileRate = 0 // as in the program's own binary, which has no profiles
-	}
+	runtime.MemProfileRate = 0 // the program's own binary has no heap profile either
 	if o.role != "" {
 		err = roles[o.role](o, stdin, stdout)
 	} else {
@@ -146,7 +123,8 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	return 0
 }
 
-// roles are what a child can be. They run until their standard input ends.
+// roles maps each role to the function that a child runs. The function returns when standard input
+// is closed.
 var roles = map[string]func(o *options, stdin io.Reader, stdout io.Writer) error{
 	roleBroker:    runBroker,
 	roleReceiver:  runReceiver,
@@ -161,7 +139,7 @@ const (
 	roleForwarder = "forwarder"
 )
 
-// measure runs the benchmark and writes the report.
+// measure runs the measurement and writes the results.
 func measure(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 	r, err := run(ctx, o, stderr)
 	if err != nil {

@@ -14,39 +14,39 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
-// receiver takes the place of LaunchDarkly. It accepts everything, and keeps the requests until it is asked what was in
-// them.
-type receiver struct {
-	latency time.Duration
+// latency is how long the receiver waits before it responds.
+const latency = time.Millisecond
 
-	mu       sync.Mutex
-	requests []request // guards: in the order in which they arrived
+// receiver stands in for LaunchDarkly. It accepts everything, and stores the requests until the
+// next report.
+type receiver struct {
+	mu       sync.Mutex // guards the field below
+	requests []request  // in order of arrival
 }
 
 type request struct {
-	arrived   time.Time // when its last byte had been read
+	arrived   time.Time // when its last byte was read
 	payloadID string
 	gzip      bool
 	body      []byte // as sent
 }
 
-// received is what a receiver tells of the requests since it was asked last.
+// received is a receiver's report on the requests since the last report.
 type received struct {
-	tally           // after deduplication by payload ID
-	Requests  int   // with duplicates
-	SentBytes int64 // of their bodies, as sent
-	PerSecond float64
+	tally             // after deduplication by payload ID
+	Requests  int     // including duplicates
+	PerSecond float64 // events per second
 }
 
-func runReceiver(o *options, stdin io.Reader, stdout io.Writer) error {
-	rc := &receiver{latency: o.latency}
+func runReceiver(_ *options, stdin io.Reader, stdout io.Writer) error {
+	rc := &receiver{}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	server := &http.Server{Handler: rc}
 	defer server.Close()
-	go server.Serve(listener) //nolint:errcheck // it ends by Close
+	go server.Serve(listener) //nolint:errcheck // it returns after Close
 	steady := 0
 	return obey(stdin, stdout, map[string]func() (any, error){
 		"address": func() (any, error) { return "http://" + listener.Addr().String(), nil },
@@ -72,20 +72,21 @@ func (rc *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rc.mu.Lock()
-	rc.requests = append(rc.requests, request{time.Now(), r.Header.Get("X-LaunchDarkly-Payload-ID"), r.Header.Get("Content-Encoding") == "gzip", body})
+	rc.requests = append(rc.requests, request{
+		time.Now(), r.Header.Get("X-LaunchDarkly-Payload-ID"), r.Header.Get("Content-Encoding") == "gzip", body,
+	})
 	rc.mu.Unlock()
-	time.Sleep(rc.latency)
+	time.Sleep(latency)
 	w.WriteHeader(http.StatusAccepted)
 }
 
-// report unpacks and counts. The first requests, so many as steady says, came at full speed; those after them are what
-// was left over in the end.
+// report decompresses and counts the requests. The first steady requests arrived at full speed, and
+// the others after the forwarder was told to stop.
 func report(requests []request, steady int) (r received, err error) {
 	seen := make(map[string]bool, len(requests))
-	inBetween := int64(0) // events after the first request, up to the last at full speed
+	inBetween := int64(0) // events after the first request, up to the last one at full speed
 	for i, request := range requests {
 		r.Requests++
-		r.SentBytes += int64(len(request.body))
 		if seen[request.payloadID] {
 			continue
 		}
@@ -106,10 +107,10 @@ func report(requests []request, steady int) (r received, err error) {
 	return r, nil
 }
 
-// number precedes the number of each event, which the generator writes first in its properties.
+// number precedes the number of each event, which is the first of the generated properties.
 const number = `"data":{"` + segmenttest.NumberField + `":`
 
-// count counts the events in a body.
+// count counts the events in the body of a request.
 func count(r request) (t tally, err error) {
 	body := r.body
 	if r.gzip {

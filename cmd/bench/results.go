@@ -9,23 +9,16 @@ import (
 	"text/tabwriter"
 )
 
-// results are what was measured, as -json writes it.
+// results holds the results of a measurement, in the format of -json.
 type results struct {
 	Machine struct {
 		CPUs int    `json:"cpus"`
 		Go   string `json:"go"`
 	} `json:"machine"`
 	Work struct {
-		Records        int     `json:"records"`
-		Events         int64   `json:"events"` // that must be delivered
-		RecordBytes    float64 `json:"record_bytes"`
-		Partitions     int     `json:"partitions"`
-		IdlePartitions int     `json:"idle_partitions"`
-		Codec          string  `json:"codec"`
-		Gzip           bool    `json:"gzip"`
-		LatencySeconds float64 `json:"latency_seconds"`
-		Replicas       int     `json:"replicas"`
-		Broker         string  `json:"broker"`
+		Records     int     `json:"records"`
+		Events      int64   `json:"events"` // events that must be delivered
+		RecordBytes float64 `json:"record_bytes"`
 	} `json:"work"`
 	Idle   map[string]float64 `json:"idle_cpu_seconds"` // by contender
 	Rounds []round            `json:"rounds"`
@@ -35,26 +28,24 @@ type results struct {
 	idle       map[string]usage
 }
 
-// round is the figures by contender.
+// round holds the figures of one round by contender.
 type round map[string]*figures
 
-// figures are those of one run. The idle run's are taken off, save of the peak.
+// figures holds the figures of one run. The CPU, the allocations, and the collections of the idle
+// run are subtracted.
 type figures struct {
-	CPU       float64 `json:"cpu_microseconds_per_record"`
-	Ratio     float64 `json:"ratio_to_floor"`
-	Records   float64 `json:"records_per_second"`
-	MB        float64 `json:"megabytes_per_second"`
-	Requests  float64 `json:"requests"`
-	SentMB    float64 `json:"sent_megabytes"`
-	PeakMB    float64 `json:"peak_megabytes"`
-	Allocs    float64 `json:"allocations_per_thousand_records"`
-	AllocKB   float64 `json:"allocated_kilobytes_per_thousand_records"`
-	GCs       float64 `json:"collections_per_thousand_records"`
-	Lost      float64 `json:"lost"`
-	Delivered float64 `json:"events_per_second"`
+	CPU      float64 `json:"cpu_microseconds_per_record"`
+	Ratio    float64 `json:"ratio_to_floor"`
+	Records  float64 `json:"records_per_second"`
+	Requests float64 `json:"requests"`
+	PeakMB   float64 `json:"peak_megabytes"`
+	Allocs   float64 `json:"allocations_per_thousand_records"`
+	AllocKB  float64 `json:"allocated_kilobytes_per_thousand_records"`
+	GCs      float64 `json:"collections_per_thousand_records"`
+	Lost     float64 `json:"lost"`
 }
 
-// columns are the figures as the table shows them.
+// columns lists the figures in the order of the table.
 var columns = []struct {
 	name   string
 	format string
@@ -63,10 +54,7 @@ var columns = []struct {
 	{"CPU µs/record", "%.2f", func(f *figures) *float64 { return &f.CPU }},
 	{"to floor", "%.2f", func(f *figures) *float64 { return &f.Ratio }},
 	{"records/s", "%.0f", func(f *figures) *float64 { return &f.Records }},
-	{"events/s", "%.0f", func(f *figures) *float64 { return &f.Delivered }},
-	{"MB/s", "%.1f", func(f *figures) *float64 { return &f.MB }},
 	{"requests", "%.0f", func(f *figures) *float64 { return &f.Requests }},
-	{"sent MB", "%.1f", func(f *figures) *float64 { return &f.SentMB }},
 	{"peak MB", "%.1f", func(f *figures) *float64 { return &f.PeakMB }},
 	{"allocs/1000", "%.0f", func(f *figures) *float64 { return &f.Allocs }},
 	{"alloc KB/1000", "%.0f", func(f *figures) *float64 { return &f.AllocKB }},
@@ -79,23 +67,15 @@ func newResults(o *options, contenders []contender, expected tally, valueBytes i
 	r.Machine.CPUs, r.Machine.Go = runtime.NumCPU(), runtime.Version()
 	w := &r.Work
 	w.Records, w.Events, w.RecordBytes = o.records, expected.Events, float64(valueBytes)/float64(o.records)
-	w.Partitions, w.IdlePartitions, w.Codec, w.Replicas = o.partitions, o.idle, o.codec, o.replicas
-	w.Gzip, w.LatencySeconds = o.gzip, o.latency.Seconds()
-	switch w.Broker = "embedded"; {
-	case o.apache:
-		w.Broker = "apache"
-	case o.brokers != "":
-		w.Broker = o.brokers
-	}
 	return r
 }
 
-// addIdle takes in a contender's idle run.
+// addIdle adds a contender's idle run.
 func (r *results) addIdle(c contender, x result) {
 	r.idle[c.name], r.Idle[c.name] = x.usage, x.CPU.Seconds()
 }
 
-// add takes in a round, by contender, and makes the medians again.
+// add adds the results of a round by contender, and updates the medians.
 func (r *results) add(results map[string]result) {
 	now := round{}
 	for _, c := range r.contenders {
@@ -117,19 +97,16 @@ func (r *results) add(results map[string]result) {
 
 func (r *results) figures(x result, idle usage) *figures {
 	n := float64(r.Work.Records)
-	less := func(a, b uint64) float64 { return float64(a) - float64(b) }
+	minus := func(a, b uint64) float64 { return float64(a) - float64(b) }
 	return &figures{
-		CPU:       (x.CPU - idle.CPU).Seconds() * 1e6 / n,
-		Records:   x.perSecond,
-		Delivered: x.received.PerSecond,
-		MB:        x.perSecond * r.Work.RecordBytes / 1e6,
-		Requests:  float64(x.Requests),
-		SentMB:    float64(x.SentBytes) / 1e6,
-		PeakMB:    float64(x.Peak) / 1e6,
-		Allocs:    less(x.Allocs, idle.Allocs) / n * 1000,
-		AllocKB:   less(x.AllocBytes, idle.AllocBytes) / n,
-		GCs:       less(x.GCs, idle.GCs) / n * 1000,
-		Lost:      float64(x.lost),
+		CPU:      (x.CPU - idle.CPU).Seconds() * 1e6 / n,
+		Records:  x.perSecond,
+		Requests: float64(x.Requests),
+		PeakMB:   float64(x.Peak) / 1e6,
+		Allocs:   minus(x.Allocs, idle.Allocs) / n * 1000,
+		AllocKB:  minus(x.AllocBytes, idle.AllocBytes) / n,
+		GCs:      minus(x.GCs, idle.GCs) / n * 1000,
+		Lost:     float64(x.lost),
 	}
 }
 
@@ -138,16 +115,11 @@ func median(all []float64) float64 {
 	return (all[(len(all)-1)/2] + all[len(all)/2]) / 2
 }
 
-// table writes the results for people.
+// table writes the results as a table.
 func (r *results) table(w io.Writer) error {
-	sent := "gzip"
-	if !r.Work.Gzip {
-		sent = "no gzip"
-	}
-	fmt.Fprintf(w, "%d records of %.0f bytes (%s), %d events (%s), %d partitions and %d idle ones, %d replicas, receiver %.0f ms, broker %s, %d CPUs, %s\n",
-		r.Work.Records, r.Work.RecordBytes, r.Work.Codec, r.Work.Events, sent, r.Work.Partitions, r.Work.IdlePartitions, r.Work.Replicas,
-		r.Work.LatencySeconds*1e3, r.Work.Broker, r.Machine.CPUs, r.Machine.Go)
-	fmt.Fprint(w, "taken off: the CPU of an idle run")
+	fmt.Fprintf(w, "%d records of %.0f bytes, %d events, %d partitions, %d CPUs, %s\n",
+		r.Work.Records, r.Work.RecordBytes, r.Work.Events, partitions, r.Machine.CPUs, r.Machine.Go)
+	fmt.Fprint(w, "subtracted CPU of the idle runs")
 	for _, c := range r.contenders {
 		fmt.Fprintf(w, ", %s %.0f ms", c.name, r.Idle[c.name]*1e3)
 	}
@@ -174,12 +146,13 @@ func (r *results) table(w io.Writer) error {
 	return t.Flush()
 }
 
-// lost returns an error if any round has lost anything.
+// lost returns an error if any round lost events or records.
 func (r *results) lost() (err error) {
 	for i, round := range r.Rounds {
 		for name, figures := range round {
 			if figures.Lost > 0 {
-				err = errors.Join(err, fmt.Errorf("LOST: %.0f events or records by the %s in round %d", figures.Lost, name, i+1))
+				err = errors.Join(err, fmt.Errorf("LOST: the %s lost %.0f events or records in round %d",
+					name, figures.Lost, i+1))
 			}
 		}
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -12,60 +11,35 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
-var codecs = map[string]kgo.CompressionCodec{
-	"none":   kgo.NoCompression(),
-	"gzip":   kgo.GzipCompression(),
-	"snappy": kgo.SnappyCompression(),
-	"lz4":    kgo.Lz4Compression(),
-	"zstd":   kgo.ZstdCompression(),
-}
-
-func codecNames() []string { return slices.Sorted(maps.Keys(codecs)) }
-
-func codecOf(name string) (kgo.CompressionCodec, error) {
-	codec, ok := codecs[name]
-	if !ok {
-		return codec, fmt.Errorf("-codec %s: must be one of %v", name, codecNames())
-	}
-	return codec, nil
-}
-
-// tally counts events and adds up the numbers that they carry: a loss and a repetition that make the same count make
-// another sum.
+// tally holds a number of events and the sum of the numbers that they carry. If one event is lost
+// and another is duplicated, the count is correct, but the sum is not.
 type tally struct {
 	Events int64
 	Sum    int64
 }
 
-// missing returns how many of the expected events are missing, or how many there are too many.
+// missing returns how many expected events are missing, or how many events are surplus.
 func (t tally) missing(got tally) int64 {
 	n := max(t.Events-got.Events, got.Events-t.Events)
 	if n == 0 && t.Sum != got.Sum {
-		return 1 // at least, and as many twice
+		return 1 // at least one, and as many duplicates
 	}
 	return n
 }
 
-// seed is what all records derive from.
-const seed = 1
-
-// load produces the records, evenly over the partitions that are to hold them, and returns what must be delivered of them,
-// and the size of all values.
+// load produces the records evenly over the partitions. It returns the events that must be
+// delivered and the size of all values.
 func (b *bench) load(ctx context.Context) (expected tally, valueBytes int64, err error) {
-	codec, err := codecOf(b.codec)
-	if err != nil {
-		return expected, 0, err
-	}
-	client, err := kgo.NewClient(append(slices.Clone(b.kafka), kgo.DefaultProduceTopic(b.topic),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(codec),
-		kgo.ProducerBatchMaxBytes(int32(b.batchBytes)), kgo.MaxBufferedRecords(50_000))...)
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.brokers...), kgo.DefaultProduceTopic(busyTopic),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.ZstdCompression()),
+		kgo.ProducerBatchMaxBytes(1_000_000), kgo.MaxBufferedRecords(50_000))
 	if err != nil {
 		return expected, 0, err
 	}
 	defer client.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	g := segmenttest.New(seed)
+	g := segmenttest.New(1)
 	for n := range b.records {
 		value, calls := g.Record(int64(n))
 		for i, reason := range calls {
@@ -75,13 +49,13 @@ func (b *bench) load(ctx context.Context) (expected tally, valueBytes int64, err
 			}
 		}
 		valueBytes += int64(len(value))
-		r := &kgo.Record{Value: slices.Clone(value), Partition: int32(n % b.partitions)}
+		r := &kgo.Record{Value: slices.Clone(value), Partition: int32(n % partitions)}
 		client.Produce(ctx, r, func(_ *kgo.Record, err error) {
 			if err != nil {
-				cancel(fmt.Errorf("produce: %w", err)) // the first counts
+				cancel(fmt.Errorf("produce: %w", err)) // only the first error counts
 			}
 		})
 	}
-	_ = client.Flush(ctx) // fails only with ctx
+	_ = client.Flush(ctx) // returns an error only if ctx is done
 	return expected, valueBytes, context.Cause(ctx)
 }

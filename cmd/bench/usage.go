@@ -8,25 +8,28 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"time"
+
+	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 )
 
-// usage is what a process has used in its life.
+// usage is the total resource usage of a process.
 type usage struct {
-	CPU        time.Duration // user and system; known to the parent, when the process has ended
-	Peak       uint64        // bytes of the largest resident set; 0 where the system does not tell
-	Allocs     uint64        // objects
-	AllocBytes uint64        // of these objects
-	GCs        uint64        // collections
+	CPU        time.Duration // user and system time; the parent sets it after the process exits
+	Peak       uint64        // bytes of the largest resident set; 0 if the system does not report it
+	Allocs     uint64        // objects allocated
+	AllocBytes uint64        // bytes of these objects
+	GCs        uint64        // garbage collections
 }
 
-// used returns what this process has used, without its CPU.
+// used returns the usage of this process without its CPU.
 func used() usage {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return usage{Peak: peak(), Allocs: m.Mallocs, AllocBytes: m.TotalAlloc, GCs: uint64(m.NumGC)}
 }
 
-// peak reads VmHWM from proc(5). The maxrss of getrusage(2) would not do: it begins with that of the parent.
+// peak returns VmHWM from proc(5). It does not use maxrss from getrusage(2), because that starts at
+// the value of the parent.
 func peak() (kilobytes uint64) {
 	status, _ := os.ReadFile("/proc/self/status")
 	if _, line, found := bytes.Cut(status, []byte("VmHWM:")); found {
@@ -35,24 +38,16 @@ func peak() (kilobytes uint64) {
 	return kilobytes << 10
 }
 
-// add adds up processes that ran at the same time.
-func (u *usage) add(v usage) {
-	u.CPU += v.CPU
-	u.Peak = max(u.Peak, v.Peak)
-	u.Allocs += v.Allocs
-	u.AllocBytes += v.AllocBytes
-	u.GCs += v.GCs
-}
-
-// profile profiles the CPU into a file whose name begins with path, unless path is "", until stop is called.
-func profile(path string) (stop func(), err error) {
-	if path == "" {
+// profile writes a CPU profile, until stop is called, to a file in o.pprof that is named after the
+// group. If o.pprof is empty, it does nothing.
+func profile(o *options, cfg *config.Config) (stop func(), err error) {
+	if o.pprof == "" {
 		return func() {}, nil
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(o.pprof, 0o755); err != nil {
 		return nil, err
 	}
-	f, err := os.Create(path + ".cpu.pprof")
+	f, err := os.Create(filepath.Join(o.pprof, fmt.Sprintf("%s-%d.cpu.pprof", cfg.Kafka.Group, os.Getpid())))
 	if err != nil {
 		return nil, err
 	}
@@ -63,17 +58,4 @@ func profile(path string) (stop func(), err error) {
 		pprof.StopCPUProfile()
 		_ = f.Close()
 	}, nil
-}
-
-// heap writes what is allocated, and what was since the start, to a file whose name begins with path, unless path is "".
-func heap(path string) error {
-	if path == "" {
-		return nil
-	}
-	f, err := os.Create(path + ".heap.pprof")
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return pprof.Lookup("heap").WriteTo(f, 0)
 }

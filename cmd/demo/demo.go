@@ -23,40 +23,42 @@ const (
 	partitions  = 6
 )
 
-// options are the flags of the demo.
+// seed determines the events and the faults.
+const seed = 1
+
+// faultRate is the share of requests that fail with -faults.
+const faultRate = 0.2
+
+// options holds the flags of the demo.
 type options struct {
-	events      int64
-	rate        float64
-	seed        uint64
-	faults      faults
-	port        int
-	kafkaPort   int
-	metricsPort int
+	events int64
+	rate   float64
+	faults bool
 }
 
-const usage = `Demo runs an embedded Kafka, a fake LaunchDarkly, a generator of mixed Segment events, and
-segment-to-launchdarkly between them, in one process, and checks that every event counts
-once. It writes a summary as one line of JSON at the end, and exits 1 if an event is
-missing or counted twice. Every setting of the program can be tried by its variable:
+const usage = `Demo produces mixed Segment events to an embedded Kafka, runs segment-to-launchdarkly to
+deliver them to a fake LaunchDarkly, and checks that every event is counted once. Everything
+runs in one process. At the end, demo writes a summary as one line of JSON. It exits with
+code 1 if an event is missing or counted twice.
+
+Environment variables change the settings of the program:
 
   S2LD_BATCH_MAX_EVENTS=100 go run ./cmd/demo
 
-The parts by themselves: demo launchdarkly, demo generate, demo probe URL.`
+docker-compose.yml runs the parts in separate containers, with the commands
+demo launchdarkly, demo generate, and demo probe URL.`
 
 func parseOptions(args []string, sys system) (o options, err error) {
 	f := newFlags("demo", usage, sys)
-	f.Int64Var(&o.events, "events", 0, "`records` to produce; when all are accounted for, it ends. 0: until Ctrl-C")
-	f.Float64Var(&o.rate, "rate", 0, "`records` a second. 0: 1,000, or with -events as fast as possible")
-	f.Uint64Var(&o.seed, "seed", 1, "what events and faults derive from")
-	o.faults.flags(f)
-	f.IntVar(&o.port, "port", 0, "the fake LaunchDarkly's port; under "+controlPath+" it is steered. 0: any that is free")
-	f.IntVar(&o.kafkaPort, "kafka-port", 0, "the broker's port, for other clients. 0: any that is free")
-	f.IntVar(&o.metricsPort, "metrics-port", 0, "the port of the program's metrics. 0: any that is free")
-	if err := errors.Join(parse(f, args, 0), o.faults.check()); err != nil {
+	f.Int64Var(&o.events, "events", 0, "`records` to produce before the demo exits. 0 means to produce until Ctrl-C")
+	f.Float64Var(&o.rate, "rate", 0, "`records` to produce per second. 0 means 1,000, or as many as possible with -events")
+	f.BoolVar(&o.faults, "faults", false, "make a fifth of the requests to LaunchDarkly fail at random, with 429, 5xx, "+
+		"hangs, resets, and truncated responses, before or after LaunchDarkly accepts the request")
+	if err := parse(f, args, 0); err != nil {
 		return o, err
 	}
 	if o.events < 0 || o.rate < 0 {
-		return o, usageError{errors.New("-events and -rate: must not be negative")}
+		return o, usageError{errors.New("-events and -rate must not be negative")}
 	}
 	if o.rate == 0 && o.events == 0 {
 		o.rate = 1000
@@ -70,34 +72,37 @@ func runDemo(args []string, sys system) error {
 		return err
 	}
 
-	dir, err := os.MkdirTemp("", "segment-to-launchdarkly-demo-") // records that are in memory would take a gigabyte
+	dir, err := os.MkdirTemp("", "segment-to-launchdarkly-demo-") // records in memory would take a gigabyte
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	cluster, err := kafkatest.NewEmbedded(kfake.DataDir(dir), kfake.Ports(o.kafkaPort), kfake.SeedTopics(partitions, topic), kfake.SeedTopics(1, deadLetters))
+	cluster, err := kafkatest.NewEmbedded(kfake.DataDir(dir),
+		kfake.SeedTopics(partitions, topic), kfake.SeedTopics(1, deadLetters))
 	if err != nil {
 		return err
 	}
 	defer cluster.Close()
 	brokers := cluster.ListenAddrs()
 
-	ledger := newLedger(o.seed)
-	samples := &sampler{gen: segmenttest.New(o.seed), picked: make(chan sample, 1)}
+	ledger := newLedger()
+	samples := &sampler{gen: segmenttest.New(seed), picked: make(chan sample, 1)}
 	ld := ldtest.New(ldtest.Config{Identity: ldtest.DataField(segmenttest.NumberField), OnRequest: func(r ldtest.Request) {
-		ledger.received(r)
-		samples.received(r)
+		ledger.addRequest(r)
+		samples.inspect(r)
 	}})
-	o.faults.apply(ld, o.seed)
-	listener, err := net.Listen("tcp", loopback(o.port))
+	if o.faults {
+		ld.Random(seed, faultRate)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	address := "http://" + listener.Addr().String()
 	screen := newScreen(sys.stderr)
-	defer serve(listener, face(ld), screen).Close()
+	defer serve(listener, withControl(ld), screen).Close()
 
-	cfg, err := settings(sys.environ, o, brokers, address)
+	cfg, err := settings(sys.environ, brokers, address)
 	if err != nil {
 		return err
 	}
@@ -111,22 +116,19 @@ func runDemo(args []string, sys system) error {
 	}
 	defer kafka.Close()
 
-	fmt.Fprintf(screen, `segment-to-launchdarkly, between an embedded Kafka and a fake LaunchDarkly
+	fmt.Fprintf(screen, `segment-to-launchdarkly runs between an embedded Kafka and a fake LaunchDarkly
 
 Kafka            %s, topic %s, dead letters in %s
 LaunchDarkly     %s
 metrics          http://%s/metrics, and the status page at /
-try an outage    curl -X POST '%[4]s%[6]s/down?fault=503'
-and its end      curl -X POST %[4]s%[6]s/up
+start an outage  curl -X POST '%[4]s%[6]s/down?fault=503'
+end the outage   curl -X POST %[4]s%[6]s/up
 
 `, strings.Join(brokers, ","), topic, deadLetters, address, program.AdminAddress(), controlPath)
 	d := &demo{
 		options: o, group: cfg.Kafka.Group, screen: screen, ledger: ledger, ld: ld, samples: samples.picked, program: program,
 		kafka:     kadm.NewClient(kafka),
-		generator: &generator{brokers: brokers, topic: topic, seed: o.seed, events: o.events, rate: o.rate, expect: ledger.expect},
+		generator: &generator{brokers: brokers, topic: topic, events: o.events, rate: o.rate, expect: ledger.expect},
 	}
 	return d.run(sys)
 }
-
-// loopback returns the address of a port that only this machine reaches.
-func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }

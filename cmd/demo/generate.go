@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -18,26 +17,25 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
-// generator produces Segment events to a topic.
+// generator produces records of Segment events to a topic.
 type generator struct {
 	brokers []string
 	topic   string
-	seed    uint64
-	events  int64   // records to produce; 0: until told to stop
-	rate    float64 // records a second; 0: as fast as the broker takes them
+	events  int64   // records to produce; 0 means until ctx is done
+	rate    float64 // records per second; 0 means as fast as possible
 
 	expect func(calls []transform.Reason) // called for each record before it is produced; may be nil
 
-	produced atomic.Int64 // records that the broker has acknowledged
-	last     atomic.Int64 // Unix time of the last of them
+	produced atomic.Int64 // records acknowledged by the broker
+	last     atomic.Int64 // Unix time when the last of them was acknowledged
 }
 
-// run produces until all records are acknowledged. When ctx is done, it produces no more and waits for those under way,
-// but not for ever.
+// run produces until all records are acknowledged. When ctx is done, it stops producing and waits
+// for the records in flight, for at most ackTimeout.
 func (g *generator) run(ctx context.Context) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(g.brokers...), kgo.DefaultProduceTopic(g.topic),
 		kgo.ProducerBatchCompression(kgo.ZstdCompression()), kgo.ProducerLinger(5*time.Millisecond),
-		kgo.MetadataMinAge(time.Second)) // a topic that does not exist is told of in seconds
+		kgo.MetadataMinAge(time.Second)) // reports a missing topic within seconds
 	if err != nil {
 		return err
 	}
@@ -47,8 +45,8 @@ func (g *generator) run(ctx context.Context) error {
 	defer fail(nil)
 	defer context.AfterFunc(ctx, func() {
 		select {
-		case <-time.After(patience):
-			fail(errors.New("the broker does not acknowledge the last records"))
+		case <-time.After(ackTimeout):
+			fail(errors.New("the broker did not acknowledge the last records"))
 		case <-failed.Done(): // run has returned
 		}
 	})()
@@ -60,7 +58,7 @@ func (g *generator) run(ctx context.Context) error {
 		g.produced.Add(1)
 		g.last.Store(time.Now().Unix())
 	}
-	events := segmenttest.New(g.seed)
+	events := segmenttest.New(seed)
 	started := time.Now()
 	for n := int64(0); (g.events == 0 || n < g.events) && g.wait(ctx, failed, started, n); n++ {
 		value, calls := events.Record(n)
@@ -69,11 +67,11 @@ func (g *generator) run(ctx context.Context) error {
 		}
 		client.Produce(failed, &kgo.Record{Value: slices.Clone(value)}, acknowledged)
 	}
-	_ = client.Flush(failed) // fails only with failed
+	_ = client.Flush(failed) // returns an error only if failed is done
 	return context.Cause(failed)
 }
 
-// wait waits until record n is due. It returns false if there is to be none.
+// wait waits until record n is due, and reports whether to produce it.
 func (g *generator) wait(ctx, failed context.Context, started time.Time, n int64) bool {
 	if g.rate > 0 {
 		due := started.Add(time.Duration(float64(n) / g.rate * float64(time.Second)))
@@ -88,44 +86,37 @@ func (g *generator) wait(ctx, failed context.Context, started time.Time, n int64
 	return ctx.Err() == nil && failed.Err() == nil
 }
 
-// patience is how long a broker may take before something is wrong.
-const patience = 10 * time.Second
+// ackTimeout is how long the broker may take to acknowledge a record.
+const ackTimeout = 10 * time.Second
 
-// health answers 503 while the broker acknowledges nothing.
+// health responds with 503 if the broker has acknowledged no record for ackTimeout.
 func (g *generator) health(w http.ResponseWriter, _ *http.Request) {
-	if time.Since(time.Unix(g.last.Load(), 0)) > patience {
+	if time.Since(time.Unix(g.last.Load(), 0)) > ackTimeout {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 	fmt.Fprintf(w, "produced %d\n", g.produced.Load())
 }
 
 func runGenerate(args []string, sys system) error {
-	f := newFlags("demo generate", `Produces mixed Segment events, the same for the same seed, to a topic that exists.
-Writes {"produced":N} at the end.`, sys)
+	const usage = "Demo generate produces mixed Segment events to an existing topic until it receives a signal."
+	f := newFlags("demo generate", usage, sys)
 	g := &generator{}
-	brokers := f.String("brokers", "localhost:9092", "`addresses` to start from, separated by commas")
+	brokers := f.String("brokers", "localhost:9092", "bootstrap `addresses`, separated by commas")
 	f.StringVar(&g.topic, "topic", "segment", "`name` of the topic")
-	f.Uint64Var(&g.seed, "seed", 1, "what the events derive from")
-	f.Int64Var(&g.events, "events", 0, "`records` to produce; 0: until told to stop")
-	f.Float64Var(&g.rate, "rate", 1000, "`records` a second; 0: as fast as the broker takes them")
-	listen := f.String("listen", "", "`address` on which to tell by HTTP that records are produced; empty: none")
+	f.Float64Var(&g.rate, "rate", 1000, "`records` to produce per second. 0 means as many as possible")
+	listen := f.String("listen", "localhost:8081", "`address` of an HTTP health check, "+
+		"which fails while the broker acknowledges no records")
 	if err := parse(f, args, 0); err != nil {
 		return err
 	}
 	g.brokers = strings.Split(*brokers, ",")
 
-	if *listen != "" {
-		listener, err := net.Listen("tcp", *listen)
-		if err != nil {
-			return err
-		}
-		server := serve(listener, http.HandlerFunc(g.health), sys.stderr)
-		defer server.Close()
-	}
-	ctx, cancel := untilSignal(sys.signals)
-	defer cancel()
-	if err := g.run(ctx); err != nil {
+	listener, err := net.Listen("tcp", *listen)
+	if err != nil {
 		return err
 	}
-	return json.NewEncoder(sys.stdout).Encode(map[string]int64{"produced": g.produced.Load()})
+	defer serve(listener, http.HandlerFunc(g.health), sys.stderr).Close()
+	ctx, cancel := untilSignal(sys.signals)
+	defer cancel()
+	return g.run(ctx)
 }

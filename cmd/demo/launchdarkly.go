@@ -3,50 +3,23 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// faults are the flags about what the fake answers at random.
-type faults struct {
-	on   bool
-	rate float64
-}
-
-func (x *faults) flags(f *flag.FlagSet) {
-	f.BoolVar(&x.on, "faults", false, "let LaunchDarkly fail at random: 429, 5xx, hangs, resets, cut-off answers, before and after it took the request")
-	f.Float64Var(&x.rate, "fault-rate", 0.2, "with -faults: the `share` of requests that fail")
-}
-
-func (x *faults) check() error {
-	if x.rate < 0 || x.rate >= 1 {
-		return usageError{errors.New("-fault-rate: must be from 0 to below 1")}
-	}
-	return nil
-}
-
-func (x *faults) apply(ld *ldtest.Server, seed uint64) {
-	if x.on {
-		ld.Random(seed, x.rate)
-	}
-}
-
-// controlPath is where the fake is steered.
+// controlPath is the path prefix of the fake's control API.
 const controlPath = "/control"
 
-// face is the fake with its control beside it on one port. The fake's own paths are matched as they come, so no
-// http.ServeMux, which cleans them, may stand before it.
-func face(ld *ldtest.Server) http.Handler {
+// withControl returns a handler that serves the fake and its control API on one port. It does not
+// use http.ServeMux, because that cleans paths, and the fake must see them verbatim.
+func withControl(ld *ldtest.Server) http.Handler {
 	control := http.StripPrefix(controlPath, ld.Control())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, controlPath+"/") {
@@ -57,47 +30,35 @@ func face(ld *ldtest.Server) http.Handler {
 	})
 }
 
-// serve serves until the server is closed.
+// serve starts an HTTP server and returns it. The caller closes it.
 func serve(listener net.Listener, handler http.Handler, errorLog io.Writer) *http.Server {
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ErrorLog: log.New(errorLog, "", 0)}
-	go server.Serve(listener) //nolint:errcheck // it ends by Close
+	go server.Serve(listener) //nolint:errcheck // it returns after Close
 	return server
 }
 
 func runLaunchDarkly(args []string, sys system) error {
-	f := newFlags("demo launchdarkly", `Serves a fake LaunchDarkly, as strict as the real one, that counts what it gets, and under `+controlPath+`
-how to steer it: GET report; POST script, random, down?fault=503, up, poison?contains=TEXT,
-limit?bytes=N. Writes its report as one line of JSON at the end.`, sys)
+	const usage = `Demo launchdarkly serves a fake LaunchDarkly, as strict as the real one, until it receives a signal.
+Its control API under ` + controlPath + ` accepts GET report, and POST script, random, down?fault=503, up,
+poison?contains=TEXT, and limit?bytes=N. At exit, it writes its report as one line of JSON.`
+	f := newFlags("demo launchdarkly", usage, sys)
 	listen := f.String("listen", "localhost:8080", "`address` to serve on")
-	journal := f.String("journal", "", "`file` to append a line of JSON to for each request")
-	var x faults
-	x.flags(f)
-	seed := f.Uint64("seed", 1, "what the faults derive from")
-	if err := errors.Join(parse(f, args, 0), x.check()); err != nil {
+	if err := parse(f, args, 0); err != nil {
 		return err
 	}
-	cfg := ldtest.Config{}
-	if *journal != "" {
-		file, err := os.OpenFile(*journal, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-		if err != nil {
-			return err
-		}
-		defer file.Close()
-		cfg.Journal = file
-	}
-	ld := ldtest.New(cfg)
-	x.apply(ld, *seed)
+	ld := ldtest.New(ldtest.Config{})
 	listener, err := net.Listen("tcp", *listen)
 	if err != nil {
 		return err
 	}
-	server := serve(listener, face(ld), sys.stderr)
-	fmt.Fprintf(sys.stderr, "fake LaunchDarkly at http://%s, client-side ID %s\n", listener.Addr(), ldtest.Sample.ClientSideID)
+	server := serve(listener, withControl(ld), sys.stderr)
+	fmt.Fprintf(sys.stderr, "fake LaunchDarkly at http://%s, client-side ID %s\n",
+		listener.Addr(), ldtest.Sample.ClientSideID)
 	<-sys.signals
 
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_ = server.Shutdown(ctx) // who hangs is cut off
+	_ = server.Shutdown(ctx) // Close cancels the requests that hang
 	_ = server.Close()
 	return json.NewEncoder(sys.stdout).Encode(ld.Report())
 }

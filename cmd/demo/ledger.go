@@ -10,26 +10,28 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
-// ledger compares what was produced with what LaunchDarkly counts. It asks the program nothing. Its memory is a byte for
-// each record from the oldest on whose event is on its way.
+// ledger compares the produced calls with the events that LaunchDarkly counts, independently of the
+// program. It holds one byte per record, starting at the oldest record with an event that has not
+// arrived.
 type ledger struct {
-	mu   sync.Mutex
-	gen  *segmenttest.Generator // guards: to see again what a record was
-	base int64                  // guards: no event of a record below is awaited
+	mu   sync.Mutex             // guards the fields below
+	gen  *segmenttest.Generator // generates a record again
+	base int64                  // all events of the records before base have arrived
 
-	// awaited has a byte for each record from base on, and in it a bit for each call whose event has not arrived.
-	awaited []byte // guards
+	// awaited has one byte per record, starting at base, with one bit per call whose event has not
+	// arrived.
+	awaited []byte
 
-	truth      [transform.Reasons]int64 // guards: calls produced, by what must become of them
-	arrived    int64                    // guards: events that were awaited
-	duplicates int64                    // guards: events that had arrived before, under another payload ID
-	unexpected int64                    // guards: events of calls that are none, and of calls that we did not produce
-	strange    string                   // guards: the first of these
+	truth      [transform.Reasons]int64 // calls produced, by expected reason
+	arrived    int64                    // events that were awaited
+	duplicates int64                    // events that had already arrived under another payload ID
+	unexpected int64                    // events of calls that are filtered, rejected, or were not produced
+	example    string                   // describes the first unexpected event
 }
 
-func newLedger(seed uint64) *ledger { return &ledger{gen: segmenttest.New(seed)} }
+func newLedger() *ledger { return &ledger{gen: segmenttest.New(seed)} }
 
-// expect notes the next record, before it is produced.
+// expect adds the next record. It is called before the record is produced.
 func (l *ledger) expect(calls []transform.Reason) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -43,9 +45,10 @@ func (l *ledger) expect(calls []transform.Reason) {
 	l.awaited = append(l.awaited, events)
 }
 
-// received takes in a request that LaunchDarkly received. It is a Config.OnRequest of the fake.
-func (l *ledger) received(r ldtest.Request) {
-	if !r.Taken || r.Duplicate {
+// addRequest adds the events of a request, unless LaunchDarkly rejected the request or ignored it
+// as a duplicate.
+func (l *ledger) addRequest(r ldtest.Request) {
+	if !r.Accepted || r.Duplicate {
 		return
 	}
 	l.mu.Lock()
@@ -53,10 +56,10 @@ func (l *ledger) received(r ldtest.Request) {
 	drops := r.Drops
 	for i, identity := range r.Identities {
 		if len(drops) > 0 && drops[0].Index == i {
-			drops = drops[1:] // LaunchDarkly drops it: it is missing
+			drops = drops[1:] // LaunchDarkly drops the event, so it stays missing
 			continue
 		}
-		l.arrive(identity)
+		l.addEvent(identity)
 	}
 	for len(l.awaited) > 0 && l.awaited[0] == 0 {
 		l.base++
@@ -64,12 +67,12 @@ func (l *ledger) received(r ldtest.Request) {
 	}
 }
 
-// arrive takes in one event by its number. The caller holds the mutex.
-func (l *ledger) arrive(identity string) {
+// addEvent adds one event by its number. The caller holds mu.
+func (l *ledger) addEvent(identity string) {
 	number, err := strconv.ParseInt(identity, 10, 64)
 	n, i := segmenttest.CallOf(number)
 	if err != nil || number < 0 || n >= l.base+int64(len(l.awaited)) {
-		l.unexpect("an event with the number %q, which was not produced", identity)
+		l.addUnexpected("an event with the number %q, which was not produced", identity)
 		return
 	}
 	if at, bit := n-l.base, byte(1)<<i; at >= 0 && l.awaited[at]&bit != 0 {
@@ -79,30 +82,32 @@ func (l *ledger) arrive(identity string) {
 	}
 	switch _, calls := l.gen.Record(n); {
 	case i >= len(calls):
-		l.unexpect("an event with the number %q, which was not produced", identity)
+		l.addUnexpected("an event with the number %q, which was not produced", identity)
 	case calls[i] != transform.None:
-		l.unexpect("an event of record %d, call %d, which was to be "+calls[i].Outcome().String()+": "+calls[i].String(), n, i)
+		l.addUnexpected("an event of record %d, call %d, which should have been %s: %s",
+			n, i, calls[i].Outcome(), calls[i])
 	default:
 		l.duplicates++
 	}
 }
 
-// unexpect counts an event that should not be. The caller holds the mutex.
-func (l *ledger) unexpect(format string, a ...any) {
+// addUnexpected counts an event that must not exist. The caller holds mu.
+func (l *ledger) addUnexpected(format string, a ...any) {
 	if l.unexpected++; l.unexpected == 1 {
-		l.strange = fmt.Sprintf(format, a...)
+		l.example = fmt.Sprintf(format, a...)
 	}
 }
 
-// account is what a ledger says.
+// account is a snapshot of a ledger.
 type account struct {
 	truth                                    [transform.Reasons]int64
 	arrived, missing, duplicates, unexpected int64
-	strange                                  string // the first unexpected event; "" if there is none
+	example                                  string // describes the first unexpected event; "" if there is none
 }
 
+// account returns a snapshot.
 func (l *ledger) account() account {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return account{l.truth, l.arrived, l.truth[transform.None] - l.arrived, l.duplicates, l.unexpected, l.strange}
+	return account{l.truth, l.arrived, l.truth[transform.None] - l.arrived, l.duplicates, l.unexpected, l.example}
 }

@@ -1,13 +1,15 @@
-// Demo shows segment-to-launchdarkly at work with nothing but Go: an embedded Kafka, a fake LaunchDarkly and a generator
-// of Segment events, with the real program between them, in one process.
+// Demo shows segment-to-launchdarkly at work with only Go installed. It runs an embedded Kafka, a
+// generator of Segment events, the program, and a fake LaunchDarkly in one process.
 //
-//	go run ./cmd/demo                   until Ctrl-C
-//	go run ./cmd/demo -events 50000     so many records; exits 1 if an event is missing or counted twice
+//	go run ./cmd/demo                   run until Ctrl-C
+//	go run ./cmd/demo -events 50000     run for 50,000 records
+//	go run ./cmd/demo -faults           run with random failures of LaunchDarkly
 //
-// Standard output carries nothing but a summary, one line of JSON, at the end; everything else is on standard error.
+// The exit code is 1 if an event is missing or counted twice. Standard output carries only a
+// summary, one line of JSON, at the end. Everything else is written to standard error.
 //
-// The parts run alone too, against a real Kafka or the built program: see demo launchdarkly -help, demo generate -help and
-// demo probe -help.
+// docker-compose.yml runs the parts in separate containers, together with the built program. The
+// parts are described by demo launchdarkly -help, demo generate -help, and demo probe -help.
 package main
 
 import (
@@ -24,16 +26,16 @@ import (
 // The exit codes.
 const (
 	exitOK          = 0
-	exitFailure     = 1   // something is missing, counted twice, or could not be done
-	exitUsage       = 2   // a wrong command line or setting
-	exitInterrupted = 130 // a second signal
+	exitFailure     = 1   // an event is missing or counted twice, or a step failed
+	exitUsage       = 2   // the command line or a setting is invalid
+	exitInterrupted = 130 // a second signal arrived
 )
 
-// system is what a command has of the world around it.
+// system is a command's access to the process.
 type system struct {
 	stdout, stderr io.Writer
 	environ        []string
-	signals        <-chan os.Signal // the first asks to end in order, the second at once
+	signals        <-chan os.Signal // the first asks for a clean stop, the second for an immediate one
 }
 
 func main() {
@@ -51,13 +53,13 @@ func execute(args []string, sys system) int {
 		}
 	}
 	err := command(args, sys)
-	var wrong usageError
+	var invalid usageError
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return exitOK
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted
-	case errors.As(err, &wrong):
+	case errors.As(err, &invalid):
 		fmt.Fprintln(sys.stderr, err)
 		return exitUsage
 	default:
@@ -72,12 +74,12 @@ var commands = map[string]func(args []string, sys system) error{
 	"probe":        runProbe,
 }
 
-// usageError is a wrong command line or setting.
+// usageError is an error in the command line or a setting.
 type usageError struct{ error }
 
 var errInterrupted = errors.New("interrupted")
 
-// newFlags returns the flags of a command, whose help begins with text.
+// newFlags returns a flag set whose help begins with text.
 func newFlags(name, text string, sys system) *flag.FlagSet {
 	f := flag.NewFlagSet(name, flag.ContinueOnError)
 	f.SetOutput(sys.stderr)
@@ -88,22 +90,22 @@ func newFlags(name, text string, sys system) *flag.FlagSet {
 	return f
 }
 
-// parse reads a command line with so many arguments beside the flags.
+// parse parses a command line with the given number of arguments after the flags.
 func parse(f *flag.FlagSet, args []string, arguments int) error {
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return err
-	case err != nil: // f has told what is wrong
+	case err != nil: // f has printed the error
 		return usageError{fmt.Errorf("see %s -help", f.Name())}
 	case f.NArg() > arguments:
-		return usageError{fmt.Errorf("%s: %q: neither a flag nor a command; see %[1]s -help", f.Name(), f.Arg(arguments))}
+		return usageError{fmt.Errorf("%s: %q is neither a flag nor a command; see %[1]s -help", f.Name(), f.Arg(arguments))}
 	case f.NArg() < arguments:
 		return usageError{fmt.Errorf("%s: an argument is missing; see %[1]s -help", f.Name())}
 	}
 	return nil
 }
 
-// untilSignal returns a context that the first signal ends.
+// untilSignal returns a context that the first signal cancels.
 func untilSignal(signals <-chan os.Signal) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {

@@ -1,27 +1,28 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
 	"time"
 )
 
-// runProbe is for images that hold no shell and no curl.
+// runProbe checks the health of a server, in images that have neither a shell nor curl.
 func runProbe(args []string, sys system) error {
-	f := newFlags("demo probe", "demo probe URL: succeeds if URL answers 200 within two seconds.", sys)
+	f := newFlags("demo probe", "Demo probe URL succeeds if the URL responds with 200 within two seconds.", sys)
 	if err := parse(f, args, 1); err != nil {
 		return err
 	}
 	client := http.Client{Timeout: 2 * time.Second}
-	answer, err := client.Get(f.Arg(0))
+	response, err := client.Get(f.Arg(0))
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<10))
-		return fmt.Errorf("%s: %s", answer.Status, text)
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
+		return fmt.Errorf("get %s: %s: %s", f.Arg(0), response.Status, bytes.TrimSpace(text))
 	}
 	return nil
 }

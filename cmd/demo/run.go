@@ -14,7 +14,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// demo is everything put together.
+// demo holds the parts of the demo and their progress.
 type demo struct {
 	options
 	group     string
@@ -27,38 +27,38 @@ type demo struct {
 	generator *generator
 
 	started time.Time
-	drawn   time.Time // when the counts were last shown
+	drawn   time.Time // when the counters were last shown
 	last    progress
-	moved   time.Time // when last was first seen
+	moved   time.Time // when last changed
 }
 
-// progress is how far everything has come, as Kafka and LaunchDarkly know it.
+// progress is how far the delivery of the produced records has come.
 type progress struct {
-	arrived   int64 // events
-	committed int64 // records
-	end       int64 // records
+	arrived   int64 // events that LaunchDarkly counts
+	committed int64 // records committed
+	end       int64 // records in the topic
 }
 
-// stuck is how long nothing may move before the demo gives up.
+// stuck is how long the demo waits without progress before it fails.
 const stuck = time.Minute
 
-// run produces, shows what happens, and judges it.
+// run runs the generator and the program, shows their progress, and checks the result.
 func (d *demo) run(sys system) error {
 	d.started = time.Now()
-	defer d.screen.show() // leave no half line
+	defer d.screen.show() // clears the live lines
 	background := context.Background()
 	programCtx, stopProgram := context.WithCancel(background)
 	defer stopProgram()
-	ended := make(chan error, 1)
-	go func() { ended <- d.program.Run(programCtx) }()
+	exited := make(chan error, 1)
+	go func() { exited <- d.program.Run(programCtx) }()
 	generatorCtx, stopGenerator := context.WithCancel(background)
 	defer stopGenerator()
 	produced := make(chan error, 1)
 	go func() { produced <- d.generator.run(generatorCtx) }()
 
-	looks := time.NewTicker(look)
-	defer looks.Stop()
-	stopping, all := false, false
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
+	stopping, allProduced := false, false
 	for {
 		select {
 		case <-sys.signals:
@@ -67,70 +67,72 @@ func (d *demo) run(sys system) error {
 			}
 			stopping = true
 			stopGenerator()
-			fmt.Fprintln(d.screen, "stopping when everything is delivered; Ctrl-C again to stop at once")
-		case err := <-ended:
-			return errors.Join(errors.New("the program ended early"), err)
+			fmt.Fprintln(d.screen, "stopping after everything is delivered; press Ctrl-C again to stop immediately")
+		case err := <-exited:
+			return errors.Join(errors.New("the program stopped early"), err)
 		case err := <-produced:
 			if err != nil {
 				return err
 			}
-			all = true
+			allProduced = true
 		case s := <-d.samples:
 			fmt.Fprintln(d.screen, sideBySide(s.call, s.event, d.screen.width()))
-		case <-looks.C:
+		case <-ticker.C:
 			p, err := d.progress(background)
 			if err != nil {
 				return err
 			}
 			d.draw(p)
-			stands := d.stands(p)
-			if !all || p.committed < p.end && stands < stuck {
+			idle := d.recordProgress(p)
+			if !allProduced || p.committed < p.end && idle < stuck {
 				continue
 			}
 			if p.committed < p.end {
-				fmt.Fprintf(d.screen, "giving up: nothing has moved for %v\n", stuck)
+				fmt.Fprintf(d.screen, "no progress for %v, stopping\n", stuck)
 			}
 			seconds := time.Since(d.started).Seconds()
 			stopProgram()
-			err = <-ended
+			err = <-exited
 			d.screen.show()
-			return errors.Join(err, d.judge(sys.stdout, seconds))
+			return errors.Join(err, d.summarize(sys.stdout, seconds))
 		}
 	}
 }
 
-// look is how often the demo looks how far it is.
-const look = 200 * time.Millisecond
+// pollInterval is how often the demo checks its progress.
+const pollInterval = 200 * time.Millisecond
 
-// stands returns for how long nothing has moved.
-func (d *demo) stands(p progress) time.Duration {
+// recordProgress stores p and returns for how long it has not changed.
+func (d *demo) recordProgress(p progress) (idle time.Duration) {
 	if p != d.last {
 		d.last, d.moved = p, time.Now()
 	}
 	return time.Since(d.moved)
 }
 
-// progress asks the broker and LaunchDarkly how far everything has come.
+// progress queries the broker and the ledger.
 func (d *demo) progress(ctx context.Context) (p progress, err error) {
 	p.arrived = d.ledger.account().arrived
 	offsets, err := d.kafka.FetchOffsetsForTopics(ctx, d.group, topic)
-	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // nobody has joined yet
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // no member has joined yet
 		return p, fmt.Errorf("committed offsets: %w", err)
 	}
-	ends, err := d.kafka.ListEndOffsets(ctx, topic) // after, so that it is never below
+	ends, err := d.kafka.ListEndOffsets(ctx, topic) // listed after the commits, so it is never lower
 	if err != nil {
-		return p, fmt.Errorf("end of the log: %w", err)
+		return p, fmt.Errorf("end offsets: %w", err)
 	}
 	offsets.Each(func(o kadm.OffsetResponse) { p.committed += max(o.At, 0) })
 	ends.Each(func(o kadm.ListedOffset) { p.end += o.Offset })
 	return p, errors.Join(offsets.Error(), ends.Error())
 }
 
-// draw shows how far it is: a bar where the end is known, otherwise what the program says of itself.
+// draw shows a progress bar if the number of records is known, and otherwise the counters of the
+// program.
 func (d *demo) draw(p progress) {
 	width := d.screen.width()
 	if d.events > 0 {
-		text := fmt.Sprintf(" %s of %s records done, %s events delivered", number(p.committed), number(d.events), number(p.arrived))
+		text := fmt.Sprintf(" %s of %s records committed, %s events delivered",
+			number(p.committed), number(d.events), number(p.arrived))
 		d.screen.show(bar(p.committed, d.events, min(max(width-len(text)-3, 10), 40)) + text)
 		return
 	}
@@ -138,14 +140,16 @@ func (d *demo) draw(p progress) {
 		return
 	}
 	d.drawn = time.Now()
-	c, err := readCounts(d.program.Gatherer())
-	if err != nil {
-		d.screen.show(err.Error())
-		return
+	read, sent := d.program.Status()
+	requests := int64(0)
+	for _, n := range sent.Requests {
+		requests += n
 	}
-	counted := fmt.Sprintf("consumed %s  rejected %s  delivered %s  requests %s, %s again  lag %s", number(c.consumed),
-		number(c.of(transform.Rejected)), number(c.delivered), number(c.requests), number(c.retries), number(p.end-p.committed))
-	filtered := "filtered: " + c.reasons(transform.Filtered)
+	calls := callCounts(read.Calls)
+	counted := fmt.Sprintf("consumed %s  rejected %s  delivered %s  requests %s, retries %s  lag %s",
+		number(read.Records), number(calls.of(transform.Rejected)), number(sent.Delivered),
+		number(requests), number(sent.Retries), number(p.end-p.committed))
+	filtered := "filtered: " + calls.reasons(transform.Filtered)
 	if line := counted + "  " + filtered; len(line) < width {
 		d.screen.show(line)
 	} else {

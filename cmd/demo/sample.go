@@ -13,14 +13,20 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
-// sideBySide writes a Segment call and the event made of it in two columns, or one below the other where those would be
-// too narrow.
+// sideBySide formats a Segment call and its event in two columns, or one below the other if the
+// columns would be too narrow.
 func sideBySide(call, event []byte, width int) string {
-	const titleLeft, titleRight, between = "Segment call, as it is in the topic", "LaunchDarkly event, as it was received", " │ "
+	const (
+		titleLeft  = "Segment call as it is in the topic"
+		titleRight = "LaunchDarkly event as it was received"
+		between    = " │ "
+	)
 	var b strings.Builder
 	column := (width - utf8.RuneCountInString(between)) / 2
 	if column < len(titleRight) {
-		fmt.Fprintf(&b, "%s:\n%s\n%s:\n%s\n", titleLeft, strings.Join(outline(call, width), "\n"), titleRight, strings.Join(outline(event, width), "\n"))
+		fmt.Fprintf(&b, "%s:\n%s\n%s:\n%s\n",
+			titleLeft, strings.Join(outline(call, width), "\n"),
+			titleRight, strings.Join(outline(event, width), "\n"))
 		return b.String()
 	}
 	left := append([]string{titleLeft, ""}, outline(call, column)...)
@@ -39,14 +45,14 @@ func sideBySide(call, event []byte, width int) string {
 	return b.String()
 }
 
-// outline writes a JSON object as lines of at most so many columns. Of what is nested in it, only that is shown which
-// makes an event or is made of it.
+// outline formats a JSON object as lines of at most the given number of columns. It abbreviates
+// nested objects and arrays, except for the top-level members named in shown.
 func outline(object []byte, columns int) (lines []string) {
 	var b bytes.Buffer
 	if err := json.Indent(&b, object, "", "  "); err != nil {
 		return []string{cut(string(object), columns)}
 	}
-	end := "" // how the line begins that ends what is left out
+	end := "" // prefix of the line that ends the abbreviated value
 	for line := range strings.Lines(b.String()) {
 		line = strings.TrimRight(line, "\n")
 		if end != "" {
@@ -64,26 +70,28 @@ func outline(object []byte, columns int) (lines []string) {
 	return lines
 }
 
-// opens matches a line that opens an object or a list: its indentation, its name, its bracket.
+// opens matches a line that opens an object or an array. Its groups are the indentation, the name,
+// and the bracket.
 var opens = regexp.MustCompile(`^( +)"([^"]*)": ([{\[])$`)
 
-// shown are the objects in a call and in an event that are shown whole.
+// shown names the members of a call or an event that are not abbreviated.
 var shown = map[string]bool{"properties": true, "data": true, "contextKeys": true}
 
-// sample is a call and the event made of it.
+// sample is a call and its event.
 type sample struct{ call, event []byte }
 
-// sampler picks the first event that is good to look at: from a record that is one call in plain letters, with a metric's
-// value and not too much else.
+// sampler picks the first event that is easy to read. The event has a metric value, and its record
+// is a single short call in ASCII.
 type sampler struct {
 	gen    *segmenttest.Generator
-	picked chan sample // capacity 1: it picks one only
-	done   bool
+	picked chan sample // capacity 1, because only one sample is picked
+	done   bool        // the sample was picked
 }
 
-// received looks at a request that LaunchDarkly received. It is not for concurrent use.
-func (s *sampler) received(r ldtest.Request) {
-	if s.done || !r.Taken {
+// inspect looks for a sample in a request that LaunchDarkly received. It must not be called
+// concurrently.
+func (s *sampler) inspect(r ldtest.Request) {
+	if s.done || !r.Accepted {
 		return
 	}
 	i := -1
@@ -103,7 +111,7 @@ func (s *sampler) received(r ldtest.Request) {
 	}
 }
 
-// plain says whether every byte of a text takes one column.
+// plain reports whether every byte of text takes one column.
 func plain(text []byte) bool {
 	return !bytes.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })
 }

@@ -12,20 +12,20 @@ import (
 	"golang.org/x/term"
 )
 
-// screen writes lines for people, and below them a few that change. Where no terminal is, those are written anew now and
-// then.
+// screen writes lines, and below them live lines that it updates in place. Without a terminal, it
+// writes the live lines once per liveInterval.
 type screen struct {
 	w        io.Writer
 	fd       int
-	terminal bool
+	terminal bool // w is a terminal
 
-	mu      sync.Mutex
-	live    []string  // guards: the lines that change
-	written time.Time // guards: when they were last written, without a terminal
+	mu      sync.Mutex // guards the fields below
+	live    []string
+	written time.Time // when live lines were last written without a terminal
 }
 
-// rare is how often the changing lines are written where no terminal is.
-const rare = 10 * time.Second
+// liveInterval is how often live lines are written without a terminal.
+const liveInterval = 10 * time.Second
 
 func newScreen(w io.Writer) *screen {
 	s := &screen{w: w, written: time.Now()}
@@ -36,7 +36,7 @@ func newScreen(w io.Writer) *screen {
 	return s
 }
 
-// width returns the columns of the terminal, 120 where there is none.
+// width returns the columns of the terminal, or 120 without one.
 func (s *screen) width() int {
 	if s.terminal {
 		if width, _, err := term.GetSize(s.fd); err == nil && width > 0 {
@@ -46,44 +46,44 @@ func (s *screen) width() int {
 	return 120
 }
 
-// Write writes whole lines above the changing ones.
+// Write writes whole lines above the live lines.
 func (s *screen) Write(lines []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.terminal {
 		return s.w.Write(lines)
 	}
-	_, err := fmt.Fprint(s.w, s.clear(), string(lines), strings.Join(s.live, "\n"))
+	_, err := fmt.Fprint(s.w, s.clearSequence(), string(lines), strings.Join(s.live, "\n"))
 	return len(lines), err
 }
 
-// show puts these lines in place of the changing ones.
+// show replaces the live lines.
 func (s *screen) show(lines ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	cleared, width := s.clear(), s.width()
+	clearLive, width := s.clearSequence(), s.width()
 	s.live = nil
 	for _, line := range lines {
 		s.live = append(s.live, cut(line, width-1))
 	}
 	switch {
 	case s.terminal:
-		fmt.Fprint(s.w, cleared, strings.Join(s.live, "\n"))
-	case len(lines) > 0 && time.Since(s.written) >= rare:
+		fmt.Fprint(s.w, clearLive, strings.Join(s.live, "\n"))
+	case len(lines) > 0 && time.Since(s.written) >= liveInterval:
 		s.written = time.Now()
 		fmt.Fprintln(s.w, strings.Join(lines, "  "))
 	}
 }
 
-// clear returns what removes the changing lines from a terminal. The caller holds the mutex.
-func (s *screen) clear() string {
+// clearSequence returns the control sequence that removes the live lines. The caller holds mu.
+func (s *screen) clearSequence() string {
 	if len(s.live) > 1 {
 		return fmt.Sprintf("\r\x1b[%dA\x1b[J", len(s.live)-1)
 	}
 	return "\r\x1b[J"
 }
 
-// cut shortens a text to so many columns.
+// cut shortens text to the given number of columns.
 func cut(text string, columns int) string {
 	runes := []rune(text)
 	if len(runes) <= columns {
@@ -92,7 +92,7 @@ func cut(text string, columns int) string {
 	return string(runes[:max(columns-1, 0)]) + "…"
 }
 
-// bar draws how much of the whole is done.
+// bar formats a progress bar.
 func bar(done, whole int64, columns int) string {
 	filled := columns
 	if done < whole {
@@ -101,7 +101,7 @@ func bar(done, whole int64, columns int) string {
 	return "[" + strings.Repeat("=", filled) + strings.Repeat(" ", columns-filled) + "]"
 }
 
-// number writes n with commas between the thousands.
+// number formats n with thousands separators.
 func number(n int64) string {
 	s := strconv.FormatInt(n, 10)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {

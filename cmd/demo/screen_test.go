@@ -7,7 +7,9 @@ import (
 )
 
 func TestNumber(t *testing.T) {
-	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567", -60: "-60", -1000: "-1,000", -123456: "-123,456"} {
+	for n, want := range map[int64]string{
+		0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567", -60: "-60", -1000: "-1,000", -123456: "-123,456",
+	} {
 		if got := number(n); got != want {
 			t.Errorf("number(%d) = %q, want %q", n, got, want)
 		}
@@ -15,7 +17,9 @@ func TestNumber(t *testing.T) {
 }
 
 func TestBar(t *testing.T) {
-	for done, want := range map[int64]string{0: "[    ]", 1: "[    ]", 50: "[==  ]", 99: "[=== ]", 100: "[====]", 120: "[====]"} {
+	for done, want := range map[int64]string{
+		0: "[    ]", 1: "[    ]", 50: "[==  ]", 99: "[=== ]", 100: "[====]", 120: "[====]",
+	} {
 		if got := bar(done, 100, 4); got != want {
 			t.Errorf("bar(%d) = %q, want %q", done, got, want)
 		}
@@ -30,8 +34,7 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// What is written stays above the lines that change.
-func TestScreenOnATerminal(t *testing.T) {
+func TestScreenKeepsWrittenLinesAboveLiveLines(t *testing.T) {
 	var out strings.Builder
 	s := newScreen(&out)
 	s.terminal = true
@@ -45,11 +48,11 @@ func TestScreenOnATerminal(t *testing.T) {
 	}
 }
 
-func TestScreenWithoutATerminalWritesLinesOnly(t *testing.T) {
+func TestScreenWithoutATerminalWritesPlainLines(t *testing.T) {
 	var out strings.Builder
 	s := newScreen(&out)
-	s.show("at once")
-	s.written = s.written.Add(-rare)
+	s.show("too early")
+	s.written = s.written.Add(-liveInterval)
 	s.show("later", "and more")
 	s.show()
 	fmt.Fprintln(s, "log")
@@ -58,8 +61,10 @@ func TestScreenWithoutATerminalWritesLinesOnly(t *testing.T) {
 	}
 }
 
-func TestOutlineShowsWhatBecomesData(t *testing.T) {
-	got := strings.Join(outline([]byte(`{"type":"track","context":{"page":{"url":"x"}},"properties":{"n":1,"list":[{"a":1}],"o":{"b":2}},"contextKeys":{"user":"u"},"integrations":{}}`), 30), "\n")
+func TestOutlineAbbreviatesNestedValues(t *testing.T) {
+	const object = `{"type":"track","context":{"page":{"url":"x"}},` +
+		`"properties":{"n":1,"list":[{"a":1}],"o":{"b":2}},"contextKeys":{"user":"u"},"integrations":{}}`
+	got := strings.Join(outline([]byte(object), 30), "\n")
 	const want = `{
   "type": "track",
   "context": { … },
@@ -87,8 +92,8 @@ func TestSideBySideFitsTheTerminal(t *testing.T) {
 				t.Errorf("width %d: %d columns: %s", width, n, line)
 			}
 		}
-		if beside := strings.Contains(text, "│"); beside != (width >= 80) {
-			t.Errorf("width %d: side by side: %v", width, beside)
+		if columns := strings.Contains(text, "│"); columns != (width >= 80) {
+			t.Errorf("width %d: side by side: %v", width, columns)
 		}
 	}
 }

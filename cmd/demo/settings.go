@@ -13,13 +13,13 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// settings returns the program's configuration: its defaults, over them the demo's, over those what the user has set by
-// variables, over all where the demo's parts are.
-func settings(user []string, o options, brokers []string, ld string) (*config.Config, error) {
+// settings returns the program's configuration. The user's environment variables override the
+// demo's defaults, and the addresses of the demo's parts override both.
+func settings(user, brokers []string, ld string) (*config.Config, error) {
 	values := map[string]string{
-		"S2LD_BATCH_MAX_AGE":                "1s",    // so that something is to be seen soon
-		"S2LD_DELIVERY_BACKOFF_MAX":         "5s",    // so that the end of an outage is
-		"S2LD_LOG_LEVEL":                    "error", // it warns of rejected calls and of faults, and both are wanted here
+		"S2LD_BATCH_MAX_AGE":                "1s",    // delivers the first events soon
+		"S2LD_DELIVERY_BACKOFF_MAX":         "5s",    // resumes delivery soon after an outage
+		"S2LD_LOG_LEVEL":                    "error", // hides warnings, because rejected calls and faults are expected
 		"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID":  ldtest.Sample.ClientSideID,
 		"S2LD_LAUNCHDARKLY_PROJECT_KEY":     ldtest.Sample.Project,
 		"S2LD_LAUNCHDARKLY_ENVIRONMENT_KEY": ldtest.Sample.Key,
@@ -35,7 +35,7 @@ func settings(user []string, o options, brokers []string, ld string) (*config.Co
 		"S2LD_KAFKA_TOPICS":            topic,
 		"S2LD_DEAD_LETTERS_TOPIC":      deadLetters,
 		"S2LD_LAUNCHDARKLY_EVENTS_URL": ld,
-		"S2LD_ADMIN_LISTEN":            loopback(o.metricsPort),
+		"S2LD_ADMIN_LISTEN":            "127.0.0.1:0",
 	})
 	var environ []string
 	for _, name := range slices.Sorted(maps.Keys(values)) {
@@ -48,11 +48,11 @@ func settings(user []string, o options, brokers []string, ld string) (*config.Co
 	return cfg, nil
 }
 
-// newLogger returns the program's logger. It writes to the screen, above the lines that change.
+// newLogger returns the program's logger, which writes above the live lines of the screen.
 func newLogger(cfg config.Log, s *screen) *zap.Logger {
 	level, err := zapcore.ParseLevel(cfg.Level)
 	if err != nil {
-		level = zapcore.InfoLevel // the configuration allows only levels that are known
+		level = zapcore.InfoLevel // unreachable: the configuration allows only known levels
 	}
 	enc := zap.NewDevelopmentEncoderConfig()
 	enc.EncodeTime = zapcore.TimeEncoderOfLayout(time.TimeOnly)

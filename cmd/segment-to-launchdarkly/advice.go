@@ -17,33 +17,35 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 )
 
-// brokerAdvice says what to do about a connection to a broker that failed.
+// brokerAdvice returns advice on a failed connection to a broker.
 func brokerAdvice(err error, cfg *config.Config) string {
 	var eof *kgo.ErrFirstReadEOF
 	var refused *net.OpError
 	var hostname x509.HostnameError
 	switch {
 	case errors.Is(err, kerr.SaslAuthenticationFailed):
-		return "The broker refuses the credentials: correct kafka.sasl."
+		return "The broker rejected the credentials. Fix kafka.sasl."
 	case errors.Is(err, kerr.UnsupportedSaslMechanism):
-		return "The broker does not take this mechanism: correct kafka.sasl.mechanism."
+		return "The broker does not support this SASL mechanism. Fix kafka.sasl.mechanism."
 	case errors.As(err, &refused) && refused.Op == "remote error":
-		return "The broker refuses our side of TLS: correct kafka.tls.cert_file and key_file, or use a listener that takes no client certificates."
+		return "The broker rejected the TLS handshake. Fix kafka.tls.cert_file and kafka.tls.key_file, " +
+			"or use a listener without client certificates."
 	case errors.As(err, &hostname):
-		return "The certificate is for another name: correct kafka.brokers, or set kafka.tls.server_name."
+		return "The certificate is for a different name. Fix kafka.brokers or set kafka.tls.server_name."
 	case errors.As(err, &eof) && cfg.Kafka.TLS.Enabled:
-		return "This listener may not speak TLS, or may want SASL: correct kafka.tls.enabled and kafka.sasl, or the port."
+		return "The listener might not support TLS, or might require SASL. " +
+			"Fix kafka.tls.enabled, kafka.sasl, or the port."
 	case errors.As(err, &eof):
-		return "This listener may want TLS or SASL: set kafka.tls.enabled or kafka.sasl, or correct the port."
+		return "The listener might require TLS or SASL. Set kafka.tls.enabled or kafka.sasl, or fix the port."
 	case errors.Is(err, io.EOF) && cfg.Kafka.SASL.Mechanism != "":
-		return "The broker closed the connection, most likely because it refuses the credentials: correct kafka.sasl."
+		return "The broker closed the connection, probably because it rejected the credentials. Fix kafka.sasl."
 	}
 	return cmp.Or(networkAdvice(err, "kafka.brokers", "kafka.tls.ca_file"),
-		"Correct the address in kafka.brokers, or whether it wants TLS: kafka.tls.enabled.")
+		"Fix the address in kafka.brokers, or set kafka.tls.enabled if the listener requires TLS.")
 }
 
-// networkAdvice says what to do about a connection that failed, "" if it does not know. key is where the address is set,
-// authorities what decides which certificates are trusted.
+// networkAdvice returns advice on a failed connection, or "" for an unknown error. key is the
+// configuration key with the address, and authorities is the setting with the trusted certificates.
 func networkAdvice(err error, key, authorities string) string {
 	var (
 		noName    *net.DNSError
@@ -55,19 +57,19 @@ func networkAdvice(err error, key, authorities string) string {
 	)
 	switch {
 	case errors.As(err, &noName):
-		return "The name cannot be resolved: correct " + key + ", or this machine's DNS."
+		return "The host name cannot be resolved. Fix " + key + " or the DNS of this host."
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return "Nothing listens there: correct " + key + ", or start what should listen."
+		return "Nothing is listening on this address. Fix " + key + " or start the server."
 	case errors.As(err, &unknown):
-		return "The certificate is from an authority that is not trusted: correct " + authorities + "."
+		return "The certificate is not signed by a trusted authority. Fix " + authorities + "."
 	case errors.As(err, &hostname):
-		return "The certificate is for another name: correct " + key + "."
+		return "The certificate is for a different name. Fix " + key + "."
 	case errors.As(err, &untrusted):
-		return "The certificate is not accepted: renew it, or correct " + authorities + "."
+		return "The certificate is invalid. Renew it or fix " + authorities + "."
 	case errors.As(err, &notTLS), errors.Is(err, http.ErrSchemeMismatch):
-		return "It does not speak TLS there: correct the port or the scheme."
+		return "The server does not use TLS on this port. Fix the port or the scheme."
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &slow) && slow.Timeout():
-		return "No answer came in time: look for a firewall, a proxy or a network policy in between."
+		return "The server did not respond in time. Check for a firewall, a proxy, or a network policy."
 	}
 	return ""
 }

@@ -13,31 +13,33 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 )
 
-// checkTimeout bounds each single question to Kafka or LaunchDarkly.
+// checkTimeout is the timeout of each request to Kafka or LaunchDarkly.
 const checkTimeout = 10 * time.Second
 
 func newCheck(sys system) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Check the configuration, and that Kafka and LaunchDarkly can be reached",
-		Long: `Checks everything that run needs, changes nothing, and writes one line for each check:
+		Short: "Check the configuration and access to Kafka and LaunchDarkly",
+		Long: `Checks everything that run needs, without changing anything, and prints one line per
+check:
 
-  ok    what was found
-  FAIL  what is wrong, and what to do about it
-  skip  what cannot be known before the first event
+  ok    the result
+  FAIL  the problem and how to fix it
+  skip  why the check was not possible
 
-The configuration is read; each broker is reached, by TLS and SASL if they are set; the
-topics and the dead letters' topic exist and may be used; the group may be read; and
-LaunchDarkly's address answers. The exit code is 1 if a check fails, also the first.
+It validates the configuration, connects to each broker with the configured TLS and SASL,
+checks that the topics and the dead-letter topic exist, checks the permissions on them and
+on the consumer group, and sends a request to LaunchDarkly. The exit code is 1 if any check
+fails, including the configuration check.
 
-With --offline only the configuration itself is checked: no connection is made, and no
-file that it names is opened, as befits a configuration for another machine.`,
+With --offline it validates only the configuration. It makes no connections and does not
+open the files that the configuration names, so they can be on another machine.`,
 		Example: `  ` + name + ` check --config config.yaml
   ` + name + ` check --config config.yaml --offline`,
 		Args: cobra.NoArgs,
 	}
-	path := configFlag(cmd)
-	offline := cmd.Flags().Bool("offline", false, "check the configuration alone")
+	path := addConfigFlag(cmd)
+	offline := cmd.Flags().Bool("offline", false, "check only the configuration")
 	cmd.RunE = func(*cobra.Command, []string) error {
 		c := &checks{out: sys.stdout}
 		c.run(*path, *offline, sys)
@@ -49,10 +51,10 @@ file that it names is opened, as befits a configuration for another machine.`,
 	return cmd
 }
 
-// checks writes the result of each check.
+// checks runs the checks and writes their results.
 type checks struct {
 	out    io.Writer
-	failed bool
+	failed bool // whether any check failed
 }
 
 func (c *checks) run(path string, offline bool, sys system) {
@@ -70,33 +72,34 @@ func (c *checks) run(path string, offline bool, sys system) {
 	case err != nil:
 		c.fail("configuration", err, "")
 	default:
-		c.ok("configuration", "valid")
+		c.pass("configuration", "valid")
 	}
 	if err != nil || offline {
 		return
 	}
-	c.kafka(cfg)
-	c.launchDarkly(cfg, sys.transport)
+	c.checkKafka(cfg)
+	c.checkLaunchDarkly(cfg, sys.transport)
 }
 
-func (c *checks) ok(subject, found string) { c.line("ok", subject, found) }
+func (c *checks) pass(subject, result string) { c.writeLine("ok", subject, result) }
 
-func (c *checks) skip(subject, why string) { c.line("skip", subject, why) }
+func (c *checks) skip(subject, reason string) { c.writeLine("skip", subject, reason) }
 
-// fail writes a failed check; advice says what to do, in sentences.
+// fail writes a failed check. advice is one or more sentences on how to fix it, or "".
 func (c *checks) fail(subject string, err error, advice string) {
 	c.failed = true
 	result := err.Error()
 	if advice != "" {
 		result = strings.TrimRight(result, ".") + ". " + advice
 	}
-	c.line("FAIL", subject, result)
+	c.writeLine("FAIL", subject, result)
 }
 
-func (c *checks) line(result, subject, text string) {
+func (c *checks) writeLine(result, subject, text string) {
 	fmt.Fprintf(c.out, "%-4s  %s: %s\n", result, subject, strings.ReplaceAll(text, "\n", "; "))
 }
 
-func timeout() (context.Context, context.CancelFunc) {
+// checkContext returns the context of one request.
+func checkContext() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), checkTimeout)
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -17,14 +18,15 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer"
 )
 
-// kafka checks the brokers, and by the first that answers the topics and the group.
-func (c *checks) kafka(cfg *config.Config) {
+// checkKafka checks the brokers, then the topics and the group through the first broker that
+// responds.
+func (c *checks) checkKafka(cfg *config.Config) {
 	opts, err := cfg.KafkaOptions()
 	if err != nil {
 		c.fail("configuration", err, "")
 		return
 	}
-	var client *kgo.Client // of the first broker that answers
+	var client *kgo.Client // of the first broker that responds
 	var brokers []kmsg.MetadataResponseBroker
 	for _, addr := range cfg.Kafka.Brokers {
 		cl, err := kgo.NewClient(slices.Concat(opts, []kgo.Opt{kgo.SeedBrokers(addr)})...)
@@ -33,18 +35,18 @@ func (c *checks) kafka(cfg *config.Config) {
 			continue
 		}
 		defer cl.Close()
-		resp, err := reach(cl.SeedBrokers()[0])
+		resp, err := fetchMetadata(cl.SeedBrokers()[0])
 		if err != nil {
-			c.brokerFailed("broker "+addr, err, brokerAdvice(err, cfg))
+			c.failBroker("broker "+addr, err, brokerAdvice(err, cfg))
 			continue
 		}
-		c.ok("broker "+addr, "reached"+how(cfg))
+		c.pass("broker "+addr, "connected"+security(cfg))
 		if client == nil {
 			client, brokers = cl, resp.Brokers
 		}
 	}
 	if client == nil {
-		c.skip("topics and group", "no broker could be asked")
+		c.skip("topics and group", "no broker is reachable")
 		return
 	}
 	for _, b := range brokers {
@@ -53,33 +55,35 @@ func (c *checks) kafka(cfg *config.Config) {
 			continue
 		}
 		subject := fmt.Sprintf("broker %s (advertised, ID %d)", addr, b.NodeID)
-		if _, err := reach(client.Broker(int(b.NodeID))); err != nil {
-			c.brokerFailed(subject, err, "The cluster gives this address to its clients (advertised.listeners): it must be reachable from here. "+brokerAdvice(err, cfg))
+		if _, err := fetchMetadata(client.Broker(int(b.NodeID))); err != nil {
+			c.failBroker(subject, err, "The cluster directs clients to this address (advertised.listeners), "+
+				"so it must be reachable from this host. "+brokerAdvice(err, cfg))
 		} else {
-			c.ok(subject, "reached"+how(cfg))
+			c.pass(subject, "connected"+security(cfg))
 		}
 	}
 	adm := kadm.NewClient(client)
 	for _, topic := range cfg.Kafka.Topics {
-		c.topic(adm, "topic "+topic, topic, kadm.OpRead, "kafka.topics")
+		c.checkTopic(adm, "topic "+topic, topic, kadm.OpRead, "kafka.topics")
 	}
 	if topic := cfg.DeadLetters.Topic; topic != "" {
-		c.topic(adm, "dead letters' topic "+topic, topic, kadm.OpWrite, "dead_letters.topic")
+		c.checkTopic(adm, "dead-letter topic "+topic, topic, kadm.OpWrite, "dead_letters.topic")
 	}
-	c.group(client, adm, cfg)
+	c.checkGroup(client, adm, cfg)
 }
 
-// brokerFailed is fail without the Kafka client's own advice.
-func (c *checks) brokerFailed(subject string, err error, advice string) {
+// failBroker is [checks.fail] without the advice that the Kafka client adds to an error.
+func (c *checks) failBroker(subject string, err error, advice string) {
 	if _, ok := errors.AsType[*kgo.ErrFirstReadEOF](err); ok {
-		err = errors.New("the broker closed the connection at once")
+		err = errors.New("the broker closed the connection immediately")
 	}
 	c.fail(subject, err, advice)
 }
 
-// reach asks one broker for the cluster's brokers, over a new connection with TLS and SASL.
-func reach(b *kgo.Broker) (*kmsg.MetadataResponse, error) {
-	ctx, cancel := timeout()
+// fetchMetadata requests the list of brokers from one broker. It opens a new connection with the
+// configured TLS and SASL.
+func fetchMetadata(b *kgo.Broker) (*kmsg.MetadataResponse, error) {
+	ctx, cancel := checkContext()
 	defer cancel()
 	req := kmsg.NewPtrMetadataRequest()
 	req.Topics = []kmsg.MetadataRequestTopic{}
@@ -90,21 +94,25 @@ func reach(b *kgo.Broker) (*kmsg.MetadataResponse, error) {
 	return resp.(*kmsg.MetadataResponse), nil
 }
 
-// how says what a connection passed.
-func how(cfg *config.Config) string {
-	s := ""
+// security describes the TLS and SASL of a connection.
+func security(cfg *config.Config) string {
+	var used []string
 	if cfg.Kafka.TLS.Enabled {
-		s += ", TLS"
+		used = append(used, "TLS")
 	}
 	if m := cfg.Kafka.SASL.Mechanism; m != "" {
-		s += ", SASL " + m
+		used = append(used, "SASL "+m)
 	}
-	return s
+	if len(used) == 0 {
+		return ""
+	}
+	return " with " + strings.Join(used, " and ")
 }
 
-// topic checks that a topic exists, has leaders, and that we may do what we want with it.
-func (c *checks) topic(adm *kadm.Client, subject, topic string, want kadm.ACLOperation, key string) {
-	ctx, cancel := timeout()
+// checkTopic checks that a topic exists, that the user has the permission want on it, and that
+// every partition has a leader. key is the configuration key with the name of the topic.
+func (c *checks) checkTopic(adm *kadm.Client, subject, topic string, want kadm.ACLOperation, key string) {
+	ctx, cancel := checkContext()
 	defer cancel()
 	grant := fmt.Sprintf("Grant %s on the topic to this user.", want)
 	resp, err := adm.Metadata(kadm.WithAuthorizedOps(ctx), topic)
@@ -114,35 +122,38 @@ func (c *checks) topic(adm *kadm.Client, subject, topic string, want kadm.ACLOpe
 	}
 	switch {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
-		c.fail(subject, errors.New("does not exist"), "Create it, or correct "+key+".")
+		c.fail(subject, errors.New("does not exist"), "Create it or fix "+key+".")
 		return
 	case errors.Is(err, kerr.TopicAuthorizationFailed):
-		c.fail(subject, errors.New("may not be seen by this user"), grant)
+		c.fail(subject, errors.New("not visible to this user"), grant)
 		return
 	case err != nil:
 		c.fail(subject, err, "")
 		return
 	case !allowed(detail.AuthorizedOperations, want):
-		c.fail(subject, fmt.Errorf("exists, but this user may not %s it", want), grant)
+		c.fail(subject, fmt.Errorf("%s is not granted to this user", want), grant)
 		return
 	}
 	for _, p := range detail.Partitions.Sorted() {
 		if p.Err != nil {
-			c.fail(subject, fmt.Errorf("partition %d: %w", p.Partition, p.Err), "Look at the brokers: a partition without a leader cannot be used.")
+			c.fail(subject, fmt.Errorf("partition %d: %w", p.Partition, p.Err),
+				"Check the brokers. A partition without a leader can be neither read nor written.")
 			return
 		}
 	}
-	c.ok(subject, fmt.Sprintf("exists, %d partitions", len(detail.Partitions)))
+	c.pass(subject, fmt.Sprintf("exists (partitions: %d)", len(detail.Partitions)))
 }
 
-// allowed reports whether want is among the operations that the broker names. Brokers before 2.3 name none.
+// allowed reports whether ops, the operations returned by the broker, permit want. It returns true
+// if ops is empty, because brokers before Kafka 2.3 return none.
 func allowed(ops []kadm.ACLOperation, want kadm.ACLOperation) bool {
 	return len(ops) == 0 || slices.Contains(ops, want) || slices.Contains(ops, kadm.OpAll)
 }
 
-// joinable asks for the right to join and to commit (READ) without joining: the heartbeat of a member that does not exist.
-// Any other error than that of the missing right is the answer hoped for.
-func joinable(ctx context.Context, client *kgo.Client, group string) error {
+// probeJoin tests the permission to join the group and to commit (READ) without joining. It sends a
+// heartbeat for a member that does not exist. [kerr.GroupAuthorizationFailed] means that the
+// permission is missing; any other error is expected.
+func probeJoin(ctx context.Context, client *kgo.Client, group string) error {
 	req := kmsg.NewPtrHeartbeatRequest()
 	req.Group, req.MemberID, req.Generation = group, name+"-check", -1
 	resp, err := req.RequestWith(ctx, client)
@@ -152,36 +163,41 @@ func joinable(ctx context.Context, client *kgo.Client, group string) error {
 	return kerr.ErrorForCode(resp.ErrorCode)
 }
 
-// group checks that the group's offsets may be read, and that its members, if any, can share with us.
-func (c *checks) group(client *kgo.Client, adm *kadm.Client, cfg *config.Config) {
-	ctx, cancel := timeout()
+// checkGroup checks the permissions on the group, and that its members, if any, are compatible with
+// this program.
+func (c *checks) checkGroup(client *kgo.Client, adm *kadm.Client, cfg *config.Config) {
+	ctx, cancel := checkContext()
 	defer cancel()
 	group := cfg.Kafka.Group
 	subject := "group " + group
 	if cfg.Kafka.RebalanceProtocol == "consumer" {
 		if err := consumer.CheckConsumerProtocol(ctx, client); err != nil {
-			c.fail(subject, err, "Upgrade the brokers, or set kafka.rebalance_protocol: classic.")
+			c.fail(subject, err, "Upgrade the brokers or set kafka.rebalance_protocol: classic.")
 			return
 		}
 	}
-	grant := "Grant READ on the group to this user, and DESCRIBE if that is not implied."
+	grant := "Grant READ on the group to this user, and DESCRIBE if READ does not imply it."
 	offsets, err := adm.FetchOffsets(ctx, group)
 	switch {
 	case errors.Is(err, kerr.GroupAuthorizationFailed):
-		c.fail(subject, errors.New("may not be read by this user"), grant)
+		c.fail(subject, errors.New("not visible to this user"), grant)
 		return
 	case err != nil && !errors.Is(err, kerr.GroupIDNotFound):
-		c.fail(subject, err, "Look at the brokers: the group's coordinator did not answer as it should.")
+		c.fail(subject, err, "Check the brokers. The group coordinator returned an error.")
 		return
 	}
-	if err := joinable(ctx, client, group); errors.Is(err, kerr.GroupAuthorizationFailed) {
-		c.fail(subject, errors.New("this user may not join it or commit"), grant)
+	if err := probeJoin(ctx, client, group); errors.Is(err, kerr.GroupAuthorizationFailed) {
+		c.fail(subject, errors.New("READ is not granted to this user"), grant)
 		return
 	}
 	described, err := adm.DescribeGroups(ctx, group)
-	if d := described[group]; err == nil && cfg.Kafka.RebalanceProtocol == "classic" && d.Protocol != "" && d.Protocol != "cooperative-sticky" {
-		c.fail(subject, fmt.Errorf("has members (%d) that share partitions by %q, which cannot be mixed with ours", len(d.Members), d.Protocol),
-			"Stop them before this program starts, or set another kafka.group.")
+	d := described[group]
+	compatible := cfg.Kafka.RebalanceProtocol != "classic" || d.Protocol == "" || d.Protocol == "cooperative-sticky"
+	if err == nil && !compatible {
+		c.fail(subject,
+			fmt.Errorf("its members (%d) use %s assignment, which is incompatible with cooperative-sticky",
+				len(d.Members), d.Protocol),
+			"Stop them before starting this program, or set a different kafka.group.")
 		return
 	}
 	committed := 0
@@ -191,8 +207,8 @@ func (c *checks) group(client *kgo.Client, adm *kadm.Client, cfg *config.Config)
 		}
 	})
 	if committed == 0 {
-		c.ok(subject, "may be read; has no offsets yet and will start at "+cfg.Kafka.StartAt)
+		c.pass(subject, "accessible, no committed offsets, starts at "+cfg.Kafka.StartAt)
 		return
 	}
-	c.ok(subject, fmt.Sprintf("may be read; has offsets in %d partitions", committed))
+	c.pass(subject, fmt.Sprintf("accessible (partitions with committed offsets: %d)", committed))
 }

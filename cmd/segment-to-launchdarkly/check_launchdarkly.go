@@ -12,50 +12,53 @@ import (
 
 const (
 	standardHost = "events.launchdarkly.com"
-	// From LaunchDarkly's SDK contributor guide: 200 for a client-side ID that exists, 404 for another.
+	// LaunchDarkly's SDK contributor guide: 200 for a client-side ID that exists, 404 for any other.
 	goalsURL = "https://clientsdk.launchdarkly.com/sdk/goals/"
 )
 
-// launchDarkly checks that the address answers, whatever it answers, and the client-side ID where that is possible.
-func (c *checks) launchDarkly(cfg *config.Config, transport http.RoundTripper) {
+// checkLaunchDarkly checks that the events URL responds, with any status, and where possible that
+// the client-side ID exists.
+func (c *checks) checkLaunchDarkly(cfg *config.Config, transport http.RoundTripper) {
 	ld := cfg.LaunchDarkly
 	client := &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	code, err := status(client, http.MethodGet, ld.EventsURL)
+	code, err := fetchStatus(client, http.MethodGet, ld.EventsURL)
 	if err != nil {
-		advice := networkAdvice(err, "launchdarkly.events_url", "the authorities that this machine trusts")
-		c.fail("launchdarkly.events_url "+ld.EventsURL, err, cmp.Or(advice, "Correct launchdarkly.events_url, or look at the network in between."))
+		advice := networkAdvice(err, "launchdarkly.events_url", "the CA certificates trusted by this host")
+		c.fail("launchdarkly.events_url "+ld.EventsURL, err,
+			cmp.Or(advice, "Fix launchdarkly.events_url or the network between this host and LaunchDarkly."))
 		return
 	}
-	c.ok("launchdarkly.events_url "+ld.EventsURL, fmt.Sprintf("reached (it answers an empty GET with %d)", code))
+	c.pass("launchdarkly.events_url "+ld.EventsURL, fmt.Sprintf("reachable (GET returned %d)", code))
 
 	if ld.Endpoint == "metric_import" {
-		c.skip("launchdarkly.access_token", "whether LaunchDarkly takes it shows with the first event")
+		c.skip("launchdarkly.access_token", "cannot be checked before the first event")
 		return
 	}
 	subject := "launchdarkly.client_side_id " + ld.ClientSideID
 	if u, err := url.Parse(ld.EventsURL); err != nil || u.Hostname() != standardHost {
-		c.skip(subject, "only "+standardHost+" can tell whether it is known; the first event shows")
+		c.skip(subject, "can be checked only for "+standardHost)
 		return
 	}
-	switch code, err := status(client, http.MethodHead, goalsURL+ld.ClientSideID); {
+	switch code, err := fetchStatus(client, http.MethodHead, goalsURL+ld.ClientSideID); {
 	case err != nil:
-		c.skip(subject, "whether it is known could not be asked: "+err.Error())
+		c.skip(subject, "cannot be checked: "+err.Error())
 	case code == http.StatusOK:
-		c.ok(subject, "known to LaunchDarkly")
+		c.pass(subject, "exists in LaunchDarkly")
 	case code == http.StatusNotFound:
-		c.fail(subject, errors.New("not known to LaunchDarkly"),
-			"Copy the client-side ID of the environment from LaunchDarkly's account settings. It is neither the SDK key nor the mobile key.")
+		c.fail(subject, errors.New("does not exist in LaunchDarkly"),
+			"Copy the client-side ID of the environment from LaunchDarkly's account settings. "+
+				"Do not use the SDK key or the mobile key.")
 	default:
-		c.skip(subject, fmt.Sprintf("whether it is known could not be asked (status %d)", code))
+		c.skip(subject, fmt.Sprintf("cannot be checked: status %d", code))
 	}
 }
 
-// status makes one request and returns the answer's status.
-func status(client *http.Client, method, address string) (int, error) {
-	ctx, cancel := timeout()
+// fetchStatus sends a request and returns the status of the response.
+func fetchStatus(client *http.Client, method, address string) (int, error) {
+	ctx, cancel := checkContext()
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, address, nil)
 	if err != nil {
@@ -64,10 +67,10 @@ func status(client *http.Client, method, address string) (int, error) {
 	resp, err := client.Do(req)
 	if err != nil {
 		if wrapped, ok := errors.AsType[*url.Error](err); ok {
-			err = wrapped.Err // the check's line names the address already
+			err = wrapped.Err // the line of the check contains the URL
 		}
 		return 0, err
 	}
-	_ = resp.Body.Close() // only the status counts
+	_ = resp.Body.Close() // only the status is needed
 	return resp.StatusCode, nil
 }

@@ -24,47 +24,51 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 )
 
-// world is what a check looks at: a broker and LaunchDarkly, both sound unless a test makes them otherwise.
+// world is a broker and a fake LaunchDarkly for check. Both work unless a test changes them.
 type world struct {
-	broker *kfake.Cluster // nil if it is another's
-	addr   string         // of the broker
+	broker *kfake.Cluster // nil for a broker passed to newWorldWith
+	addr   string         // address of the broker
 	sys    system
 }
 
 func newWorld(t *testing.T, opts ...kfake.Opt) *world {
 	t.Helper()
-	broker, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1), kfake.SeedTopics(3, "segment", "dead")}, opts...)...)
+	opts = append([]kfake.Opt{kfake.NumBrokers(1), kfake.SeedTopics(3, "segment", "dead")}, opts...)
+	broker, err := kfake.NewCluster(opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(broker.Close)
-	w := newWorldAround(t, broker.ListenAddrs()[0])
+	w := newWorldWith(t, broker.ListenAddrs()[0])
 	w.broker = broker
 	return w
 }
 
-// newWorldAround is newWorld for a broker that runs already.
-func newWorldAround(t *testing.T, addr string) *world {
+// newWorldWith is newWorld with a broker that is already running.
+func newWorldWith(t *testing.T, addr string) *world {
 	t.Helper()
 	ld := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(ld.Close)
 	w := &world{addr: addr}
-	return w.set("S2LD_KAFKA_BROKERS="+addr, "S2LD_KAFKA_TOPICS=segment", "S2LD_DEAD_LETTERS_TOPIC=dead", "S2LD_KAFKA_GROUP=g",
+	return w.set(
+		"S2LD_KAFKA_BROKERS="+addr, "S2LD_KAFKA_TOPICS=segment", "S2LD_DEAD_LETTERS_TOPIC=dead", "S2LD_KAFKA_GROUP=g",
 		"S2LD_LAUNCHDARKLY_EVENTS_URL="+ld.URL, "S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=abc")
 }
 
-// set sets variables, the last of a name winning.
+// set sets variables and replaces earlier ones of the same name.
 func (w *world) set(environ ...string) *world {
 	for _, e := range environ {
 		name, _, _ := strings.Cut(e, "=")
-		w.sys.environ = slices.DeleteFunc(w.sys.environ, func(old string) bool { return strings.HasPrefix(old, name+"=") })
-		w.sys.environ = append(w.sys.environ, e)
+		w.sys.environ = append(slices.DeleteFunc(w.sys.environ, func(old string) bool {
+			return strings.HasPrefix(old, name+"=")
+		}), e)
 	}
 	return w
 }
 
-// check runs the check. Each of want must begin one line of its output in turn, with the broker's address written BROKER.
-// A want that begins with FAIL also has to hold what to do, after "...".
+// check runs the check command and compares its output, line by line. An element of want is the
+// start of a line, optionally followed by "..." and a text that the line contains. BROKER stands
+// for the broker's address.
 func (w *world) check(t *testing.T, want ...string) {
 	t.Helper()
 	out, stderr, code := run(w.sys, "check")
@@ -74,64 +78,68 @@ func (w *world) check(t *testing.T, want ...string) {
 		wantCode = exitFailure
 	}
 	lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
-	sound := len(lines) == len(want) && code == wantCode && stderr == ""
+	matches := len(lines) == len(want) && code == wantCode && stderr == ""
 	for i := range min(len(lines), len(want)) {
-		head, advice, _ := strings.Cut(want[i], "...")
-		sound = sound && strings.HasPrefix(lines[i], head) && strings.Contains(lines[i], advice)
+		start, contained, _ := strings.Cut(want[i], "...")
+		matches = matches && strings.HasPrefix(lines[i], start) && strings.Contains(lines[i], contained)
 	}
-	if !sound {
+	if !matches {
 		t.Errorf("exit %d, want %d; %s\n%s\nwant\n%s", code, wantCode, stderr, out, strings.Join(want, "\n"))
 	}
 }
 
 const (
 	okConfig  = "ok    configuration: valid"
-	okBroker  = "ok    broker BROKER: reached"
-	okTopic   = "ok    topic segment: exists, 3 partitions"
-	okDead    = "ok    dead letters' topic dead: exists, 3 partitions"
-	okGroup   = "ok    group g: may be read; has no offsets yet and will start at earliest"
-	okOffsets = "ok    group g: may be read; has offsets in 1 partitions"
+	okBroker  = "ok    broker BROKER: connected"
+	okTopic   = "ok    topic segment: exists (partitions: 3)"
+	okDead    = "ok    dead-letter topic dead: exists (partitions: 3)"
+	okGroup   = "ok    group g: accessible, no committed offsets, starts at earliest"
+	okOffsets = "ok    group g: accessible (partitions with committed offsets: 1)"
 	okLD      = "ok    launchdarkly.events_url http://127.0.0.1:"
-	skipID    = "skip  launchdarkly.client_side_id abc: only events.launchdarkly.com can tell"
-	noBroker  = "skip  topics and group: no broker could be asked"
+	skipID    = "skip  launchdarkly.client_side_id abc: can be checked only for events.launchdarkly.com"
+	noBroker  = "skip  topics and group: no broker is reachable"
 )
 
-func TestCheckOfASoundWorld(t *testing.T) {
+func TestCheckPassesWhenEverythingWorks(t *testing.T) {
 	newWorld(t).check(t, okConfig, okBroker, okTopic, okDead, okGroup, okLD, skipID)
 }
 
-func TestCheckReportsEveryProblemOfTheConfigurationAndStops(t *testing.T) {
-	w := newWorld(t).set("S2LD_KAFKA_BROKER=x", "S2LD_BATCH_MAX_EVENTS=0", "S2LD_LAUNCHDARKLY_ACCESS_TOKEN_FILE=/nowhere/token")
+func TestCheckReportsAllConfigurationProblemsAndStops(t *testing.T) {
+	w := newWorld(t).set("S2LD_KAFKA_BROKER=x", "S2LD_BATCH_MAX_EVENTS=0",
+		"S2LD_LAUNCHDARKLY_ACCESS_TOKEN_FILE=/nowhere/token")
 	w.check(t,
-		"FAIL  configuration: S2LD_KAFKA_BROKER: unknown variable... the nearest is S2LD_KAFKA_BROKERS",
-		"FAIL  configuration: batch.max_events: 0:...must be at least 1 (S2LD_BATCH_MAX_EVENTS)",
-		"FAIL  configuration: launchdarkly.access_token_file: /nowhere/token:...cannot be read")
+		"FAIL  configuration: S2LD_KAFKA_BROKER: unknown variable; did you mean S2LD_KAFKA_BROKERS?",
+		"FAIL  configuration: batch.max_events: must be at least 1, got 0 (S2LD_BATCH_MAX_EVENTS)",
+		"FAIL  configuration: launchdarkly.access_token_file: cannot read /nowhere/token: ")
 	out, _, code := run(system{}, "check", "--config", "/nowhere/config.yaml")
-	if code != exitFailure || !strings.HasPrefix(out, "FAIL  configuration: read configuration: open /nowhere/config.yaml") {
+	want := "FAIL  configuration: read configuration: open /nowhere/config.yaml"
+	if code != exitFailure || !strings.HasPrefix(out, want) {
 		t.Errorf("exit %d: %s", code, out)
 	}
 }
 
-func TestCheckOfflineAsksNobody(t *testing.T) {
-	w := newWorld(t).set("S2LD_KAFKA_BROKERS=127.0.0.1:1", "S2LD_LAUNCHDARKLY_EVENTS_URL=http://127.0.0.1:1", "S2LD_LAUNCHDARKLY_ACCESS_TOKEN_FILE=/nowhere/token")
+func TestCheckOfflineMakesNoConnections(t *testing.T) {
+	w := newWorld(t).set("S2LD_KAFKA_BROKERS=127.0.0.1:1", "S2LD_LAUNCHDARKLY_EVENTS_URL=http://127.0.0.1:1",
+		"S2LD_LAUNCHDARKLY_ACCESS_TOKEN_FILE=/nowhere/token")
 	if out, _, code := run(w.sys, "check", "--offline"); code != 0 || out != okConfig+"\n" {
 		t.Errorf("exit %d: %s", code, out)
 	}
 }
 
-func TestCheckOfBrokersThatCannotBeReached(t *testing.T) {
+func TestCheckOfUnreachableBrokers(t *testing.T) {
 	w := newWorld(t)
 	w.set("S2LD_KAFKA_BROKERS=127.0.0.1:1,nowhere.invalid:9092,"+w.addr).check(t, okConfig,
-		"FAIL  broker 127.0.0.1:1: ...Nothing listens there: correct kafka.brokers, or start what should listen.",
-		"FAIL  broker nowhere.invalid:9092: ...The name cannot be resolved: correct kafka.brokers, or this machine's DNS.",
+		"FAIL  broker 127.0.0.1:1: ...Nothing is listening on this address. Fix kafka.brokers or start the server.",
+		"FAIL  broker nowhere.invalid:9092: ...The host name cannot be resolved. Fix kafka.brokers or the DNS",
 		okBroker, okTopic, okDead, okGroup, okLD, skipID)
 	w.set("S2LD_KAFKA_BROKERS=127.0.0.1:1").check(t, okConfig, "FAIL  broker 127.0.0.1:1: ", noBroker, okLD, skipID)
 }
 
-func TestCheckReachesTheBrokersThatTheClusterAdvertises(t *testing.T) {
+func TestCheckConnectsToAdvertisedBrokers(t *testing.T) {
 	w := newWorld(t, kfake.NumBrokers(2))
 	other := w.broker.ListenAddrs()[1]
-	w.check(t, okConfig, okBroker, "ok    broker "+other+" (advertised, ID 1): reached", okTopic, okDead, okGroup, okLD, skipID)
+	w.check(t, okConfig, okBroker, "ok    broker "+other+" (advertised, ID 1): connected",
+		okTopic, okDead, okGroup, okLD, skipID)
 
 	w = newWorld(t)
 	host, _, err := net.SplitHostPort(w.addr)
@@ -147,32 +155,38 @@ func TestCheckReachesTheBrokersThatTheClusterAdvertises(t *testing.T) {
 		return resp, nil, len(req.(*kmsg.MetadataRequest).Topics) == 0
 	})
 	out, _, code := run(w.sys, "check")
-	if want := "FAIL  broker 127.0.0.1:1 (advertised, ID 7): "; code != exitFailure || !strings.Contains(out, want) || !strings.Contains(out, "advertised.listeners") {
+	want := "FAIL  broker 127.0.0.1:1 (advertised, ID 7): "
+	if code != exitFailure || !strings.Contains(out, want) || !strings.Contains(out, "advertised.listeners") {
 		t.Errorf("exit %d, want %s\n%s", code, want, out)
 	}
 }
 
 func TestCheckOfTLS(t *testing.T) {
-	source := httptest.NewTLSServer(nil) // for its certificate, which is for 127.0.0.1 and example.com
+	source := httptest.NewTLSServer(nil) // its certificate is for 127.0.0.1 and example.com
 	defer source.Close()
-	ca := writeFile(t, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: source.Certificate().Raw})))
+	certificate := &pem.Block{Type: "CERTIFICATE", Bytes: source.Certificate().Raw}
+	ca := writeFile(t, "ca.pem", string(pem.EncodeToMemory(certificate)))
 	server := &tls.Config{Certificates: source.TLS.Certificates}
 	w := newWorld(t, kfake.TLS(server))
 
-	w.check(t, okConfig, "FAIL  broker BROKER: the broker closed the connection at once. ...set kafka.tls.enabled", noBroker, okLD, skipID)
+	w.check(t, okConfig, "FAIL  broker BROKER: the broker closed the connection immediately. ...Set kafka.tls.enabled",
+		noBroker, okLD, skipID)
 	w.set("S2LD_KAFKA_TLS_ENABLED=true")
-	w.check(t, okConfig, "FAIL  broker BROKER: ...from an authority that is not trusted: correct kafka.tls.ca_file.", noBroker, okLD, skipID)
+	w.check(t, okConfig, "FAIL  broker BROKER: ...not signed by a trusted authority. Fix kafka.tls.ca_file.",
+		noBroker, okLD, skipID)
 	w.set("S2LD_KAFKA_TLS_CA_FILE=" + ca)
-	w.check(t, okConfig, okBroker+", TLS", okTopic, okDead, okGroup, okLD, skipID)
+	w.check(t, okConfig, okBroker+" with TLS", okTopic, okDead, okGroup, okLD, skipID)
 	w.set("S2LD_KAFKA_TLS_SERVER_NAME=kafka.test")
-	w.check(t, okConfig, "FAIL  broker BROKER: ...for another name: correct kafka.brokers, or set kafka.tls.server_name.", noBroker, okLD, skipID)
+	w.check(t, okConfig, "FAIL  broker BROKER: ...Fix kafka.brokers or set kafka.tls.server_name.",
+		noBroker, okLD, skipID)
 
 	server = server.Clone()
 	server.ClientAuth = tls.RequireAnyClientCert
 	w = newWorld(t, kfake.TLS(server)).set("S2LD_KAFKA_TLS_ENABLED=true", "S2LD_KAFKA_TLS_CA_FILE="+ca)
-	w.check(t, okConfig, "FAIL  broker BROKER: ...correct kafka.tls.cert_file and key_file", noBroker, okLD, skipID)
+	w.check(t, okConfig, "FAIL  broker BROKER: ...Fix kafka.tls.cert_file and kafka.tls.key_file", noBroker, okLD, skipID)
 
-	// A broker takes the TLS hello for a request of an impossible size, and hangs up.
+	// A broker parses the TLS ClientHello as a request of an impossible size and closes the
+	// connection.
 	hangsUp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -190,43 +204,44 @@ func TestCheckOfTLS(t *testing.T) {
 		}
 	}()
 	defer func() { hangsUp.Close(); <-hungUp }()
-	newWorld(t).set("S2LD_KAFKA_TLS_ENABLED=true", "S2LD_KAFKA_BROKERS="+hangsUp.Addr().String()).check(t, okConfig,
-		"FAIL  broker 127.0.0.1:...This listener may not speak TLS", noBroker, okLD, skipID)
+	w = newWorld(t).set("S2LD_KAFKA_TLS_ENABLED=true", "S2LD_KAFKA_BROKERS="+hangsUp.Addr().String())
+	w.check(t, okConfig, "FAIL  broker 127.0.0.1:...The listener might not support TLS", noBroker, okLD, skipID)
 }
 
 func TestCheckOfSASL(t *testing.T) {
 	w := newWorld(t, kfake.EnableSASL(), kfake.Superuser("SCRAM-SHA-256", "user", "right"))
-	w.check(t, okConfig, "FAIL  broker BROKER: ...set kafka.tls.enabled or kafka.sasl", noBroker, okLD, skipID)
+	w.check(t, okConfig, "FAIL  broker BROKER: ...Set kafka.tls.enabled or kafka.sasl", noBroker, okLD, skipID)
 	w.set("S2LD_KAFKA_SASL_MECHANISM=scram-sha-256", "S2LD_KAFKA_SASL_USERNAME=user", "S2LD_KAFKA_SASL_PASSWORD=wrong")
-	w.check(t, okConfig, "FAIL  broker BROKER: ...refuses the credentials: correct kafka.sasl.", noBroker, okLD, skipID)
+	w.check(t, okConfig, "FAIL  broker BROKER: ...rejected the credentials. Fix kafka.sasl.", noBroker, okLD, skipID)
 	w.set("S2LD_KAFKA_SASL_PASSWORD=right")
-	w.check(t, okConfig, okBroker+", SASL SCRAM-SHA-256", okTopic, okDead, okGroup, okLD, skipID)
+	w.check(t, okConfig, okBroker+" with SASL SCRAM-SHA-256", okTopic, okDead, okGroup, okLD, skipID)
 	w = newWorld(t, kfake.EnableSASL(), kfake.Superuser("PLAIN", "user", "right"))
 	w.set("S2LD_KAFKA_SASL_MECHANISM=PLAIN", "S2LD_KAFKA_SASL_USERNAME=user", "S2LD_KAFKA_SASL_PASSWORD=wrong")
-	w.check(t, okConfig, "FAIL  broker BROKER: ...refuses the credentials: correct kafka.sasl.", noBroker, okLD, skipID)
+	w.check(t, okConfig, "FAIL  broker BROKER: ...rejected the credentials. Fix kafka.sasl.", noBroker, okLD, skipID)
 	w.set("S2LD_KAFKA_SASL_MECHANISM=OAUTHBEARER", "S2LD_KAFKA_SASL_TOKEN=right")
-	w.check(t, okConfig, "FAIL  broker BROKER: ...correct kafka.sasl.mechanism.", noBroker, okLD, skipID)
+	w.check(t, okConfig, "FAIL  broker BROKER: ...Fix kafka.sasl.mechanism.", noBroker, okLD, skipID)
 }
 
 func TestCheckOfTopics(t *testing.T) {
 	newWorld(t).set("S2LD_KAFKA_TOPICS=segmnt,segment", "S2LD_DEAD_LETTERS_TOPIC=none").check(t, okConfig, okBroker,
-		"FAIL  topic segmnt: does not exist. ...Create it, or correct kafka.topics.",
+		"FAIL  topic segmnt: does not exist. Create it or fix kafka.topics.",
 		okTopic,
-		"FAIL  dead letters' topic none: does not exist. ...Create it, or correct dead_letters.topic.",
+		"FAIL  dead-letter topic none: does not exist. Create it or fix dead_letters.topic.",
 		okGroup, okLD, skipID)
 	newWorld(t).set("S2LD_DEAD_LETTERS_TOPIC=").check(t, okConfig, okBroker, okTopic, okGroup, okLD, skipID)
 }
 
-// Brokers before 4.0 offer the protocol in a preview at most, and the client would fall back to the classic one.
-func TestCheckOfTheConsumerProtocol(t *testing.T) {
+// With brokers before Kafka 4.0, which have at most a preview of the consumer protocol, the client
+// falls back to the classic protocol.
+func TestCheckOfConsumerProtocol(t *testing.T) {
 	w := newWorld(t).set("S2LD_KAFKA_REBALANCE_PROTOCOL=consumer")
 	w.check(t, okConfig, okBroker, okTopic, okDead, okGroup, okLD, skipID)
 	w = newWorld(t, kfake.MaxVersions(kversion.V3_9_0())).set("S2LD_KAFKA_REBALANCE_PROTOCOL=consumer")
 	w.check(t, okConfig, okBroker, okTopic, okDead,
-		"FAIL  group g: kafka.rebalance_protocol consumer needs Kafka 4.0 or later on all brokers. ...kafka.rebalance_protocol: classic.", okLD, skipID)
+		"FAIL  group g: ...Upgrade the brokers or set kafka.rebalance_protocol: classic.", okLD, skipID)
 }
 
-func TestCheckOfATopicWithoutALeader(t *testing.T) {
+func TestCheckOfTopicWithoutLeader(t *testing.T) {
 	w := newWorld(t)
 	w.broker.ControlKey(int16(kmsg.Metadata), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		w.broker.KeepControl()
@@ -243,13 +258,17 @@ func TestCheckOfATopicWithoutALeader(t *testing.T) {
 		resp.Topics = append(resp.Topics, topic)
 		return resp, nil, true
 	})
-	w.check(t, okConfig, okBroker, "FAIL  topic segment: partition 0: LEADER_NOT_AVAILABLE...a partition without a leader cannot be used.", okDead, okGroup, okLD, skipID)
+	w.check(t, okConfig, okBroker, "FAIL  topic segment: partition 0: LEADER_NOT_AVAILABLE...without a leader",
+		okDead, okGroup, okLD, skipID)
 }
 
-func TestCheckOfRights(t *testing.T) {
+func TestCheckOfPermissions(t *testing.T) {
 	allow := func(resource kmsg.ACLResourceType, name string, ops ...kmsg.ACLOperation) (acls []kfake.ACL) {
 		for _, op := range ops {
-			acls = append(acls, kfake.ACL{Resource: resource, Name: name, Pattern: kmsg.ACLResourcePatternTypeLiteral, Operation: op, Allow: true})
+			acls = append(acls, kfake.ACL{
+				Resource: resource, Name: name, Pattern: kmsg.ACLResourcePatternTypeLiteral,
+				Operation: op, Allow: true,
+			})
 		}
 		return acls
 	}
@@ -258,8 +277,9 @@ func TestCheckOfRights(t *testing.T) {
 	restricted := func(acls ...[]kfake.ACL) *world {
 		w := newWorld(t, kfake.EnableSASL(), kfake.EnableACLs(), kfake.Superuser("PLAIN", "admin", "admin"),
 			kfake.User("PLAIN", "user", "pass", slices.Concat(acls...)...))
-		// The group exists: of one that does not, the embedded broker asks no rights, where Kafka does.
-		admin, err := kadm.NewOptClient(kgo.SeedBrokers(w.addr), kgo.SASL(plain.Auth{User: "admin", Pass: "admin"}.AsMechanism()))
+		// Create the group: unlike Kafka, the embedded broker checks no permissions on a missing group.
+		auth := plain.Auth{User: "admin", Pass: "admin"}
+		admin, err := kadm.NewOptClient(kgo.SeedBrokers(w.addr), kgo.SASL(auth.AsMechanism()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -271,21 +291,27 @@ func TestCheckOfRights(t *testing.T) {
 		}
 		return w.set("S2LD_KAFKA_SASL_MECHANISM=PLAIN", "S2LD_KAFKA_SASL_USERNAME=user", "S2LD_KAFKA_SASL_PASSWORD=pass")
 	}
+	const (
+		grantRead  = "Grant READ on the topic to this user."
+		grantWrite = "Grant WRITE on the topic to this user."
+		grantGroup = "Grant READ on the group to this user"
+	)
 	restricted(allow(topic, "segment", read), allow(topic, "dead", write), allow(group, "g", read)).
 		check(t, okConfig, okBroker, okTopic, okDead, okOffsets, okLD, skipID)
 	restricted().check(t, okConfig, okBroker,
-		"FAIL  topic segment: may not be seen by this user. ...Grant READ on the topic to this user.",
-		"FAIL  dead letters' topic dead: may not be seen by this user. ...Grant WRITE on the topic to this user.",
-		"FAIL  group g: may not be read by this user. ...Grant READ on the group",
+		"FAIL  topic segment: not visible to this user. "+grantRead,
+		"FAIL  dead-letter topic dead: not visible to this user. "+grantWrite,
+		"FAIL  group g: not visible to this user. "+grantGroup,
 		okLD, skipID)
-	restricted(allow(topic, "segment", describe), allow(topic, "dead", read), allow(group, "g", describe)).check(t, okConfig, okBroker,
-		"FAIL  topic segment: exists, but this user may not READ it. ...Grant READ on the topic to this user.",
-		"FAIL  dead letters' topic dead: exists, but this user may not WRITE it. ...Grant WRITE on the topic to this user.",
-		"FAIL  group g: this user may not join it or commit. ...Grant READ on the group",
-		okLD, skipID)
+	restricted(allow(topic, "segment", describe), allow(topic, "dead", read), allow(group, "g", describe)).
+		check(t, okConfig, okBroker,
+			"FAIL  topic segment: READ is not granted to this user. "+grantRead,
+			"FAIL  dead-letter topic dead: WRITE is not granted to this user. "+grantWrite,
+			"FAIL  group g: READ is not granted to this user. "+grantGroup,
+			okLD, skipID)
 }
 
-func TestCheckOfTheGroup(t *testing.T) {
+func TestCheckOfGroup(t *testing.T) {
 	w := newWorld(t)
 	join := func(balancer kgo.GroupBalancer) *kgo.Client {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -305,14 +331,16 @@ func TestCheckOfTheGroup(t *testing.T) {
 	}
 	member := join(kgo.RangeBalancer())
 	w.check(t, okConfig, okBroker, okTopic, okDead,
-		`FAIL  group g: has members (1) that share partitions by "range", which cannot be mixed with ours. ...Stop them before this program starts`, okLD, skipID)
-	w.set("S2LD_KAFKA_REBALANCE_PROTOCOL=consumer").check(t, okConfig, okBroker, okTopic, okDead, okOffsets, okLD, skipID)
+		"FAIL  group g: its members (1) use range assignment...Stop them before starting this program", okLD, skipID)
+	w.set("S2LD_KAFKA_REBALANCE_PROTOCOL=consumer").
+		check(t, okConfig, okBroker, okTopic, okDead, okOffsets, okLD, skipID)
 	w.set("S2LD_KAFKA_REBALANCE_PROTOCOL=classic")
 	member.Close()
 	w.check(t, okConfig, okBroker, okTopic, okDead, okOffsets, okLD, skipID)
 }
 
-// launchDarkly answers for LaunchDarkly's hosts. A status of 0 is a connection that fails.
+// launchDarkly is an [http.RoundTripper] that replaces LaunchDarkly's hosts. It maps method and URL
+// to a status. Requests without a status fail.
 type launchDarkly map[string]int
 
 func (ld launchDarkly) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -320,7 +348,8 @@ func (ld launchDarkly) RoundTrip(req *http.Request) (*http.Response, error) {
 	if code == 0 {
 		return nil, errors.New("no such address: " + req.URL.String())
 	}
-	return &http.Response{StatusCode: code, Body: http.NoBody, Request: req, Header: http.Header{"Location": {"https://elsewhere.test/"}}}, nil
+	header := http.Header{"Location": {"https://elsewhere.test/"}}
+	return &http.Response{StatusCode: code, Body: http.NoBody, Request: req, Header: header}, nil
 }
 
 func TestCheckOfLaunchDarkly(t *testing.T) {
@@ -328,51 +357,70 @@ func TestCheckOfLaunchDarkly(t *testing.T) {
 	w := newWorld(t).set("S2LD_LAUNCHDARKLY_EVENTS_URL=" + events)
 	kafka := []string{okConfig, okBroker, okTopic, okDead, okGroup}
 	for _, c := range []struct {
-		answers launchDarkly
-		want    []string
+		responses launchDarkly
+		want      []string
 	}{
-		{launchDarkly{"GET " + events: 404, "HEAD " + goalsURL + "abc": 200},
-			[]string{"ok    launchdarkly.events_url " + events + ": reached (it answers an empty GET with 404)", "ok    launchdarkly.client_side_id abc: known to LaunchDarkly"}},
-		{launchDarkly{"GET " + events: 301, "HEAD " + goalsURL + "abc": 404},
-			[]string{"ok    launchdarkly.events_url " + events + ": reached (it answers an empty GET with 301)",
-				"FAIL  launchdarkly.client_side_id abc: not known to LaunchDarkly. ...Copy the client-side ID"}},
-		{launchDarkly{"GET " + events: 404, "HEAD " + goalsURL + "abc": 503},
-			[]string{"ok    launchdarkly.events_url", "skip  launchdarkly.client_side_id abc: ...(status 503)"}},
-		{launchDarkly{"GET " + events: 404},
-			[]string{"ok    launchdarkly.events_url", "skip  launchdarkly.client_side_id abc: ...no such address"}},
-		{launchDarkly{},
-			[]string{"FAIL  launchdarkly.events_url " + events + ": no such address: " + events + ". ...Correct launchdarkly.events_url"}},
+		{
+			launchDarkly{"GET " + events: 404, "HEAD " + goalsURL + "abc": 200},
+			[]string{
+				"ok    launchdarkly.events_url " + events + ": reachable (GET returned 404)",
+				"ok    launchdarkly.client_side_id abc: exists in LaunchDarkly",
+			},
+		},
+		{
+			launchDarkly{"GET " + events: 301, "HEAD " + goalsURL + "abc": 404},
+			[]string{
+				"ok    launchdarkly.events_url " + events + ": reachable (GET returned 301)",
+				"FAIL  launchdarkly.client_side_id abc: does not exist in LaunchDarkly. Copy the client-side ID",
+			},
+		},
+		{
+			launchDarkly{"GET " + events: 404, "HEAD " + goalsURL + "abc": 503},
+			[]string{"ok    launchdarkly.events_url", "skip  launchdarkly.client_side_id abc: ...status 503"},
+		},
+		{
+			launchDarkly{"GET " + events: 404},
+			[]string{"ok    launchdarkly.events_url", "skip  launchdarkly.client_side_id abc: ...no such address"},
+		},
+		{
+			launchDarkly{},
+			[]string{
+				"FAIL  launchdarkly.events_url " + events + ": no such address: " + events + ". " +
+					"Fix launchdarkly.events_url",
+			},
+		},
 	} {
-		w.sys.transport = c.answers
+		w.sys.transport = c.responses
 		w.check(t, slices.Concat(kafka, c.want)...)
 	}
 	w.sys.transport = launchDarkly{"GET " + events: 404}
-	w.set("S2LD_LAUNCHDARKLY_ENDPOINT=metric_import", "S2LD_LAUNCHDARKLY_EVENT_SCHEMA=4", "S2LD_LAUNCHDARKLY_ACCESS_TOKEN=hunter2",
-		"S2LD_LAUNCHDARKLY_PROJECT_KEY=p", "S2LD_LAUNCHDARKLY_ENVIRONMENT_KEY=e")
+	w.set("S2LD_LAUNCHDARKLY_ENDPOINT=metric_import", "S2LD_LAUNCHDARKLY_EVENT_SCHEMA=4",
+		"S2LD_LAUNCHDARKLY_ACCESS_TOKEN=hunter2", "S2LD_LAUNCHDARKLY_PROJECT_KEY=p", "S2LD_LAUNCHDARKLY_ENVIRONMENT_KEY=e")
 	w.check(t, slices.Concat(kafka, []string{"ok    launchdarkly.events_url", "skip  launchdarkly.access_token: "})...)
 }
 
-func TestCheckOfLaunchDarklysAddress(t *testing.T) {
+func TestCheckOfEventsURL(t *testing.T) {
 	https := httptest.NewUnstartedServer(http.NotFoundHandler())
-	https.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that fail
+	https.Config.ErrorLog = log.New(io.Discard, "", 0) // for failed handshakes
 	https.StartTLS()
 	defer https.Close()
 	http := httptest.NewServer(http.NotFoundHandler())
 	defer http.Close()
 	w := newWorld(t)
-	for address, want := range map[string]string{
-		https.URL: "...from an authority that is not trusted: correct the authorities that this machine trusts.",
-		"https" + strings.TrimPrefix(http.URL, "http"): "...It does not speak TLS there: correct the port or the scheme.",
-		"http://127.0.0.1:1":                           "...Nothing listens there: correct launchdarkly.events_url",
-		"http://nowhere.invalid":                       "...The name cannot be resolved: correct launchdarkly.events_url",
+	for url, want := range map[string]string{
+		https.URL: "...not signed by a trusted authority. Fix the CA certificates trusted by this host.",
+		"https" + strings.TrimPrefix(http.URL, "http"): "...The server does not use TLS on this port.",
+		"http://127.0.0.1:1":                           "...Nothing is listening on this address.",
+		"http://nowhere.invalid":                       "...The host name cannot be resolved. Fix launchdarkly.events_url",
 	} {
-		w.set("S2LD_LAUNCHDARKLY_EVENTS_URL="+address).check(t, okConfig, okBroker, okTopic, okDead, okGroup, "FAIL  launchdarkly.events_url "+address+": "+want)
+		w.set("S2LD_LAUNCHDARKLY_EVENTS_URL="+url).
+			check(t, okConfig, okBroker, okTopic, okDead, okGroup, "FAIL  launchdarkly.events_url "+url+": "+want)
 	}
 }
 
-func TestAdviceOnSilence(t *testing.T) {
+func TestNetworkAdviceOnTimeout(t *testing.T) {
 	for _, err := range []error{context.DeadlineExceeded, &net.OpError{Op: "dial", Err: timeoutError{}}} {
-		if got := networkAdvice(err, "kafka.brokers", ""); !strings.HasPrefix(got, "No answer came in time") {
+		if got := networkAdvice(err, "kafka.brokers", ""); !strings.HasPrefix(got, "The server did not respond in time") {
 			t.Errorf("%v: %s", err, got)
 		}
 	}

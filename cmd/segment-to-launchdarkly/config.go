@@ -9,45 +9,46 @@ import (
 func newConfig(sys system) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "Show the configuration in effect, an example, or the schema",
-		Long: `Writes the configuration in effect as YAML: each key with its value and where that came
-from: the default, a line of the file, or a variable. Secrets are hidden, and files that
-hold them are not read.`,
+		Short: "Print the effective configuration, an example, or the JSON schema",
+		Long: `Prints the effective configuration as YAML. A comment gives the origin of each value: the
+default, a line of the file, or a variable. Secrets are redacted, and secret files are not
+read.`,
 		Example: `  ` + name + ` config --config config.yaml
   ` + name + ` config example > config.yaml
   ` + name + ` config schema > config.schema.json`,
 		Args: cobra.NoArgs,
 	}
-	path := configFlag(cmd)
+	path := addConfigFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
 		cfg, err := config.LoadFor(config.Offline, *path, sys.environ)
 		if err != nil {
 			return err
 		}
-		return written(cfg.WriteEffective(sys.stdout))
+		return outputFailure(cfg.WriteEffective(sys.stdout))
 	}
 	cmd.AddCommand(
 		&cobra.Command{
 			Use:   "example",
-			Short: "Write a configuration file with every key, its meaning and its default",
+			Short: "Print a configuration file with the description and default of every key",
 			Args:  cobra.NoArgs,
-			RunE:  func(*cobra.Command, []string) error { return written(config.WriteExample(sys.stdout)) },
+			RunE:  func(*cobra.Command, []string) error { return outputFailure(config.WriteExample(sys.stdout)) },
 		},
 		&cobra.Command{
 			Use:   "schema",
-			Short: "Write the JSON schema of the configuration file, for editors",
-			Long: `Writes the JSON schema of the configuration file. Editors that know YAML complete and
-check the file by it if its first line is
+			Short: "Print the JSON schema of the configuration file, for editors",
+			Long: `Prints the JSON schema of the configuration file. Editors with YAML support complete and
+validate the file if its first line is
 
   # yaml-language-server: $schema=config.schema.json`,
 			Args: cobra.NoArgs,
-			RunE: func(*cobra.Command, []string) error { return written(config.WriteSchema(sys.stdout)) },
+			RunE: func(*cobra.Command, []string) error { return outputFailure(config.WriteSchema(sys.stdout)) },
 		},
 	)
 	return cmd
 }
 
-func written(err error) error {
+// outputFailure returns a failed write as a [failure].
+func outputFailure(err error) error {
 	if err != nil {
 		return failure{err}
 	}

@@ -9,12 +9,12 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 )
 
-// newLogger returns a logger that writes one line for each entry to w: JSON for machines, with durations in seconds, or
-// columns for people.
+// newLogger returns a logger that writes each entry to w as one line, in JSON with durations in
+// seconds or in columns for a console.
 func newLogger(cfg config.Log, w io.Writer) *zap.Logger {
 	level, err := zapcore.ParseLevel(cfg.Level)
 	if err != nil {
-		level = zapcore.InfoLevel // the configuration allows only levels that are known
+		level = zapcore.InfoLevel // unreachable: the level is validated
 	}
 	enc := zap.NewProductionEncoderConfig()
 	enc.TimeKey, enc.EncodeTime = "time", zapcore.RFC3339NanoTimeEncoder

@@ -1,5 +1,5 @@
-// Segment-to-launchdarkly reads Segment events from Kafka and delivers the track calls among them to LaunchDarkly as
-// custom events. Its help says how it is used; each command has a file of its own.
+// Segment-to-launchdarkly reads Segment events from Kafka and delivers the track calls among them
+// to LaunchDarkly as custom events. Run it with --help for usage. Each command has its own file.
 package main
 
 import "os"

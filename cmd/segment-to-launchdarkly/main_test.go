@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// beProgram makes this test binary the program itself.
+// beProgram is the variable that makes this test binary run as the program.
 const beProgram = "TEST_BE_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// program returns a command that runs the program in a process of its own, with no variables but environ.
+// program returns a command that runs the program as a separate process. environ is its environment.
 func program(t *testing.T, environ []string, args ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -31,7 +31,7 @@ func program(t *testing.T, environ []string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// run runs one command line in this process.
+// run runs a command line in this process.
 func run(sys system, args ...string) (stdout, stderr string, code int) {
 	var out, errOut bytes.Buffer
 	sys.stdout, sys.stderr = &out, &errOut
@@ -51,23 +51,23 @@ func writeFile(t *testing.T, name, content string) string {
 	return path
 }
 
-func TestWrongCommandLinesAndConfigurationsExitWith2(t *testing.T) {
+func TestInvalidCommandLinesAndConfigurationsExitWith2(t *testing.T) {
 	broken := writeFile(t, "broken.yaml", "kafka: [")
 	unknown := writeFile(t, "unknown.yaml", "kafka: {topic: x}\n")
 	for _, c := range []struct {
 		args string
-		want string // in the error
+		want string // part of the error
 	}{
 		{"rnu", `unknown command "rnu"`},
 		{"run extra", `unknown command "extra"`},
 		{"config exmaple", `unknown command "exmaple"`},
 		{"transform --confg x", "unknown flag: --confg"},
-		{"transform --timestamp yesterday", "--timestamp yesterday: must be a time such as"},
+		{"transform --timestamp yesterday", "--timestamp: must be a time such as 2026-01-31T00:00:00Z, got yesterday"},
 		{"transform --config " + broken, "broken.yaml: line 1"},
-		{"transform --config " + unknown, "the nearest is kafka.topics"},
+		{"transform --config " + unknown, "did you mean kafka.topics?"},
 		{"config --config /nowhere/config.yaml", "/nowhere/config.yaml: no such file"},
-		{"run", "kafka.brokers: \"\": must be set"},
-		{"run --config " + unknown, "launchdarkly.client_side_id: \"\": must be set"},
+		{"run", "kafka.brokers: must be set"},
+		{"run --config " + unknown, "launchdarkly.client_side_id: must be set"},
 	} {
 		stdout, stderr, code := run(system{}, strings.Fields(c.args)...)
 		if code != exitUsage || stdout != "" || !strings.Contains(stderr, c.want) {
@@ -76,7 +76,7 @@ func TestWrongCommandLinesAndConfigurationsExitWith2(t *testing.T) {
 	}
 }
 
-func TestHelpOfEveryCommandHasAnExampleAndFitsOnAScreen(t *testing.T) {
+func TestHelpHasExamplesAndFitsIn100Columns(t *testing.T) {
 	root := newRoot(system{})
 	for _, cmd := range append(root.Commands(), root) {
 		out, _, code := run(system{}, append(strings.Fields(cmd.CommandPath())[1:], "--help")...)
@@ -91,39 +91,45 @@ func TestHelpOfEveryCommandHasAnExampleAndFitsOnAScreen(t *testing.T) {
 	}
 }
 
-func TestConfigShowsSourcesAndHidesSecrets(t *testing.T) {
-	path := writeFile(t, "config.yaml", "kafka:\n  brokers: [k:9092]\n  topics: [segment]\n  sasl: {mechanism: plain, username: u}\n")
+func TestConfigPrintsOriginsAndRedactsSecrets(t *testing.T) {
+	path := writeFile(t, "config.yaml", "kafka:\n"+
+		"  brokers: [k:9092]\n"+
+		"  topics: [segment]\n"+
+		"  sasl: {mechanism: plain, username: u}\n")
 	sys := system{environ: []string{"S2LD_KAFKA_SASL_PASSWORD=hunter2", "S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=abc"}}
 	out, _, code := run(sys, "config", "-c", path)
 	for _, want := range []string{
 		"brokers: ['k:9092']  # " + path + ":2\n", "client_side_id: abc  # S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID\n",
-		"mechanism: PLAIN  # " + path + ":4\n", "password: \"[redacted]\"  # S2LD_KAFKA_SASL_PASSWORD\n", "gzip: true  # default\n",
+		"mechanism: PLAIN  # " + path + ":4\n", "password: \"[redacted]\"  # S2LD_KAFKA_SASL_PASSWORD\n",
+		"gzip: true  # default\n",
 	} {
 		if code != 0 || !strings.Contains(out, want) {
 			t.Errorf("exit %d, no %q in\n%s", code, want, out)
 		}
 	}
 	if strings.Contains(out, "hunter2") {
-		t.Error("a secret is shown")
+		t.Error("a secret is printed")
 	}
 }
 
-func TestTheExampleLacksOnlyTheEnvironment(t *testing.T) {
+func TestExampleLacksOnlyTheClientSideID(t *testing.T) {
 	example, _, code := run(system{}, "config", "example")
 	if code != 0 {
 		t.Fatalf("exit %d", code)
 	}
 	path := writeFile(t, "config.yaml", example)
-	if out, _, code := run(system{}, "check", "--offline", "--config", path); code != 1 || strings.Count(out, "\n") != 1 || !strings.Contains(out, "client_side_id") {
+	out, _, code := run(system{}, "check", "--offline", "--config", path)
+	if code != 1 || strings.Count(out, "\n") != 1 || !strings.Contains(out, "client_side_id") {
 		t.Errorf("exit %d: %s", code, out)
 	}
 	sys := system{environ: []string{"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=abc"}}
-	if out, _, code := run(sys, "check", "--offline", "--config", path); code != 0 || out != "ok    configuration: valid\n" {
+	out, _, code = run(sys, "check", "--offline", "--config", path)
+	if code != 0 || out != "ok    configuration: valid\n" {
 		t.Errorf("exit %d: %s", code, out)
 	}
 }
 
-func TestSchemaAndCompletionsAreWritten(t *testing.T) {
+func TestSchemaAndCompletionsArePrinted(t *testing.T) {
 	if out, _, code := run(system{}, "config", "schema"); code != 0 || !strings.Contains(out, `"$schema"`) {
 		t.Errorf("exit %d: %.100s", code, out)
 	}
@@ -134,7 +140,7 @@ func TestSchemaAndCompletionsAreWritten(t *testing.T) {
 	}
 }
 
-func TestVersionNamesGoAndModules(t *testing.T) {
+func TestVersionPrintsGoAndModules(t *testing.T) {
 	out, err := program(t, nil, "version").Output()
 	if err != nil {
 		t.Fatal(err)

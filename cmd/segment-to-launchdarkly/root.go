@@ -13,28 +13,28 @@ import (
 
 const name = "segment-to-launchdarkly"
 
-// The exit codes. A command that was told to stop and could deliver everything exits 0.
+// Exit codes. A command that drained completely after a signal exits with 0.
 const (
-	exitFailure     = 1   // something could not be done, or a check failed
-	exitUsage       = 2   // a wrong command line or a wrong configuration
-	exitInterrupted = 130 // a second signal, before what was under way had ended
+	exitFailure     = 1   // the command or a check failed
+	exitUsage       = 2   // the command line or the configuration is invalid
+	exitInterrupted = 130 // a second signal ended the drain
 )
 
-// system is what a command has of the world around it.
+// system is the environment of a command.
 type system struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	environ        []string
-	transport      http.RoundTripper // of check; nil: as the service's
+	transport      http.RoundTripper // used by check; nil: http.DefaultTransport
 }
 
-// failure is an error that is neither the command line's nor the configuration's.
+// failure is an error other than an invalid command line or configuration.
 type failure struct{ error }
 
-// errReported is the failure of a command that has told why itself.
+// errReported is the failure of a command that has already printed or logged the reason.
 var errReported = failure{errors.New("reported")}
 
-// execute runs one command line and returns the exit code.
+// execute runs a command line and returns the exit code.
 func execute(args []string, sys system) int {
 	root := newRoot(sys)
 	root.SetArgs(args)
@@ -49,13 +49,13 @@ func execute(args []string, sys system) int {
 		fmt.Fprintf(sys.stderr, "%s: %v\n", name, err)
 		return exitFailure
 	case errors.As(err, &problems):
-		fmt.Fprintf(sys.stderr, "%s: the configuration cannot be used:\n", name)
+		fmt.Fprintf(sys.stderr, "%s: invalid configuration:\n", name)
 		for _, p := range problems {
 			fmt.Fprintf(sys.stderr, "  %v\n", p)
 		}
-		fmt.Fprintf(sys.stderr, "%s config example writes every key and what it may be.\n", name)
+		fmt.Fprintf(sys.stderr, "Run \"%s config example\" for a description of every key.\n", name)
 	default:
-		fmt.Fprintf(sys.stderr, "%s: %v\nSee %s --help.\n", name, err, name)
+		fmt.Fprintf(sys.stderr, "%s: %v\nRun \"%s --help\" for usage.\n", name, err, name)
 	}
 	return exitUsage
 }
@@ -63,12 +63,12 @@ func execute(args []string, sys system) int {
 func newRoot(sys system) *cobra.Command {
 	root := &cobra.Command{
 		Use:   name,
-		Short: "Deliver Segment track events from Kafka to LaunchDarkly",
+		Short: "Deliver Segment track calls from Kafka to LaunchDarkly",
 		Long: `Reads Segment events from Kafka and delivers the track calls among them to LaunchDarkly
-as custom events, so that they count in experiments and metrics. Each counts once.
+as custom events for experiments and metrics. LaunchDarkly counts each event once.
 
-To begin: write a configuration, try the mapping on some of your events, check what it
-needs, and run it.`,
+To get started, write a configuration, test the mapping on some of your events, check
+access to Kafka and LaunchDarkly, and run the program.`,
 		Example: `  ` + name + ` config example > config.yaml
   ` + name + ` transform --config config.yaml < events.ndjson
   ` + name + ` check --config config.yaml
@@ -83,9 +83,9 @@ needs, and run it.`,
 	return root
 }
 
-// configFlag gives cmd the flag --config.
-func configFlag(cmd *cobra.Command) *string {
-	path := cmd.Flags().StringP("config", "c", "", "YAML file to read; variables that start with S2LD_ win over it")
-	_ = cmd.MarkFlagFilename("config", "yaml", "yml") // an error only for an unknown flag
+// addConfigFlag adds the flag --config to cmd and returns its value.
+func addConfigFlag(cmd *cobra.Command) *string {
+	path := cmd.Flags().StringP("config", "c", "", "YAML configuration file; S2LD_ environment variables override it")
+	_ = cmd.MarkFlagFilename("config", "yaml", "yml") // fails only for an unknown flag
 	return path
 }

@@ -17,24 +17,28 @@ import (
 func newRun(sys system) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
-		Short: "Read from Kafka and deliver to LaunchDarkly, until told to stop",
+		Short: "Read from Kafka and deliver to LaunchDarkly until stopped",
 		Long: `Joins the consumer group, reads Segment events, and delivers the track calls among them to
-LaunchDarkly. An offset is committed only when everything before it has been delivered.
+LaunchDarkly. An offset is committed only after everything before it has been delivered.
 
-SIGTERM or SIGINT ends it: it takes no more records, delivers what it has for half of
-delivery.drain_timeout, lets requests under way end in the other half, commits (for 10
-seconds at most), and leaves the group. What is left is delivered by the next to run, as
-the same batches under the same payload IDs, which LaunchDarkly counts once. A second
-signal ends it at once.
+On SIGTERM or SIGINT it stops reading and drains. During the first half of
+delivery.drain_timeout new requests still start; during the second half only in-flight
+requests may finish. It then commits, for at most 10 seconds, and leaves the group. The
+next owner delivers the remaining batches unchanged under the same payload IDs, which
+LaunchDarkly counts once. On a second signal it exits immediately.
 
-Exit codes: 0 everything taken was delivered, 1 something was not or could not be started,
-2 the command line or the configuration is wrong, 130 ended by a second signal.`,
+Exit codes:
+
+  0    everything read was delivered
+  1    the program could not start, or could not deliver everything
+  2    the command line or the configuration is invalid
+  130  a second signal was received`,
 		Example: `  ` + name + ` run --config config.yaml
   S2LD_KAFKA_BROKERS=localhost:9092 S2LD_KAFKA_TOPICS=segment \
     S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=0123456789abcdef01234567 ` + name + ` run`,
 		Args: cobra.NoArgs,
 	}
-	path := configFlag(cmd)
+	path := addConfigFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
 		cfg, err := config.Load(*path, sys.environ)
 		if err != nil {
@@ -42,10 +46,10 @@ Exit codes: 0 everything taken was delivered, 1 something was not or could not b
 		}
 		log := newLogger(cfg.Log, sys.stderr)
 		app.LimitMemory(cfg)
-		ctx, stop := untilStopped(log)
+		ctx, stop := signalContext(log)
 		defer stop()
 		if err := app.Run(ctx, cfg, log); err != nil {
-			log.Error("failed", zap.Error(err))
+			log.Error("run failed", zap.Error(err))
 			return errReported
 		}
 		return nil
@@ -53,8 +57,9 @@ Exit codes: 0 everything taken was delivered, 1 something was not or could not b
 	return cmd
 }
 
-// untilStopped returns a context that the first SIGTERM or SIGINT ends. The second ends the program. stop releases both.
-func untilStopped(log *zap.Logger) (ctx context.Context, stop func()) {
+// signalContext returns a context that is cancelled by the first SIGTERM or SIGINT. The second
+// signal exits the program. stop ends the signal handling and cancels the context.
+func signalContext(log *zap.Logger) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -74,7 +79,7 @@ func untilStopped(log *zap.Logger) (ctx context.Context, stop func()) {
 			cancel(errors.New(s.String()))
 		}
 		if s, ok := next(); ok {
-			log.Warn("stopped at once: what was under way is delivered again by the next to run", zap.Stringer("signal", s))
+			log.Warn("exiting immediately; the next owner redelivers in-flight batches", zap.Stringer("signal", s))
 			os.Exit(exitInterrupted)
 		}
 	}()

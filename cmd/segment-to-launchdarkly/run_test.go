@@ -22,12 +22,12 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// service is the program as a process, with a broker that holds ten calls and a fake of LaunchDarkly.
+// service is the program as a process, with a broker that has ten calls and a fake LaunchDarkly.
 type service struct {
 	cmd     *exec.Cmd
 	ld      *ldtest.Server
-	arrived chan struct{}  // has one element once a request has arrived
-	log     *bufio.Scanner // what the process writes to standard error
+	arrived chan struct{}  // receives an element for a request to ld if it is empty
+	log     *bufio.Scanner // standard error of the process
 }
 
 func startService(t *testing.T, ld *ldtest.Server) *service {
@@ -49,21 +49,21 @@ func startService(t *testing.T, ld *ldtest.Server) *service {
 		}
 	}
 	s := &service{ld: ld, arrived: make(chan struct{}, 1)}
-	door := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case s.arrived <- struct{}{}:
 		default:
 		}
 		ld.ServeHTTP(w, r)
 	}))
-	t.Cleanup(door.Close)
+	t.Cleanup(front.Close)
 	path := writeFile(t, "config.yaml", `
 kafka: {topics: [segment]}
 batch: {max_age: 50ms}
 admin: {listen: "127.0.0.1:0"}
 `)
 	s.cmd = program(t, []string{
-		"S2LD_KAFKA_BROKERS=" + broker.ListenAddrs()[0], "S2LD_LAUNCHDARKLY_EVENTS_URL=" + door.URL,
+		"S2LD_KAFKA_BROKERS=" + broker.ListenAddrs()[0], "S2LD_LAUNCHDARKLY_EVENTS_URL=" + front.URL,
 		"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=" + ldtest.Sample.ClientSideID,
 	}, "run", "--config", path)
 	stderr, err := s.cmd.StderrPipe()
@@ -77,13 +77,14 @@ admin: {listen: "127.0.0.1:0"}
 	return s
 }
 
-// until reads the log to the entry with the message, and fails if an entry before it is not JSON.
-func (s *service) until(t *testing.T, message string) {
+// readLog reads the log up to an entry whose message starts with message. It fails if an entry is
+// not JSON.
+func (s *service) readLog(t *testing.T, message string) {
 	t.Helper()
 	for s.log.Scan() {
 		var entry struct{ Level, Time, Msg string }
 		if err := json.Unmarshal(s.log.Bytes(), &entry); err != nil || entry.Level == "" || entry.Time == "" {
-			t.Fatalf("not an entry: %s", s.log.Text())
+			t.Fatalf("not a log entry: %s", s.log.Text())
 		}
 		if strings.HasPrefix(entry.Msg, message) {
 			return
@@ -104,7 +105,7 @@ func (s *service) exit(t *testing.T) int {
 	t.Helper()
 	for s.log.Scan() { // the process must not block on a full pipe
 	}
-	_ = s.cmd.Wait() // the code says it
+	_ = s.cmd.Wait() // the exit code is checked instead
 	return s.cmd.ProcessState.ExitCode()
 }
 
@@ -116,7 +117,7 @@ func TestRunDeliversAndExitsWith0OnSIGTERM(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.signal(t)
-	s.until(t, "stopping")
+	s.readLog(t, "stopping")
 	if code := s.exit(t); code != 0 {
 		t.Errorf("exit %d", code)
 	}
@@ -125,20 +126,20 @@ func TestRunDeliversAndExitsWith0OnSIGTERM(t *testing.T) {
 	}
 }
 
-func TestASecondSignalExitsAtOnceWith130(t *testing.T) {
+func TestSecondSignalExitsImmediatelyWith130(t *testing.T) {
 	ld := ldtest.New(ldtest.Config{})
 	ld.Down(ldtest.Fault{Kind: ldtest.Hang})
 	s := startService(t, ld)
-	<-s.arrived // and hangs, so the drain will too
+	<-s.arrived // the request hangs, and so will the drain
 	s.signal(t)
-	s.until(t, "stopping")
+	s.readLog(t, "stopping")
 	start := time.Now()
 	s.signal(t)
 	if code := s.exit(t); code != exitInterrupted {
 		t.Errorf("exit %d", code)
 	}
 	if d := time.Since(start); d > 5*time.Second {
-		t.Errorf("it took %v", d)
+		t.Errorf("exited after %v", d)
 	}
 }
 
@@ -150,13 +151,17 @@ func TestRunExitsWith1WhenItCannotStart(t *testing.T) {
 	defer taken.Close()
 	_, stderr, code := run(system{environ: []string{"S2LD_KAFKA_BROKERS=127.0.0.1:1", "S2LD_KAFKA_TOPICS=segment",
 		"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=abc", "S2LD_ADMIN_LISTEN=" + taken.Addr().String()}}, "run")
-	if code != exitFailure || !strings.Contains(stderr, `"msg":"failed"`) || !strings.Contains(stderr, "admin.listen") {
+	logged := strings.Contains(stderr, `"msg":"run failed"`) && strings.Contains(stderr, "admin.listen")
+	if code != exitFailure || !logged {
 		t.Errorf("exit %d, %s", code, stderr)
 	}
 }
 
 func TestLogFormats(t *testing.T) {
-	for format, want := range map[string]string{"json": `{"level":"warn","time":"20`, "console": "\tWARN\tphrase\t{\"n\": 1}\n"} {
+	for format, want := range map[string]string{
+		"json":    `{"level":"warn","time":"20`,
+		"console": "\tWARN\tphrase\t{\"n\": 1}\n",
+	} {
 		var out strings.Builder
 		log := newLogger(config.Log{Level: "warn", Format: format}, &out)
 		log.Info("hidden")

@@ -16,31 +16,32 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// maxLine is the length of the longest line that transform reads: well above what Kafka takes as one record.
+// maxLine is the maximum length of an input line in bytes, well above the usual size limit of a
+// Kafka record.
 const maxLine = 16 << 20
 
 func newTransform(sys system) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "transform",
-		Short: "Show what becomes of Segment calls, without Kafka or LaunchDarkly",
-		Long: `Reads Segment calls on standard input, one JSON document a line, and writes what would
-become of them, one line for each call and in order:
+		Short: "Show the outcome of Segment calls without Kafka or LaunchDarkly",
+		Long: `Reads Segment calls from standard input, one JSON document per line, and prints the
+outcome of each call on one line, in the order of the input:
 
   {"line":1,"outcome":"event","event":{...}}
   {"line":2,"outcome":"filtered","reason":"not_track"}
   {"line":3,"outcome":"rejected","reason":"malformed","detail":"..."}
 
-A line is one record of a topic: a call, an array of calls, or an object with a batch.
-Blank lines are left out, but counted. Nothing else of the configuration is needed than
-segment, launchdarkly and batch.max_bytes, and their defaults do. The exit code is 0
-whatever the outcomes are.`,
+Each input line is the value of one record: a call, an array of calls, or an object with a
+batch. Blank lines are skipped but included in the line numbers. Only segment,
+launchdarkly, and batch.max_bytes of the configuration are used, and all of them are
+optional. The exit code is 0 regardless of the outcomes.`,
 		Example: `  head -1000 events.ndjson | ` + name + ` transform
   kcat -C -e -t segment -b localhost:9092 | ` + name + ` transform --config config.yaml
   ` + name + ` transform < events.ndjson | jq -r '.reason // .outcome' | sort | uniq -c`,
 		Args: cobra.NoArgs,
 	}
-	path := configFlag(cmd)
-	at := cmd.Flags().String("timestamp", "", "time of the records, RFC 3339, for calls that hold none (default the time of the start)")
+	path := addConfigFlag(cmd)
+	at := cmd.Flags().String("timestamp", "", "record timestamp (RFC 3339), used for calls without a time (default now)")
 	cmd.RunE = func(*cobra.Command, []string) error {
 		cfg, err := config.LoadFor(config.DryRun, *path, sys.environ)
 		if err != nil {
@@ -49,23 +50,21 @@ whatever the outcomes are.`,
 		timestamp := time.Now()
 		if *at != "" {
 			if timestamp, err = time.Parse(time.RFC3339, *at); err != nil {
-				return fmt.Errorf("--timestamp %s: must be a time such as 2026-01-31T00:00:00Z", *at)
+				return fmt.Errorf("--timestamp: must be a time such as 2026-01-31T00:00:00Z, got %s", *at)
 			}
 		}
 		mapping, err := transform.Compile(cfg.Mapping())
 		if err != nil {
 			return err
 		}
-		if err := dryRun(sys.stdin, sys.stdout, mapping, timestamp.UnixMilli()); err != nil {
-			return failure{err}
-		}
-		return nil
+		return outputFailure(transformLines(sys.stdin, sys.stdout, mapping, timestamp.UnixMilli()))
 	}
 	return cmd
 }
 
-// dryRun maps each line of in. What it has written is flushed before each read that may wait.
-func dryRun(in io.Reader, out io.Writer, mapping *transform.Mapping, timestamp int64) error {
+// transformLines maps each line of in and writes the outcomes to out. It flushes the output before
+// each read, which can block.
+func transformLines(in io.Reader, out io.Writer, mapping *transform.Mapping, timestamp int64) error {
 	w := bufio.NewWriterSize(out, 64<<10)
 	lines := bufio.NewScanner(flushingReader{in, w})
 	lines.Buffer(make([]byte, 64<<10), maxLine)
@@ -94,14 +93,15 @@ func dryRun(in io.Reader, out io.Writer, mapping *transform.Mapping, timestamp i
 	err := w.Flush()
 	switch {
 	case errors.Is(lines.Err(), bufio.ErrTooLong):
-		return fmt.Errorf("line %d is longer than %d bytes", line+1, maxLine)
+		return fmt.Errorf("line %d: longer than %d bytes", line+1, maxLine)
 	case lines.Err() != nil:
 		return lines.Err()
 	}
 	return err
 }
 
-// appendCall appends one line of output. event is the call's, with its comma; empty if it is none.
+// appendCall appends one line of output. event is the call's event with its trailing comma, or
+// empty if the call has none.
 func appendCall(row []byte, line int, call transform.Call, event []byte) []byte {
 	row = append(row, `{"line":`...)
 	row = strconv.AppendInt(row, int64(line), 10)
@@ -117,13 +117,13 @@ func appendCall(row []byte, line int, call transform.Call, event []byte) []byte 
 		row = append(row, '"')
 	}
 	if call.Detail != "" {
-		detail, _ := json.Marshal(call.Detail) // a string can always be encoded
+		detail, _ := json.Marshal(call.Detail) // encoding a string cannot fail
 		row = append(append(row, `,"detail":`...), detail...)
 	}
 	return append(row, '}', '\n')
 }
 
-// flushingReader flushes a writer before each read, so that output does not wait for input that pauses.
+// flushingReader flushes a writer before each read, so that paused input does not hold back output.
 type flushingReader struct {
 	io.Reader
 	w *bufio.Writer

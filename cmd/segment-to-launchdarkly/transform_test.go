@@ -10,18 +10,21 @@ import (
 	"time"
 )
 
-const sample = `{"type":"track","event":"Order Completed","userId":"u1","timestamp":"2020-06-19T17:39:30.692Z","properties":{"value":99.84,"big":12345678901234567890}}
+const sample = `{"type":"track","event":"Order Completed","userId":"u1","timestamp":"2020-06-19T17:39:30.692Z",` +
+	`"properties":{"value":99.84,"big":12345678901234567890}}
 {"type":"page","userId":"u1"}
 
 {"type":"track","event":"x","anonymousId":"a1"}
-[{"type":"track","event":"y","userId":"u2","timestamp":1592588370692},{"type":"identify"},{"type":"track","event":"z"},{"type":"track","event":"w","userId":"u4","timestamp":1592588370692}]
+[{"type":"track","event":"y","userId":"u2","timestamp":1592588370692},{"type":"identify"},` +
+	`{"type":"track","event":"z"},{"type":"track","event":"w","userId":"u4","timestamp":1592588370692}]
 {"type":"track","event":"<&>\u00e9","userId":"u3","timestamp":"2020-06-19","integrations":{"All":false}}
 not JSON
   	
 {"batch":[]}
 `
 
-const sampleOut = `{"line":1,"outcome":"event","event":{"kind":"custom","key":"Order Completed","userKey":"u1","creationDate":1592588370692,"metricValue":99.84,"data":{"value":99.84,"big":12345678901234567890}}}
+const sampleOut = `{"line":1,"outcome":"event","event":{"kind":"custom","key":"Order Completed","userKey":"u1",` +
+	`"creationDate":1592588370692,"metricValue":99.84,"data":{"value":99.84,"big":12345678901234567890}}}
 {"line":2,"outcome":"filtered","reason":"not_track"}
 {"line":4,"outcome":"event","event":{"kind":"custom","key":"x","userKey":"a1","creationDate":1769817600000,"data":{}}}
 {"line":5,"outcome":"event","event":{"kind":"custom","key":"y","userKey":"u2","creationDate":1592588370692,"data":{}}}
@@ -33,9 +36,10 @@ const sampleOut = `{"line":1,"outcome":"event","event":{"kind":"custom","key":"O
 {"line":9,"outcome":"filtered","reason":"no_calls"}
 `
 
-func TestTransformWritesOneLineForEachCall(t *testing.T) {
+func TestTransformPrintsOneLinePerCall(t *testing.T) {
 	for name, in := range map[string]string{
-		"as it is": sample, "CRLF": strings.ReplaceAll(sample, "\n", "\r\n"), "no last newline": strings.TrimSuffix(sample, "\n"),
+		"LF": sample, "CRLF": strings.ReplaceAll(sample, "\n", "\r\n"),
+		"no last newline": strings.TrimSuffix(sample, "\n"),
 	} {
 		out, stderr, code := run(system{stdin: strings.NewReader(in)}, "transform", "--timestamp", "2026-01-31T00:00:00Z")
 		if code != 0 || stderr != "" {
@@ -47,20 +51,25 @@ func TestTransformWritesOneLineForEachCall(t *testing.T) {
 	}
 }
 
-var detail = regexp.MustCompile(`"detail":".+"}`) // its words are the transform package's
+var detail = regexp.MustCompile(`"detail":".+"}`) // the transform package defines the text
 
-func TestTransformFollowsTheConfiguration(t *testing.T) {
-	path := writeFile(t, "config.yaml", "launchdarkly:\n  event_schema: 4\n  contexts: {account: [context.groupId]}\n  metric_value: [properties.revenue]\n")
-	in := `{"type":"track","event":"x","context":{"groupId":"g"},"timestamp":1592588370692,"properties":{"revenue":"7"},"integrations":{"Mine":false}}`
+func TestTransformUsesTheConfiguration(t *testing.T) {
+	path := writeFile(t, "config.yaml", "launchdarkly:\n"+
+		"  event_schema: 4\n"+
+		"  contexts: {account: [context.groupId]}\n"+
+		"  metric_value: [properties.revenue]\n")
+	in := `{"type":"track","event":"x","context":{"groupId":"g"},"timestamp":1592588370692,` +
+		`"properties":{"revenue":"7"},"integrations":{"Mine":false}}`
 	sys := system{stdin: strings.NewReader(in), environ: []string{"S2LD_SEGMENT_HONOR_INTEGRATIONS=false"}}
 	out, stderr, code := run(sys, "transform", "--config", path)
-	want := `{"line":1,"outcome":"event","event":{"kind":"custom","key":"x","contextKeys":{"account":"g"},"creationDate":1592588370692,"metricValue":7,"data":{"revenue":"7"}}}` + "\n"
+	want := `{"line":1,"outcome":"event","event":{"kind":"custom","key":"x","contextKeys":{"account":"g"},` +
+		`"creationDate":1592588370692,"metricValue":7,"data":{"revenue":"7"}}}` + "\n"
 	if code != 0 || out != want {
 		t.Errorf("exit %d, %s%s want %s", code, stderr, out, want)
 	}
 }
 
-func TestTransformTakesTheStartAsTimeOfCallsWithoutOne(t *testing.T) {
+func TestTransformUsesTheCurrentTimeForCallsWithoutOne(t *testing.T) {
 	before := time.Now().UnixMilli()
 	out, _, _ := run(system{stdin: strings.NewReader(`{"type":"track","event":"x","userId":"u"}`)}, "transform")
 	_, after, _ := strings.Cut(out, `"creationDate":`)
@@ -74,7 +83,7 @@ func TestTransformTakesTheStartAsTimeOfCallsWithoutOne(t *testing.T) {
 	}
 }
 
-func TestTransformDoesNotHoldOutputBackWhileInputPauses(t *testing.T) {
+func TestTransformFlushesOutputWhileInputPauses(t *testing.T) {
 	stdin, feed := io.Pipe()
 	read, stdout := io.Pipe()
 	done := make(chan int)
@@ -84,7 +93,7 @@ func TestTransformDoesNotHoldOutputBackWhileInputPauses(t *testing.T) {
 		done <- code
 	}()
 	lines := bufio.NewScanner(read)
-	for range 3 { // each answer is read before the next line is written
+	for range 3 { // each output line is read before the next input line is written
 		if _, err := io.WriteString(feed, `{"type":"page"}`+"\n"+`{"type":"tr`); err != nil {
 			t.Fatal(err)
 		}
@@ -104,15 +113,15 @@ func TestTransformDoesNotHoldOutputBackWhileInputPauses(t *testing.T) {
 	}
 }
 
-func TestTransformNamesTheLineThatIsTooLong(t *testing.T) {
+func TestTransformReportsTheLineThatIsTooLong(t *testing.T) {
 	fits := `{"type":"page","x":"` + strings.Repeat("x", maxLine-100) + `"}` + "\n"
 	in := io.MultiReader(strings.NewReader(fits+"\n"), strings.NewReader(strings.Repeat("x", maxLine+1)))
 	out, stderr, code := run(system{stdin: in}, "transform")
-	if code != exitFailure || stderr != name+": line 3 is longer than 16777216 bytes\n" {
+	if code != exitFailure || stderr != name+": line 3: longer than 16777216 bytes\n" {
 		t.Errorf("exit %d, %q", code, stderr)
 	}
 	if out != `{"line":1,"outcome":"filtered","reason":"not_track"}`+"\n" {
-		t.Errorf("%q: want what came before the line", out)
+		t.Errorf("%q: want the output for the lines before", out)
 	}
 }
 
@@ -125,11 +134,13 @@ func (b *brokenPipe) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestTransformFailsWhenItsOutputCannotBeWritten(t *testing.T) {
+func TestTransformFailsIfOutputCannotBeWritten(t *testing.T) {
 	for _, after := range []int{0, 100 << 10} {
 		var stderr strings.Builder
-		sys := system{stdin: strings.NewReader(strings.Repeat(`{"type":"page"}`+"\n", 10000)), stdout: &brokenPipe{after}, stderr: &stderr}
-		if code := execute([]string{"transform"}, sys); code != exitFailure || !strings.Contains(stderr.String(), "broken pipe") {
+		in := strings.NewReader(strings.Repeat(`{"type":"page"}`+"\n", 10000))
+		sys := system{stdin: in, stdout: &brokenPipe{after}, stderr: &stderr}
+		code := execute([]string{"transform"}, sys)
+		if code != exitFailure || !strings.Contains(stderr.String(), "broken pipe") {
 			t.Errorf("after %d bytes: exit %d, %q", after, code, stderr.String())
 		}
 	}

@@ -13,7 +13,7 @@ import (
 func newVersion(sys system) *cobra.Command {
 	return &cobra.Command{
 		Use:     "version",
-		Short:   "Show the version, the commit, and the versions of Go and of every module",
+		Short:   "Print the version, the commit, and the versions of Go and all modules",
 		Example: `  ` + name + ` version`,
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -25,7 +25,7 @@ func newVersion(sys system) *cobra.Command {
 			for _, s := range info.Settings {
 				settings[s.Key] = s.Value
 			}
-			commit := "unknown" // built outside a checkout
+			commit := "unknown" // built outside a Git checkout
 			if settings["vcs.revision"] != "" {
 				commit = settings["vcs.revision"] + " of " + settings["vcs.time"]
 			}
@@ -33,7 +33,8 @@ func newVersion(sys system) *cobra.Command {
 				commit += ", modified"
 			}
 			var out strings.Builder
-			fmt.Fprintf(&out, "%s %s\ncommit %s\n%s %s/%s\n", name, app.Version(), commit, info.GoVersion, settings["GOOS"], settings["GOARCH"])
+			fmt.Fprintf(&out, "%s %s\ncommit %s\n%s %s/%s\n",
+				name, app.Version(), commit, info.GoVersion, settings["GOOS"], settings["GOARCH"])
 			for _, m := range info.Deps {
 				if m.Replace != nil {
 					m = m.Replace
@@ -41,7 +42,7 @@ func newVersion(sys system) *cobra.Command {
 				fmt.Fprintf(&out, "%s %s\n", m.Path, m.Version)
 			}
 			_, err := fmt.Fprint(sys.stdout, out.String())
-			return written(err)
+			return outputFailure(err)
 		},
 	}
 }

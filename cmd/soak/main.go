@@ -1,8 +1,8 @@
 //go:build linux
 
-// Soak runs the program against Apache Kafka under random faults for a given time and prints what came of it. It takes
-// turns between the protocols, classic and consumer, each turn with a topic, a group and a plan of its own. It exits
-// with 1 if an invariant broke.
+// Soak runs the program against Apache Kafka under random faults for a given time and prints a
+// report. It alternates between the classic and the consumer protocol in turns, each with its own
+// topic, group, and plan. It exits with 1 if an invariant was broken.
 //
 //	go run ./cmd/soak -duration 30m -seed 1
 package main
@@ -22,18 +22,19 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 )
 
-// session is the group's session timeout in a soak.
+// session is the session timeout of the group.
 const session = 3 * time.Second
 
 func main() {
-	duration := flag.Duration("duration", 30*time.Minute, "how long to go on")
-	turn := flag.Duration("turn", 4*time.Minute, "how long a turn lasts")
-	seed := flag.Uint64("seed", uint64(time.Now().UnixNano()), "what the plans and faults derive from; each turn takes the next number")
+	duration := flag.Duration("duration", 30*time.Minute, "duration of the soak")
+	turn := flag.Duration("turn", 4*time.Minute, "duration of a turn")
+	seed := flag.Uint64("seed", uint64(time.Now().UnixNano()), "seed of the plans and faults, incremented for each turn")
 	rate := flag.Int("rate", 500, "records produced per second")
-	faults := flag.Float64("faults", 0.15, "share of requests that LaunchDarkly fails")
-	late := flag.Float64("late", 0.002, "share of offset commits that arrive late, in addition to those of the plans")
-	protocols := flag.String("protocols", "classic,consumer", "the group protocols that turns are of, one after the other")
-	dir := flag.String("dir", "", "directory for logs and journals, which is kept; empty: a temporary one, which is not")
+	faults := flag.Float64("faults", 0.15, "fraction of requests that fail at LaunchDarkly")
+	late := flag.Float64("late", 0.002, "fraction of offset commits that arrive late, in addition to those in the plans")
+	protocols := flag.String("protocols", "classic,consumer",
+		"comma-separated group protocols, used by the turns in rotation")
+	dir := flag.String("dir", "", "directory for logs and journals (default: a temporary directory, deleted afterwards)")
 	flag.Parse()
 	log.SetFlags(log.Ltime)
 
@@ -51,7 +52,8 @@ func main() {
 	}
 }
 
-func soak(ctx context.Context, duration, turn time.Duration, seed uint64, rate int, faults, late float64, protocols []string, dir string) (*chaos.Report, error) {
+func soak(ctx context.Context, duration, turn time.Duration, seed uint64, rate int, faults, late float64,
+	protocols []string, dir string) (*chaos.Report, error) {
 	if dir == "" {
 		var err error
 		if dir, err = os.MkdirTemp("", "soak"); err != nil {
@@ -63,7 +65,8 @@ func soak(ctx context.Context, duration, turn time.Duration, seed uint64, rate i
 	if err != nil {
 		return nil, err
 	}
-	cluster, err := kafkatest.StartApache(ctx, kafkatest.ApacheConfig{Dir: dir, Properties: chaos.ApacheProperties(session)})
+	properties := chaos.ApacheProperties(session)
+	cluster, err := kafkatest.StartApache(ctx, kafkatest.ApacheConfig{Dir: dir, Properties: properties})
 	if err != nil {
 		return nil, err
 	}
@@ -73,9 +76,10 @@ func soak(ctx context.Context, duration, turn time.Duration, seed uint64, rate i
 	for i := 0; all.Duration < duration && ctx.Err() == nil; i++ {
 		protocol := protocols[i%len(protocols)]
 		log.Printf("turn %d: protocol %s, seed %d", i, protocol, seed)
+		limits := chaos.Limits{Topics: true, Brokers: 3, Session: session}
 		report, err := chaos.Run(ctx, chaos.Config{
-			Binary: binary, Cluster: chaos.Apache{Apache: cluster}, Dir: dir, Name: fmt.Sprintf("soak-%d", i), Protocol: protocol,
-			Session: session, Plan: chaos.NewPlan(seed, min(turn, duration-all.Duration), chaos.Limits{Topics: true, Brokers: 3, Session: session}),
+			Binary: binary, Cluster: chaos.Apache{Apache: cluster}, Dir: dir, Name: fmt.Sprintf("soak-%d", i),
+			Protocol: protocol, Session: session, Plan: chaos.NewPlan(seed, min(turn, duration-all.Duration), limits),
 			Seed: seed, Rate: rate, Faults: faults, Late: late, Logf: log.Printf,
 		})
 		if err != nil {
@@ -88,7 +92,7 @@ func soak(ctx context.Context, duration, turn time.Duration, seed uint64, rate i
 		seed++
 	}
 	if all.Judged == 0 {
-		all.Broken = append(all.Broken, "no takeover was judged: the soak was too short, or the machine too slow")
+		all.Broken = append(all.Broken, "no takeover judged: soak too short or machine too slow")
 	}
 	return all, nil
 }

@@ -13,13 +13,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// The functions below work on the embedded broker and on Apache Kafka alike. opts are added to those of the client
-// that each call opens, for a cluster that asks for TLS or SASL. What a changing cluster cannot answer is asked again
-// until ctx ends.
+// The functions below work with the embedded broker and with Apache Kafka. Each call opens a client
+// and adds opts to its options, for a cluster that requires TLS or SASL. Requests that fail while
+// the cluster changes are retried until ctx is done.
 
-// CreateTopic creates a topic with the brokers' number of replicas, and returns when every one of brokers that answers
-// knows it. configs are the topic's own settings.
-func CreateTopic(ctx context.Context, brokers []string, topic string, partitions int32, configs map[string]string, opts ...kgo.Opt) error {
+// CreateTopic creates a topic with the default replication factor of the brokers. It returns when
+// every broker that responds knows the topic. configs holds the settings of the topic.
+func CreateTopic(
+	ctx context.Context, brokers []string, topic string, partitions int32, configs map[string]string, opts ...kgo.Opt,
+) error {
 	cl, err := connect(brokers, opts)
 	if err != nil {
 		return err
@@ -40,7 +42,8 @@ func CreateTopic(ctx context.Context, brokers []string, topic string, partitions
 	return nil
 }
 
-// knows says whether a broker knows of a topic; one that does not answer is taken to.
+// knows reports whether a broker knows a topic. It also returns true if the broker does not
+// respond.
 func knows(ctx context.Context, b *kgo.Broker, topic string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -50,9 +53,12 @@ func knows(ctx context.Context, b *kgo.Broker, topic string) bool {
 	return err != nil || resp.Topics[0].ErrorCode == 0
 }
 
-// Produce writes the records numbered first to last-1 and returns when all in-sync replicas have each of them. A
-// record's key is its number in decimal, which chooses its partition; its value comes from value.
-func Produce(ctx context.Context, brokers []string, topic string, first, last int, value func(n int) []byte, opts ...kgo.Opt) error {
+// Produce writes the records numbered first to last-1, and returns when all in-sync replicas have
+// all of them. The key of a record is its number in decimal, which selects the partition. value
+// returns the value of a record.
+func Produce(
+	ctx context.Context, brokers []string, topic string, first, last int, value func(n int) []byte, opts ...kgo.Opt,
+) error {
 	cl, err := connect(brokers, opts, kgo.DefaultProduceTopic(topic))
 	if err != nil {
 		return err
@@ -64,7 +70,7 @@ func Produce(ctx context.Context, brokers []string, topic string, first, last in
 		r := &kgo.Record{Key: strconv.AppendInt(nil, int64(n), 10), Value: value(n)}
 		cl.Produce(ctx, r, func(_ *kgo.Record, err error) {
 			if err != nil {
-				cancel(fmt.Errorf("produce record %d to %s: %w", n, topic, err)) // the first wins
+				cancel(fmt.Errorf("produce record %d to topic %s: %w", n, topic, err)) // the first error wins
 			}
 		})
 	}
@@ -72,20 +78,23 @@ func Produce(ctx context.Context, brokers []string, topic string, first, last in
 	return context.Cause(ctx)
 }
 
-// ReadAll returns the records that a topic holds now, without those of open and aborted transactions, in the order of
-// their offsets within each partition.
+// ReadAll returns the records currently in a topic, in offset order per partition. It omits records
+// of open and aborted transactions.
 func ReadAll(ctx context.Context, brokers []string, topic string, opts ...kgo.Opt) ([]*kgo.Record, error) {
 	var all []*kgo.Record
 	err := ReadFrom(ctx, brokers, topic, nil, func(r *kgo.Record) { all = append(all, r) }, opts...)
 	return all, err
 }
 
-// ReadFrom calls each with the records that [ReadAll] returns, except for those below the offset of their partition in
-// from. It keeps none of them.
-func ReadFrom(ctx context.Context, brokers []string, topic string, from map[int32]int64, each func(*kgo.Record), opts ...kgo.Opt) error {
+// ReadFrom calls each for the records that [ReadAll] would return, except for those below the
+// offset of their partition in from. It retains no records.
+func ReadFrom(
+	ctx context.Context, brokers []string, topic string, from map[int32]int64, each func(*kgo.Record),
+	opts ...kgo.Opt,
+) error {
 	cl, err := connect(brokers, opts,
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.KeepControlRecords(), // the last record before the end may be one
+		kgo.KeepControlRecords(), // the last record may be a control record
 	)
 	if err != nil {
 		return err
@@ -110,7 +119,7 @@ func ReadFrom(ctx context.Context, brokers []string, topic string, from map[int3
 	for len(unread) > 0 {
 		fetches := cl.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
-			return fmt.Errorf("read %s: %w", topic, err)
+			return fmt.Errorf("read topic %s: %w", topic, err)
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
 			if r.Offset < ends[r.Partition] && !r.Attrs.IsControl() {
@@ -124,7 +133,8 @@ func ReadFrom(ctx context.Context, brokers []string, topic string, from map[int3
 	return nil
 }
 
-// Committed is what a group has committed: offset, leader epoch and metadata by topic and partition.
+// Committed returns the offsets, leader epochs, and metadata that a group has committed, by topic
+// and partition.
 func Committed(ctx context.Context, brokers []string, group string, opts ...kgo.Opt) (kadm.Offsets, error) {
 	cl, err := connect(brokers, opts)
 	if err != nil {
@@ -138,12 +148,12 @@ func Committed(ctx context.Context, brokers []string, group string, opts ...kgo.
 		return errors.Join(err, rs.Error())
 	})
 	if err != nil {
-		return nil, fmt.Errorf("fetch the offsets of %s: %w", group, err)
+		return nil, fmt.Errorf("fetch the committed offsets of group %s: %w", group, err)
 	}
 	return committed, nil
 }
 
-// EndOffsets are the offsets that a topic's next records get, by partition.
+// EndOffsets returns the end offsets of a topic, by partition.
 func EndOffsets(ctx context.Context, brokers []string, topic string, opts ...kgo.Opt) (map[int32]int64, error) {
 	cl, err := connect(brokers, opts)
 	if err != nil {
@@ -153,7 +163,10 @@ func EndOffsets(ctx context.Context, brokers []string, topic string, opts ...kgo
 	return offsets(ctx, topic, kadm.NewClient(cl).ListEndOffsets)
 }
 
-func offsets(ctx context.Context, topic string, list func(context.Context, ...string) (kadm.ListedOffsets, error)) (map[int32]int64, error) {
+// offsets lists offsets of a topic with list, and returns them by partition.
+func offsets(
+	ctx context.Context, topic string, list func(context.Context, ...string) (kadm.ListedOffsets, error),
+) (map[int32]int64, error) {
 	byPartition := make(map[int32]int64)
 	err := retry(ctx, func() error {
 		listed, err := list(ctx, topic)
@@ -161,23 +174,25 @@ func offsets(ctx context.Context, topic string, list func(context.Context, ...st
 		return errors.Join(err, listed.Error())
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list the offsets of %s: %w", topic, err)
+		return nil, fmt.Errorf("list offsets of topic %s: %w", topic, err)
 	}
 	return byPartition, nil
 }
 
-// retry calls do until it succeeds, ctx ends, or Kafka gives an answer that will not change.
+// retry calls do until it succeeds, ctx is done, or Kafka responds with an error that is not
+// retriable.
 func retry(ctx context.Context, do func() error) error {
 	for {
 		err := do()
-		var answer *kerr.Error
-		if err == nil || ctx.Err() != nil || errors.As(err, &answer) && !answer.Retriable {
+		var response *kerr.Error
+		if err == nil || ctx.Err() != nil || errors.As(err, &response) && !response.Retriable {
 			return err
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 }
 
+// connect returns a client that is connected to brokers. opts override more.
 func connect(brokers []string, opts []kgo.Opt, more ...kgo.Opt) (*kgo.Client, error) {
 	return kgo.NewClient(append(append(more, kgo.SeedBrokers(brokers...)), opts...)...)
 }

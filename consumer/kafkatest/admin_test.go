@@ -10,7 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-func TestAdminOnTheEmbeddedBroker(t *testing.T) {
+func TestAdminOnEmbeddedBroker(t *testing.T) {
 	c, err := NewEmbedded(kfake.NumBrokers(3))
 	if err != nil {
 		t.Fatal(err)
@@ -19,7 +19,7 @@ func TestAdminOnTheEmbeddedBroker(t *testing.T) {
 	testAdmin(t, c.ListenAddrs())
 }
 
-// testAdmin checks this package's functions against each other on any cluster.
+// testAdmin checks the functions in admin.go against each other on any cluster.
 func testAdmin(t *testing.T, brokers []string) {
 	ctx := t.Context()
 	const topic, group, records, aborted = "admin", "admin", 1000, 10
@@ -27,7 +27,7 @@ func testAdmin(t *testing.T, brokers []string) {
 		t.Fatal(err)
 	}
 	if all, err := ReadAll(ctx, brokers, topic); err != nil || len(all) != 0 {
-		t.Fatalf("an empty topic holds %d records (%v)", len(all), err)
+		t.Fatalf("empty topic: got %d records (%v), want 0", len(all), err)
 	}
 	value := func(n int) []byte { return fmt.Appendf(nil, "value %d", n) }
 	if err := Produce(ctx, brokers, topic, 0, records, value); err != nil {
@@ -50,8 +50,8 @@ func testAdmin(t *testing.T, brokers []string) {
 	for _, end := range ends {
 		sum += end
 	}
-	if len(ends) != 3 || sum <= records+aborted { // there is a control record too
-		t.Errorf("end offsets are %v", ends)
+	if len(ends) != 3 || sum <= records+aborted { // the transaction adds a control record
+		t.Errorf("end offsets: %v", ends)
 	}
 
 	cl, err := connect(brokers, nil)
@@ -68,13 +68,13 @@ func testAdmin(t *testing.T, brokers []string) {
 		t.Fatal(err)
 	}
 	got, _ := committed.Lookup(topic, 2)
-	got.TopicID = want.TopicID // only newer brokers tell
+	got.TopicID = want.TopicID // only newer brokers return it
 	if got != want || len(committed[topic]) != 1 {
-		t.Errorf("committed is %+v, want %+v", committed, want)
+		t.Errorf("committed %+v, want %+v", committed, want)
 	}
 }
 
-// abort produces records in a transaction that it aborts.
+// abort produces records in a transaction and aborts it.
 func abort(ctx context.Context, brokers []string, topic string, records int) error {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.DefaultProduceTopic(topic), kgo.TransactionalID("abort"))
 	if err != nil {
@@ -92,7 +92,7 @@ func abort(ctx context.Context, brokers []string, topic string, records int) err
 	return cl.EndTransaction(ctx, kgo.TryAbort)
 }
 
-// checkNumbers fails t unless the keys of all are the numbers below n, each once.
+// checkNumbers fails t unless the keys of the records are the numbers below n, each exactly once.
 func checkNumbers(t *testing.T, all []*kgo.Record, n int) {
 	t.Helper()
 	seen := make(map[string]int)
@@ -101,10 +101,10 @@ func checkNumbers(t *testing.T, all []*kgo.Record, n int) {
 	}
 	for i := range n {
 		if c := seen[fmt.Sprint(i)]; c != 1 {
-			t.Errorf("record %d is there %d times", i, c)
+			t.Errorf("record %d: got %d copies, want 1", i, c)
 		}
 	}
 	if len(all) != n {
-		t.Errorf("there are %d records, want %d", len(all), n)
+		t.Errorf("got %d records, want %d", len(all), n)
 	}
 }

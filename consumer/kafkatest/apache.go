@@ -21,31 +21,37 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// ApacheConfig says what cluster StartApache starts.
+// ApacheConfig configures the cluster that [StartApache] starts.
 type ApacheConfig struct {
-	Dir        string            // an empty directory for configuration, data and logs; only NewApache finds one itself
-	Nodes      int               // combined brokers and controllers; 0 means 3
-	Properties map[string]string // brokers' settings, over those of this package
-	Users      map[string]string // name to password; if there are any, the cluster is secured, see Listener
+	// Dir is an empty directory for configuration, data, and logs. NewApache creates one if Dir is
+	// empty.
+	Dir string
+	// Nodes is the number of nodes, which are brokers and controllers at once. 0 means 3.
+	Nodes int
+	// Properties overrides the broker settings of this package.
+	Properties map[string]string
+	// Users maps user names to passwords. If it is not empty, the cluster is secured; see Listener.
+	Users map[string]string
 }
 
-// Apache is a cluster of Apache Kafka nodes, each a Java process on loopback ports. A node's number is its node.id
-// and counts from 0. Methods may be called concurrently.
+// Apache is a cluster of Apache Kafka nodes. Each node is a Java process on loopback ports. The
+// number of a node is its node.id, starting at 0. Methods may be called concurrently.
 type Apache struct {
 	cfg   ApacheConfig
 	nodes []*node
-	certs *authority // nil unless secured
-	cert  string     // the brokers' certificate and key, empty unless secured
+	certs *authority // nil unless the cluster is secured
+	cert  string     // file with the certificate and key of the brokers; empty unless secured
 	cl    *kgo.Client
 	adm   *kadm.Client
 }
 
-// NewApache starts a cluster for t, and ends it with t. Where the environment lacks KAFKA_TEST it skips t; where it
-// has it, t fails unless the cluster starts. A failed test shows the end of each node's log, without INFO.
+// NewApache starts a cluster and stops it when t ends. It skips t unless KAFKA_TEST is set in the
+// environment, and fails t if the cluster does not start. If t fails, NewApache logs the end of
+// each node's log, without INFO lines.
 func NewApache(t testing.TB, cfg ApacheConfig) *Apache {
 	t.Helper()
 	if os.Getenv("KAFKA_TEST") == "" {
-		t.Skip("left out: needs Apache Kafka (make test-kafka)")
+		t.Skip("needs Apache Kafka (make test-kafka)")
 	}
 	if cfg.Dir == "" {
 		cfg.Dir = t.TempDir()
@@ -58,15 +64,15 @@ func NewApache(t testing.TB, cfg ApacheConfig) *Apache {
 		a.Close()
 		if t.Failed() {
 			for _, n := range a.nodes {
-				t.Logf("the end of node %d's log:\n%s", n.id, n.logTail())
+				t.Logf("end of the log of node %d:\n%s", n.id, n.logTail())
 			}
 		}
 	})
 	return a
 }
 
-// StartApache formats and starts a cluster, and returns when it answers: all brokers are registered, and groups and
-// transactions have their coordinators. ctx bounds the start only.
+// StartApache formats and starts a cluster. It returns when all brokers are registered, and groups
+// and transactions have coordinators. ctx bounds only the start.
 func StartApache(ctx context.Context, cfg ApacheConfig) (*Apache, error) {
 	if cfg.Nodes == 0 {
 		cfg.Nodes = 3
@@ -106,7 +112,7 @@ func (a *Apache) start(ctx context.Context) error {
 	a.adm = kadm.NewClient(a.cl)
 
 	id := uuid.New()
-	clusterID := base64.RawURLEncoding.EncodeToString(id[:]) // as Kafka writes a UUID
+	clusterID := base64.RawURLEncoding.EncodeToString(id[:]) // the format of UUIDs in Kafka
 	errs := make([]error, len(a.nodes))
 	var formatted sync.WaitGroup
 	for i, n := range a.nodes {
@@ -129,10 +135,10 @@ func (a *Apache) start(ctx context.Context) error {
 	if err := a.createCoordinators(ctx); err != nil {
 		return err
 	}
-	return a.Ready(ctx) // all nodes know all of the above
+	return a.Ready(ctx) // waits until all nodes know the new topics and users
 }
 
-// Close kills all nodes and waits for their end. It may be called more than once.
+// Close kills all nodes and waits until they have exited. It may be called more than once.
 func (a *Apache) Close() {
 	for i := range a.nodes {
 		_ = a.Kill(i)
@@ -142,25 +148,27 @@ func (a *Apache) Close() {
 	}
 }
 
-// Kill ends a node by SIGKILL.
-func (a *Apache) Kill(i int) error { return a.nodes[i].end(syscall.SIGKILL) }
+// Kill sends SIGKILL to a node and waits until it has exited.
+func (a *Apache) Kill(i int) error { return a.nodes[i].stop(syscall.SIGKILL) }
 
-// Stop ends a node by SIGTERM: it hands over its leaderships first.
-func (a *Apache) Stop(i int) error { return a.nodes[i].end(syscall.SIGTERM) }
+// Stop sends SIGTERM to a node and waits until it has exited. The node first hands over its
+// partitions.
+func (a *Apache) Stop(i int) error { return a.nodes[i].stop(syscall.SIGTERM) }
 
-// Pause halts a node by SIGSTOP: its connections stay open and nobody answers.
-func (a *Apache) Pause(i int) error { return a.nodes[i].pause(syscall.SIGSTOP) }
+// Pause halts a node with SIGSTOP. Its connections stay open, but it does not respond.
+func (a *Apache) Pause(i int) error { return a.nodes[i].signal(syscall.SIGSTOP) }
 
-// Continue lets a paused node go on, by SIGCONT.
-func (a *Apache) Continue(i int) error { return a.nodes[i].pause(syscall.SIGCONT) }
+// Continue resumes a paused node with SIGCONT.
+func (a *Apache) Continue(i int) error { return a.nodes[i].signal(syscall.SIGCONT) }
 
-// Start runs an ended node again on the same data and ports. Ready tells when it takes part.
+// Start starts a stopped node again with the same data and ports. Ready waits until it has joined.
 func (a *Apache) Start(i int) error { return a.nodes[i].start() }
 
-// Brokers are the addresses for clients that show nothing and may do everything.
+// Brokers returns the addresses for clients without credentials, which have all permissions.
 func (a *Apache) Brokers() []string { return a.BrokersBy(Plain) }
 
-// BrokersBy are the addresses of a listener, one for each node. All but Plain need a secured cluster.
+// BrokersBy returns the addresses of a listener, one per node. All listeners except Plain need a
+// secured cluster.
 func (a *Apache) BrokersBy(l Listener) []string {
 	var all []string
 	for _, n := range a.nodes {
@@ -169,12 +177,13 @@ func (a *Apache) BrokersBy(l Listener) []string {
 	return all
 }
 
-// Log is the path of a node's log.
+// Log returns the path of a node's log.
 func (a *Apache) Log(i int) string { return a.nodes[i].logPath() }
 
-// freeAddrs finds free loopback ports for all listeners of the nodes. They lie below the ports that systems give to
-// outgoing connections: one of those on the port of a node that is down would keep it from coming back, and a
-// client that dials such a port again and again may in the end be connected to itself.
+// freeAddrs returns free loopback addresses for all listeners of the nodes. Their ports are below
+// the range for outgoing connections, for two reasons. An outgoing connection on the port of a
+// stopped node would prevent its restart, and a client that dials such a port repeatedly may
+// connect to itself.
 func freeAddrs(nodes int) ([]map[Listener]string, error) {
 	all := make([]map[Listener]string, nodes)
 	for i := range all {
@@ -183,7 +192,7 @@ func freeAddrs(nodes int) ([]map[Listener]string, error) {
 			for tries := 0; all[i][l] == ""; tries++ {
 				ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(20_000))))
 				if err == nil {
-					defer ln.Close() // not before all are found
+					defer ln.Close() // keep the port until all are found
 					all[i][l] = ln.Addr().String()
 				} else if tries == 100 {
 					return nil, fmt.Errorf("find a free port: %w", err)

@@ -25,6 +25,7 @@ type authority struct {
 	key    *ecdsa.PrivateKey
 }
 
+// newAuthority creates a certificate authority and writes its certificate to dir/ca.pem.
 func newAuthority(dir string) (*authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -44,7 +45,8 @@ func newAuthority(dir string) (*authority, error) {
 	return c, os.WriteFile(c.caFile, pemBlock("CERTIFICATE", der), 0o644)
 }
 
-// issue writes dir/name.pem: a certificate for name, good for a client and for a server on loopback, and its key.
+// issue writes dir/name.pem, which holds a certificate for name and its key. The certificate is
+// valid for a client and for a server on loopback.
 func (c *authority) issue(name string) (file string, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -55,7 +57,7 @@ func (c *authority) issue(name string) (file string, err error) {
 	tmpl.DNSNames, tmpl.IPAddresses = []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1)}
 	cert, err := x509.CreateCertificate(rand.Reader, tmpl, c.cert, key.Public(), c.key)
 	if err != nil {
-		return "", fmt.Errorf("certificate for %s: %w", name, err)
+		return "", fmt.Errorf("create a certificate for %s: %w", name, err)
 	}
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Ready waits until the cluster is whole but for the nodes that were killed, stopped or paused: each of the others
-// answers, knows all of the others, and is in sync for every partition that it has a replica of.
+// Ready waits until all nodes that are not stopped or paused respond, know each other, and are in
+// sync for all of their replicas.
 func (a *Apache) Ready(ctx context.Context) error {
 	err := a.everywhere(ctx, func(ctx context.Context, b *kgo.Broker) error {
 		serving, err := a.serving()
@@ -40,7 +40,7 @@ func (a *Apache) Ready(ctx context.Context) error {
 			for _, p := range t.Partitions {
 				for _, id := range serving {
 					if slices.Contains(p.Replicas, id) && !slices.Contains(p.ISR, id) {
-						return fmt.Errorf("node %d is not in sync for %s/%d", id, *t.Topic, p.Partition)
+						return fmt.Errorf("node %d not in sync for topic %s, partition %d", id, *t.Topic, p.Partition)
 					}
 				}
 			}
@@ -53,7 +53,7 @@ func (a *Apache) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Coordinator is the number of the node that coordinates a group, as any node knows.
+// Coordinator returns the number of the node that coordinates a group.
 func (a *Apache) Coordinator(ctx context.Context, group string) (int, error) {
 	c := a.adm.FindGroupCoordinators(ctx, group)[group]
 	if c.Err != nil {
@@ -62,38 +62,39 @@ func (a *Apache) Coordinator(ctx context.Context, group string) (int, error) {
 	return int(c.NodeID), nil
 }
 
-// Leader is the number of the node that leads a partition, as any node knows.
+// Leader returns the number of the node that leads a partition.
 func (a *Apache) Leader(ctx context.Context, topic string, partition int32) (int, error) {
 	p, err := partitionBy(ctx, a.cl, topic, partition)
 	return int(p.Leader), err
 }
 
-// MoveLeader makes the next in-sync replica of a partition its leader, and returns that node's number when every node
-// that serves knows it.
+// MoveLeader moves the leader of a partition to its next in-sync replica. It waits until all
+// serving nodes know the new leader, and returns its number.
 func (a *Apache) MoveLeader(ctx context.Context, topic string, partition int32) (int, error) {
 	to, err := a.electNext(ctx, topic, partition)
 	if err == nil {
 		err = a.everywhere(ctx, func(ctx context.Context, b *kgo.Broker) error {
 			p, err := partitionBy(ctx, b, topic, partition)
 			if err == nil && p.Leader != to {
-				err = fmt.Errorf("node %d still leads", p.Leader)
+				err = fmt.Errorf("node %d is still the leader", p.Leader)
 			}
 			return err
 		})
 	}
 	if err != nil {
-		return 0, fmt.Errorf("move the leader of %s/%d: %w", topic, partition, err)
+		return 0, fmt.Errorf("move the leader of topic %s, partition %d: %w", topic, partition, err)
 	}
 	return int(to), nil
 }
 
-// electNext gives a partition to its next in-sync replica.
+// electNext elects the next in-sync replica of a partition.
 func (a *Apache) electNext(ctx context.Context, topic string, partition int32) (int32, error) {
 	p, err := partitionBy(ctx, a.cl, topic, partition)
 	if err != nil {
 		return 0, err
 	}
-	// Kafka elects the first replica of the list, so the list is turned until another one in sync is the first.
+	// Kafka elects the first replica in the list, so rotate the list until another in-sync replica
+	// is first.
 	r := p.Replicas
 	for range r {
 		if r = append(r[1:], r[0]); r[0] != p.Leader && slices.Contains(p.ISR, r[0]) {
@@ -118,8 +119,9 @@ func (a *Apache) electNext(ctx context.Context, topic string, partition int32) (
 	return r[0], err
 }
 
-// partitionBy asks a node, or any, for a partition, past the caches of kgo and kadm.
-func partitionBy(ctx context.Context, by kmsg.Requestor, topic string, partition int32) (kmsg.MetadataResponseTopicPartition, error) {
+// partitionBy fetches a partition from a broker or client, bypassing the caches of kgo and kadm.
+func partitionBy(ctx context.Context, by kmsg.Requestor, topic string,
+	partition int32) (kmsg.MetadataResponseTopicPartition, error) {
 	req := kmsg.NewPtrMetadataRequest()
 	req.Topics = []kmsg.MetadataRequestTopic{{Topic: &topic}}
 	resp, err := req.RequestWith(ctx, by)
@@ -134,7 +136,8 @@ func partitionBy(ctx context.Context, by kmsg.Requestor, topic string, partition
 	return kmsg.MetadataResponseTopicPartition{}, kerr.UnknownTopicOrPartition
 }
 
-// createCoordinators has the cluster make its internal topics, and waits until they serve.
+// createCoordinators makes the cluster create its internal topics, and waits until they are
+// available.
 func (a *Apache) createCoordinators(ctx context.Context) error {
 	return a.wait(ctx, func() error {
 		_, err := a.adm.FetchOffsets(ctx, "kafkatest")
@@ -142,7 +145,7 @@ func (a *Apache) createCoordinators(ctx context.Context) error {
 	})
 }
 
-// everywhere waits until do succeeds for each node that serves.
+// everywhere waits until do succeeds for all serving nodes.
 func (a *Apache) everywhere(ctx context.Context, do func(context.Context, *kgo.Broker) error) error {
 	return a.wait(ctx, func() error {
 		serving, err := a.serving()
@@ -160,7 +163,7 @@ func (a *Apache) everywhere(ctx context.Context, do func(context.Context, *kgo.B
 	})
 }
 
-// serving are the numbers of the nodes that should answer.
+// serving returns the numbers of the nodes that should respond.
 func (a *Apache) serving() ([]int32, error) {
 	var ids []int32
 	for _, n := range a.nodes {
@@ -175,7 +178,7 @@ func (a *Apache) serving() ([]int32, error) {
 	return ids, nil
 }
 
-// wait calls do until it succeeds. It fails when ctx ends, or when a node has ended by itself.
+// wait calls do until it succeeds. It fails if ctx is done, or if a node exits unexpectedly.
 func (a *Apache) wait(ctx context.Context, do func() error) error {
 	for {
 		err := do()

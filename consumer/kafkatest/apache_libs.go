@@ -14,10 +14,10 @@ import (
 //go:embed pom.xml
 var pom string
 
-// apacheVersion is the version of Apache Kafka that fetch.sh brings.
+// apacheVersion is the version of Apache Kafka that fetch.sh downloads.
 var apacheVersion = regexp.MustCompile(`<kafka.version>(.*)</kafka.version>`).FindStringSubmatch(pom)[1]
 
-// classPath names Kafka's jars, in the directory where fetch.sh puts them.
+// classPath returns the class path of Kafka's jars in the directory that fetch.sh writes to.
 func classPath() (string, error) {
 	libs := os.Getenv("KAFKA_LIBS")
 	if libs == "" {
@@ -29,7 +29,7 @@ func classPath() (string, error) {
 	}
 	jars, _ := filepath.Glob(filepath.Join(libs, "*.jar"))
 	if len(jars) == 0 {
-		return "", fmt.Errorf("no Apache Kafka %s in %s: run make kafka", apacheVersion, libs)
+		return "", fmt.Errorf("find Apache Kafka %s: no jars in %s; run make kafka", apacheVersion, libs)
 	}
 	return strings.Join(jars, string(os.PathListSeparator)), nil
 }

@@ -2,5 +2,6 @@ package kafkatest
 
 import "syscall"
 
-// dieWithParent has the kernel kill a process when the thread that started it ends, however that ends.
+// dieWithParent makes the kernel kill a process when the thread that started it exits for any
+// reason.
 var dieWithParent = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

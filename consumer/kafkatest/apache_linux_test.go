@@ -13,17 +13,17 @@ import (
 	"time"
 )
 
-// TestNodesDieWithTheTest runs itself in a process that it kills.
-func TestNodesDieWithTheTest(t *testing.T) {
+// TestNodesExitWithTheTest runs itself as a child process and kills it.
+func TestNodesExitWithTheTest(t *testing.T) {
 	if os.Getenv("KAFKATEST_VICTIM") != "" {
 		a := NewApache(t, ApacheConfig{Nodes: 1, Dir: os.Getenv("KAFKATEST_VICTIM")})
 		fmt.Println(a.Brokers()[0])
 		select {}
 	}
 	if os.Getenv("KAFKA_TEST") == "" {
-		t.Skip("left out: needs Apache Kafka (make test-kafka)")
+		t.Skip("needs Apache Kafka (make test-kafka)")
 	}
-	victim := exec.Command(os.Args[0], "-test.run=^TestNodesDieWithTheTest$")
+	victim := exec.Command(os.Args[0], "-test.run=^TestNodesExitWithTheTest$")
 	victim.Env = append(os.Environ(), "KAFKATEST_VICTIM="+t.TempDir())
 	victim.SysProcAttr = dieWithParent
 	out, err := victim.StdoutPipe()
@@ -37,7 +37,7 @@ func TestNodesDieWithTheTest(t *testing.T) {
 	_ = victim.Process.Kill()
 	_ = victim.Wait()
 	if err != nil {
-		t.Fatalf("the victim started no node: %v", err)
+		t.Fatalf("child process started no node: %v", err)
 	}
 	addr := strings.TrimSpace(line)
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
@@ -46,7 +46,7 @@ func TestNodesDieWithTheTest(t *testing.T) {
 			return
 		}
 		if err != nil || time.Now().After(deadline) {
-			t.Fatalf("the node at %s outlives the test (%v)", addr, err)
+			t.Fatalf("node at %s still accepts connections after its test was killed (%v)", addr, err)
 		}
 		_ = conn.Close()
 	}

@@ -22,7 +22,7 @@ import (
 //go:embed apache_log4j2.xml
 var log4j2 []byte
 
-// node is one Java process of a cluster, and what it needs to be started again.
+// node is one node of a cluster. It can be started again after it has exited.
 type node struct {
 	id        int
 	dir       string
@@ -30,15 +30,16 @@ type node struct {
 	addrs     map[Listener]string
 
 	mu     sync.Mutex    // guards the fields below
-	proc   *os.Process   // nil: not started, or ended by us
-	exited chan struct{} // closed when proc has ended
+	proc   *os.Process   // nil unless the node is expected to run
+	exited chan struct{} // closed when proc has exited
 	paused bool
 }
 
 func (n *node) configPath() string { return filepath.Join(n.dir, "server.properties") }
 func (n *node) logPath() string    { return filepath.Join(n.dir, "server.log") }
 
-// java is a command of Kafka's. With the first compiler only, a node starts with half the CPU (2.4s, not 4.2s).
+// java returns a command that runs a Java class of Kafka. TieredStopAtLevel=1 cuts the CPU time of
+// a node's start from 4.2 to 2.4 seconds.
 func (n *node) java(ctx context.Context, args ...string) *exec.Cmd {
 	args = append([]string{
 		"-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
@@ -50,11 +51,11 @@ func (n *node) java(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// format writes the node's configuration and makes its data directory.
+// format writes the configuration of the node and formats its data directory.
 func (n *node) format(ctx context.Context, clusterID string, properties map[string]string) error {
 	var b strings.Builder
 	for _, k := range slices.Sorted(maps.Keys(properties)) {
-		fmt.Fprintf(&b, "%s=%s\n", k, strings.ReplaceAll(properties[k], `\`, `\\`)) // as Java reads it
+		fmt.Fprintf(&b, "%s=%s\n", k, strings.ReplaceAll(properties[k], `\`, `\\`)) // the escaping of Java properties
 	}
 	err := errors.Join(
 		os.MkdirAll(n.dir, 0o755),
@@ -64,14 +65,15 @@ func (n *node) format(ctx context.Context, clusterID string, properties map[stri
 	if err != nil {
 		return err
 	}
-	out, err := n.java(ctx, "kafka.tools.StorageTool", "format", "--cluster-id="+clusterID, "-c", n.configPath()).CombinedOutput()
+	out, err := n.java(ctx, "kafka.tools.StorageTool", "format", "--cluster-id="+clusterID, "-c",
+		n.configPath()).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("format node %d: %w\n%s", n.id, err, out)
 	}
 	return nil
 }
 
-// start runs the node on its directory. It does nothing if the node runs.
+// start starts the node. It does nothing if the node is already running.
 func (n *node) start() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -89,13 +91,14 @@ func (n *node) start() error {
 	started, exited := make(chan error), make(chan struct{})
 	go func() {
 		defer close(exited)
-		// The thread must outlive the process, see dieWithParent; only a locked thread is sure to.
+		// The thread must outlive the process (see dieWithParent), and only a locked thread
+		// reliably does.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			_ = cmd.Wait() // how it ended is in its log
+			_ = cmd.Wait() // its log shows why it exited
 		}
 	}()
 	if err := <-started; err != nil {
@@ -105,8 +108,8 @@ func (n *node) start() error {
 	return nil
 }
 
-// pause sends SIGSTOP or SIGCONT. It does nothing if the node does not run.
-func (n *node) pause(s syscall.Signal) error {
+// signal sends SIGSTOP or SIGCONT. It does nothing if the node is not running.
+func (n *node) signal(s syscall.Signal) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.running() {
@@ -119,9 +122,9 @@ func (n *node) pause(s syscall.Signal) error {
 	return nil
 }
 
-// end sends SIGTERM or SIGKILL and waits for the node's end. It does nothing if the node does not run. A node
-// that has not ended stopTimeout after SIGTERM is killed, and that is an error.
-func (n *node) end(s syscall.Signal) error {
+// stop sends SIGTERM or SIGKILL and waits until the node has exited. It does nothing if the node is
+// not running. If the node is still running after stopTimeout, stop kills it and returns an error.
+func (n *node) stop(s syscall.Signal) error {
 	const stopTimeout = 30 * time.Second
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -129,7 +132,8 @@ func (n *node) end(s syscall.Signal) error {
 		n.proc = nil
 		return nil
 	}
-	// A process that ends meanwhile makes these fail, and is what we want. SIGCONT: a paused one takes no SIGTERM.
+	// The errors only mean that the process has already exited. A paused process needs SIGCONT to
+	// receive SIGTERM.
 	_ = n.proc.Signal(s)
 	_ = n.proc.Signal(syscall.SIGCONT)
 	var err error
@@ -138,13 +142,13 @@ func (n *node) end(s syscall.Signal) error {
 	case <-time.After(stopTimeout):
 		_ = n.proc.Kill()
 		<-n.exited
-		err = fmt.Errorf("stop node %d: it runs %v after SIGTERM: killed", n.id, stopTimeout)
+		err = fmt.Errorf("stop node %d: killed because it was still running %v after SIGTERM", n.id, stopTimeout)
 	}
 	n.proc = nil
 	return err
 }
 
-// running says whether the process has not ended. The caller holds mu.
+// running reports whether the process is running. The caller holds mu.
 func (n *node) running() bool {
 	if n.proc == nil {
 		return false
@@ -157,18 +161,18 @@ func (n *node) running() bool {
 	}
 }
 
-// serves says whether the node should answer: it is started and not paused. A node that ended without being told
-// to is an error.
+// serves reports whether the node should respond, which means that it is started and not paused. It
+// returns an error if the node exited unexpectedly.
 func (n *node) serves() (bool, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.proc != nil && !n.running() {
-		return false, fmt.Errorf("node %d ended by itself:\n%s", n.id, n.logTail())
+		return false, fmt.Errorf("node %d exited unexpectedly:\n%s", n.id, n.logTail())
 	}
 	return n.proc != nil && !n.paused, nil
 }
 
-// logTail is the end of the node's log, without INFO.
+// logTail returns the end of the node's log, without INFO lines.
 func (n *node) logTail() string {
 	const most = 40
 	log, err := os.ReadFile(n.logPath())

@@ -4,5 +4,6 @@ package kafkatest
 
 import "syscall"
 
-// dieWithParent does nothing here: only Linux can. A killed test leaves its nodes running.
+// dieWithParent has no effect, because only Linux supports it. A killed test leaves its nodes
+// running.
 var dieWithParent *syscall.SysProcAttr

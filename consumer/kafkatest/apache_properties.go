@@ -11,8 +11,9 @@ import (
 	"strings"
 )
 
-// properties is the configuration of a node: three replicas of everything, nothing done for long in vain, timeouts
-// for tests that kill brokers and members, and heaps for three brokers on a small machine.
+// properties returns the configuration of a node. It has three replicas of everything, short
+// timeouts for tests that kill brokers and members, and small buffers, so that three brokers fit on
+// a small machine.
 func (a *Apache) properties(n *node) map[string]string {
 	replicas := strconv.Itoa(min(3, len(a.nodes)))
 	inSync := strconv.Itoa(min(2, len(a.nodes)))
@@ -50,15 +51,16 @@ func (a *Apache) properties(n *node) map[string]string {
 		"transaction.state.log.min.isr":            inSync,
 		"transaction.state.log.num.partitions":     "3",
 
-		// A broker that is killed or paused is replaced after the session, by the next replica, and leads again
-		// only when a test says so.
+		// When the session of a killed or paused broker times out, the next replica takes over. The
+		// broker becomes leader again only if a test moves the leader.
 		"broker.heartbeat.interval.ms": "500",
 		"broker.session.timeout.ms":    "3000",
-		"replica.socket.timeout.ms":    "2000", // by default brokers wait half a minute for a paused one
+		"replica.socket.timeout.ms":    "2000", // the default for a paused broker is 30 seconds
 		"controller.socket.timeout.ms": "2000",
 		"auto.leader.rebalance.enable": "false",
 
-		// Members name their own session timeout in the classic protocol; in KIP-848 it is the brokers'.
+		// In the classic protocol, members choose their session timeout; in KIP-848, the brokers
+		// do.
 		"group.initial.rebalance.delay.ms":         "0",
 		"group.min.session.timeout.ms":             "1000",
 		"group.consumer.session.timeout.ms":        "6000",
@@ -67,13 +69,13 @@ func (a *Apache) properties(n *node) map[string]string {
 		"group.consumer.min.heartbeat.interval.ms": "100",
 		"group.consumer.assignment.interval.ms":    "100",
 
-		// Retention and compaction soon do what the topic's settings say, also to a segment of seconds.
+		// Retention and compaction run often, so that topic settings of a few seconds take effect.
 		"log.initial.task.delay.ms":       "1000",
 		"log.retention.check.interval.ms": "1000",
 		"log.segment.delete.delay.ms":     "1000",
 		"log.cleaner.backoff.ms":          "1000",
 
-		"log.cleaner.dedupe.buffer.size": "4194304", // of the heap; the default is 128 MiB
+		"log.cleaner.dedupe.buffer.size": "4194304", // bytes of the heap; the default is 128 MiB
 		"num.network.threads":            "2",
 		"num.io.threads":                 "4",
 		"background.threads":             "2",

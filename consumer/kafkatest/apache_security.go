@@ -15,27 +15,31 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Listener is one of the ways into a cluster. Every cluster has Plain. A secured one has the others too, and there
-// a named user may do only what Allow has allowed; who comes without a name, by Plain or TLS, may do everything.
+// Listener names a listener of a cluster. Every cluster has Plain, and a secured cluster has all of
+// them. On a secured cluster, a named user has only the permissions granted by Allow. Anonymous
+// clients, which use Plain or TLS, have all permissions.
 type Listener string
 
-// The listeners. Both of SASL take PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512, with the users of ApacheConfig.
+// Listeners of a cluster. SASL and SASLTLS support PLAIN, SCRAM-SHA-256, and SCRAM-SHA-512 for the
+// users in ApacheConfig.
 const (
-	Plain     Listener = "PLAIN"   // neither encrypted nor authenticated; the brokers use it too
-	TLS       Listener = "TLS"     // encrypted, the broker shows a certificate of the authority CAFile
-	MutualTLS Listener = "MTLS"    // the client must show one too, see ClientCert; its common name is the user
-	SASL      Listener = "SASL"    // a name and a password, not encrypted
-	SASLTLS   Listener = "SASLTLS" // a name and a password, encrypted as TLS
+	Plain     Listener = "PLAIN"   // neither encrypted nor authenticated; also used between brokers
+	TLS       Listener = "TLS"     // encrypted; the broker presents a certificate issued by the CA in CAFile
+	MutualTLS Listener = "MTLS"    // like TLS; the common name of the client certificate is the user; see ClientCert
+	SASL      Listener = "SASL"    // user name and password, not encrypted
+	SASLTLS   Listener = "SASLTLS" // user name and password, encrypted like TLS
 
 	controller Listener = "CONTROLLER"
 )
 
-// securityProtocols says how each listener of a secured cluster is secured, in Kafka's words.
+// securityProtocols maps the listeners of a secured cluster to Kafka's names for their security
+// protocols.
 var securityProtocols = map[Listener]string{
-	controller: "PLAINTEXT", Plain: "PLAINTEXT", TLS: "SSL", MutualTLS: "SSL", SASL: "SASL_PLAINTEXT", SASLTLS: "SASL_SSL",
+	controller: "PLAINTEXT", Plain: "PLAINTEXT", TLS: "SSL", MutualTLS: "SSL", SASL: "SASL_PLAINTEXT",
+	SASLTLS: "SASL_SSL",
 }
 
-// secure adds to the configuration what a secured cluster needs.
+// secure adds the settings of a secured cluster to p.
 func (a *Apache) secure(p map[string]string) {
 	p["authorizer.class.name"] = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
 	p["super.users"] = "User:ANONYMOUS"
@@ -54,16 +58,17 @@ func (a *Apache) secure(p map[string]string) {
 	}
 	const security = "org.apache.kafka.common.security."
 	for _, l := range []string{"sasl", "sasltls"} {
-		p["listener.name."+l+".plain.sasl.jaas.config"] = security + "plain.PlainLoginModule required" + plain.String() + ";"
+		p["listener.name."+l+".plain.sasl.jaas.config"] = security + "plain.PlainLoginModule required" +
+			plain.String() + ";"
 		for _, m := range []string{"scram-sha-256", "scram-sha-512"} {
 			p["listener.name."+l+"."+m+".sasl.jaas.config"] = security + "scram.ScramLoginModule required;"
 		}
 	}
 }
 
-// addUsers gives the users their SCRAM credentials, which Kafka keeps in its metadata.
+// addUsers creates the SCRAM credentials of the users, which Kafka stores in its metadata.
 func (a *Apache) addUsers(ctx context.Context) error {
-	for _, m := range []kadm.ScramMechanism{kadm.ScramSha256, kadm.ScramSha512} { // a request names a user once
+	for _, m := range []kadm.ScramMechanism{kadm.ScramSha256, kadm.ScramSha512} { // a request may name a user only once
 		var users []kadm.UpsertSCRAM
 		for user, password := range a.cfg.Users {
 			users = append(users, kadm.UpsertSCRAM{User: user, Mechanism: m, Iterations: 4096, Password: password})
@@ -76,14 +81,15 @@ func (a *Apache) addUsers(ctx context.Context) error {
 	return nil
 }
 
-// CAFile is the PEM file of the authority that issued the certificates of a secured cluster.
+// CAFile returns the path of the PEM file with the CA certificate of a secured cluster.
 func (a *Apache) CAFile() string { return a.certs.caFile }
 
-// ClientCert makes a certificate for a user of MutualTLS: one PEM file that holds it and its key.
+// ClientCert issues a certificate for a user of MutualTLS, and returns the path of a PEM file with
+// the certificate and its key.
 func (a *Apache) ClientCert(user string) (string, error) { return a.certs.issue(user) }
 
-// Allow lets a user of a secured cluster do what acls says, which names resources and operations. It returns when
-// every node that serves knows it.
+// Allow grants a user of a secured cluster the operations on the resources in acls. It returns when
+// all serving nodes know the grant.
 func (a *Apache) Allow(ctx context.Context, user string, acls *kadm.ACLBuilder) error {
 	acls.Allow("User:" + user).AllowHosts().ResourcePatternType(kadm.ACLPatternLiteral)
 	created, err := a.adm.CreateACLs(ctx, acls)
@@ -100,7 +106,7 @@ func (a *Apache) Allow(ctx context.Context, user string, acls *kadm.ACLBuilder) 
 		err := a.everywhere(ctx, func(ctx context.Context, b *kgo.Broker) error {
 			resp, err := req.RequestWith(ctx, b)
 			if err == nil && len(resp.Resources) == 0 {
-				err = errors.New("not there yet")
+				err = errors.New("ACL not found")
 			}
 			return err
 		})

@@ -27,7 +27,7 @@ func TestSecuredApache(t *testing.T) {
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(ca) {
-		t.Fatal("no certificate in the authority's file")
+		t.Fatal("no certificate in the CA file")
 	}
 	certFile, err := a.ClientCert("alice")
 	if err != nil {
@@ -50,7 +50,7 @@ func TestSecuredApache(t *testing.T) {
 	}
 
 	ping := func(l Listener, opts ...kgo.Opt) error {
-		// Not every refusal is an answer: a short time is then all that a client is given.
+		// Some failures produce no response, so the timeout is short.
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		cl, err := connect(a.BrokersBy(l), opts, kgo.RequestRetries(0))
@@ -63,11 +63,11 @@ func TestSecuredApache(t *testing.T) {
 	accepts := func(name string, l Listener, opts ...kgo.Opt) {
 		t.Run(name, func(t *testing.T) {
 			if err := ping(l, opts...); err != nil {
-				t.Errorf("refused: %v", err)
+				t.Errorf("rejected: %v", err)
 			}
 		})
 	}
-	refuses := func(name string, l Listener, opts ...kgo.Opt) {
+	rejects := func(name string, l Listener, opts ...kgo.Opt) {
 		t.Run(name, func(t *testing.T) {
 			if err := ping(l, opts...); err == nil {
 				t.Error("accepted")
@@ -78,21 +78,21 @@ func TestSecuredApache(t *testing.T) {
 	}
 	accepts("plain", Plain)
 	accepts("TLS", TLS, trust)
-	refuses("TLS from an unknown authority", TLS, kgo.DialTLSConfig(&tls.Config{RootCAs: x509.NewCertPool()}))
-	refuses("no TLS", TLS)
+	rejects("TLS from an unknown authority", TLS, kgo.DialTLSConfig(&tls.Config{RootCAs: x509.NewCertPool()}))
+	rejects("no TLS", TLS)
 	accepts("mutual TLS", MutualTLS, show)
-	refuses("mutual TLS without a certificate", MutualTLS, trust)
-	refuses("no SASL", SASL)
+	rejects("mutual TLS without a certificate", MutualTLS, trust)
+	rejects("no SASL", SASL)
 	for mechanism, opt := range alice(a.cfg.Users["alice"]) {
 		accepts(mechanism, SASL, opt)
 		accepts(mechanism+" over TLS", SASLTLS, opt, trust)
-		refuses(mechanism+" without TLS", SASLTLS, opt)
+		rejects(mechanism+" without TLS", SASLTLS, opt)
 	}
 	for mechanism, opt := range alice("wrong") {
-		refuses(mechanism+" with a wrong password", SASL, opt)
+		rejects(mechanism+" with a wrong password", SASL, opt)
 	}
 
-	t.Run("a user may do what is allowed and no more", func(t *testing.T) {
+	t.Run("users need permissions", func(t *testing.T) {
 		ctx := t.Context()
 		topic := "secret"
 		if err := CreateTopic(ctx, a.Brokers(), topic, 1, nil); err != nil {
@@ -107,23 +107,23 @@ func TestSecuredApache(t *testing.T) {
 		}
 		bob := kgo.SASL(plain.Auth{User: "bob", Pass: a.cfg.Users["bob"]}.AsMechanism())
 		if _, err := EndOffsets(ctx, a.BrokersBy(SASL), topic, bob); !errors.Is(err, kerr.TopicAuthorizationFailed) {
-			t.Errorf("bob reads: %v", err)
+			t.Errorf("bob read: %v", err)
 		}
 		for name, opt := range alice(a.cfg.Users["alice"]) {
 			if all, err := ReadAll(ctx, a.BrokersBy(SASL), topic, opt); err != nil || len(all) != 1 {
-				t.Errorf("alice by %s reads %d records (%v)", name, len(all), err)
+				t.Errorf("alice read %d records with %s (%v), want 1", len(all), name, err)
 			}
 		}
 		if all, err := ReadAll(ctx, a.BrokersBy(MutualTLS), topic, show); err != nil || len(all) != 1 {
-			t.Errorf("alice by her certificate reads %d records (%v)", len(all), err)
+			t.Errorf("alice read %d records with her certificate (%v), want 1", len(all), err)
 		}
 		err := Produce(ctx, a.BrokersBy(MutualTLS), topic, 1, 2, func(int) []byte { return nil }, show,
-			kgo.DisableIdempotentWrite()) // which would be refused already, by CLUSTER_AUTHORIZATION_FAILED
+			kgo.DisableIdempotentWrite()) // would fail earlier, with CLUSTER_AUTHORIZATION_FAILED
 		if !errors.Is(err, kerr.TopicAuthorizationFailed) {
-			t.Errorf("alice writes: %v", err)
+			t.Errorf("alice wrote: %v", err)
 		}
 		if _, err := Committed(ctx, a.BrokersBy(SASL), "group", bob); !errors.Is(err, kerr.GroupAuthorizationFailed) {
-			t.Errorf("bob sees a group: %v", err)
+			t.Errorf("bob read a group: %v", err)
 		}
 	})
 }

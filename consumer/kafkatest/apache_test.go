@@ -17,7 +17,7 @@ func TestMissingKafkaIsAnError(t *testing.T) {
 	t.Setenv("KAFKA_LIBS", t.TempDir())
 	_, err := StartApache(t.Context(), ApacheConfig{Dir: t.TempDir()})
 	if err == nil || !strings.Contains(err.Error(), "make kafka") {
-		t.Errorf("the error is %v: it should say what to do", err)
+		t.Errorf("error %v does not mention make kafka", err)
 	}
 }
 
@@ -39,7 +39,7 @@ func TestApache(t *testing.T) {
 
 	t.Run("admin", func(t *testing.T) { testAdmin(t, a.Brokers()) })
 
-	t.Run("a killed leader loses no acknowledged record", func(t *testing.T) {
+	t.Run("a killed leader loses no acknowledged records", func(t *testing.T) {
 		const topic, records = "killed", 10_000
 		must(t, CreateTopic(ctx, a.Brokers(), topic, 3, nil))
 		victim, err := a.Leader(ctx, topic, 0)
@@ -56,9 +56,9 @@ func TestApache(t *testing.T) {
 		}))
 		must(t, a.Ready(ctx))
 		if now, err := a.Leader(ctx, topic, 0); err != nil || now == victim {
-			t.Errorf("the leader after %d was killed is %d (%v)", victim, now, err)
+			t.Errorf("leader after node %d was killed: %d (%v)", victim, now, err)
 		}
-		for range 2 { // one of these makes the victim the leader again
+		for range 2 { // one of the moves makes the victim the leader again
 			_, err := a.MoveLeader(ctx, topic, 0)
 			must(t, err)
 		}
@@ -67,7 +67,7 @@ func TestApache(t *testing.T) {
 		checkNumbers(t, all, records)
 	})
 
-	t.Run("a leader moves and nobody else's", func(t *testing.T) {
+	t.Run("only the leader of the given partition moves", func(t *testing.T) {
 		const topic = "moved"
 		must(t, CreateTopic(ctx, a.Brokers(), topic, 2, nil))
 		before, err := a.Leader(ctx, topic, 0)
@@ -79,14 +79,14 @@ func TestApache(t *testing.T) {
 		now, err := a.Leader(ctx, topic, 0)
 		must(t, err)
 		if to == before || now != to {
-			t.Errorf("moved from %d to %d, and the leader is %d", before, to, now)
+			t.Errorf("moved from node %d to node %d, but the leader is node %d", before, to, now)
 		}
 		if now, err := a.Leader(ctx, topic, 1); err != nil || now != other {
-			t.Errorf("the other partition's leader went from %d to %d (%v)", other, now, err)
+			t.Errorf("leader of the other partition moved from node %d to node %d (%v)", other, now, err)
 		}
 	})
 
-	t.Run("a stopped coordinator is replaced and offsets stay", func(t *testing.T) {
+	t.Run("a stopped coordinator is replaced and keeps the offsets", func(t *testing.T) {
 		const group, topic = "stopped", "stopped"
 		must(t, CreateTopic(ctx, a.Brokers(), topic, 1, nil))
 		want := kadm.Offset{Topic: topic, At: 17, Metadata: "v1 +3"}
@@ -98,32 +98,32 @@ func TestApache(t *testing.T) {
 		now := before
 		must(t, a.wait(ctx, func() error {
 			if now, err = a.Coordinator(ctx, group); now == before {
-				err = fmt.Errorf("node %d still coordinates", before)
+				err = fmt.Errorf("node %d is still the coordinator", before)
 			}
 			return err
 		}))
 		committed, err := Committed(ctx, a.Brokers(), group)
 		must(t, err)
 		if got, _ := committed.Lookup(topic, 0); got.At != want.At || got.Metadata != want.Metadata {
-			t.Errorf("node %d knows %+v, want %+v", now, got, want)
+			t.Errorf("node %d returned %+v, want %+v", now, got, want)
 		}
 	})
 
-	t.Run("a paused leader is replaced and comes back", func(t *testing.T) {
+	t.Run("a paused leader is replaced and rejoins", func(t *testing.T) {
 		const topic = "paused"
 		must(t, CreateTopic(ctx, a.Brokers(), topic, 1, nil))
 		before, err := a.Leader(ctx, topic, 0)
 		must(t, err)
 		must(t, a.Pause(before))
 		value := func(int) []byte { return nil }
-		must(t, Produce(ctx, a.Brokers(), topic, 0, 10, value, // by default it waits 20s for an answer
+		must(t, Produce(ctx, a.Brokers(), topic, 0, 10, value, // the default timeout is 20 seconds
 			kgo.ProduceRequestTimeout(time.Second), kgo.RequestTimeoutOverhead(time.Second)))
 		must(t, a.Continue(before))
 		must(t, a.Ready(ctx))
 		now, err := a.Leader(ctx, topic, 0)
 		must(t, err)
 		if now == before {
-			t.Errorf("node %d still leads", before)
+			t.Errorf("node %d is still the leader", before)
 		}
 	})
 }

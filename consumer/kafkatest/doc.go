@@ -1,6 +1,7 @@
-// Package kafkatest runs Kafka for tests: a broker embedded in the process, which needs nothing, and Apache Kafka from
-// its jars as processes on loopback, which needs Java and `make kafka`. The functions of admin.go serve both.
+// Package kafkatest runs Kafka for tests. It offers a broker embedded in the test process, which
+// needs no setup, and Apache Kafka as processes on loopback, which needs Java and the jars from
+// `make kafka`. The functions in admin.go work with both.
 //
-// Tests on Apache Kafka call [NewApache]. They are left out unless the environment has KAFKA_TEST; with it, a missing
-// or broken Kafka fails them.
+// Tests that need Apache Kafka call [NewApache]. They are skipped unless KAFKA_TEST is set in the
+// environment. If it is set, they fail when Kafka is missing or broken.
 package kafkatest

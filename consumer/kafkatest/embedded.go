@@ -8,16 +8,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// NewEmbedded starts a broker in this process, on loopback unless opts say
-// otherwise. Close it.
+// NewEmbedded starts a broker in this process, on loopback by default. The caller must close it.
 //
-// Unlike kfake alone, it returns the right end of a leader epoch after the leader has
-// moved: see epochs. Give it kfake.DataDir for anything large: records then stay out of
-// memory.
+// Unlike plain kfake, it returns the correct end of a leader epoch after the leader has moved; see
+// epochs. Use kfake.DataDir for large amounts of data, to keep records out of memory.
 func NewEmbedded(opts ...kfake.Opt) (*kfake.Cluster, error) {
 	cluster, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1)}, opts...)...)
 	if err != nil {
-		return nil, fmt.Errorf("embedded broker: %w", err)
+		return nil, fmt.Errorf("start the embedded broker: %w", err)
 	}
 	e := &epochs{cluster: cluster, last: map[partition]appended{}}
 	cluster.ControlKey(int16(kmsg.Produce), e.watch)
@@ -25,22 +23,20 @@ func NewEmbedded(opts ...kfake.Opt) (*kfake.Cluster, error) {
 	return cluster, nil
 }
 
-// epochs corrects questions about the end of a leader epoch. A real broker answers with
-// the start of the next epoch, or with the end of the log where nothing was appended
-// since. kfake knows of an epoch only once something was appended under it: after a
-// leader has moved without a record since, it answers -1, and 0 for a log that
-// retention has emptied. A client takes the first for divergence and the second for
-// truncation, and rewinds. Such questions are changed into those about the present
-// epoch, whose end is the end of the log. All others are left to kfake.
+// epochs corrects requests for the end of a leader epoch. A real broker returns the start of the
+// next epoch, or the end of the log if no records were appended since. kfake learns about an epoch
+// only when a record is appended in it. If the leader has moved and no record was appended since,
+// it returns -1. For a log emptied by retention, it returns 0. Clients interpret -1 as divergence
+// and 0 as truncation, and rewind. epochs changes such requests to ask for the current epoch, whose
+// end is the end of the log. It leaves all other requests to kfake.
 //
-// What it does not know (what transactions appended, what an earlier process with the
-// same kfake.DataDir appended) makes it see no truncation where there is one, never one
-// where there is none.
+// epochs does not know about records appended by transactions, or by an earlier process with the
+// same kfake.DataDir. It may therefore hide a real truncation, but never reports a false one.
 type epochs struct {
 	cluster *kfake.Cluster
 
-	mu   sync.Mutex
-	last map[partition]appended // guards: the last epoch under which records were produced
+	mu   sync.Mutex             // guards the field below
+	last map[partition]appended // last epoch in which records were produced
 }
 
 type partition struct {
@@ -50,11 +46,13 @@ type partition struct {
 
 type appended struct {
 	epoch int32
-	from  int64 // the end of the log before
+	from  int64 // end of the log before the first record of the epoch
 }
 
-// watch notes under which epoch records are produced, before they are.
-func (e *epochs) watch(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // the order that ControlKey asks for
+// watch records the epoch of produced records before kfake appends them.
+//
+//nolint:revive // ControlKey requires this order of results
+func (e *epochs) watch(r kmsg.Request) (kmsg.Response, error, bool) {
 	e.cluster.KeepControl()
 	for _, t := range r.(*kmsg.ProduceRequest).Topics {
 		topic := e.cluster.TopicInfo(t.Topic)
@@ -77,8 +75,10 @@ func (e *epochs) watch(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:r
 	return nil, nil, false
 }
 
-// correct changes the questions that kfake answers wrongly.
-func (e *epochs) correct(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // the order that ControlKey asks for
+// correct changes the requests that kfake would respond to incorrectly.
+//
+//nolint:revive // ControlKey requires this order of results
+func (e *epochs) correct(r kmsg.Request) (kmsg.Response, error, bool) {
 	e.cluster.KeepControl()
 	for _, t := range r.(*kmsg.OffsetForLeaderEpochRequest).Topics {
 		topic := e.cluster.TopicInfo(t.Topic)

@@ -11,10 +11,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-func TestEmbeddedKnowsWhereLeaderEpochsEnd(t *testing.T) {
+func TestEmbeddedReturnsEndsOfLeaderEpochs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var network kfake.VirtualNetwork
-		cluster, err := NewEmbedded(kfake.NumBrokers(2), kfake.SeedTopics(1, "t"), kfake.ListenFn(network.Listen), kfake.Ports(9092, 9093))
+		cluster, err := NewEmbedded(kfake.NumBrokers(2), kfake.SeedTopics(1, "t"), kfake.ListenFn(network.Listen),
+			kfake.Ports(9092, 9093))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +62,7 @@ func TestEmbeddedKnowsWhereLeaderEpochsEnd(t *testing.T) {
 		produce(5)
 		end(0, 5)
 		move()
-		end(0, 5) // kfake alone: -1
+		end(0, 5) // plain kfake returns -1
 		move()
 		end(0, 5)
 		end(1, 5)
@@ -75,9 +76,9 @@ func TestEmbeddedKnowsWhereLeaderEpochsEnd(t *testing.T) {
 		if err := cluster.DeleteRecords("t", 0, 8); err != nil {
 			t.Fatal(err)
 		}
-		end(2, 8) // kfake alone: 0
+		end(2, 8) // plain kfake returns 0
 
-		// The same log, shorter: a client at 8 sees that it was truncated.
+		// The same log is now shorter, so a client at offset 8 detects the truncation.
 		admin := kadm.NewClient(cl)
 		if _, err := admin.DeleteTopic(context.Background(), "t"); err != nil {
 			t.Fatal(err)

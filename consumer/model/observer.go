@@ -8,41 +8,54 @@ import (
 	"strconv"
 )
 
-// history is how much of a partition's past is kept: ranges, and offsets below the committed one. What
-// is older is not judged.
+// history bounds the past that is kept per partition, in ranges and in offsets below the committed
+// offset. Older steps are not checked.
 const history = 1 << 16
 
-// maxIDs is how many payload IDs are kept.
+// maxIDs is the maximum number of payload IDs kept.
 const maxIDs = 1 << 20
 
-// Commit is a commit of one partition, as the broker applied it.
+// Commit is a commit of one partition, as applied by the broker.
 type Commit struct {
+	// Partition is the number of the partition.
 	Partition int32
-	Log       int // how many times the log had been truncated or recreated when the member read it
-	Offset    int64
-	Cuts      []int64 // beyond the offset, ascending
+	// Log counts the truncations and recreations of the log before the member read it.
+	Log int
+	// Offset is the committed offset.
+	Offset int64
+	// Cuts holds the recorded cuts beyond Offset, in ascending order.
+	Cuts []int64
 }
 
-// Request is a request that LaunchDarkly received.
+// Request is a request received by LaunchDarkly.
 type Request struct {
+	// Partition is the number of the partition.
 	Partition int32
-	Log       int     // how many times the log had been truncated or recreated when the member read it
-	Offsets   []int64 // of the records that its events came from, ascending; at least one
-	ID        string  // payload ID
-	Body      uint64  // hash of the body
-	Accepted  bool    // its events count, unless its ID was accepted before
+	// Log counts the truncations and recreations of the log before the member read it.
+	Log int
+	// Offsets holds the offsets of the records with the events, in ascending order. It is not
+	// empty.
+	Offsets []int64
+	// ID is the payload ID.
+	ID string
+	// Body is a hash of the request body.
+	Body uint64
+	// Accepted reports whether LaunchDarkly accepted the request. Its events count unless
+	// LaunchDarkly accepted the same ID before.
+	Accepted bool
 }
 
-// Observer judges the steps of a consumer group on one topic. It is not safe for concurrent use. A step
-// takes time logarithmic in the ranges kept, plus the length of its offsets and cuts. Memory is bounded.
+// Observer checks the steps of a consumer group on one topic. It is not safe for concurrent use.
+// The time for a step is logarithmic in the number of ranges kept, plus linear in the number of its
+// offsets and cuts. Memory is bounded.
 type Observer struct {
 	events     func(partition int32, log int, offset int64) bool
 	partitions map[int32]*partition
 	bodies     map[string]body
-	order      []string // IDs in the order in which they were first seen
+	order      []string // payload IDs in the order first seen
 }
 
-// body is what a payload ID stands for.
+// body describes the request body sent under a payload ID.
 type body struct {
 	hash        uint64
 	partition   int32
@@ -61,29 +74,30 @@ func (s span) compare(o span) int {
 	return int(s.next - o.next)
 }
 
-// partition is what is known of one partition.
+// partition is the state of one partition.
 type partition struct {
-	known  bool    // a commit was seen since the start or the last reset
-	ends   []int64 // per truncation, the first offset that was lost
-	offset int64   // committed
-	spans  []span  // recorded by the last commit
-	excuse []span  // reach beyond a truncation, and may change
+	known  bool    // a commit was observed since the start or the last reset
+	ends   []int64 // per truncation, the first lost offset
+	offset int64   // committed offset
+	spans  []span  // ranges recorded by the last commit
+	excuse []span  // recorded ranges that extend beyond a truncation and may change
 
-	recorded []span           // ever, ascending
-	done     map[int64]string // by offset in the present log: the payload ID that counted it, or letter
-	pruned   int64            // done holds nothing below
-	halved   map[int64]bool   // offsets of batches that a truncation cut in two
+	recorded []span           // all ranges ever recorded, ascending
+	done     map[int64]string // by offset in the current log: payload ID that counted the event, or letter
+	pruned   int64            // done has no entries below this offset
+	halved   map[int64]bool   // offsets of batches split by a truncation
 }
 
-// letter stands for a payload ID where a record was dead-lettered.
+// letter replaces the payload ID of a dead-lettered record.
 const letter = "dead letter"
 
-// NewObserver returns an Observer that has seen nothing. events reports whether a record holds an event
-// that is to be counted or dead-lettered; it is not called for offsets outside the log.
+// NewObserver returns an Observer without any history. events reports whether a record holds an
+// event that must be counted or dead-lettered. It is called only for offsets in the log.
 func NewObserver(events func(partition int32, log int, offset int64) bool) *Observer {
 	return &Observer{events: events, partitions: map[int32]*partition{}, bodies: map[string]body{}}
 }
 
+// partition returns the state of a partition, and creates it if necessary.
 func (o *Observer) partition(number int32) *partition {
 	p := o.partitions[number]
 	if p == nil {
@@ -93,7 +107,7 @@ func (o *Observer) partition(number int32) *partition {
 	return p
 }
 
-// lift returns the newest log that holds the same records up to and including last.
+// lift returns the newest log that has the same records up to and including last.
 func (p *partition) lift(log int, last int64) int {
 	for log < len(p.ends) && last < p.ends[log] {
 		log++
@@ -101,8 +115,8 @@ func (p *partition) lift(log int, last int64) int {
 	return log
 }
 
-// Commit judges a commit. One of an older log whose offset the present log does not share is not
-// judged: the start rules of the next owner deal with it.
+// Commit checks a commit. It ignores a commit of an older log whose offset the current log does not
+// share, because the start rules of the next owner cover that case.
 func (o *Observer) Commit(c Commit) error {
 	p := o.partition(c.Partition)
 	spans := make([]span, 0, len(c.Cuts))
@@ -136,16 +150,19 @@ func (o *Observer) Commit(c Commit) error {
 		return nil
 	}
 	if c.Offset < was.offset {
-		return fmt.Errorf("commit goes back: partition %d from %d to %d", c.Partition, was.offset, c.Offset)
+		return fmt.Errorf("commit goes back: partition %d, from %d to %d", c.Partition, was.offset, c.Offset)
 	}
 	for offset := was.offset; offset < c.Offset; offset++ {
 		if _, done := p.done[offset]; !done && o.events(c.Partition, log, offset) {
-			return fmt.Errorf("commit passes an undelivered record: partition %d, commit %d, record %d", c.Partition, c.Offset, offset)
+			return fmt.Errorf("commit passes an undelivered record: partition %d, commit %d, record %d", c.Partition,
+				c.Offset, offset)
 		}
 	}
 	for _, s := range was.spans {
-		if s.next > c.Offset && !slices.Contains(spans, s) && !slices.Contains(was.excuse, s) && len(o.eventsOf(c.Partition, log, s)) > 0 {
-			return fmt.Errorf("recorded range changed: partition %d, [%d, %d) is not in the commit of %d with cuts %v", c.Partition, s.first, s.next, c.Offset, c.Cuts)
+		if s.next > c.Offset && !slices.Contains(spans, s) && !slices.Contains(was.excuse, s) &&
+			len(o.eventsOf(c.Partition, log, s)) > 0 {
+			return fmt.Errorf("recorded range changed: partition %d, [%d, %d) not in the commit of %d with cuts %v",
+				c.Partition, s.first, s.next, c.Offset, c.Cuts)
 		}
 	}
 	for ; p.pruned < c.Offset-history; p.pruned++ {
@@ -155,14 +172,14 @@ func (o *Observer) Commit(c Commit) error {
 	return nil
 }
 
-// halve notes that the records of a range from end on were lost.
+// halve records that a truncation at end split a range.
 func (p *partition) halve(s span, end int64) {
 	for offset := s.first; s.next > end && offset < end; offset++ {
 		p.halved[offset] = true
 	}
 }
 
-// inHalved reports whether a recorded range that a truncation cut in two holds an offset.
+// inHalved reports whether an offset is in a recorded range that was split by a truncation.
 func (p *partition) inHalved(offset int64) bool {
 	return slices.ContainsFunc(p.recorded, func(s span) bool {
 		return s.first <= offset && offset < s.next &&
@@ -170,7 +187,7 @@ func (p *partition) inHalved(offset int64) bool {
 	})
 }
 
-// record notes a recorded range.
+// record adds a recorded range.
 func (p *partition) record(s span) {
 	i, known := slices.BinarySearchFunc(p.recorded, s, span.compare)
 	if known {
@@ -182,7 +199,7 @@ func (p *partition) record(s span) {
 	}
 }
 
-// eventsOf returns the offsets of a range's records with events.
+// eventsOf returns the offsets of the records with events in a range.
 func (o *Observer) eventsOf(partition int32, log int, s span) (offsets []int64) {
 	for offset := s.first; offset < s.next; offset++ {
 		if o.events(partition, log, offset) {
@@ -192,7 +209,7 @@ func (o *Observer) eventsOf(partition int32, log int, s span) (offsets []int64) 
 	return offsets
 }
 
-// Request judges a request, and counts its events if it is accepted.
+// Request checks a request, and counts its events if it was accepted.
 func (o *Observer) Request(r Request) error {
 	p := o.partition(r.Partition)
 	first, last := r.Offsets[0], r.Offsets[len(r.Offsets)-1]
@@ -210,7 +227,7 @@ func (o *Observer) Request(r Request) error {
 	older := r.Log < len(p.ends) && p.lift(r.Log, last) < len(p.ends)
 	count := r.Accepted && (!known || !was.accepted)
 	if older {
-		for _, offset := range r.Offsets { // of those, the present log has kept
+		for _, offset := range r.Offsets { // count the records that are still in the current log
 			if p.lift(r.Log, offset) == len(p.ends) {
 				p.halved[offset] = true
 				if count {
@@ -224,10 +241,11 @@ func (o *Observer) Request(r Request) error {
 		return fmt.Errorf("payload ID with two bodies: %s", r.ID)
 	case known && (was.partition != is.partition || was.first != is.first || was.last != is.last ||
 		p.lift(was.log, last) != p.lift(is.log, last) && !p.inHalved(first)):
-		return fmt.Errorf("payload ID for two ranges: %s, partition %d, records %d to %d, and partition %d, records %d to %d",
+		return fmt.Errorf("payload ID for two ranges: %s, partition %d records %d to %d, partition %d records %d to %d",
 			r.ID, was.partition, was.first, was.last, is.partition, first, last)
 	case !o.isRecorded(p, r):
-		return fmt.Errorf("request for a range that is not recorded: partition %d, records %d to %d", r.Partition, first, last)
+		return fmt.Errorf("request for a range that is not recorded: partition %d, records %d to %d", r.Partition,
+			first, last)
 	case older || !r.Accepted:
 		return nil
 	}
@@ -241,7 +259,8 @@ func (o *Observer) Request(r Request) error {
 	return nil
 }
 
-// isRecorded reports whether a recorded range, or a part of it, holds the events of a request.
+// isRecorded reports whether the events of a request are those of a recorded range, or of a part of
+// one.
 func (o *Observer) isRecorded(p *partition, r Request) bool {
 	first := r.Offsets[0]
 	for i := sort.Search(len(p.recorded), func(i int) bool { return p.recorded[i].first > first }) - 1; i >= 0; i-- {
@@ -252,8 +271,8 @@ func (o *Observer) isRecorded(p *partition, r Request) bool {
 	return len(p.recorded) > history && first < p.recorded[0].first
 }
 
-// isPart reports whether offsets are those of a whole batch, of one of its halves, of a half of that,
-// and so on.
+// isPart reports whether offsets are those of a whole batch, or of a part that results from
+// repeated halving.
 func isPart(offsets, batch []int64) bool {
 	for len(offsets) < len(batch) {
 		if middle := len(batch) / 2; offsets[0] < batch[middle] {
@@ -265,7 +284,7 @@ func isPart(offsets, batch []int64) bool {
 	return slices.Equal(offsets, batch)
 }
 
-// DeadLetter notes that a record of the present log was dead-lettered.
+// DeadLetter records that a record of the current log was dead-lettered.
 func (o *Observer) DeadLetter(number int32, offset int64) {
 	p := o.partition(number)
 	if _, done := p.done[offset]; !done {
@@ -273,7 +292,8 @@ func (o *Observer) DeadLetter(number int32, offset int64) {
 	}
 }
 
-// Truncated notes that the records from end on were lost. A recreated topic is one truncated at 0.
+// Truncated records that all records at or above end were lost. A recreated topic counts as
+// truncated at 0.
 func (o *Observer) Truncated(number int32, end int64) {
 	p := o.partition(number)
 	p.ends = append(p.ends, end)
@@ -289,15 +309,15 @@ func (o *Observer) Truncated(number int32, end int64) {
 	maps.DeleteFunc(p.done, func(offset int64, _ string) bool { return offset >= end })
 }
 
-// Reset notes that an operator reset the committed offset. Events may count again from here on.
+// Reset records that an operator reset the committed offset. Events may then be counted again.
 func (o *Observer) Reset(number int32) {
 	p := o.partition(number)
 	p.known, p.spans, p.excuse = false, nil, nil
 	clear(p.done)
 }
 
-// Undelivered returns the first offset below end whose record is neither filtered, delivered, nor
-// dead-lettered, or end.
+// Undelivered returns the offset of the first record below end that is not filtered, delivered, or
+// dead-lettered. If there is none, it returns end.
 func (o *Observer) Undelivered(number int32, end int64) int64 {
 	p := o.partition(number)
 	for offset := p.pruned; offset < end; offset++ {
@@ -308,7 +328,7 @@ func (o *Observer) Undelivered(number int32, end int64) int64 {
 	return end
 }
 
-// Clone returns a copy that can be fed without changing o.
+// Clone returns an independent copy of o.
 func (o *Observer) Clone() *Observer {
 	c := &Observer{o.events, make(map[int32]*partition, len(o.partitions)), maps.Clone(o.bodies), slices.Clone(o.order)}
 	for number, p := range o.partitions {
@@ -320,7 +340,7 @@ func (o *Observer) Clone() *Observer {
 	return c
 }
 
-// Key returns a text that is equal for Observers that judge every further step alike.
+// Key returns a string that is equal for two Observers only if they treat all further steps alike.
 func (o *Observer) Key() string {
 	var b []byte
 	number := func(n int64) { b = append(strconv.AppendInt(b, n, 10), ' ') }

@@ -6,22 +6,23 @@ import (
 	"strconv"
 )
 
-// Control returns a handler that steers the fake from another process:
+// Control returns a handler that lets other processes control the fake:
 //
-//	GET  /report                  the Report
-//	POST /script                  body: ["503","cut-off,taken"], see ParseFault
-//	POST /random?seed=1&rate=0.1  body: as above, or empty for Passing()
+//	GET  /report                  returns the Report
+//	POST /script                  body: ["503","cut-off,accepted"], see ParseFault
+//	POST /random?seed=1&rate=0.1  body: as above, or empty for TransientFaults
 //	POST /down?fault=503
 //	POST /up
-//	POST /poison?contains=TEXT    without text: none
-//	POST /limit?bytes=100000      without a number: Config.MaxBytes
+//	POST /poison?contains=TEXT    no text: poisons nothing
+//	POST /limit?bytes=100000      no number: Config.MaxBytes
 //
-// It answers 204, or 400 with the reason. Serve it on a port of its own.
+// The POST routes respond with 204, or with 400 and the reason. Serve the handler on a port of its
+// own.
 func (s *Server) Control() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /report", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(s.Report()) //nolint:errcheck // the client may be gone
+		json.NewEncoder(w).Encode(s.Report()) //nolint:errcheck // disconnected
 	})
 	post := func(path string, do func(r *http.Request) error) {
 		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
@@ -84,7 +85,7 @@ func (s *Server) Control() http.Handler {
 	return mux
 }
 
-// readFaults reads a JSON array of faults; none if the body is empty.
+// readFaults reads a JSON array of faults. An empty body means no faults.
 func readFaults(r *http.Request) (faults []Fault, err error) {
 	if r.ContentLength == 0 {
 		return nil, nil

@@ -13,7 +13,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-func TestControlSteersTheFakeOverHTTP(t *testing.T) {
+func TestControlAppliesFaultsOverHTTP(t *testing.T) {
 	ld, url := serve(t, ldtest.Config{})
 	control := httptest.NewServer(ld.Control())
 	defer control.Close()
@@ -23,14 +23,14 @@ func TestControlSteersTheFakeOverHTTP(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded") // as curl -d says
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded") // like curl -d
 		return status(t, r)
 	}
 	steps := []struct {
 		path, body string
-		want       []int // of the requests after it
+		want       []int // statuses of the following requests
 	}{
-		{"/script", `["503","pass","429,taken,retry-after=1"]`, []int{503, 202, 429, 202}},
+		{"/script", `["503","pass","429,accepted,retry-after=1"]`, []int{503, 202, 429, 202}},
 		{"/down?fault=500", "", []int{500, 500}},
 		{"/up", "", []int{202}},
 		{"/random?seed=1&rate=1", `["504"]`, []int{504, 504}},

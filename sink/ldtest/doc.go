@@ -1,49 +1,50 @@
-// Package ldtest is a fake of LaunchDarkly's events service: as strict as the
-// real one, with a record of what it saw and with faults on demand.
+// Package ldtest is a fake of LaunchDarkly's events service. It is as strict as the real service,
+// records the requests it receives, and injects faults on demand.
 //
 //	ld := ldtest.New(ldtest.Config{Retain: true})
-//	srv := httptest.NewServer(ld)          // or http.Server, or ldtest.NewPipe in a synctest bubble
-//	post to srv.URL + "/events/bulk/" + ldtest.Sample.ClientSideID
-//	ld.Report()                            // counts, violations, events that would never count
+//	srv := httptest.NewServer(ld)          // or http.Server and a Pipe in a synctest bubble
+//	// send requests to srv.URL + "/events/bulk/" + ldtest.Sample.ClientSideID
+//	ld.Report()                            // counters, violations, dropped events
 //	ld.Requests(), ld.Events()             // every request; the events that count, in order
 //	ld.Wait(ctx, 5000)                     // until 5,000 events count
 //
-// Faults, each without effect or, with Taken, after taking the request:
+// Each fault fails a request either without effect or, with Accepted, after accepting it:
 //
-//	ld.Script(ldtest.Fault{Status: 503}, ldtest.Fault{}, ldtest.Fault{Kind: ldtest.CutOff, Taken: true})
-//	ld.Random(seed, 0.1)                   // one request in ten meets one of Passing()
-//	ld.Down(ldtest.Fault{Status: 503})     // everything, until Up
-//	ld.Poison(ldtest.Containing("bad"))    // 400 for a request with such an event
-//	ld.Limit(100_000)                      // 413 from that size on
+//	ld.Script(ldtest.Fault{Status: 503}, ldtest.Fault{Kind: ldtest.Reset, Accepted: true})
+//	ld.Random(seed, 0.1)                   // one of TransientFaults for every tenth request
+//	ld.Down(ldtest.Fault{Status: 503})     // every request, until Up
+//	ld.Poison(ldtest.Containing("bad"))    // 400 for requests with a matching event
+//	ld.Limit(100_000)                      // 413 for bodies of this size or larger
 //
-// As a process of its own: [Server.Control] serves the same over HTTP,
-// Config.Journal receives one line of JSON per request, [ReadJournal] reads them.
+// To run the fake in a process of its own, serve [Server.Control], which offers the same faults
+// over HTTP, and set Config.Journal, which receives one line of JSON per request. [ReadJournal]
+// reads the journal.
 //
-// # What it holds to
+// # Behavior
 //
-//  1. Both doors, by exact path: POST /events/bulk/{client-side ID} and
-//     POST /v2/event-data-import/{project}/{environment}. A trailing or double
-//     slash is 404, another method 405. HEAD /sdk/goals/{client-side ID} tells
+//  1. The fake serves both endpoints by their exact paths, POST /events/bulk/{client-side ID} and
+//     POST /v2/event-data-import/{project}/{environment}. It responds with 404 to a trailing or
+//     double slash, and with 405 to any other method. HEAD /sdk/goals/{client-side ID} reports
 //     whether an ID is known.
-//  2. client_side: 404 for an unknown ID. metric_import: 401 unless the token is
-//     that environment's, 411 without Content-Length, 406 unless the schema header
-//     is 4, 400 for a User-Agent of another form than MetricImport-COMPANY-int/VERSION.
-//     Both: 413 from 10 MB on, 400 for a broken gzip, 400 unless the body is a
-//     JSON array of objects of kind custom. A refused request has no effect.
-//  3. Anything else is 202. Events whose fields are malformed are then dropped, as
-//     the real service does in silence; the report tells each with its reason.
-//  4. A payload ID is processed once; a request without one, or with one that is
-//     not a UUID, every time. The same ID with another body is a violation, even if
-//     the first was refused or cut off; so is everything else that a correct client
-//     never does (see [Violation]).
-//  5. What a request did is recorded before its answer is sent: when a client
-//     knows that it was taken, every record of it already says so.
+//  2. A rejected request has no effect. client_side responds with 404 to an unknown ID.
+//     metric_import responds with 401 if the token does not belong to the environment, 411 if
+//     Content-Length is missing, 406 if the schema header is not 4, and 400 if the User-Agent is
+//     not of the form MetricImport-COMPANY-int/VERSION. Both respond with 413 to bodies of 10 MB or
+//     more, and with 400 to a corrupt gzip stream and to bodies that are not a JSON array of
+//     objects of kind custom.
+//  3. The response to any other request is 202. Like the real service, the fake then silently drops
+//     events with malformed fields; the report lists each one with its reason.
+//  4. Each payload ID is processed once. A request without a valid UUID as payload ID is processed
+//     every time. Sending a different body under the same ID is a violation, even if the first
+//     request was rejected or cut off. So is anything else that a correct client never does (see
+//     [Violation]).
+//  5. The effect of a request is recorded before the response is sent. When a client learns that a
+//     request was accepted, the report and the journal already include it.
 //
-// Sources: LaunchDarkly's page "Importing metric events", its SDKs' event schema,
-// and for context kinds go-sdk-common's ldcontext. Where nothing is published (the
-// scope of deduplication, an unknown client-side ID, one payload ID with two
-// bodies) the fake does the strictest thing.
+// Sources: LaunchDarkly's documentation "Importing metric events", the event schema of its SDKs,
+// and, for context kinds, package ldcontext of go-sdk-common. Where LaunchDarkly publishes nothing
+// (the scope of deduplication, unknown client-side IDs, one payload ID with two bodies), the fake
+// assumes the strictest behavior.
 //
-// The package starts no goroutine and listens nowhere. All methods may be called
-// concurrently.
+// The package starts no goroutines and opens no listeners. All methods are safe for concurrent use.
 package ldtest

@@ -8,32 +8,32 @@ import (
 	"unicode/utf8"
 )
 
-// parse splits a body into its events. The error says why the whole of it is
-// refused: it is not a JSON array of objects of kind custom.
+// parse splits a body into its events. It returns an error if the body is not a JSON array of
+// objects of kind custom. The whole body is rejected in that case.
 func parse(body []byte) (events [][]byte, err error) {
 	if !utf8.Valid(body) || !json.Valid(body) || skipSpace(body)[0] != '[' {
-		return nil, errors.New("the body is not a JSON array")
+		return nil, errors.New("body is not a JSON array")
 	}
 	for event := range Events(body) {
 		if kind, _ := text(member(event, "kind")); kind != "custom" {
-			return nil, errors.New("an event is not an object of kind custom")
+			return nil, errors.New("event is not an object of kind custom")
 		}
 		events = append(events, event)
 	}
 	return events, nil
 }
 
-// dropped returns why LaunchDarkly takes the event and then never processes it;
-// "" if it counts. The fields are those of the schema, "3" or "4"; data and
-// metricValue may be absent.
-func dropped(event []byte, schema string) string {
+// dropReason returns why LaunchDarkly accepts the event but never processes it, or "" if the event
+// counts. The event must have the fields of its schema, "3" or "4", of which data and metricValue
+// are optional.
+func dropReason(event []byte, schema string) string {
 	if schema != "3" && schema != "4" {
 		return "unknown event schema"
 	}
 	fields := make(map[string][]byte, 8)
 	for name, value := range members(event) {
 		if fields[name] != nil {
-			return "a field stands twice"
+			return "duplicate field"
 		}
 		fields[name] = value
 		switch {
@@ -59,7 +59,7 @@ func dropped(event []byte, schema string) string {
 				return reason
 			}
 		default:
-			return "a field is not of schema " + schema
+			return "unknown field in schema " + schema
 		}
 	}
 	switch {
@@ -75,7 +75,8 @@ func dropped(event []byte, schema string) string {
 	return ""
 }
 
-// checkContextKeys returns why an object of context kinds and keys is unusable.
+// checkContextKeys returns why an object of context kinds and keys is invalid, or "" if it is
+// valid.
 func checkContextKeys(value []byte) string {
 	if value[0] != '{' {
 		return "contextKeys is not an object"
@@ -84,9 +85,9 @@ func checkContextKeys(value []byte) string {
 	for kind, key := range members(value) {
 		switch {
 		case !isContextKind(kind):
-			return "a context kind is illegal"
+			return "invalid context kind"
 		case seen[kind]:
-			return "a context kind stands twice"
+			return "duplicate context kind"
 		case !isKey(key):
 			return "a context key is not a non-empty string"
 		}
@@ -100,9 +101,9 @@ func checkContextKeys(value []byte) string {
 
 func isKey(value []byte) bool { return value[0] == '"' && len(value) > len(`""`) }
 
-// isContextKind: letters, digits, dot, underscore and hyphen; not "kind", not
-// "multi".
+// isContextKind reports whether a kind is valid. It must consist of letters, digits, dots,
+// underscores, and hyphens, and must not be "kind" or "multi".
 func isContextKind(kind string) bool {
-	const legal = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
-	return kind != "" && kind != "kind" && kind != "multi" && strings.Trim(kind, legal) == ""
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+	return kind != "" && kind != "kind" && kind != "multi" && strings.Trim(kind, allowed) == ""
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// verdict delivers one event and returns why the fake drops it; "" if it counts.
-func verdict(t *testing.T, schema, event string) string {
+// deliver delivers one event and returns why the fake drops it, or "" if it counts.
+func deliver(t *testing.T, schema, event string) string {
 	t.Helper()
 	ld := ldtest.New(ldtest.Config{})
 	r := bulk(t, "", id1, "["+event+"]")
@@ -23,7 +23,7 @@ func verdict(t *testing.T, schema, event string) string {
 	ld.ServeHTTP(w, r)
 	report := ld.Report()
 	switch {
-	case w.Code != 202 || report.Taken != 1 || report.Processed+report.Dropped != 1:
+	case w.Code != 202 || report.Accepted != 1 || report.Processed+report.Dropped != 1:
 		t.Fatalf("%s: status %d, %+v", event, w.Code, report)
 	case report.Processed == 1:
 		return ""
@@ -35,7 +35,7 @@ func verdict(t *testing.T, schema, event string) string {
 	return drop.Reason
 }
 
-func TestMalformedEventsAreTakenAndDropped(t *testing.T) {
+func TestMalformedEventsAreAcceptedAndDropped(t *testing.T) {
 	const rest3 = `"kind":"custom","userKey":"u","creationDate":1,"data":{}`
 	const rest4 = `"kind":"custom","key":"k","creationDate":1,"data":{}`
 	for _, c := range []struct{ schema, event, want string }{
@@ -47,8 +47,8 @@ func TestMalformedEventsAreTakenAndDropped(t *testing.T) {
 		{"4", `{"contextKeys":{"user":"u","org.unit-2_x":"o"},` + rest4 + `}`, ""},
 		{"3", `{"\u006bey":"k",` + rest3 + `}`, ""},
 
-		{"3", event4, "a field is not of schema 3"},
-		{"4", event3, "a field is not of schema 4"},
+		{"3", event4, "unknown field in schema 3"},
+		{"4", event3, "unknown field in schema 4"},
 		{"5", event4, "unknown event schema"},
 		{"3", `{` + rest3 + `}`, "no key"},
 		{"3", `{"key":"",` + rest3 + `}`, "key is not a non-empty string"},
@@ -66,29 +66,29 @@ func TestMalformedEventsAreTakenAndDropped(t *testing.T) {
 		{"3", `{"key":"k","metricValue":"1",` + rest3 + `}`, "metricValue is not a number"},
 		{"3", `{"key":"k","metricValue":null,` + rest3 + `}`, "metricValue is not a number"},
 		{"3", `{"key":"k","metricValue":1e400,` + rest3 + `}`, "metricValue is not a number"},
-		{"3", `{"key":"k","key":"k",` + rest3 + `}`, "a field stands twice"},
-		{"3", `{"key":"k","Key":"k",` + rest3 + `}`, "a field is not of schema 3"},
-		{"3", `{"key":"k","anonymousId":"a",` + rest3 + `}`, "a field is not of schema 3"},
+		{"3", `{"key":"k","key":"k",` + rest3 + `}`, "duplicate field"},
+		{"3", `{"key":"k","Key":"k",` + rest3 + `}`, "unknown field in schema 3"},
+		{"3", `{"key":"k","anonymousId":"a",` + rest3 + `}`, "unknown field in schema 3"},
 		{"4", `{` + rest4 + `}`, "no contextKeys"},
 		{"4", `{"contextKeys":{},` + rest4 + `}`, "contextKeys is empty"},
 		{"4", `{"contextKeys":"u",` + rest4 + `}`, "contextKeys is not an object"},
 		{"4", `{"contextKeys":{"user":7},` + rest4 + `}`, "a context key is not a non-empty string"},
 		{"4", `{"contextKeys":{"user":""},` + rest4 + `}`, "a context key is not a non-empty string"},
-		{"4", `{"contextKeys":{"user":"a","user":"b"},` + rest4 + `}`, "a context kind stands twice"},
-		{"4", `{"contextKeys":{"a b":"u"},` + rest4 + `}`, "a context kind is illegal"},
+		{"4", `{"contextKeys":{"user":"a","user":"b"},` + rest4 + `}`, "duplicate context kind"},
+		{"4", `{"contextKeys":{"a b":"u"},` + rest4 + `}`, "invalid context kind"},
 	} {
-		if got := verdict(t, c.schema, c.event); got != c.want {
+		if got := deliver(t, c.schema, c.event); got != c.want {
 			t.Errorf("schema %s, %s: %q, want %q", c.schema, c.event, got, c.want)
 		}
 	}
 }
 
-func TestADroppedEventLeavesItsNeighboursAlone(t *testing.T) {
+func TestDroppedEventDoesNotAffectItsNeighbors(t *testing.T) {
 	ld, url := serve(t, ldtest.Config{})
 	bad := strings.Replace(event3, `"u"`, `7`, 1)
 	status(t, bulk(t, url, id1, "["+bad+","+event3+","+bad+"]"))
 	report := ld.Report()
-	if report.Taken != 3 || report.Processed != 1 || report.Dropped != 2 || report.Drops[1].Index != 2 {
+	if report.Accepted != 3 || report.Processed != 1 || report.Dropped != 2 || report.Drops[1].Index != 2 {
 		t.Errorf("report: %+v", report)
 	}
 	if got := ld.Events(); len(got) != 1 || string(got[0]) != event3 {
@@ -96,24 +96,24 @@ func TestADroppedEventLeavesItsNeighboursAlone(t *testing.T) {
 	}
 }
 
-// agree holds the fake's verdict on one context kind and key against
-// LaunchDarkly's own. An empty kind is the one difference: ldcontext reads it as
-// "user", as it reads an absent one; as a name in contextKeys it is no kind.
+// agree compares the fake with LaunchDarkly's own package for one context kind and key. They differ
+// only for an empty kind: ldcontext treats it as "user", like an absent one, but as a name in
+// contextKeys it is invalid.
 func agree(t *testing.T, kind, key string) error {
 	t.Helper()
 	keys, err := json.Marshal(map[string]string{kind: key})
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := verdict(t, "4", fmt.Sprintf(`{"kind":"custom","key":"k","contextKeys":%s,"creationDate":1}`, keys))
+	got := deliver(t, "4", fmt.Sprintf(`{"kind":"custom","key":"k","contextKeys":%s,"creationDate":1}`, keys))
 	theirs := ldcontext.NewWithKind(ldcontext.Kind(kind), key).Err()
 	if kind != "" && (got == "") != (theirs == nil) || kind == "" && got == "" {
-		return fmt.Errorf("kind %q, key %q: the fake says %q, LaunchDarkly says %w", kind, key, got, theirs)
+		return fmt.Errorf("kind %q, key %q: reason %q, LaunchDarkly: %w", kind, key, got, theirs)
 	}
 	return nil
 }
 
-func TestContextRulesAreLaunchDarklys(t *testing.T) {
+func TestContextRulesMatchLaunchDarkly(t *testing.T) {
 	for _, kind := range []string{
 		"user", "unauthenticatedUser", "org", "a", "A9", "a.b_c-d", ".", "-", "_", "kind", "multi", "Kind", "MULTI", "kinds",
 		"", " ", "a b", "a/b", "a:b", "é", "用户", "a\u0000", "user ", "\"", "\\",
@@ -126,9 +126,10 @@ func TestContextRulesAreLaunchDarklys(t *testing.T) {
 	}
 }
 
-func TestContextRulesAreLaunchDarklysForAnyKindAndKey(t *testing.T) {
+func TestContextRulesMatchLaunchDarklyForAnyKindAndKey(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		kind := rapid.OneOf(rapid.StringMatching(`[A-Za-z0-9._-]{0,8}`), rapid.StringMatching(`[ -~]{0,4}`), rapid.String()).Draw(rt, "kind")
+		kind := rapid.OneOf(rapid.StringMatching(`[A-Za-z0-9._-]{0,8}`), rapid.StringMatching(`[ -~]{0,4}`),
+			rapid.String()).Draw(rt, "kind")
 		key := rapid.OneOf(rapid.StringMatching(`[!-~]{0,4}`), rapid.String()).Draw(rt, "key")
 		if err := agree(t, kind, key); err != nil {
 			rt.Fatal(err)

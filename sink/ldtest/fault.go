@@ -8,88 +8,89 @@ import (
 	"time"
 )
 
-// Fault says what happens to one request instead of the ordinary answer. The
-// zero Fault is none: the request passes. In a script it stands for a request
-// that goes well between two that do not.
+// Fault describes how a single request fails. The zero Fault means no fault: the request passes. In
+// a script it represents a request that succeeds between two that fail.
 //
-// Without Taken a fault fails without effect. With Taken it fails after the
-// request took effect; a request that would be refused anyway is then refused.
+// Without Accepted, the request fails without effect. With Accepted, it fails after taking effect;
+// an invalid request is rejected as usual instead.
 type Fault struct {
-	Kind   Kind
-	Taken  bool
-	Status int // of Answer and Truncated; a 2xx needs Taken
+	// Kind selects how the request fails. Empty means Respond.
+	Kind Kind
+	// Accepted makes the request take effect before it fails.
+	Accepted bool
+	// Status is the status code of Respond and Truncated. A 2xx status requires Accepted.
+	Status int
 
-	// RetryAfter is the Retry-After header as it is, sensible or not. RetryIn
-	// makes it an HTTP date that far ahead. For Answer.
+	// RetryAfter is the Retry-After header of Respond, verbatim, even if malformed. RetryIn sets
+	// the header to an HTTP date that far in the future.
 	RetryAfter string
 	RetryIn    time.Duration
 
-	// For is how long Slow waits, and after how long Hang closes the connection
-	// (0: it waits until the client gives up).
+	// For is the delay of Slow, and the time after which Hang closes the connection. For Hang, zero
+	// means no limit: it waits until the client disconnects.
 	For time.Duration
 }
 
-// Kind is a way to fail.
+// Kind is the kind of a [Fault].
 type Kind string
 
 const (
-	// Answer answers with Status. A 3xx points at a place that answers 200 and
-	// counts as a violation when a client goes there.
-	Answer Kind = ""
-	// Hang never answers.
+	// Respond responds with Status. A 3xx redirects to a path that responds with 200 and records a
+	// violation.
+	Respond Kind = ""
+	// Hang never responds.
 	Hang Kind = "hang"
-	// Slow waits, then takes and answers as usual (nothing is taken if the client
-	// gave up meanwhile); with Taken, it takes, then waits, then answers.
+	// Slow waits, then processes the request as usual, unless the client has disconnected. With
+	// Accepted, it accepts the request first, then waits, then responds.
 	Slow Kind = "slow"
-	// ResetUnread resets the connection before reading the body. Never Taken.
+	// ResetUnread resets the connection before reading the body. It must not be Accepted.
 	ResetUnread Kind = "reset-unread"
 	// Reset resets the connection after reading the body.
 	Reset Kind = "reset"
 	// CutOff closes the connection in the middle of the headers of a 202.
 	CutOff Kind = "cut-off"
-	// Truncated closes the connection in the middle of the answer's body; all the
-	// headers arrive. Status 0 is 202 with Taken, otherwise 503.
+	// Truncated closes the connection in the middle of the response body, after all headers. Status
+	// 0 means 202 with Accepted, and 503 otherwise.
 	Truncated Kind = "truncated"
-	// Garbage answers with something that is not HTTP.
+	// Garbage responds with bytes that are not HTTP.
 	Garbage Kind = "garbage"
 )
 
-// Passing returns the faults that a client is to survive by sending the same
-// request again, each without effect and after taking the request: 429 (plain,
-// with seconds, with a date), 500, 502, 503, 504, and every other kind. Waits
-// are short: Slow 300 ms, Hang 3 s.
-func Passing() []Fault {
+// TransientFaults returns the faults that a client must handle by resending the same request, each
+// without effect and after accepting the request: 429 (plain, with seconds, and with a date), 500,
+// 502, 503, 504, and every other kind. Slow waits 300 ms, and Hang 3 s.
+func TransientFaults() []Fault {
 	var faults []Fault
-	for _, taken := range []bool{false, true} {
+	for _, accepted := range []bool{false, true} {
 		faults = append(faults,
-			Fault{Taken: taken, Status: 429},
-			Fault{Taken: taken, Status: 429, RetryAfter: "1"},
-			Fault{Taken: taken, Status: 429, RetryIn: time.Second},
-			Fault{Taken: taken, Status: 500},
-			Fault{Taken: taken, Status: 502},
-			Fault{Taken: taken, Status: 503},
-			Fault{Taken: taken, Status: 503, RetryAfter: "1"},
-			Fault{Taken: taken, Status: 504},
-			Fault{Taken: taken, Kind: Hang, For: 3 * time.Second},
-			Fault{Taken: taken, Kind: Slow, For: 300 * time.Millisecond},
-			Fault{Taken: taken, Kind: Reset},
-			Fault{Taken: taken, Kind: CutOff},
-			Fault{Taken: taken, Kind: Truncated},
-			Fault{Taken: taken, Kind: Garbage},
+			Fault{Accepted: accepted, Status: 429},
+			Fault{Accepted: accepted, Status: 429, RetryAfter: "1"},
+			Fault{Accepted: accepted, Status: 429, RetryIn: time.Second},
+			Fault{Accepted: accepted, Status: 500},
+			Fault{Accepted: accepted, Status: 502},
+			Fault{Accepted: accepted, Status: 503},
+			Fault{Accepted: accepted, Status: 503, RetryAfter: "1"},
+			Fault{Accepted: accepted, Status: 504},
+			Fault{Accepted: accepted, Kind: Hang, For: 3 * time.Second},
+			Fault{Accepted: accepted, Kind: Slow, For: 300 * time.Millisecond},
+			Fault{Accepted: accepted, Kind: Reset},
+			Fault{Accepted: accepted, Kind: CutOff},
+			Fault{Accepted: accepted, Kind: Truncated},
+			Fault{Accepted: accepted, Kind: Garbage},
 		)
 	}
 	return append(faults, Fault{Kind: ResetUnread})
 }
 
-// passes tells whether the request is answered as usual, at once or late.
+// passes reports whether the request is processed as usual, immediately or after a delay.
 func (f Fault) passes() bool { return f == Fault{} || f.Kind == Slow }
 
-// status returns the status that the client reads; 0 where it reads none.
+// status returns the status that the client receives, or 0 if it receives none.
 func (f Fault) status() int {
 	switch {
-	case f.Kind == Answer, f.Kind == Truncated && f.Status != 0:
+	case f.Kind == Respond, f.Kind == Truncated && f.Status != 0:
 		return f.Status
-	case f.Kind == Truncated && f.Taken:
+	case f.Kind == Truncated && f.Accepted:
 		return http.StatusAccepted
 	case f.Kind == Truncated:
 		return http.StatusServiceUnavailable
@@ -98,49 +99,50 @@ func (f Fault) status() int {
 	}
 }
 
-// validate refuses what no server does, and what has no meaning.
+// validate returns an error if no server behaves like the fault or if its fields contradict each
+// other.
 func (f Fault) validate() error {
 	status := f.status()
 	switch f.Kind {
-	case Answer, Hang, Slow, ResetUnread, Reset, CutOff, Truncated, Garbage:
+	case Respond, Hang, Slow, ResetUnread, Reset, CutOff, Truncated, Garbage:
 	default:
 		return fmt.Errorf("fault %q: unknown kind", f)
 	}
 	switch {
 	case f == Fault{}:
 		return nil
-	case (f.Kind == Answer || f.Kind == Truncated) && (status < 200 || status > 999):
-		return fmt.Errorf("fault %q: status: want 200 to 999", f)
-	case status >= 200 && status < 300 && !f.Taken:
-		return fmt.Errorf("fault %q: says taken and does not take", f)
-	case f.Kind == ResetUnread && f.Taken:
-		return fmt.Errorf("fault %q: cannot take what is not read", f)
+	case (f.Kind == Respond || f.Kind == Truncated) && (status < 200 || status > 999):
+		return fmt.Errorf("fault %q: status must be between 200 and 999", f)
+	case status >= 200 && status < 300 && !f.Accepted:
+		return fmt.Errorf("fault %q: status 2xx requires accepted", f)
+	case f.Kind == ResetUnread && f.Accepted:
+		return fmt.Errorf("fault %q: reset-unread cannot be accepted", f)
 	case f.Kind == Slow && f.For <= 0:
-		return fmt.Errorf("fault %q: for: want a duration above 0", f)
+		return fmt.Errorf("fault %q: slow requires a positive duration", f)
 	case f.For != 0 && f.Kind != Slow && f.Kind != Hang:
-		return fmt.Errorf("fault %q: only slow and hang wait", f)
-	case (f.RetryAfter != "" || f.RetryIn != 0) && f.Kind != Answer:
-		return fmt.Errorf("fault %q: only an answer has headers", f)
-	case f.Status != 0 && f.Kind != Answer && f.Kind != Truncated:
-		return fmt.Errorf("fault %q: no client reads that status", f)
+		return fmt.Errorf("fault %q: only slow and hang have a duration", f)
+	case (f.RetryAfter != "" || f.RetryIn != 0) && f.Kind != Respond:
+		return fmt.Errorf("fault %q: a Retry-After header requires a status", f)
+	case f.Status != 0 && f.Kind != Respond && f.Kind != Truncated:
+		return fmt.Errorf("fault %q: this kind has no status", f)
 	}
 	return nil
 }
 
-// String returns the fault as [ParseFault] reads it.
+// String formats the fault in the syntax of [ParseFault].
 func (f Fault) String() string {
 	if f == (Fault{}) {
 		return "pass"
 	}
 	var b strings.Builder
 	b.WriteString(string(f.Kind))
-	if f.Kind == Answer {
+	if f.Kind == Respond {
 		b.WriteString(strconv.Itoa(f.Status))
 	} else if f.Status != 0 {
 		fmt.Fprintf(&b, ",status=%d", f.Status)
 	}
-	if f.Taken {
-		b.WriteString(",taken")
+	if f.Accepted {
+		b.WriteString(",accepted")
 	}
 	if f.For != 0 {
 		fmt.Fprintf(&b, ",for=%s", f.For)
@@ -154,10 +156,10 @@ func (f Fault) String() string {
 	return b.String()
 }
 
-// ParseFault reads a fault: "pass", or a status or kind, then options:
-// "503", "429,taken,retry-in=2s", "hang,for=10s", "truncated,status=400",
-// "429,retry-after=Sun, 06 Nov 2033 08:49:37 GMT". retry-after stands last: it
-// takes the rest as it is.
+// ParseFault parses a fault. The syntax is "pass", or a status or kind followed by options, such as
+// "503", "429,accepted,retry-in=2s", "hang,for=10s", "truncated,status=400", or
+// "429,retry-after=Sun, 06 Nov 2033 08:49:37 GMT". The option retry-after must be the last one,
+// because its value extends to the end of the text.
 func ParseFault(s string) (Fault, error) {
 	var f Fault
 	options, retryAfter, _ := strings.Cut(s, ",retry-after=")
@@ -171,8 +173,8 @@ func ParseFault(s string) (Fault, error) {
 			f.Status, err = strconv.Atoi(option)
 		case i == 0 && option != "":
 			f.Kind = Kind(option)
-		case option == "taken":
-			f.Taken = true
+		case option == "accepted":
+			f.Accepted = true
 		case name == "status":
 			f.Status, err = strconv.Atoi(value)
 		case name == "for":
@@ -189,9 +191,10 @@ func ParseFault(s string) (Fault, error) {
 	return f, f.validate()
 }
 
-// MarshalText and UnmarshalText make the text form the JSON form.
+// MarshalText formats the fault like [Fault.String].
 func (f Fault) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
 
+// UnmarshalText parses the fault like [ParseFault].
 func (f *Fault) UnmarshalText(text []byte) (err error) {
 	*f, err = ParseFault(string(text))
 	return err

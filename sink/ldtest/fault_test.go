@@ -18,8 +18,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// bubble returns a fake that keeps everything, and a client whose connections to
-// it exist in memory and are not reused. Call it inside synctest.Test.
+// bubble returns a fake that retains everything, and a client with in-memory connections that are
+// not reused. It must be called inside synctest.Test.
 func bubble(t *testing.T) (*ldtest.Server, *http.Client) {
 	t.Helper()
 	ld := ldtest.New(ldtest.Config{Retain: true})
@@ -37,8 +37,8 @@ func bubble(t *testing.T) (*ldtest.Server, *http.Client) {
 	return ld, &http.Client{Transport: &http.Transport{DialContext: pipe.DialContext, DisableKeepAlives: true}}
 }
 
-// view sends the request once and tells what its client sees: the status, with
-// "cut" if the body breaks off, or the kind of error.
+// view sends a request once and describes what the client sees. The description is the kind of
+// error, or the status, followed by "cut" if the body is truncated.
 func view(client *http.Client, r *http.Request) string {
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	resp, err := client.Do(r)
@@ -62,7 +62,7 @@ func view(client *http.Client, r *http.Request) string {
 	return seen
 }
 
-// What a client sees of each fault, without effect and after it.
+// views lists what a client sees of each fault, without effect and after the request was accepted.
 var views = []struct{ fault, before, after string }{
 	{"200", "", "200"},
 	{"302", "302", "302"},
@@ -86,32 +86,32 @@ var views = []struct{ fault, before, after string }{
 	{"garbage", "malformed", "malformed"},
 }
 
-func TestEachFaultHappensWithoutEffectAndAfterIt(t *testing.T) {
+func TestEachFaultFailsWithoutEffectAndAfterAccepting(t *testing.T) {
 	for _, v := range views {
 		t.Run(v.fault, func(t *testing.T) {
 			if v.before != "" {
 				synctest.Test(t, func(t *testing.T) {
 					ld, client := bubble(t)
-					takes := strings.HasPrefix(v.fault, "slow") && v.before == "202"
-					checkFault(t, ld, client, "http://ld", v.fault, v.before, takes, synctest.Wait)
+					takesEffect := strings.HasPrefix(v.fault, "slow") && v.before == "202"
+					checkFault(t, ld, client, "http://ld", v.fault, v.before, takesEffect, synctest.Wait)
 				})
 			}
 			if v.after != "" {
 				synctest.Test(t, func(t *testing.T) {
 					ld, client := bubble(t)
-					checkFault(t, ld, client, "http://ld", v.fault+",taken", v.after, true, synctest.Wait)
+					checkFault(t, ld, client, "http://ld", v.fault+",accepted", v.after, true, synctest.Wait)
 				})
 			}
 		})
 	}
 }
 
-// Over TCP a reset is one; a connection in memory can only be closed.
+// Over TCP the client sees a reset. An in-memory connection can only be closed.
 func TestFaultsLookTheSameOverTCP(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for _, v := range views {
 		if strings.HasPrefix(v.fault, "hang") || strings.HasPrefix(v.fault, "slow") {
-			continue // the clock is real here
+			continue // this test runs in real time
 		}
 		if strings.HasPrefix(v.fault, "reset") {
 			v.before, v.after = strings.Replace(v.before, "broken", "reset", 1), strings.Replace(v.after, "broken", "reset", 1)
@@ -122,15 +122,16 @@ func TestFaultsLookTheSameOverTCP(t *testing.T) {
 		}
 		if v.after != "" {
 			ld, url := serve(t, ldtest.Config{})
-			checkFault(t, ld, client, url, v.fault+",taken", v.after, true, func() {})
+			checkFault(t, ld, client, url, v.fault+",accepted", v.after, true, func() {})
 		}
 	}
 }
 
-// checkFault sends one request into the fault and then again: it must have
-// counted exactly once in the end, and at first only if takes. Settle waits until
-// the fake has noticed that a client is gone.
-func checkFault(t *testing.T, ld *ldtest.Server, client *http.Client, url, text, want string, takes bool, settle func()) {
+// checkFault sends a request that meets the fault, and then resends it. The request must count
+// exactly once, the first time if takesEffect. settle waits until the fake has detected that the
+// client has disconnected.
+func checkFault(t *testing.T, ld *ldtest.Server, client *http.Client, url, text, want string, takesEffect bool,
+	settle func()) {
 	t.Helper()
 	fault, err := ldtest.ParseFault(text)
 	if err != nil {
@@ -146,22 +147,23 @@ func checkFault(t *testing.T, ld *ldtest.Server, client *http.Client, url, text,
 	}
 	settle()
 	first := ld.Requests()[0]
-	if first.Taken != takes || ld.Report().Processed != count(takes) {
-		t.Errorf("%s: taken %v, %d events processed; want taken %v", text, first.Taken, ld.Report().Processed, takes)
+	if first.Accepted != takesEffect || ld.Report().Processed != count(takesEffect) {
+		t.Errorf("%s: accepted %v, %d events processed; want accepted %v", text, first.Accepted, ld.Report().Processed,
+			takesEffect)
 	}
 	if wantHash := (first.Fault.Kind != ldtest.ResetUnread); wantHash != (first.Hash == sha256.Sum256([]byte(body))) {
 		t.Errorf("%s: hash %x", text, first.Hash)
 	}
 	if first.Fault != fault || ld.Report().Faults[fault.String()] != 1 {
-		t.Errorf("%s: recorded as %v, counted as %v", text, first.Fault, ld.Report().Faults)
+		t.Errorf("%s: recorded as %v, reported as %v", text, first.Fault, ld.Report().Faults)
 	}
 
 	if got := view(client, bulk(t, url, id1, body)); got != "202" {
-		t.Errorf("%s: after it, the client sees %q, want 202", text, got)
+		t.Errorf("%s: after the fault, the client sees %q, want 202", text, got)
 	}
 	report := ld.Report()
-	if report.Processed != 1 || report.Duplicates != count(takes) || report.ViolationCount != 0 {
-		t.Errorf("%s: in the end: %+v", text, report)
+	if report.Processed != 1 || report.Duplicates != count(takesEffect) || report.ViolationCount != 0 {
+		t.Errorf("%s: report: %+v", text, report)
 	}
 }
 
@@ -174,34 +176,34 @@ func count(b bool) int {
 
 func TestFaultTextRoundTrips(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		fault := rapid.SampledFrom(append(ldtest.Passing(),
+		fault := rapid.SampledFrom(append(ldtest.TransientFaults(),
 			ldtest.Fault{},
 			ldtest.Fault{Status: 307},
-			ldtest.Fault{Status: 429, Taken: true, RetryAfter: "Sun, 06 Nov 2033 08:49:37 GMT"},
-			ldtest.Fault{Status: 429, RetryAfter: "soon,taken"},
+			ldtest.Fault{Status: 429, Accepted: true, RetryAfter: "Sun, 06 Nov 2033 08:49:37 GMT"},
+			ldtest.Fault{Status: 429, RetryAfter: "soon,accepted"},
 			ldtest.Fault{Kind: ldtest.Truncated, Status: 401},
 			ldtest.Fault{Kind: ldtest.Hang},
 		)).Draw(t, "fault")
 		got, err := ldtest.ParseFault(fault.String())
 		if err != nil || got != fault {
-			t.Fatalf("%q read as %#v, %v", fault, got, err)
+			t.Fatalf("%q parsed as %#v, %v", fault, got, err)
 		}
 	})
 }
 
-func TestFaultsThatMakeNoSenseAreRefused(t *testing.T) {
+func TestInvalidFaultsAreErrors(t *testing.T) {
 	for _, text := range []string{
 		"", "nonsense", "50x", "99", "1000", "-1", "202", "204", "truncated,status=200", "truncated,status=7",
-		"reset-unread,taken", "slow", "slow,for=-1s", "hang,for=soon", "503,for=1s", "pass,taken",
-		"reset,status=500", "hang,retry-in=1s", "cut-off,retry-after=1", "503,take", "503,retry-in=", "503,",
+		"reset-unread,accepted", "slow", "slow,for=-1s", "hang,for=soon", "503,for=1s", "pass,accepted",
+		"reset,status=500", "hang,retry-in=1s", "cut-off,retry-after=1", "503,accept", "503,retry-in=", "503,",
 	} {
 		if fault, err := ldtest.ParseFault(text); err == nil {
-			t.Errorf("%q read as %#v", text, fault)
+			t.Errorf("%q parsed as %#v", text, fault)
 		}
 	}
 	defer func() {
 		if recover() == nil {
-			t.Error("Script took a 202 that takes nothing")
+			t.Error("no panic for a 202 that is not accepted")
 		}
 	}()
 	ldtest.New(ldtest.Config{}).Script(ldtest.Fault{Status: 202})

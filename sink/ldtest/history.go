@@ -2,19 +2,19 @@ package ldtest
 
 import "github.com/google/uuid"
 
-// history is the memory of the fake.
+// history holds the recorded requests.
 type history struct {
 	report    Report
-	ids       map[uuid.UUID]first
+	ids       map[uuid.UUID]idState
 	requests  []Request     // with Config.Retain
 	processed [][]byte      // with Config.Retain
-	more      chan struct{} // closed, and replaced, when Processed grows
+	grew      chan struct{} // closed and replaced when Processed grows
 }
 
-// first is what came first under a payload ID.
-type first struct {
-	hash  Hash
-	taken bool // that request, or a later one
+// idState is the state of a payload ID.
+type idState struct {
+	hash     Hash // of the first body
+	accepted bool // whether any request was accepted
 }
 
 func newHistory() history {
@@ -23,13 +23,13 @@ func newHistory() history {
 			Requests: map[int]int{}, Faults: map[string]int{},
 			Violations: []Violation{}, Drops: []Drop{},
 		},
-		ids:  map[uuid.UUID]first{},
-		more: make(chan struct{}),
+		ids:  map[uuid.UUID]idState{},
+		grew: make(chan struct{}),
 	}
 }
 
-// record puts the arrival into all records: its effect, if it is taken, its
-// violations, the journal, the caller's hook.
+// record records a request in the history and the journal, and passes it to Config.OnRequest. If
+// the request is accepted, its events take effect.
 func (s *Server) record(a *arrival) {
 	a.Events = len(a.events)
 	if s.cfg.Identity != nil {
@@ -37,9 +37,9 @@ func (s *Server) record(a *arrival) {
 			a.Identities = append(a.Identities, s.cfg.Identity(event))
 		}
 	}
-	if a.Taken {
+	if a.Accepted {
 		for i, event := range a.events {
-			if reason := dropped(event, a.schema); reason != "" {
+			if reason := dropReason(event, a.schema); reason != "" {
 				a.Drops = append(a.Drops, Drop{a.PayloadID, i, reason})
 			}
 		}
@@ -48,39 +48,39 @@ func (s *Server) record(a *arrival) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := &s.history
-	h.identify(a)
+	h.recordPayloadID(a)
 	if s.cfg.Journal != nil {
 		if _, err := s.cfg.Journal.Write(a.journalLine()); err != nil {
-			a.violate(JournalFailed, err.Error())
+			a.addViolation(JournalFailed, err.Error())
 		}
 	}
 	if s.cfg.OnRequest != nil {
 		s.cfg.OnRequest(a.Request)
 	}
-	h.add(a, s.cfg.Retain)
+	h.count(a, s.cfg.Retain)
 }
 
-// identify compares the arrival with what came before under its payload ID.
-func (h *history) identify(a *arrival) {
+// recordPayloadID compares a request with earlier ones that have the same payload ID.
+func (h *history) recordPayloadID(a *arrival) {
 	id, ok := parseID(a.PayloadID)
 	if !ok || a.Hash == (Hash{}) {
 		return
 	}
-	seen, known := h.ids[id]
+	state, known := h.ids[id]
 	if !known {
-		seen.hash = a.Hash
-	} else if seen.hash != a.Hash {
-		a.violate(TwoBodies, "")
+		state.hash = a.Hash
+	} else if state.hash != a.Hash {
+		a.addViolation(TwoBodies, "")
 	}
-	if a.Taken && seen.taken {
+	if a.Accepted && state.accepted {
 		a.Duplicate, a.Drops = true, nil
 	}
-	seen.taken = seen.taken || a.Taken
-	h.ids[id] = seen
+	state.accepted = state.accepted || a.Accepted
+	h.ids[id] = state
 }
 
-// add counts the arrival.
-func (h *history) add(a *arrival, retain bool) {
+// count adds a request to the report.
+func (h *history) count(a *arrival, retain bool) {
 	r := &h.report
 	r.Requests[a.Status]++
 	if a.Fault != (Fault{}) {
@@ -91,10 +91,10 @@ func (h *history) add(a *arrival, retain bool) {
 	if retain {
 		h.requests = append(h.requests, a.Request)
 	}
-	if !a.Taken {
+	if !a.Accepted {
 		return
 	}
-	r.Taken += a.Events
+	r.Accepted += a.Events
 	if a.Duplicate {
 		r.Duplicates++
 		return
@@ -112,11 +112,11 @@ func (h *history) add(a *arrival, retain bool) {
 			h.processed = append(h.processed, event)
 		}
 	}
-	close(h.more)
-	h.more = make(chan struct{})
+	close(h.grew)
+	h.grew = make(chan struct{})
 }
 
-// appendReported appends, up to the hundred that a Report lists.
+// appendReported appends to a list in a Report until the list has one hundred entries.
 func appendReported[T any](list, more []T) []T {
 	return append(list, more[:min(len(more), 100-len(list))]...)
 }

@@ -6,28 +6,28 @@ import (
 	"sync"
 )
 
-// Pipe is a listener whose connections exist in memory only, so that a server
-// and its clients run in one testing/synctest bubble:
+// Pipe is a listener for in-memory connections, so that a server and its clients can run in one
+// testing/synctest bubble:
 //
 //	pipe := ldtest.NewPipe()
 //	srv := &http.Server{Handler: ld}
 //	go srv.Serve(pipe)
 //	client := &http.Client{Transport: &http.Transport{DialContext: pipe.DialContext}}
 //
-// A connection that is reset looks closed from the other end.
+// To the other end, a reset connection looks closed.
 type Pipe struct {
 	conns  chan net.Conn // capacity 0
 	closed chan struct{}
 	close  sync.Once
 }
 
-// NewPipe returns a Pipe that is open.
+// NewPipe returns an open Pipe.
 func NewPipe() *Pipe {
 	return &Pipe{conns: make(chan net.Conn), closed: make(chan struct{})}
 }
 
-// DialContext connects, whatever the address. It blocks until Accept is called,
-// and fails with net.ErrClosed after Close.
+// DialContext connects regardless of the address. It blocks until Accept is called, and returns
+// net.ErrClosed after Close.
 func (p *Pipe) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
 	client, server := net.Pipe()
 	select {
@@ -40,8 +40,7 @@ func (p *Pipe) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
 	}
 }
 
-// Accept makes a Pipe a net.Listener, with Close and Addr. Close leaves
-// connections alone.
+// Accept returns the next connection. It returns net.ErrClosed after Close.
 func (p *Pipe) Accept() (net.Conn, error) {
 	select {
 	case conn := <-p.conns:
@@ -51,11 +50,13 @@ func (p *Pipe) Accept() (net.Conn, error) {
 	}
 }
 
+// Close closes the listener, but not the connections.
 func (p *Pipe) Close() error {
 	p.close.Do(func() { close(p.closed) })
 	return nil
 }
 
+// Addr returns a placeholder address.
 func (p *Pipe) Addr() net.Addr { return pipeAddr{} }
 
 type pipeAddr struct{}

@@ -18,7 +18,7 @@ func TestPipeConnectsUntilItIsClosed(t *testing.T) {
 			for range 2 {
 				conn, err := pipe.Accept()
 				if err == nil {
-					conn.Write([]byte("hello")) //nolint:errcheck // the reader would notice
+					conn.Write([]byte("hello")) //nolint:errcheck // the reader detects it
 				}
 				accepted <- err
 			}
@@ -34,10 +34,10 @@ func TestPipeConnectsUntilItIsClosed(t *testing.T) {
 		pipe.Close()
 		pipe.Close()
 		if first, second := <-accepted, <-accepted; first != nil || !errors.Is(second, net.ErrClosed) {
-			t.Errorf("accepted: %v, then %v", first, second)
+			t.Errorf("Accept: %v, then %v", first, second)
 		}
 		if _, err := pipe.DialContext(t.Context(), "tcp", "anywhere:80"); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("dialled a closed pipe: %v", err)
+			t.Errorf("dialed a closed pipe: %v", err)
 		}
 	})
 }
@@ -46,6 +46,6 @@ func TestPipeDialEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := ldtest.NewPipe().DialContext(ctx, "tcp", "anywhere:80"); !errors.Is(err, context.Canceled) {
-		t.Errorf("dialled nobody: %v", err)
+		t.Errorf("dialed without Accept: %v", err)
 	}
 }

@@ -2,20 +2,21 @@ package ldtest
 
 import "math/rand/v2"
 
-// plan is which faults are to come.
+// plan holds the faults for future requests.
 type plan struct {
-	down   *Fault // for every request, while set
+	down   *Fault // if set, for every request
 	script []Fault
 	rng    *rand.Rand
 	rate   float64
-	faults []Fault // what rng draws from
+	faults []Fault // drawn from by rng
 	poison func(event []byte) bool
-	limit  int // bytes from which on a body is refused
+	limit  int // size in bytes at which a body is rejected
 }
 
-// next returns the fault for the request that has just arrived: Down's, else, if
-// it delivers to a door, the script's next, else one drawn at random.
-func (p *plan) next(delivers bool) Fault {
+// takeNext returns the fault for the next request. That is the fault of Down if there is one.
+// Otherwise, if the request delivers events, it is the next one in the script, or else a random
+// one.
+func (p *plan) takeNext(delivers bool) Fault {
 	switch {
 	case p.down != nil:
 		return *p.down
@@ -31,8 +32,8 @@ func (p *plan) next(delivers bool) Fault {
 	return Fault{}
 }
 
-// Script adds faults that are used up in order, one a POST to either door.
-// It panics on a fault that makes no sense.
+// Script appends faults to the script. Each POST to either endpoint uses up one fault. Script
+// panics if a fault is invalid.
 func (s *Server) Script(faults ...Fault) {
 	mustBeValid(faults)
 	s.mu.Lock()
@@ -40,12 +41,12 @@ func (s *Server) Script(faults ...Fault) {
 	s.plan.script = append(s.plan.script, faults...)
 }
 
-// Random gives each request that meets no scripted fault, with probability rate,
-// one of the faults ([Passing], if none are named). The seed fixes the sequence
-// over the order of arrival. Rate 0 ends it.
+// Random applies one of the faults, with probability rate, to each POST to either endpoint that has
+// no scripted fault. If no faults are given, it uses [TransientFaults]. The same seed produces the
+// same sequence of faults. Rate 0 disables random faults.
 func (s *Server) Random(seed uint64, rate float64, faults ...Fault) {
 	if len(faults) == 0 {
-		faults = Passing()
+		faults = TransientFaults()
 	}
 	mustBeValid(faults)
 	s.mu.Lock()
@@ -53,16 +54,16 @@ func (s *Server) Random(seed uint64, rate float64, faults ...Fault) {
 	s.plan.rng, s.plan.rate, s.plan.faults = rand.New(rand.NewPCG(seed, 0)), rate, faults
 }
 
-// Poison refuses with 400, and without effect, every request with an event that
-// matches. Nil ends it.
+// Poison makes the fake respond with 400 to every request that contains a matching event. Nil
+// disables it.
 func (s *Server) Poison(matches func(event []byte) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.plan.poison = matches
 }
 
-// Limit refuses with 413 bodies of so many bytes, uncompressed, or more. 0 sets
-// it back to Config.MaxBytes.
+// Limit makes the fake respond with 413 to bodies of the given uncompressed size or larger. Zero
+// restores Config.MaxBytes.
 func (s *Server) Limit(bytes int) {
 	if bytes == 0 {
 		bytes = s.cfg.MaxBytes
@@ -72,8 +73,8 @@ func (s *Server) Limit(bytes int) {
 	s.plan.limit = bytes
 }
 
-// Down does the fault to every request, whatever it asks for, until [Server.Up].
-// Scripted faults wait.
+// Down applies the fault to every request, regardless of its path, until [Server.Up] is called.
+// Scripted faults are not used up meanwhile.
 func (s *Server) Down(fault Fault) {
 	mustBeValid([]Fault{fault})
 	s.mu.Lock()

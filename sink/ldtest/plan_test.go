@@ -15,8 +15,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// statuses sends n requests, each under its own ID, and returns what they were
-// told.
+// statuses sends n requests, each with its own ID, and returns the statuses of the responses.
 func statuses(t *testing.T, url string, n int) (got []int) {
 	t.Helper()
 	for range n {
@@ -28,13 +27,14 @@ func statuses(t *testing.T, url string, n int) (got []int) {
 func TestScriptedFaultsAreUsedUpInOrder(t *testing.T) {
 	ld, url := serve(t, ldtest.Config{})
 	ld.Script(ldtest.Fault{Status: 503}, ldtest.Fault{})
-	ld.Script(ldtest.Fault{Status: 429, Taken: true})
-	head, err := http.NewRequestWithContext(t.Context(), http.MethodHead, url+"/sdk/goals/"+ldtest.Sample.ClientSideID, nil)
+	ld.Script(ldtest.Fault{Status: 429, Accepted: true})
+	head, err := http.NewRequestWithContext(t.Context(), http.MethodHead, url+"/sdk/goals/"+ldtest.Sample.ClientSideID,
+		nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := status(t, head); got != 200 {
-		t.Errorf("HEAD: %d: a fault was spent on it", got)
+		t.Errorf("HEAD: %d: used up a fault", got)
 	}
 	if got := ld.Report().Scripted; got != 3 {
 		t.Errorf("%d faults scripted, want 3", got)
@@ -42,7 +42,8 @@ func TestScriptedFaultsAreUsedUpInOrder(t *testing.T) {
 	if got, want := statuses(t, url, 4), []int{503, 202, 429, 202}; !slices.Equal(got, want) {
 		t.Errorf("statuses %v, want %v", got, want)
 	}
-	if report := ld.Report(); report.Scripted != 0 || report.Processed != 3 || report.Requests[202] != 2 || report.Faults["429,taken"] != 1 {
+	if report := ld.Report(); report.Scripted != 0 || report.Processed != 3 || report.Requests[202] != 2 ||
+		report.Faults["429,accepted"] != 1 {
 		t.Errorf("report: %+v", report)
 	}
 }
@@ -50,7 +51,8 @@ func TestScriptedFaultsAreUsedUpInOrder(t *testing.T) {
 func TestRetryAfterIsSecondsOrADate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ld, client := bubble(t)
-		ld.Script(ldtest.Fault{Status: 429}, ldtest.Fault{Status: 429, RetryAfter: "7"}, ldtest.Fault{Status: 503, RetryIn: 90 * time.Second})
+		ld.Script(ldtest.Fault{Status: 429}, ldtest.Fault{Status: 429, RetryAfter: "7"},
+			ldtest.Fault{Status: 503, RetryIn: 90 * time.Second})
 		date := time.Now().Add(90 * time.Second).UTC().Format(http.TimeFormat)
 		for _, want := range []string{"", "7", date} {
 			resp, err := client.Do(bulk(t, "http://ld", id1, "["+event3+"]"))
@@ -68,15 +70,15 @@ func TestRetryAfterIsSecondsOrADate(t *testing.T) {
 func TestRandomFaultsFollowTheirSeedAndRate(t *testing.T) {
 	run := func(seed uint64, rate float64) []int {
 		ld, url := serve(t, ldtest.Config{})
-		ld.Random(seed, rate, ldtest.Fault{Status: 500}, ldtest.Fault{Status: 503, Taken: true})
+		ld.Random(seed, rate, ldtest.Fault{Status: 500}, ldtest.Fault{Status: 503, Accepted: true})
 		return statuses(t, url, 60)
 	}
 	first := run(1, 0.5)
 	if again := run(1, 0.5); !slices.Equal(first, again) {
-		t.Errorf("one seed, two sequences:\n%v\n%v", first, again)
+		t.Errorf("the same seed produced two sequences:\n%v\n%v", first, again)
 	}
 	if other := run(2, 0.5); slices.Equal(first, other) {
-		t.Error("two seeds, one sequence")
+		t.Error("two seeds produced the same sequence")
 	}
 	for _, status := range []int{202, 500, 503} {
 		if !slices.Contains(first, status) {
@@ -91,7 +93,7 @@ func TestRandomFaultsFollowTheirSeedAndRate(t *testing.T) {
 	}
 }
 
-func TestPassingFaultsEndWellForAClientThatSendsTheSameAgain(t *testing.T) {
+func TestClientThatResendsSurvivesTransientFaults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ld, client := bubble(t)
 		ld.Random(3, 0.6)
@@ -108,17 +110,18 @@ func TestPassingFaultsEndWellForAClientThatSendsTheSameAgain(t *testing.T) {
 		if report.Processed != batches || report.Dropped != 0 || report.ViolationCount != 0 || report.Duplicates == 0 {
 			t.Errorf("report: %+v", report)
 		}
-		if len(report.Faults) != len(ldtest.Passing()) {
-			t.Errorf("%d of %d faults came up: %v", len(report.Faults), len(ldtest.Passing()), report.Faults)
+		if len(report.Faults) != len(ldtest.TransientFaults()) {
+			t.Errorf("%d of %d faults occurred: %v", len(report.Faults), len(ldtest.TransientFaults()), report.Faults)
 		}
 	})
 }
 
-func TestDownIsForEverythingUntilUp(t *testing.T) {
+func TestDownAppliesToEveryRequestUntilUp(t *testing.T) {
 	ld, url := serve(t, ldtest.Config{})
 	ld.Script(ldtest.Fault{Status: 500})
 	ld.Down(ldtest.Fault{Status: 503})
-	head, err := http.NewRequestWithContext(t.Context(), http.MethodHead, url+"/sdk/goals/"+ldtest.Sample.ClientSideID, nil)
+	head, err := http.NewRequestWithContext(t.Context(), http.MethodHead, url+"/sdk/goals/"+ldtest.Sample.ClientSideID,
+		nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,14 +133,14 @@ func TestDownIsForEverythingUntilUp(t *testing.T) {
 	}
 	ld.Up()
 	if got, want := statuses(t, url, 2), []int{500, 202}; !slices.Equal(got, want) {
-		t.Errorf("up: %v, want the script to go on: %v", got, want)
+		t.Errorf("up: %v, want the script to continue: %v", got, want)
 	}
 	if report := ld.Report(); report.Processed != 1 || report.Requests[503] != 4 {
 		t.Errorf("report: %+v", report)
 	}
 }
 
-func TestPoisonRefusesTheWholeRequestUntilItIsSplit(t *testing.T) {
+func TestPoisonRejectsTheWholeRequestUntilItIsSplit(t *testing.T) {
 	ld, url := serve(t, ldtest.Config{})
 	ld.Poison(ldtest.Containing(`"n":666`))
 	bad := strings.Replace(event3, `"n":1`, `"n":666`, 1)
@@ -157,22 +160,22 @@ func TestPoisonRefusesTheWholeRequestUntilItIsSplit(t *testing.T) {
 	}
 	ld.Poison(nil)
 	if got := status(t, bulk(t, url, uuid.NewString(), "["+bad+"]")); got != 202 {
-		t.Errorf("after it: %d", got)
+		t.Errorf("afterwards: %d", got)
 	}
 }
 
-func TestAFaultAfterTakingNeverTakesWhatIsRefused(t *testing.T) {
+func TestFaultAfterAcceptingDoesNotAcceptInvalidRequests(t *testing.T) {
 	ld, url := serve(t, ldtest.Config{})
-	ld.Script(ldtest.Fault{Status: 503, Taken: true})
+	ld.Script(ldtest.Fault{Status: 503, Accepted: true})
 	if got := status(t, bulk(t, url, id1, "{}")); got != 400 {
-		t.Errorf("status %d, want the refusal", got)
+		t.Errorf("status %d, want 400", got)
 	}
-	if seen := ld.Requests()[0]; seen.Taken || seen.Fault != (ldtest.Fault{}) || seen.Refusal == "" {
+	if seen := ld.Requests()[0]; seen.Accepted || seen.Fault != (ldtest.Fault{}) || seen.Rejection == "" {
 		t.Errorf("recorded as %+v", seen)
 	}
 }
 
-func TestLimitRefusesBodiesFromThatSizeOn(t *testing.T) {
+func TestLimitRejectsBodiesOfThatSizeOrLarger(t *testing.T) {
 	ld, url := serve(t, ldtest.Config{})
 	body := "[" + event3 + "]"
 	for _, c := range []struct{ limit, want int }{{len(body), 413}, {len(body) + 1, 202}, {0, 202}} {

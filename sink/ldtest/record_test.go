@@ -21,7 +21,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-func TestAPayloadIDIsProcessedOnce(t *testing.T) {
+func TestPayloadIDIsProcessedOnce(t *testing.T) {
 	ld, url := serve(t, ldtest.Config{})
 	body := "[" + event3 + "," + event3 + "]"
 	var wg sync.WaitGroup
@@ -37,27 +37,28 @@ func TestAPayloadIDIsProcessedOnce(t *testing.T) {
 		t.Errorf("in lower case: status %d", got)
 	}
 	report := ld.Report()
-	if report.Taken != 18 || report.Processed != 2 || report.Duplicates != 8 || report.ViolationCount != 0 || len(ld.Events()) != 2 {
+	if report.Accepted != 18 || report.Processed != 2 || report.Duplicates != 8 || report.ViolationCount != 0 ||
+		len(ld.Events()) != 2 {
 		t.Errorf("report: %+v", report)
 	}
-	if seen := ld.Requests(); seen[0].Duplicate || !seen[1].Duplicate || !seen[1].Taken {
+	if seen := ld.Requests(); seen[0].Duplicate || !seen[1].Duplicate || !seen[1].Accepted {
 		t.Errorf("requests: %+v", seen[:2])
 	}
 }
 
-func TestOnePayloadIDWithTwoBodiesIsAViolationWhateverBecameOfTheFirst(t *testing.T) {
+func TestOnePayloadIDWithTwoBodiesIsAlwaysAViolation(t *testing.T) {
 	one, two := "["+event3+"]", "["+event3+","+event3+"]"
 	for _, first := range []struct {
 		name      string
 		prepare   func(ld *ldtest.Server)
 		processed int
 	}{
-		{"taken", func(*ldtest.Server) {}, 1}, // and the second is swallowed
-		{"refused", func(ld *ldtest.Server) { ld.Script(ldtest.Fault{Status: 503}) }, 2},
+		{"accepted", func(*ldtest.Server) {}, 1}, // the second is a duplicate
+		{"rejected", func(ld *ldtest.Server) { ld.Script(ldtest.Fault{Status: 503}) }, 2},
 		{"too large", func(ld *ldtest.Server) { ld.Limit(1) }, 2},
 		{"poisoned", func(ld *ldtest.Server) { ld.Poison(ldtest.Containing("Order")) }, 2},
 		{"cut off", func(ld *ldtest.Server) { ld.Script(ldtest.Fault{Kind: ldtest.CutOff}) }, 2},
-		{"taken and cut off", func(ld *ldtest.Server) { ld.Script(ldtest.Fault{Kind: ldtest.CutOff, Taken: true}) }, 1},
+		{"accepted and cut off", func(ld *ldtest.Server) { ld.Script(ldtest.Fault{Kind: ldtest.CutOff, Accepted: true}) }, 1},
 	} {
 		ld, url := serve(t, ldtest.Config{})
 		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -69,7 +70,8 @@ func TestOnePayloadIDWithTwoBodiesIsAViolationWhateverBecameOfTheFirst(t *testin
 			t.Errorf("%s: %s", first.name, got)
 		}
 		report := ld.Report()
-		if report.ViolationCount != 1 || report.Violations[0] != (ldtest.Violation{Rule: ldtest.TwoBodies, PayloadID: id1}) || report.Processed != first.processed {
+		if report.ViolationCount != 1 || report.Violations[0] != (ldtest.Violation{Rule: ldtest.TwoBodies, PayloadID: id1}) ||
+			report.Processed != first.processed {
 			t.Errorf("%s: %+v", first.name, report)
 		}
 		if len(ld.Events()) != first.processed {
@@ -78,7 +80,7 @@ func TestOnePayloadIDWithTwoBodiesIsAViolationWhateverBecameOfTheFirst(t *testin
 	}
 }
 
-func TestOneBodyZippedAndPlainIsOneBody(t *testing.T) {
+func TestCompressedAndPlainBodiesAreTheSame(t *testing.T) {
 	ld, url := serve(t, ldtest.Config{})
 	body := "[" + event3 + "]"
 	status(t, bulk(t, url, id1, body))
@@ -88,36 +90,40 @@ func TestOneBodyZippedAndPlainIsOneBody(t *testing.T) {
 	if report := ld.Report(); report.ViolationCount != 0 || report.Duplicates != 1 {
 		t.Errorf("report: %+v", report)
 	}
-	if seen := ld.Requests()[1]; seen.Hash != sha256.Sum256([]byte(body)) || string(seen.Body) != body || seen.Bytes != len(body) {
+	if seen := ld.Requests()[1]; seen.Hash != sha256.Sum256([]byte(body)) || string(seen.Body) != body ||
+		seen.Bytes != len(body) {
 		t.Errorf("recorded as %+v", seen)
 	}
 }
 
-func TestARequestIsRecordedBeforeItsAnswer(t *testing.T) {
-	var hooked []ldtest.Request // the answer orders the accesses
+func TestRequestIsRecordedBeforeTheResponse(t *testing.T) {
+	var hooked []ldtest.Request // accesses are ordered by the response
 	ld, url := serve(t, ldtest.Config{
 		Identity:  ldtest.DataField("n"),
 		OnRequest: func(r ldtest.Request) { hooked = append(hooked, r) },
 	})
-	ld.Script(ldtest.Fault{Status: 500, Taken: true}, ldtest.Fault{Status: 500})
+	ld.Script(ldtest.Fault{Status: 500, Accepted: true}, ldtest.Fault{Status: 500})
 	for i := range 3 {
-		status(t, bulk(t, url, uuid.NewString(), fmt.Sprintf("[%s,%s]", event3, strings.Replace(event3, `"n":1`, fmt.Sprintf(`"n":"e%d"`, i), 1))))
+		status(t, bulk(t, url, uuid.NewString(),
+			fmt.Sprintf("[%s,%s]", event3, strings.Replace(event3, `"n":1`, fmt.Sprintf(`"n":"e%d"`, i), 1))))
 		if len(hooked) != i+1 {
-			t.Fatalf("answer %d came before its record", i)
+			t.Fatalf("response %d arrived before its record", i)
 		}
-		if want := []string{"1", fmt.Sprintf("e%d", i)}; !reflect.DeepEqual(hooked[i].Identities, want) || hooked[i].Events != 2 {
+		if want := []string{"1", fmt.Sprintf("e%d", i)}; !reflect.DeepEqual(hooked[i].Identities, want) ||
+			hooked[i].Events != 2 {
 			t.Errorf("identities %q, want %q", hooked[i].Identities, want)
 		}
 	}
-	if !hooked[0].Taken || hooked[1].Taken || !hooked[2].Taken || hooked[0].Status != 500 || hooked[2].Status != 202 {
-		t.Errorf("hooked: %+v", hooked)
+	if !hooked[0].Accepted || hooked[1].Accepted || !hooked[2].Accepted || hooked[0].Status != 500 ||
+		hooked[2].Status != 202 {
+		t.Errorf("passed to OnRequest: %+v", hooked)
 	}
 	if !reflect.DeepEqual(hooked, ld.Requests()) {
-		t.Error("the hook and Requests differ")
+		t.Error("OnRequest and Requests differ")
 	}
 }
 
-func TestTheJournalHoldsEveryRequestButHeadersAndBodies(t *testing.T) {
+func TestJournalHoldsEveryRequestWithoutHeaderAndBody(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal.ndjson")
 	var want []ldtest.Request
 	for range 2 { // a second process appends
@@ -126,7 +132,8 @@ func TestTheJournalHoldsEveryRequestButHeadersAndBodies(t *testing.T) {
 			t.Fatal(err)
 		}
 		ld, url := serve(t, ldtest.Config{Journal: file, Identity: ldtest.DataField("n")})
-		ld.Script(ldtest.Fault{Status: 429, RetryAfter: "1"}, ldtest.Fault{Kind: ldtest.Reset, Taken: true}, ldtest.Fault{})
+		ld.Script(ldtest.Fault{Status: 429, RetryAfter: "1"}, ldtest.Fault{Kind: ldtest.Reset, Accepted: true},
+			ldtest.Fault{})
 		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 		for range 4 {
 			view(client, bulk(t, url, id1, "["+event3+"]"))
@@ -171,11 +178,12 @@ func TestTheJournalHoldsEveryRequestButHeadersAndBodies(t *testing.T) {
 	}
 }
 
-func TestADamagedJournalIsAnError(t *testing.T) {
+func TestCorruptJournalIsAnError(t *testing.T) {
+	const valid = `{"status":202}` + "\n"
 	for _, damaged := range []string{"{\n", "[]\n", `{"hash":"12"}` + "\n", `{"fault":"nonsense"}` + "\n"} {
 		var last error
 		n := 0
-		for _, err := range ldtest.ReadJournal(strings.NewReader(`{"status":202}` + "\n" + damaged + `{"status":202}` + "\n")) {
+		for _, err := range ldtest.ReadJournal(strings.NewReader(valid + damaged + valid)) {
 			last, n = err, n+1
 		}
 		if last == nil || !strings.Contains(last.Error(), "line 2") || n != 2 {
@@ -188,7 +196,7 @@ type failingWriter struct{}
 
 func (failingWriter) Write([]byte) (int, error) { return 0, errors.New("disk full") }
 
-func TestAJournalThatCannotBeWrittenIsReported(t *testing.T) {
+func TestFailedJournalWriteIsReported(t *testing.T) {
 	ld, url := serve(t, ldtest.Config{Journal: failingWriter{}})
 	status(t, bulk(t, url, id1, "["+event3+"]"))
 	if report := ld.Report(); report.ViolationCount != 1 || report.Violations[0].Rule != ldtest.JournalFailed {
@@ -196,7 +204,7 @@ func TestAJournalThatCannotBeWrittenIsReported(t *testing.T) {
 	}
 }
 
-func TestWithoutRetainNothingOfARequestIsKept(t *testing.T) {
+func TestWithoutRetainNoRequestIsKept(t *testing.T) {
 	ld := ldtest.New(ldtest.Config{})
 	pipe := ldtest.NewPipe()
 	srv := &http.Server{Handler: ld}
@@ -215,7 +223,7 @@ func TestWithoutRetainNothingOfARequestIsKept(t *testing.T) {
 	}
 }
 
-func TestReportsListAtMostAHundredAndCountAll(t *testing.T) {
+func TestReportListsAtMostAHundredAndCountsAll(t *testing.T) {
 	ld, url := serve(t, ldtest.Config{})
 	bad := strings.Replace(event3, `"u"`, `7`, 1)
 	for range 120 {
@@ -223,7 +231,8 @@ func TestReportsListAtMostAHundredAndCountAll(t *testing.T) {
 	}
 	report := ld.Report()
 	if report.ViolationCount != 120 || report.Dropped != 120 || len(report.Violations) != 100 || len(report.Drops) != 100 {
-		t.Errorf("%d of %d violations, %d of %d drops", len(report.Violations), report.ViolationCount, len(report.Drops), report.Dropped)
+		t.Errorf("%d of %d violations, %d of %d drops", len(report.Violations), report.ViolationCount, len(report.Drops),
+			report.Dropped)
 	}
 }
 
@@ -243,7 +252,7 @@ func TestWaitReturnsWhenEnoughEventsCount(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Hour)
 		defer cancel()
 		if err := ld.Wait(ctx, 4); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("waiting for more than comes: %v", err)
+			t.Errorf("waiting for too many events: %v", err)
 		}
 	})
 }

@@ -6,25 +6,25 @@ import (
 	"slices"
 )
 
-// Report is what the fake has seen so far.
+// Report summarizes the requests received so far.
 type Report struct {
-	Requests   map[int]int    `json:"requests"`   // by the status told; 0: no readable answer
-	Faults     map[string]int `json:"faults"`     // requests by the fault that they met
-	Scripted   int            `json:"scripted"`   // faults in the script, not used up yet
-	Taken      int            `json:"taken"`      // events in requests taken, duplicates included
+	Requests   map[int]int    `json:"requests"`   // by status; 0: no readable response
+	Faults     map[string]int `json:"faults"`     // requests by fault
+	Scripted   int            `json:"scripted"`   // faults left in the script
+	Accepted   int            `json:"accepted"`   // events in accepted requests, duplicates included
 	Processed  int            `json:"processed"`  // events that count: neither duplicates nor dropped
-	Dropped    int            `json:"dropped"`    // events taken and never processed
-	Duplicates int            `json:"duplicates"` // requests taken once more under their payload ID
+	Dropped    int            `json:"dropped"`    // events accepted but never processed
+	Duplicates int            `json:"duplicates"` // accepted requests whose payload ID had already been accepted
 
 	ViolationCount int `json:"violation_count"`
 
-	// Violations and Drops are the first hundred of each.
+	// Violations and Drops hold the first hundred of each.
 	Violations []Violation `json:"violations"`
 	Drops      []Drop      `json:"drops"`
 }
 
-// Violation is something that a correct client never does. The rule is one of
-// the constants below.
+// Violation describes something that a correct client never does. Rule is one of the constants
+// below.
 type Violation struct {
 	PayloadID string `json:"id,omitempty"`
 	Rule      string `json:"rule"`
@@ -37,19 +37,19 @@ const (
 	NotUUID          = "payload ID is not a UUID"
 	NoSchema         = "no event schema header"
 	ContentType      = "content type is not application/json"
-	NoEvents         = "a request without events"
+	NoEvents         = "no events in the request"
 	FollowedRedirect = "followed a redirect"
-	JournalFailed    = "the fake could not write its journal"
+	JournalFailed    = "writing the journal failed"
 )
 
-// Drop is an event that LaunchDarkly takes and never processes.
+// Drop describes an event that LaunchDarkly accepts but never processes.
 type Drop struct {
 	PayloadID string `json:"id,omitempty"`
-	Index     int    `json:"index"` // in the body, from 0
+	Index     int    `json:"index"` // in the body, starting at 0
 	Reason    string `json:"reason"`
 }
 
-// Report returns what the fake has seen so far.
+// Report returns a summary of the requests received so far.
 func (s *Server) Report() Report {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,25 +60,25 @@ func (s *Server) Report() Report {
 	return r
 }
 
-// Requests returns every request, in order. It needs Config.Retain.
+// Requests returns every request, in order. It requires Config.Retain.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.history.requests)
 }
 
-// Events returns the events that count, in order. It needs Config.Retain.
+// Events returns the events that count, in order. It requires Config.Retain.
 func (s *Server) Events() [][]byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.history.processed)
 }
 
-// Wait blocks until so many events count, or ctx ends.
+// Wait blocks until the given number of events count, or until ctx is done.
 func (s *Server) Wait(ctx context.Context, processed int) error {
 	for {
 		s.mu.Lock()
-		n, more := s.history.report.Processed, s.history.more
+		n, more := s.history.report.Processed, s.history.grew
 		s.mu.Unlock()
 		if n >= processed {
 			return nil

@@ -15,53 +15,54 @@ import (
 	"github.com/google/uuid"
 )
 
-// Request is what the fake knows of one request, whether taken, refused or cut
-// off. It is one line of the journal, without header and body.
+// Request describes a request, whether it was accepted, rejected, or cut off. Each line of the
+// journal is a Request without Header and Body.
 type Request struct {
 	Time      time.Time `json:"time"` // of arrival
 	Method    string    `json:"method"`
 	Path      string    `json:"path"`
 	PayloadID string    `json:"id,omitempty"`  // as sent
-	Hash      Hash      `json:"hash,omitzero"` // of the uncompressed body; zero if it was not read or cannot be
-	Bytes     int       `json:"bytes"`         // of the uncompressed body
-	Events    int       `json:"events"`        // 0 if the body is refused as a whole
+	Hash      Hash      `json:"hash,omitzero"` // of the uncompressed body; zero if it was not or cannot be read
+	Bytes     int       `json:"bytes"`         // length of the uncompressed body
+	Events    int       `json:"events"`        // 0 if the body is rejected as a whole
 
-	// Identities are the events' names by Config.Identity, in order.
+	// Identities holds the results of Config.Identity for the events, in order.
 	Identities []string `json:"identities,omitempty"`
 
-	// Status is what the client is told; 0 if it gets no readable answer.
-	Status  int    `json:"status"`
-	Refusal string `json:"refusal,omitempty"` // the reason, where the fake itself refuses
-	Fault   Fault  `json:"fault,omitzero"`
+	// Status is the status of the response, or 0 if the client receives no readable response.
+	Status    int    `json:"status"`
+	Rejection string `json:"rejection,omitempty"` // reason, if rejected for its content
+	Fault     Fault  `json:"fault,omitzero"`
 
-	// Taken tells whether the request took effect. Duplicate: it took none in
-	// fact, because one under its payload ID had been taken before.
-	Taken     bool `json:"taken"`
+	// Accepted reports whether the request took effect. Duplicate means that it was accepted
+	// without effect, because its payload ID had already been accepted.
+	Accepted  bool `json:"accepted"`
 	Duplicate bool `json:"duplicate,omitempty"`
 
 	Violations []Violation `json:"violations,omitempty"`
-	Drops      []Drop      `json:"drops,omitempty"` // none for a Duplicate
+	Drops      []Drop      `json:"drops,omitempty"` // empty for duplicates
 
 	Header http.Header `json:"-"`
 	Body   []byte      `json:"-"` // uncompressed
 }
 
-// Hash is the SHA-256 of a body; hexadecimal as text.
+// Hash is the SHA-256 of a body. Its text form is hexadecimal.
 type Hash [sha256.Size]byte
 
+// MarshalText formats the hash as hexadecimal digits.
 func (h Hash) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, h[:]), nil }
 
+// UnmarshalText parses hexadecimal digits.
 func (h *Hash) UnmarshalText(text []byte) error {
 	if len(text) != hex.EncodedLen(len(h)) {
-		return fmt.Errorf("hash: want %d hexadecimal digits, got %d", hex.EncodedLen(len(h)), len(text))
+		return fmt.Errorf("hash: must have %d hexadecimal digits, got %d", hex.EncodedLen(len(h)), len(text))
 	}
 	_, err := hex.Decode(h[:], text)
 	return err
 }
 
-// ReadJournal yields the requests of a journal, in order, and ends with the first
-// error. The last line is left out if it has no end yet: its request was not
-// answered.
+// ReadJournal yields the requests of a journal, in order, and stops at the first error. An
+// incomplete last line is ignored, because no response was sent to its request.
 func ReadJournal(r io.Reader) iter.Seq2[Request, error] {
 	return func(yield func(Request, error) bool) {
 		lines := bufio.NewReaderSize(r, 1<<20)
@@ -75,7 +76,7 @@ func ReadJournal(r io.Reader) iter.Seq2[Request, error] {
 				err = json.Unmarshal(line, &req)
 			}
 			if err != nil {
-				yield(Request{}, fmt.Errorf("journal line %d: %w", n, err))
+				yield(Request{}, fmt.Errorf("parse journal line %d: %w", n, err))
 				return
 			}
 			if !yield(req, nil) {
@@ -85,7 +86,7 @@ func ReadJournal(r io.Reader) iter.Seq2[Request, error] {
 	}
 }
 
-// arrival is a request on its way through the fake.
+// arrival is a request that is being served.
 type arrival struct {
 	Request
 	poison func(event []byte) bool // may be nil
@@ -93,12 +94,12 @@ type arrival struct {
 
 	schema string
 	events [][]byte // of Body
-	gone   bool     // the client left before the fake decided
+	gone   bool     // the client disconnected before the fake decided
 }
 
-func (a *arrival) refuse(status int, reason string) { a.Status, a.Refusal = status, reason }
+func (a *arrival) reject(status int, reason string) { a.Status, a.Rejection = status, reason }
 
-func (a *arrival) violate(rule, detail string) {
+func (a *arrival) addViolation(rule, detail string) {
 	a.Violations = append(a.Violations, Violation{a.PayloadID, rule, detail})
 }
 
@@ -106,13 +107,13 @@ func (a *arrival) setBody(body []byte) {
 	a.Body, a.Bytes, a.Hash = body, len(body), sha256.Sum256(body)
 }
 
-// parseID reads a payload ID. Only the 36 characters of RFC 9562 are one.
+// parseID parses a payload ID. Only the 36-character form of RFC 9562 is valid.
 func parseID(s string) (id uuid.UUID, ok bool) {
 	id, err := uuid.Parse(s)
 	return id, err == nil && len(s) == 36
 }
 
-// journalLine returns the request as it stands in the journal.
+// journalLine formats the request as a line of the journal.
 func (a *arrival) journalLine() []byte {
 	line, err := json.Marshal(a.Request)
 	if err != nil {

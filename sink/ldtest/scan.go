@@ -6,8 +6,7 @@ import (
 	"iter"
 )
 
-// Events yields the events of a request body, a JSON array, byte for byte. The
-// body must be valid JSON.
+// Events yields the events of a request body, a JSON array, verbatim. The body must be valid JSON.
 func Events(body []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for rest := enter(body, '['); len(rest) > 0; {
@@ -20,8 +19,8 @@ func Events(body []byte) iter.Seq[[]byte] {
 	}
 }
 
-// members yields the names and values of a JSON object, repeated names
-// included. The object must be valid JSON.
+// members yields the names and values of a JSON object, including duplicate names. The object must
+// be valid JSON.
 func members(object []byte) iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
 		for rest := enter(object, '{'); len(rest) > 0; {
@@ -38,8 +37,9 @@ func members(object []byte) iter.Seq2[string, []byte] {
 	}
 }
 
-// DataField returns a Config.Identity that names an event by a field of its
-// data: the text of a string, any other value as it is written, "" if absent.
+// DataField returns a function for Config.Identity that identifies an event by a field of its data.
+// The identity is the decoded text of a string, the verbatim JSON of any other value, or "" if the
+// field is absent.
 func DataField(name string) func(event []byte) string {
 	return func(event []byte) string {
 		value := member(member(event, "data"), name)
@@ -50,13 +50,13 @@ func DataField(name string) func(event []byte) string {
 	}
 }
 
-// Containing returns a predicate for [Server.Poison]: events that hold substr.
+// Containing returns a function for [Server.Poison] that matches events containing substr.
 func Containing(substr string) func(event []byte) bool {
 	return func(event []byte) bool { return bytes.Contains(event, []byte(substr)) }
 }
 
-// member returns the value of an object's last member of that name, nil if there
-// is none or object is not an object.
+// member returns the value of the last member with the given name, or nil if there is none or if
+// object is not a JSON object.
 func member(object []byte, name string) (value []byte) {
 	for n, v := range members(object) {
 		if n == name {
@@ -66,7 +66,7 @@ func member(object []byte, name string) (value []byte) {
 	return value
 }
 
-// text decodes a JSON string; false if value is none.
+// text decodes a JSON string. It returns false if value is not a string.
 func text(value []byte) (string, bool) {
 	if len(value) < 2 || value[0] != '"' {
 		return "", false
@@ -79,8 +79,8 @@ func text(value []byte) (string, bool) {
 	return s, err == nil
 }
 
-// enter returns what follows the opening bracket; empty if there is nothing
-// inside, or if b opens with something else.
+// enter returns the text after the opening bracket, or nil if the array or object is empty or if b
+// does not start with that bracket.
 func enter(b []byte, open byte) []byte {
 	b = skipSpace(b)
 	if len(b) == 0 || b[0] != open {
@@ -93,8 +93,7 @@ func enter(b []byte, open byte) []byte {
 	return b
 }
 
-// next returns what follows the comma after a value; empty at the closing
-// bracket.
+// next returns the text after the comma that follows a value, or nil at the closing bracket.
 func next(b []byte) []byte {
 	b = skipSpace(b)
 	if b[0] != ',' {
@@ -105,7 +104,7 @@ func next(b []byte) []byte {
 
 func skipSpace(b []byte) []byte { return bytes.TrimLeft(b, " \t\r\n") }
 
-// valueLen returns the length of the valid JSON value that b starts with.
+// valueLen returns the length of the JSON value at the start of b, which must be valid.
 func valueLen(b []byte) int {
 	switch b[0] {
 	case '"':

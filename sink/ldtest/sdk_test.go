@@ -11,10 +11,9 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// LaunchDarkly's own Go sender must be able to deliver to the fake: it is the
-// proof, independent of our client, that the fake asks for nothing that
-// LaunchDarkly's clients do not do. The sender takes the path of the endpoint,
-// so it reaches both doors as they are.
+// LaunchDarkly's own Go sender must be able to deliver to the fake. This proves, independently of
+// the client in package sink, that the fake requires nothing that LaunchDarkly's clients do not do.
+// The sender takes the path as a parameter, so it can reach both endpoints.
 
 const (
 	clientSidePath = "/events/bulk/5f0c1d2e3b4a59687766554f"
@@ -47,7 +46,7 @@ func TestLaunchDarklysOwnSenderDelivers(t *testing.T) {
 				t.Errorf("sent: %+v; report: %+v", sent, report)
 			}
 			if sent.TimeFromServer == 0 {
-				t.Error("the answer has no Date that LaunchDarkly's sender can read")
+				t.Error("LaunchDarkly's sender found no valid Date in the response")
 			}
 		})
 	}
@@ -55,11 +54,11 @@ func TestLaunchDarklysOwnSenderDelivers(t *testing.T) {
 
 func TestLaunchDarklysOwnSenderRetriesUnderOnePayloadIDAndIsCountedOnce(t *testing.T) {
 	for _, fault := range []ldtest.Fault{
-		{Status: 503}, {Status: 503, Taken: true},
-		{Status: 429, RetryAfter: "1", Taken: true}, {Status: 400},
-		{Kind: ldtest.Reset}, {Kind: ldtest.Reset, Taken: true}, {Kind: ldtest.ResetUnread},
-		{Kind: ldtest.CutOff}, {Kind: ldtest.CutOff, Taken: true},
-		{Kind: ldtest.Garbage, Taken: true},
+		{Status: 503}, {Status: 503, Accepted: true},
+		{Status: 429, RetryAfter: "1", Accepted: true}, {Status: 400},
+		{Kind: ldtest.Reset}, {Kind: ldtest.Reset, Accepted: true}, {Kind: ldtest.ResetUnread},
+		{Kind: ldtest.CutOff}, {Kind: ldtest.CutOff, Accepted: true},
+		{Kind: ldtest.Garbage, Accepted: true},
 	} {
 		ld, url := serve(t, ldtest.Config{})
 		ld.Script(fault)
@@ -67,7 +66,8 @@ func TestLaunchDarklysOwnSenderRetriesUnderOnePayloadIDAndIsCountedOnce(t *testi
 			BaseURI: url, SchemaVersion: 3, RetryDelay: time.Millisecond,
 		}, ldevents.AnalyticsEventDataKind, clientSidePath, []byte("["+event3+"]"), 1)
 		report, requests := ld.Report(), ld.Requests()
-		if !sent.Success || report.Processed != 1 || report.Duplicates != count(fault.Taken) || report.ViolationCount != 0 {
+		if !sent.Success || report.Processed != 1 || report.Duplicates != count(fault.Accepted) ||
+			report.ViolationCount != 0 {
 			t.Errorf("%s: sent %+v; report: %+v", fault, sent, report)
 		}
 		if len(requests) != 2 || requests[0].PayloadID != requests[1].PayloadID || requests[0].PayloadID == "" {
@@ -76,7 +76,7 @@ func TestLaunchDarklysOwnSenderRetriesUnderOnePayloadIDAndIsCountedOnce(t *testi
 	}
 }
 
-func TestLaunchDarklysOwnSenderStopsWhereItIsRefused(t *testing.T) {
+func TestLaunchDarklysOwnSenderStopsWhenRejected(t *testing.T) {
 	ld, url := serve(t, ldtest.Config{})
 	for _, path := range []string{"/events/bulk/unknown", importPath /* without a token */} {
 		sent := ldevents.SendEventDataWithRetry(ldevents.EventSenderConfiguration{
@@ -86,13 +86,13 @@ func TestLaunchDarklysOwnSenderStopsWhereItIsRefused(t *testing.T) {
 			t.Errorf("%s: sent %+v", path, sent)
 		}
 	}
-	if report := ld.Report(); report.Taken != 0 {
+	if report := ld.Report(); report.Accepted != 0 {
 		t.Errorf("report: %+v", report)
 	}
 }
 
-// The server-side sender knows only the path /bulk, which is none of our doors:
-// here a handler leads it to the client_side one.
+// The server-side sender supports only the path /bulk, which the fake does not serve. A handler
+// redirects it to the client_side endpoint.
 func TestLaunchDarklysServerSideSenderDelivers(t *testing.T) {
 	ld := ldtest.New(ldtest.Config{})
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

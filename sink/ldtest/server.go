@@ -9,41 +9,40 @@ import (
 	"time"
 )
 
-// Config says what the fake knows and what it keeps. The zero Config is usable.
+// Config configures a [Server]. The zero Config is usable.
 type Config struct {
-	// Environments are the LaunchDarkly environments that exist. Default: Sample.
+	// Environments lists the LaunchDarkly environments that exist. Empty means only Sample.
 	Environments []Environment
 
-	// MaxBytes is the size from which on a body, uncompressed, is answered 413.
-	// Default 10,000,000; at most 16 MiB.
+	// MaxBytes is the size in bytes at which an uncompressed body is rejected with 413. It must not
+	// exceed 16 MiB. Zero means 10,000,000.
 	MaxBytes int
 
-	// Identity names an event in Request.Identities, so that a checker need not
-	// keep bodies. Nil: no identities. See [DataField].
+	// Identity returns the identity of an event for Request.Identities, so that a checker need not
+	// keep bodies. Nil means no identities. See [DataField].
 	Identity func(event []byte) string
 
-	// OnRequest is called for each request, one at a time, in the order in which
-	// they take effect, before the answer is sent. It must not block nor call the
-	// Server.
+	// OnRequest is called for each request before the response is sent. Calls are sequential, in
+	// the order in which requests take effect. It must not block or call the Server.
 	OnRequest func(Request)
 
-	// Journal receives each request as one line of JSON, in one Write, in the same
-	// order and also before the answer. A file opened with O_APPEND survives the
-	// process. Read it with [ReadJournal].
+	// Journal receives each request as one line of JSON, written with a single Write before the
+	// response is sent, in the order of OnRequest. A file should be opened with O_APPEND, so that a
+	// restarted process continues it. [ReadJournal] reads the journal.
 	Journal io.Writer
 
-	// Retain keeps every request, with headers and body, for [Server.Requests] and
+	// Retain keeps every request, with its headers and body, for [Server.Requests] and
 	// [Server.Events]. Without it, memory grows by about 100 bytes per payload ID.
 	Retain bool
 }
 
-// Environment is one environment of LaunchDarkly, as each door names it.
+// Environment identifies a LaunchDarkly environment for both endpoints.
 type Environment struct {
-	ClientSideID        string // client_side
-	Project, Key, Token string // metric_import
+	ClientSideID        string // for client_side
+	Project, Key, Token string // for metric_import
 }
 
-// Sample is the environment that exists by default.
+// Sample is the default environment.
 var Sample = Environment{
 	ClientSideID: "5f0c1d2e3b4a59687766554f",
 	Project:      "sample-project",
@@ -51,17 +50,17 @@ var Sample = Environment{
 	Token:        "api-00000000-0000-4000-8000-000000000000",
 }
 
-// Server is the fake. Make one with [New]; serve it as an http.Handler.
+// Server is a fake of LaunchDarkly's events service, to be served as an [http.Handler]. Create one
+// with [New].
 type Server struct {
 	cfg Config
 
-	mu      sync.Mutex // guards everything below
+	mu      sync.Mutex // guards the fields below
 	plan    plan
 	history history
 }
 
-// New returns a fake that has seen nothing yet. For use in a testing/synctest
-// bubble, call it in the bubble.
+// New returns a new fake. To use the fake in a testing/synctest bubble, call New inside the bubble.
 func New(cfg Config) *Server {
 	if len(cfg.Environments) == 0 {
 		cfg.Environments = []Environment{Sample}
@@ -72,9 +71,9 @@ func New(cfg Config) *Server {
 	return &Server{cfg: cfg, plan: plan{limit: cfg.MaxBytes}, history: newHistory()}
 }
 
-// ServeHTTP answers one request.
+// ServeHTTP serves one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	to, names := route(r.URL.Path)
+	to, names := parseRoute(r.URL.Path)
 	delivers := r.Method == http.MethodPost && (to == clientSide || to == metricImport)
 
 	s.mu.Lock()
@@ -84,7 +83,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			Method:    r.Method,
 			Path:      r.URL.Path,
 			PayloadID: r.Header.Get(payloadIDHeader),
-			Fault:     s.plan.next(delivers),
+			Fault:     s.plan.takeNext(delivers),
 			Header:    r.Header,
 		},
 		poison: s.plan.poison,
@@ -94,11 +93,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	switch {
 	case delivers:
-		s.deliver(r, a, to, names)
+		s.receive(r, a, to, names)
 	case !a.Fault.passes():
 		a.Status = a.Fault.status()
 	default:
-		s.look(a, to, names)
+		s.serveOther(a, to, names)
 	}
 	s.record(a)
 
@@ -106,65 +105,66 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case a.gone:
 		panic(http.ErrAbortHandler)
 	case !a.Fault.passes():
-		a.Fault.do(w, r)
-	case a.Fault.Kind == Slow && a.Fault.Taken && !wait(r.Context(), a.Fault.For):
+		a.Fault.apply(w, r)
+	case a.Fault.Kind == Slow && a.Fault.Accepted && !sleep(r.Context(), a.Fault.For):
 		panic(http.ErrAbortHandler)
 	default:
-		answer(w, a.Status, a.Refusal)
+		writeResponse(w, a.Status, a.Rejection)
 	}
 }
 
-// look decides what a request is told that delivers nothing.
-func (s *Server) look(a *arrival, to door, names []string) {
+// serveOther decides the response to a request that delivers no events.
+func (s *Server) serveOther(a *arrival, to route, names []string) {
 	switch {
-	case to == nowhere:
-		a.refuse(http.StatusNotFound, "no such resource")
+	case to == notFound:
+		a.reject(http.StatusNotFound, "no such resource")
 	case to == redirected:
 		a.Status = http.StatusOK
-		a.violate(FollowedRedirect, a.Method)
+		a.addViolation(FollowedRedirect, a.Method)
 	case to != goals || a.Method != http.MethodHead:
-		a.refuse(http.StatusMethodNotAllowed, "method not allowed")
-	case !s.knows(names[0]):
-		a.refuse(http.StatusNotFound, "unknown client-side ID")
+		a.reject(http.StatusMethodNotAllowed, "method not allowed")
+	case !s.hasClientSideID(names[0]):
+		a.reject(http.StatusNotFound, "unknown client-side ID")
 	default:
 		a.Status = http.StatusOK
 	}
 }
 
-// deliver reads a request to one of the two doors and decides whether it is taken
-// and what it is told.
-func (s *Server) deliver(r *http.Request, a *arrival, to door, names []string) {
+// receive reads a request to one of the two endpoints and decides whether it is accepted and what
+// the response is.
+func (s *Server) receive(r *http.Request, a *arrival, to route, names []string) {
 	a.checkHeaders(r)
 	if a.Fault.Kind == ResetUnread {
 		return
 	}
 	unreadable := a.read(r)
-	if errors.Is(unreadable, errCutShort) || a.Fault.Kind == Slow && !a.Fault.Taken && !wait(r.Context(), a.Fault.For) {
-		a.refuse(0, "the client gave up")
+	if errors.Is(unreadable, errCutShort) ||
+		a.Fault.Kind == Slow && !a.Fault.Accepted && !sleep(r.Context(), a.Fault.For) {
+		a.reject(0, "client disconnected")
 		a.gone = true
 		return
 	}
 
-	status, reason := s.refusal(r, to, names)
+	status, reason := s.rejection(r, to, names)
 	switch {
 	case status != 0:
-		a.refuse(status, reason)
+		a.reject(status, reason)
 	case errors.Is(unreadable, errTooLarge) || len(a.Body) >= a.limit:
-		a.refuse(http.StatusRequestEntityTooLarge, "the body is too large")
+		a.reject(http.StatusRequestEntityTooLarge, "body too large")
 	case unreadable != nil:
-		a.refuse(http.StatusBadRequest, unreadable.Error())
+		a.reject(http.StatusBadRequest, unreadable.Error())
 	case a.poison != nil && slices.ContainsFunc(a.events, a.poison):
-		a.refuse(http.StatusBadRequest, "an event is malformed")
+		a.reject(http.StatusBadRequest, "malformed event")
 	default:
 		a.Status = http.StatusAccepted
-		a.Taken = a.Fault.Taken || a.Fault.passes()
+		a.Accepted = a.Fault.Accepted || a.Fault.passes()
 	}
 
 	switch {
 	case a.Fault.passes():
-	case a.Fault.Taken && !a.Taken:
-		a.Fault = Fault{} // it cannot happen after taking what is refused
+	case a.Fault.Accepted && !a.Accepted:
+		a.Fault = Fault{} // a rejected request cannot fail after it was accepted
 	default:
-		a.Refusal, a.Status = "", a.Fault.status()
+		a.Rejection, a.Status = "", a.Fault.status()
 	}
 }

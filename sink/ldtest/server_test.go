@@ -15,12 +15,14 @@ import (
 )
 
 const (
-	event3 = `{"kind":"custom","key":"Order Completed","userKey":"u","creationDate":1592588370692,"metricValue":99.84,"data":{"n":1}}`
-	event4 = `{"kind":"custom","key":"Order Completed","contextKeys":{"user":"u"},"creationDate":1592588370692,"data":{"n":1}}`
-	id1    = "6ba7b810-9dad-51d1-80b4-00c04fd430c8"
+	event3 = `{"kind":"custom","key":"Order Completed","userKey":"u","creationDate":1592588370692,` +
+		`"metricValue":99.84,"data":{"n":1}}`
+	event4 = `{"kind":"custom","key":"Order Completed","contextKeys":{"user":"u"},"creationDate":1592588370692,` +
+		`"data":{"n":1}}`
+	id1 = "6ba7b810-9dad-51d1-80b4-00c04fd430c8"
 )
 
-// serve returns a fake that keeps everything, and its address.
+// serve returns a fake that retains everything, and its URL.
 func serve(t *testing.T, cfg ldtest.Config) (*ldtest.Server, string) {
 	cfg.Retain = true
 	ld := ldtest.New(cfg)
@@ -29,10 +31,11 @@ func serve(t *testing.T, cfg ldtest.Config) (*ldtest.Server, string) {
 	return ld, srv.URL
 }
 
-// bulk is a correct request to the client_side door.
+// bulk returns a correct request to the client_side endpoint.
 func bulk(t *testing.T, url, id, body string) *http.Request {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/events/bulk/"+ldtest.Sample.ClientSideID, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/events/bulk/"+ldtest.Sample.ClientSideID,
+		strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +45,7 @@ func bulk(t *testing.T, url, id, body string) *http.Request {
 	return r
 }
 
-// metricImport is a correct request to the metric_import door.
+// metricImport returns a correct request to the metric_import endpoint.
 func metricImport(t *testing.T, url, id, body string) *http.Request {
 	t.Helper()
 	r := bulk(t, url, id, body)
@@ -53,7 +56,7 @@ func metricImport(t *testing.T, url, id, body string) *http.Request {
 	return r
 }
 
-// status sends the request once and returns the answer's status.
+// status sends the request once and returns the status of the response.
 func status(t *testing.T, r *http.Request) int {
 	t.Helper()
 	resp, err := http.DefaultTransport.RoundTrip(r)
@@ -73,7 +76,7 @@ func zip(body string) string {
 	return b.String()
 }
 
-func TestBothDoorsTakeACorrectRequest(t *testing.T) {
+func TestBothEndpointsAcceptACorrectRequest(t *testing.T) {
 	ld, url := serve(t, ldtest.Config{})
 	zipped := bulk(t, url, uuid.NewString(), zip("["+event3+","+event3+"]"))
 	zipped.Header.Set("Content-Encoding", "gzip")
@@ -87,7 +90,7 @@ func TestBothDoorsTakeACorrectRequest(t *testing.T) {
 		}
 	}
 	report := ld.Report()
-	if report.Taken != 4 || report.Processed != 4 || report.ViolationCount != 0 {
+	if report.Accepted != 4 || report.Processed != 4 || report.ViolationCount != 0 {
 		t.Errorf("report: %+v", report)
 	}
 	if got := string(ld.Events()[1]); got != event4 {

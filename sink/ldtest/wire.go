@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// answer sends a whole answer. An error's body has the form of LaunchDarkly's
-// own.
-func answer(w http.ResponseWriter, status int, reason string) {
+// writeResponse sends a complete response. The body of an error has the same format as
+// LaunchDarkly's.
+func writeResponse(w http.ResponseWriter, status int, reason string) {
 	if status < 400 {
 		w.WriteHeader(status)
 		return
@@ -20,13 +20,13 @@ func answer(w http.ResponseWriter, status int, reason string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	code := strings.ReplaceAll(strings.ToLower(http.StatusText(status)), " ", "_")
-	json.NewEncoder(w).Encode(map[string]string{"code": code, "message": reason}) //nolint:errcheck // the client may be gone
+	json.NewEncoder(w).Encode(map[string]string{"code": code, "message": reason}) //nolint:errcheck // disconnected
 }
 
-// do lets the fault happen to the answer.
-func (f Fault) do(w http.ResponseWriter, r *http.Request) {
+// apply sends the response that the fault prescribes, or breaks the connection.
+func (f Fault) apply(w http.ResponseWriter, r *http.Request) {
 	switch f.Kind {
-	case Answer:
+	case Respond:
 		if f.RetryAfter != "" {
 			w.Header().Set("Retry-After", f.RetryAfter)
 		}
@@ -36,9 +36,9 @@ func (f Fault) do(w http.ResponseWriter, r *http.Request) {
 		if f.Status >= 300 && f.Status < 400 {
 			w.Header().Set("Location", redirectPath)
 		}
-		answer(w, f.Status, "scripted")
+		writeResponse(w, f.Status, "scripted")
 	case Hang:
-		wait(r.Context(), f.For)
+		sleep(r.Context(), f.For)
 		panic(http.ErrAbortHandler)
 	case ResetUnread, Reset:
 		hangUp(w, "")
@@ -52,7 +52,8 @@ func (f Fault) do(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// hangUp sends these bytes and closes the connection; with none, it resets it.
+// hangUp sends the last bytes and closes the connection. If there are none, it resets the
+// connection.
 func hangUp(w http.ResponseWriter, last string) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -60,14 +61,15 @@ func hangUp(w http.ResponseWriter, last string) {
 	}
 	defer conn.Close()
 	if tcp, ok := conn.(*net.TCPConn); ok && last == "" {
-		tcp.SetLinger(0) //nolint:errcheck // a plain close will do
+		tcp.SetLinger(0) //nolint:errcheck // a plain close is sufficient
 		return
 	}
-	conn.Write([]byte(last)) //nolint:errcheck // the client may be gone
+	conn.Write([]byte(last)) //nolint:errcheck // the client may have disconnected
 }
 
-// wait waits for d (0: for ever); false if ctx ends first.
-func wait(ctx context.Context, d time.Duration) bool {
+// sleep waits for d, or indefinitely if d is 0. It reports whether it waited that long, and returns
+// false as soon as ctx is done.
+func sleep(ctx context.Context, d time.Duration) bool {
 	var after <-chan time.Time
 	if d > 0 {
 		after = time.After(d)

@@ -1,6 +1,6 @@
 """Recomputes the payload IDs of TestPayloadIDsAreFrozen, independently of the program.
 
-Run it with Python 3 and compare. It needs nothing but the standard library.
+Run it with Python 3 and compare its output with the test. It requires only the standard library.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ def mix(word):
 
 
 def xxh64(data):
-    """XXH64 with seed 0, of fewer than 32 bytes."""
+    """Return the XXH64 of data with seed 0. data must be shorter than 32 bytes."""
     assert len(data) < 32
     h = P5 + len(data) & MASK
     while len(data) >= 8:
@@ -38,7 +38,7 @@ def xxh64(data):
 
 
 def text(s):
-    """s preceded by its length, which is below 128 here and so a single byte."""
+    """Encode s, preceded by its length. The length must be below 128, so that it fits in one byte."""
     assert len(s) < 128
     return bytes([len(s)]) + s.encode()
 
@@ -52,7 +52,7 @@ def payload_id(destination, low, high, body, topic_id=bytes([1, 2, 3, *[0] * 12,
         text("segment-to-launchdarkly") + text("segment") + topic_id + number(7, 4) + number(epoch, 4)
         + number(40, 8) + number(43, 8) + text(destination) + number(low, 8) + number(high, 8) + number(xxh64(body), 8)
     )
-    # uuid.uuid5 accepts bytes from Python 3.12 on only.
+    # uuid.uuid5 accepts bytes only in Python 3.12 or later.
     namespace = uuid.UUID("7d1f3b52-6f0c-5a55-9d0e-3c1b6a0f2e84")
     return uuid.UUID(bytes=hashlib.sha1(namespace.bytes + name).digest()[:16], version=5)
 

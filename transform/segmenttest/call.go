@@ -4,17 +4,17 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// place is where a call stands.
-type place int
+// placement is how a call is embedded in its record.
+type placement int
 
 const (
-	alone      place = iota // or in an array: it has all of its fields itself
-	inBatch                 // context is the batch's
-	inBatchOff              // and the batch's integrations do not address us
+	standalone      placement = iota // a record or an array element, with all its fields
+	inBatch                          // a call in a batch, which has the context
+	inExcludedBatch                  // inBatch, and the integrations of the batch exclude LaunchDarkly
 )
 
-// call makes one call.
-func (g *Generator) call(where place) {
+// call appends one call.
+func (g *Generator) call(where placement) {
 	number := Number(g.n, len(g.calls))
 	size := g.size()
 	start := g.open()
@@ -27,17 +27,17 @@ func (g *Generator) call(where place) {
 	}
 	g.id("messageId", "ajs-next-", 32)
 	g.times(size)
-	if where == alone {
+	if where == standalone {
 		g.context(size - (len(g.buf) - start))
 	}
 	g.close(start)
 }
 
-// track makes the fields of a track call and says what must become of it.
-func (g *Generator) track(number int64, size int, where place) {
+// track appends the fields of a track call, and adds its expected reason to g.calls.
+func (g *Generator) track(number int64, size int, where placement) {
 	reason := transform.None
 	switch draw := g.rng.IntN(1000); {
-	case where == inBatchOff:
+	case where == inExcludedBatch:
 		reason = transform.Integrations
 	case draw < 20:
 		reason = transform.Integrations
@@ -61,11 +61,12 @@ func (g *Generator) track(number int64, size int, where place) {
 	}
 	g.ids(reason != transform.NoUserKey)
 	switch {
-	case where == inBatchOff:
+	case where == inExcludedBatch:
 	case reason == transform.Integrations:
 		g.raw("integrations", g.pick(`{"All":false}`, `{"all":false,"Mixpanel":true}`, `{"LaunchDarkly Events":false}`))
-	case where == alone && g.chance(500):
-		g.raw("integrations", g.pick(`{}`, `{}`, `{}`, `{"All":true}`, `{"Mixpanel":false}`, `{"All":false,"LaunchDarkly Events":true}`, `[]`, `null`))
+	case where == standalone && g.chance(500):
+		g.raw("integrations", g.pick(`{}`, `{}`, `{}`, `{"All":true}`, `{"Mixpanel":false}`,
+			`{"All":false,"LaunchDarkly Events":true}`, `[]`, `null`))
 	}
 	if reason == transform.PropertiesNotObject {
 		g.raw("properties", `["price",19.99]`)
@@ -74,7 +75,7 @@ func (g *Generator) track(number int64, size int, where place) {
 	g.properties(number, size)
 }
 
-// other makes the fields of a call that is not track. draw is from 60 to 99.
+// other appends the fields of a call that is not track. draw is between 60 and 99.
 func (g *Generator) other(draw int, number int64, size int) {
 	switch {
 	case draw < 76:
@@ -96,7 +97,8 @@ func (g *Generator) other(draw int, number int64, size int) {
 	g.ids(true)
 }
 
-// ids makes userId and anonymousId in the forms that occur, of which one at least can be a key if usable.
+// ids appends userId and anonymousId. If usable is true, at least one of them can be a user key;
+// otherwise neither can.
 func (g *Generator) ids(usable bool) {
 	if !usable {
 		g.raw("userId", g.pick(`null`, `""`))
@@ -123,7 +125,7 @@ func (g *Generator) ids(usable bool) {
 	}
 }
 
-// properties makes an object with the call's number, often a value, and what else is in it.
+// properties appends properties with the number of the call, often a value, and other attributes.
 func (g *Generator) properties(number int64, size int) {
 	g.name("properties")
 	start := g.open()
@@ -140,7 +142,7 @@ func (g *Generator) properties(number int64, size int) {
 	g.close(start)
 }
 
-// traits makes an object of that length.
+// traits appends traits of about the given length.
 func (g *Generator) traits(length int) {
 	g.name("traits")
 	start := g.open()
@@ -148,7 +150,7 @@ func (g *Generator) traits(length int) {
 	g.close(start)
 }
 
-// times makes the times of a call. A short call has only one.
+// times appends the times of a call. A short call has only a timestamp.
 func (g *Generator) times(size int) {
 	switch draw := g.rng.IntN(1000); {
 	case draw < 960:

@@ -1,25 +1,28 @@
-// Package segmenttest makes records such as a topic of Segment events holds, and knows what must become of each.
+// Package segmenttest generates records like those in a topic of Segment events, together with the
+// expected outcome of each call.
 //
 //	g := segmenttest.New(1)
 //	value, calls := g.Record(n)     // n = 0, 1, 2, ...
 //
-// # What it guarantees
+// # Guarantees
 //
-//  1. The n-th record is a function of the seed and n: whoever doubts what record n was makes it again.
-//  2. The truth, one [transform.Reason] for each call, is known from how the record was made, not from looking at it.
-//     It holds for the default configuration.
-//  3. Every call that is an event carries a number in its properties, under [NumberField], that no other call of any
-//     record has. See [Number].
-//  4. Record allocates nothing once its buffers have grown.
+//  1. Record n is a function of the seed and n, so it can be generated again.
+//  2. The truth, one [transform.Reason] per call, follows from how the record is generated, not
+//     from parsing it. It applies to the default configuration.
+//  3. The properties of every call that becomes an event contain a number, under [NumberField],
+//     that no other call of any record has. See [Number].
+//  4. Record does not allocate once its buffers have grown.
 //
-// # The mix
+// # Mix
 //
-// Of the calls, three in five are track; the others are page, identify, screen and group. About one record in seventy is
-// something else than one call: a tombstone, an array, a batch body, a Confluent prefix, a document that is no JSON. Of the
-// track calls, about one in thirty is not for LaunchDarkly or is unusable: integrations off, no event name, no ids,
-// properties that are a list. Ids, times and values take the forms that are met in practice: integers, null, empty
-// strings, times as numbers, values as strings.
+// Three in five calls are track. The others are page, identify, screen, and group. About one record
+// in seventy is not a plain call, but a tombstone, an array, a batch, invalid JSON, or a call with
+// a Confluent prefix. About one track call in thirty is filtered or rejected, because its
+// integrations exclude LaunchDarkly, its event name or IDs are missing, or its properties are a
+// list. IDs, times, and values take forms that occur in practice, such as integers, null, empty
+// strings, times as numbers, and values as strings.
 //
-// The sizes of records follow a log-normal distribution with the median at 0.8 KB and the 99th percentile at 2.9 KB,
-// as in public samples of Segment events. They compress about as well as those: six to one in blocks of 64 KB.
+// Record sizes follow a log-normal distribution with a median of 0.8 KB and a 99th percentile of
+// 2.9 KB, as in public samples of Segment events. The records compress about as well as those
+// samples, six to one in blocks of 64 KB.
 package segmenttest

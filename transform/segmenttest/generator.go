@@ -8,7 +8,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// Generator makes records. It holds scratch space: one goroutine at a time.
+// Generator generates records. It must not be used concurrently.
 type Generator struct {
 	seed uint64
 	pcg  rand.PCG
@@ -19,27 +19,27 @@ type Generator struct {
 	calls []transform.Reason
 }
 
-// New returns a generator. The same seed gives the same records.
+// New returns a generator. The same seed yields the same records.
 func New(seed uint64) *Generator {
 	g := &Generator{seed: seed}
 	g.rng = rand.New(&g.pcg)
 	return g
 }
 
-// NumberField is the name, in the properties of a call, of its number.
+// NumberField is the property that holds the number of a call.
 const NumberField = "seq"
 
-// MaxCalls is the most calls that a record holds.
+// MaxCalls is the maximum number of calls in a record.
 const MaxCalls = 8
 
-// Number returns the number that the i-th call of record n carries.
+// Number returns the number of call i of record n.
 func Number(n int64, i int) int64 { return n*MaxCalls + int64(i) }
 
-// CallOf is the reverse of [Number].
+// CallOf is the inverse of [Number].
 func CallOf(number int64) (n int64, i int) { return number / MaxCalls, int(number % MaxCalls) }
 
-// Record makes record n: its value, nil for a tombstone, and for each of its calls, in order, what must become of it.
-// Both are valid until the next Record.
+// Record generates record n. It returns the value, which is nil for a tombstone, and the expected
+// reason of each call in order. Both slices are valid until the next call of Record.
 func (g *Generator) Record(n int64) (value []byte, calls []transform.Reason) {
 	g.pcg.Seed(g.seed, uint64(n))
 	g.n, g.buf, g.calls = n, g.buf[:0], g.calls[:0]
@@ -54,30 +54,30 @@ func (g *Generator) Record(n int64) (value []byte, calls []transform.Reason) {
 		g.batch()
 	case draw < 15:
 		g.buf = append(g.buf, 0, 0, 0, 0, 17) // Confluent's wire format, schema 17
-		g.call(alone)
+		g.call(standalone)
 	default:
-		g.call(alone)
+		g.call(standalone)
 	}
 	return g.buf, g.calls
 }
 
-// malformed makes a record that is no JSON.
+// malformed generates a record that is not valid JSON.
 func (g *Generator) malformed() {
-	g.call(alone)
+	g.call(standalone)
 	g.calls = append(g.calls[:0], transform.Malformed)
 	switch g.rng.IntN(4) {
-	case 0: // cut off
+	case 0: // truncated
 		g.buf = g.buf[:1+g.rng.IntN(len(g.buf)-1)]
 	case 1: // a byte-order mark
 		g.buf = slices.Insert(g.buf, 0, 0xef, 0xbb, 0xbf)
 	case 2: // Latin-1
 		g.buf = append(g.buf[:len(g.buf)-1], ",\"city\":\"K\xf6ln\"}"...)
-	case 3: // a line of a log
+	case 3: // a log line
 		g.buf = append(g.buf[:0], "WARN flush failed, will retry"...)
 	}
 }
 
-// array makes a JSON array of calls, as webhooks with batching write it.
+// array generates a JSON array of calls, as webhooks with batching send it.
 func (g *Generator) array() {
 	g.buf = append(g.buf, '[')
 	for i := range 2 + g.rng.IntN(MaxCalls-1) {
@@ -89,17 +89,18 @@ func (g *Generator) array() {
 			g.calls = append(g.calls, transform.Malformed)
 			continue
 		}
-		g.call(alone)
+		g.call(standalone)
 	}
 	g.buf = append(g.buf, ']')
 }
 
-// batch makes a copy of what Segment's libraries send: context and integrations are the batch's.
+// batch generates a batch of calls, as Segment's libraries send it, with the context and the
+// integrations in the batch.
 func (g *Generator) batch() {
 	where := inBatch
 	g.buf = append(g.buf, `{"batch":[`...)
 	if g.chance(100) {
-		where = inBatchOff
+		where = inExcludedBatch
 	}
 	for i := range 2 + g.rng.IntN(MaxCalls-1) {
 		if i > 0 {
@@ -108,7 +109,7 @@ func (g *Generator) batch() {
 		g.call(where)
 	}
 	g.buf = append(g.buf, ']')
-	if where == inBatchOff {
+	if where == inExcludedBatch {
 		g.buf = append(g.buf, `,"integrations":{"all":false,"Mixpanel":true}`...)
 	}
 	g.context(200)
@@ -116,14 +117,16 @@ func (g *Generator) batch() {
 	g.buf = append(g.buf, '}')
 }
 
-// size draws the length that a call is to have at least: what is made last exceeds it by half its own length.
+// size draws the minimum length of a call. The last part of the call exceeds it, on average by half
+// the length of that part.
 func (g *Generator) size() int { return g.logNormal(735, 2640) }
 
-// logNormal draws from the distribution with this median and this 99th percentile, cut off at Segment's 32 KB.
+// logNormal draws from a log-normal distribution with the given median and 99th percentile. The
+// result is limited to 32 KB, the limit of Segment.
 func (g *Generator) logNormal(median, p99 float64) int {
-	const z99 = 2.326 // of the normal distribution
+	const z99 = 2.326 // 99th percentile of the normal distribution
 	return min(int(median*math.Exp(g.rng.NormFloat64()*math.Log(p99/median)/z99)), 32<<10)
 }
 
-// chance is true so many times in a thousand.
+// chance returns true with a probability of perMille in a thousand.
 func (g *Generator) chance(perMille int) bool { return g.rng.IntN(1000) < perMille }

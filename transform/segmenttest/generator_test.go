@@ -13,7 +13,7 @@ import (
 
 const sample = 20_000
 
-// mapping is the one that the program has unless it is configured otherwise.
+// mapping returns the mapping of the default configuration.
 func mapping(t *testing.T, schema int) *transform.Mapping {
 	t.Helper()
 	m, err := transform.Compile(transform.Config{
@@ -30,7 +30,7 @@ func mapping(t *testing.T, schema int) *transform.Mapping {
 	return m
 }
 
-func TestTruthIsWhatTransformSays(t *testing.T) {
+func TestTruthMatchesTransform(t *testing.T) {
 	for _, schema := range []int{3, 4} {
 		t.Run(fmt.Sprint("schema ", schema), func(t *testing.T) {
 			g, tr := New(1), mapping(t, schema).NewTransformer()
@@ -44,7 +44,8 @@ func TestTruthIsWhatTransformSays(t *testing.T) {
 				start := 0
 				for i, call := range calls {
 					if call.Reason != truth[i] {
-						t.Fatalf("record %d, call %d: %q (%s), generated %q: %.500q", n, i, call.Reason, call.Detail, truth[i], value)
+						t.Fatalf("record %d, call %d: %q (%s), generated %q: %.500q",
+							n, i, call.Reason, call.Detail, truth[i], value)
 					}
 					if call.Reason == transform.None {
 						checkNumber(t, events[start:call.End-1], Number(n, i))
@@ -55,10 +56,11 @@ func TestTruthIsWhatTransformSays(t *testing.T) {
 			}
 			t.Logf("%v", seen)
 			for reason := range transform.Reasons {
-				// What the package leaves out: empty arrays, and what the default configuration cannot meet.
-				rare := reason == transform.NoCalls || reason == transform.NoTimestamp || reason == transform.TooLarge
-				if (seen[reason] == 0) != rare {
-					t.Errorf("%d calls are %q", seen[reason], reason)
+				// The package generates no empty arrays, and nothing too large or without a time
+				// for the default configuration.
+				never := reason == transform.NoCalls || reason == transform.NoTimestamp || reason == transform.TooLarge
+				if (seen[reason] == 0) != never {
+					t.Errorf("%d calls with reason %q", seen[reason], reason)
 				}
 			}
 		})
@@ -74,11 +76,11 @@ func checkNumber(t *testing.T, event []byte, want int64) {
 		t.Fatalf("%v: %s", err, event)
 	}
 	if got := fmt.Sprint(e.Data[NumberField]); got != fmt.Sprint(want) {
-		t.Fatalf("event carries the number %s, want %d: %s", got, want, event)
+		t.Fatalf("event with number %s, want %d: %s", got, want, event)
 	}
 }
 
-func TestNumberTellsTheCall(t *testing.T) {
+func TestNumberIdentifiesTheCall(t *testing.T) {
 	for _, n := range []int64{0, 1, 1 << 40} {
 		for i := range MaxCalls {
 			if gotN, gotI := CallOf(Number(n, i)); gotN != n || gotI != i {
@@ -88,7 +90,7 @@ func TestNumberTellsTheCall(t *testing.T) {
 	}
 }
 
-func TestARecordDependsOnSeedAndNumberOnly(t *testing.T) {
+func TestRecordDependsOnlyOnSeedAndNumber(t *testing.T) {
 	forward, backward, other := New(7), New(7), New(8)
 	var values [200][]byte
 	for n := range values {
@@ -98,7 +100,7 @@ func TestARecordDependsOnSeedAndNumberOnly(t *testing.T) {
 	same := 0
 	for n := len(values) - 1; n >= 0; n-- {
 		if value, _ := backward.Record(int64(n)); !bytes.Equal(value, values[n]) {
-			t.Fatalf("record %d differs when it is made again", n)
+			t.Fatalf("record %d differs when generated again", n)
 		}
 		if value, _ := other.Record(int64(n)); bytes.Equal(value, values[n]) {
 			same++
@@ -132,7 +134,7 @@ func TestMixAndSizes(t *testing.T) {
 	within(t, "99th percentile of sizes", float64(sizes[sample*99/100]), 2700, 3100)
 }
 
-func TestRecordsCompressLikeSamples(t *testing.T) {
+func TestRecordsCompressLikePublicSamples(t *testing.T) {
 	g := New(1)
 	var raw bytes.Buffer
 	for n := int64(0); raw.Len() < 64<<10; n++ {
@@ -158,14 +160,14 @@ func within(t *testing.T, what string, got, low, high float64) {
 	}
 }
 
-func TestRecordAllocatesNothing(t *testing.T) {
+func TestRecordDoesNotAllocate(t *testing.T) {
 	g := New(1)
 	for n := range int64(sample) {
 		g.Record(n)
 	}
 	n := int64(0)
 	if allocs := testing.AllocsPerRun(sample-1, func() { g.Record(n); n++ }); allocs != 0 {
-		t.Errorf("%v allocations a record", allocs)
+		t.Errorf("%v allocations per record", allocs)
 	}
 }
 

@@ -5,12 +5,13 @@ import (
 	"time"
 )
 
-// An object is made so: a comma precedes each member, and in the end the first comma becomes the brace.
+// Each member of an object is written with a comma before it. Finally, close replaces the first
+// comma with the opening brace.
 
-// open begins an object and returns where it begins, for close.
+// open starts an object and returns its position, for close.
 func (g *Generator) open() int { return len(g.buf) }
 
-// close ends the object that began at start.
+// close closes the object that starts at start.
 func (g *Generator) close(start int) {
 	if len(g.buf) == start {
 		g.buf = append(g.buf, '{')
@@ -19,20 +20,21 @@ func (g *Generator) close(start int) {
 	g.buf = append(g.buf, '}')
 }
 
-// name makes the name of a member.
+// name appends the name of a member.
 func (g *Generator) name(name string) {
 	g.buf = append(g.buf, `,"`...)
 	g.buf = append(g.buf, name...)
 	g.buf = append(g.buf, `":`...)
 }
 
-// raw makes a member whose value is as given.
+// raw appends a member with a JSON value.
 func (g *Generator) raw(name, value string) {
 	g.name(name)
 	g.buf = append(g.buf, value...)
 }
 
-// text makes a member whose value is a string of these parts, which are escaped already.
+// text appends a member with a string value, the concatenation of parts. The parts must already be
+// escaped.
 func (g *Generator) text(name string, parts ...string) {
 	g.name(name)
 	g.buf = append(g.buf, '"')
@@ -42,13 +44,14 @@ func (g *Generator) text(name string, parts ...string) {
 	g.buf = append(g.buf, '"')
 }
 
-// integer makes a member whose value is a whole number.
+// integer appends a member with an integer value.
 func (g *Generator) integer(name string, value int64) {
 	g.name(name)
 	g.buf = strconv.AppendInt(g.buf, value, 10)
 }
 
-// price makes a member whose value is a number with two digits after the point, in quotes if given any.
+// price appends a member with a random number that has two decimals. quote is written before and
+// after the number.
 func (g *Generator) price(name, quote string) {
 	cents := g.rng.IntN(50_000)
 	g.raw(name, quote)
@@ -57,7 +60,7 @@ func (g *Generator) price(name, quote string) {
 	g.buf = append(g.buf, quote...)
 }
 
-// id makes a member whose value is a prefix and so many random digits.
+// id appends a member with a string value of prefix and the given number of random hex digits.
 func (g *Generator) id(name, prefix string, digits int) {
 	g.name(name)
 	g.buf = append(g.buf, '"')
@@ -73,15 +76,16 @@ func (g *Generator) id(name, prefix string, digits int) {
 	g.buf = append(g.buf, '"')
 }
 
-// firstCall is the time of record 0. A record comes each 25 ms: the truth must not depend on the clock.
+// firstCall is the time of record 0. Each record is 25 ms later than the one before, because the
+// records must not depend on the clock.
 var firstCall = time.Date(2026, 1, 2, 8, 0, 0, 0, time.UTC)
 
-// at makes a member whose value is the time of the record, and so many milliseconds.
+// at appends a member with the time of the record plus ms milliseconds.
 func (g *Generator) at(name string, ms int64) {
 	t := firstCall.Add(time.Duration(25*g.n+ms) * time.Millisecond)
 	g.name(name)
 	g.buf = t.AppendFormat(g.buf, `"2006-01-02T15:04:05.000Z"`)
 }
 
-// pick draws one of the texts.
+// pick returns one of texts at random.
 func (g *Generator) pick(texts ...string) string { return texts[g.rng.IntN(len(texts))] }

@@ -2,10 +2,10 @@ package segmenttest
 
 import "strconv"
 
-// context makes the context of a call, of about that length.
+// context appends a context of about the given length.
 func (g *Generator) context(length int) {
 	if length < 60 {
-		return // a server's library, or an old one
+		return // like a server library or an old library
 	}
 	g.name("context")
 	start := g.open()
@@ -40,7 +40,7 @@ func (g *Generator) context(length int) {
 	g.close(start)
 }
 
-// page makes the page that a browser shows.
+// page appends the page in the context of a browser.
 func (g *Generator) page() {
 	path, title := g.pick(paths...), g.pick(titles...)
 	g.name("page")
@@ -53,7 +53,7 @@ func (g *Generator) page() {
 	g.close(start)
 }
 
-// attributes makes members until they have about that length.
+// attributes appends members of about the given total length.
 func (g *Generator) attributes(length int) {
 	start := len(g.buf)
 	first := g.rng.IntN(len(attributes))
@@ -70,7 +70,7 @@ func (g *Generator) attributes(length int) {
 	g.products(length - (len(g.buf) - start))
 }
 
-// products makes a list of about that length.
+// products appends a list of products of about the given length.
 func (g *Generator) products(length int) {
 	start := len(g.buf)
 	g.raw("products", "[")
@@ -92,30 +92,39 @@ func (g *Generator) products(length int) {
 
 var eventNames = []string{
 	"Order Completed", "Product Viewed", "Product Added", "Product Viewed", "Product List Viewed", "Checkout Started",
-	"Checkout Step Completed", "Button Clicked", "Button Clicked", "Signed Up", "Signed In", "Trial Started", "Search Performed",
-	"video_playback_started", "video_playback_completed", "Experiment Viewed", "Coupon Applied", "Invite Sent", "Menü geöffnet",
-	`Clicked \"Buy\"`, "Page Load Time", "API Latency", "Feature Used", "Cart Viewed", "Subscription Renewed",
+	"Checkout Step Completed", "Button Clicked", "Button Clicked", "Signed Up", "Signed In", "Trial Started",
+	"Search Performed", "video_playback_started", "video_playback_completed", "Experiment Viewed", "Coupon Applied",
+	"Invite Sent", "Menü geöffnet", `Clicked \"Buy\"`, "Page Load Time", "API Latency", "Feature Used",
+	"Cart Viewed", "Subscription Renewed",
 }
 
 var titles = []string{
-	"Pricing", "Home", "Product: Monopoly, 3rd Edition", "Checkout", "Docs \\u2014 Getting started", "Blog", "Über uns", "Search results", "Settings", "Account",
+	"Pricing", "Home", "Product: Monopoly, 3rd Edition", "Checkout", "Docs \\u2014 Getting started", "Blog", "Über uns",
+	"Search results", "Settings", "Account",
 }
 
-var paths = []string{"/pricing", "/", "/products/monopoly-3rd-edition", "/checkout", "/docs/getting-started", "/blog/2026/01/release-notes", "/about", "/search", "/settings/profile", "/account"}
+var paths = []string{
+	"/pricing", "/", "/products/monopoly-3rd-edition", "/checkout", "/docs/getting-started",
+	"/blog/2026/01/release-notes", "/about", "/search", "/settings/profile", "/account",
+}
 
 var libraries = []string{
-	`{"name":"analytics.js","version":"next-1.70.0"}`, `{"name":"analytics.js","version":"next-1.70.0"}`, `{"name":"analytics.js","version":"next-1.66.1"}`,
-	`{"name":"analytics-go","version":"3.3.0"}`, `{"name":"@segment/analytics-node","version":"2.1.3"}`, `{"name":"analytics-swift","version":"1.5.11"}`,
+	`{"name":"analytics.js","version":"next-1.70.0"}`, `{"name":"analytics.js","version":"next-1.70.0"}`,
+	`{"name":"analytics.js","version":"next-1.66.1"}`, `{"name":"analytics-go","version":"3.3.0"}`,
+	`{"name":"@segment/analytics-node","version":"2.1.3"}`, `{"name":"analytics-swift","version":"1.5.11"}`,
 }
 
 var userAgents = []string{
-	"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36",
+	"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) " +
+		"Chrome/131.0.0.0 Safari/537.36",
 	"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36",
-	"Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1",
+	"Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) " +
+		"Version/18.1 Mobile/15E148 Safari/604.1",
 	"Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0",
 }
 
-// attributes are members of properties and traits, with values as they are written; without any, it is a price.
+// attributes lists members of properties and traits with their JSON values. A member without values
+// is a price.
 var attributes = []struct {
 	name   string
 	values []string

@@ -14,32 +14,37 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 )
 
-// server returns the operator's HTTP server. ctx is the program's. A client that is
-// slow, or sends more than a scraper or a browser does, is cut off.
+// server returns the admin server. ctx is the context of the program. The limits end connections of
+// clients that are slow or send more than a scraper or a browser does.
 func (a *App) server(ctx context.Context) *http.Server {
 	return &http.Server{
-		Handler:           a.admin(ctx),
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute,
+		Handler:                      a.adminHandler(ctx),
+		ReadHeaderTimeout:            5 * time.Second,
+		ReadTimeout:                  10 * time.Second,
+		WriteTimeout:                 30 * time.Second,
+		IdleTimeout:                  time.Minute,
 		MaxHeaderBytes:               16 << 10,
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     zap.NewStdLog(a.log.Named("admin")),
 	}
 }
 
-// admin returns the handler. There is nothing to change here: GET and HEAD only.
-func (a *App) admin(ctx context.Context) http.Handler {
+// adminHandler returns the handler of the admin server. It accepts only GET and HEAD.
+func (a *App) adminHandler(ctx context.Context) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", atMost(4, a.statusPage(ctx)))
 	mux.Handle("GET /metrics", atMost(4, promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{})))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, unhealthy(a.consumer.Status())) })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		respond(w, unhealthy(a.consumer.Status()))
+	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, unready(ctx.Err() != nil, a.consumer.Status(), a.sink.Halted()))
+		respond(w, unready(ctx.Err() != nil, a.consumer.Status(), a.sink.Halted()))
 	})
 	return secured(mux)
 }
 
-// secured adds the headers that keep a browser from doing with a page what it is not
-// meant for. The policy allows the status page's own style and script, and nothing else.
+// secured adds security headers to the responses of h. The content policy allows only the style and
+// the script of the status page.
 func secured(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
@@ -52,23 +57,23 @@ func secured(h http.Handler) http.Handler {
 	})
 }
 
-// atMost answers 503 while n requests are being answered, so that what takes time
-// cannot be piled up. Probes are not limited: they must get through.
+// atMost limits h to n concurrent requests and responds with 503 to any others, so that expensive
+// requests cannot accumulate. The probes are not limited.
 func atMost(n int, h http.Handler) http.Handler {
-	places := make(chan struct{}, n)
+	slots := make(chan struct{}, n)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
-		case places <- struct{}{}:
-			defer func() { <-places }()
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
 			h.ServeHTTP(w, r)
 		default:
-			answer(w, []string{fmt.Sprintf("%d requests are being answered already", n)})
+			respond(w, []string{fmt.Sprintf("too many concurrent requests; the limit is %d", n)})
 		}
 	})
 }
 
-// answer writes 200 ok, or 503 with a reason a line.
-func answer(w http.ResponseWriter, reasons []string) {
+// respond writes 200 and "ok", or 503 and one reason per line.
+func respond(w http.ResponseWriter, reasons []string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if len(reasons) == 0 {
 		fmt.Fprintln(w, "ok")
@@ -78,29 +83,32 @@ func answer(w http.ResponseWriter, reasons []string) {
 	fmt.Fprintln(w, strings.Join(reasons, "\n"))
 }
 
-// pollStalled is how long the poll loop may stand still before a restart is better.
-// While LaunchDarkly is down the loop still turns.
+// pollStalled is the time without a poll after which a replica is unhealthy. The loop keeps polling
+// while LaunchDarkly is down.
 const pollStalled = 2 * time.Minute
 
-// unhealthy returns why only a restart would help. What waits for LaunchDarkly or
-// for brokers is healthy: a restart mends neither.
+// unhealthy returns the reasons to restart the replica. A replica that waits for
+// LaunchDarkly or the brokers is healthy, because a restart would not help.
 func unhealthy(s consumer.Status) (reasons []string) {
 	if !s.Leaving && !s.LastPoll.IsZero() && time.Since(s.LastPoll) > pollStalled {
-		reasons = append(reasons, fmt.Sprintf("no poll for %v", time.Since(s.LastPoll).Round(time.Second)))
+		reasons = append(reasons, fmt.Sprintf("no poll of Kafka for %v", time.Since(s.LastPoll).Round(time.Second)))
 	}
 	return reasons
 }
 
-// unready returns why nothing is delivered until somebody mends it, or soon will not be.
+// unready returns the reasons why the replica is not ready: it is starting or stopping, or delivery
+// is blocked until someone intervenes.
 func unready(stopping bool, s consumer.Status, h sink.Halt) (reasons []string) {
 	switch {
 	case stopping:
 		reasons = append(reasons, "shutting down")
 	case !s.Joined:
-		reasons = append(reasons, "the consumer group has not let this member in yet")
+		reasons = append(reasons, "waiting to join the consumer group")
 	}
 	if !h.Since.IsZero() {
-		reasons = append(reasons, fmt.Sprintf("halted: LaunchDarkly refuses us since %s: %s", h.Since.UTC().Format(time.RFC3339), h.Answer))
+		reasons = append(reasons, fmt.Sprintf(
+			"delivery halted since %s; check launchdarkly.events_url and the credentials; last response: %s",
+			h.Since.UTC().Format(time.RFC3339), h.Response))
 	}
 	return append(reasons, s.Problems...)
 }

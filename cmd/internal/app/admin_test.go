@@ -14,7 +14,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-func TestReadinessTellsTheStateAndWhy(t *testing.T) {
+func TestReadyzReportsStateAndReason(t *testing.T) {
 	s := newStage(t, 1)
 	admit := make(chan struct{})
 	s.cluster.ControlKey(int16(kmsg.JoinGroup), func(kmsg.Request) (kmsg.Response, error, bool) {
@@ -27,14 +27,14 @@ func TestReadinessTellsTheStateAndWhy(t *testing.T) {
 			t.Errorf("%s: /readyz: %q, want %q", when, got, readyz)
 		}
 		if got := s.get("/"); !strings.Contains(got, "<h1>"+page+"</h1>") {
-			t.Errorf("%s: the page does not say %q:\n%s", when, page, got)
+			t.Errorf("%s: the page does not contain %q:\n%s", when, page, got)
 		}
 		if got := s.get("/healthz"); got != "200 ok\n" {
 			t.Errorf("%s: /healthz: %q", when, got)
 		}
 	}
 	s.run()
-	expect("before the group lets us in", "503 the consumer group has not let this member in yet\n", "joining")
+	expect("before the join", "503 waiting to join the consumer group\n", "joining")
 
 	close(admit)
 	s.produce(track("u"))
@@ -43,14 +43,14 @@ func TestReadinessTellsTheStateAndWhy(t *testing.T) {
 
 	s.ld.Down(ldtest.Fault{Status: http.StatusUnauthorized})
 	s.produce(track("u"))
-	s.log.await(s.ctx, t, "LaunchDarkly refuses us, halted")
-	expect("refused", "503 halted: LaunchDarkly refuses us since ", "halted")
+	s.log.await(s.ctx, t, "delivery halted: LaunchDarkly rejected")
+	expect("halted", "503 delivery halted since ", "halted")
 	if got := s.get("/readyz"); !strings.Contains(got, "401 Unauthorized") {
-		t.Errorf("/readyz does not give the answer: %q", got)
+		t.Errorf("/readyz does not contain the response: %q", got)
 	}
 
 	s.ld.Up()
-	s.log.await(s.ctx, t, "LaunchDarkly takes requests again")
+	s.log.await(s.ctx, t, "LaunchDarkly available again")
 	expect("recovered", "200 ok\n", "running")
 	s.delivered(2)
 
@@ -68,18 +68,18 @@ func TestReadinessTellsTheStateAndWhy(t *testing.T) {
 	}
 }
 
-func TestOnlyAPollLoopThatStandsStillIsUnhealthy(t *testing.T) {
+func TestOnlyAStalledPollLoopIsUnhealthy(t *testing.T) {
 	long := time.Now().Add(-pollStalled - time.Second)
 	for name, c := range map[string]struct {
 		status  consumer.Status
 		healthy bool
 	}{
-		"not started":                    {consumer.Status{}, true},
-		"polling":                        {consumer.Status{Joined: true, LastPoll: time.Now()}, true},
-		"polling, with problems":         {consumer.Status{LastPoll: time.Now(), Problems: []string{"cannot reach the brokers"}}, true},
-		"not committed for long":         {consumer.Status{Joined: true, LastPoll: time.Now(), LastCommit: long}, true},
-		"polling no more, shutting down": {consumer.Status{LastPoll: long, Leaving: true}, true},
-		"standing still":                 {consumer.Status{LastPoll: long}, false},
+		"not started":                      {consumer.Status{}, true},
+		"polling":                          {consumer.Status{Joined: true, LastPoll: time.Now()}, true},
+		"polling, with problems":           {consumer.Status{LastPoll: time.Now(), Problems: []string{"a"}}, true},
+		"no commit for a long time":        {consumer.Status{Joined: true, LastPoll: time.Now(), LastCommit: long}, true},
+		"no longer polling, shutting down": {consumer.Status{LastPoll: long, Leaving: true}, true},
+		"stalled":                          {consumer.Status{LastPoll: long}, false},
 	} {
 		if reasons := unhealthy(c.status); (len(reasons) == 0) != c.healthy {
 			t.Errorf("%s: %v", name, reasons)
@@ -87,12 +87,13 @@ func TestOnlyAPollLoopThatStandsStillIsUnhealthy(t *testing.T) {
 	}
 }
 
-func TestAdminServerAnswersNothingElse(t *testing.T) {
+func TestAdminServerRejectsOtherRequests(t *testing.T) {
 	s := newStage(t, 1)
 	s.run()
 	s.log.await(s.ctx, t, "partitions assigned")
 	for request, want := range map[string]int{
-		"GET /": 200, "HEAD /": 200, "GET /metrics": 200, "HEAD /metrics": 200, "GET /healthz": 200, "HEAD /readyz": 200,
+		"GET /": 200, "HEAD /": 200, "GET /metrics": 200, "HEAD /metrics": 200,
+		"GET /healthz": 200, "HEAD /readyz": 200,
 		"POST /": 405, "PUT /metrics": 405, "DELETE /healthz": 405, "OPTIONS /": 405, "TRACE /readyz": 405,
 		"GET /status.css": 404, "GET /debug/pprof/": 404, "GET /metrics/": 404, "GET /favicon.ico": 404, "POST /x": 404,
 	} {
@@ -105,14 +106,17 @@ func TestAdminServerAnswersNothingElse(t *testing.T) {
 			t.Errorf("%s: has a body", request)
 		}
 		for header, want := range map[string]string{
-			"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store", "Cross-Origin-Resource-Policy": "same-origin",
+			"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
+			"Cross-Origin-Resource-Policy": "same-origin",
 		} {
 			if got := r.header.Get(header); got != want {
 				t.Errorf("%s: %s: %q, want %q", request, header, got, want)
 			}
 		}
 		policy := strings.Split(r.header.Get("Content-Security-Policy"), "; ")
-		for _, rule := range []string{"default-src 'none'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"} {
+		for _, rule := range []string{
+			"default-src 'none'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
+		} {
 			if !slices.Contains(policy, rule) {
 				t.Errorf("%s: policy %q lacks %s", request, policy, rule)
 			}
@@ -123,19 +127,20 @@ func TestAdminServerAnswersNothingElse(t *testing.T) {
 	}
 }
 
-func TestAdminServerBoundsItsClients(t *testing.T) {
+func TestAdminServerLimitsClients(t *testing.T) {
 	s := newStage(t, 1)
 	s.run()
-	if r := s.ask(http.MethodGet, "/", "Cookie", strings.Repeat("x", 32<<10)); r.code != http.StatusRequestHeaderFieldsTooLarge {
+	r := s.ask(http.MethodGet, "/", "Cookie", strings.Repeat("x", 32<<10))
+	if r.code != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("32 KiB of headers: %d", r.code)
 	}
 	server := s.server(s.ctx)
-	if server.ReadHeaderTimeout == 0 || server.ReadTimeout == 0 || server.WriteTimeout == 0 || server.IdleTimeout == 0 {
-		t.Errorf("a client may take as long as it likes: %+v", server)
+	if min(server.ReadHeaderTimeout, server.ReadTimeout, server.WriteTimeout, server.IdleTimeout) == 0 {
+		t.Errorf("a timeout is missing: %+v", server)
 	}
 }
 
-func TestMoreThanSoManyAtOnceAreTurnedAway(t *testing.T) {
+func TestAtMostRejectsExcessRequests(t *testing.T) {
 	begun, end := make(chan struct{}), make(chan struct{})
 	h := atMost(2, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		begun <- struct{}{}
@@ -153,17 +158,17 @@ func TestMoreThanSoManyAtOnceAreTurnedAway(t *testing.T) {
 	}
 	ask()
 	if code := <-codes; code != http.StatusServiceUnavailable {
-		t.Errorf("the third at once: %d", code)
+		t.Errorf("third concurrent request: %d", code)
 	}
 	close(end)
 	for range 2 {
 		if code := <-codes; code != http.StatusOK {
-			t.Errorf("one of the first two: %d", code)
+			t.Errorf("one of the first two requests: %d", code)
 		}
 	}
 	go func() { <-begun }()
 	ask()
 	if code := <-codes; code != http.StatusOK {
-		t.Errorf("after they ended: %d", code)
+		t.Errorf("request after they ended: %d", code)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,19 +18,19 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// Where partitions start when the log is not what it was.
+// These tests check where partitions start after the log has changed.
 
-// recreate deletes the scene's topic and creates it again.
+// recreate deletes the topic of the scene and creates it again.
 func (s *scene) recreate(partitions int32) {
 	s.t.Helper()
 	_, err := s.kafka.admin.DeleteTopic(s.ctx, s.topic)
 	s.must(err)
-	for err := errors.New("there"); err != nil && s.ctx.Err() == nil; { // the name is free only after a while
+	for err := errors.New("not created"); err != nil && s.ctx.Err() == nil; { // deletion takes a while
 		err = kafkatest.CreateTopic(s.ctx, s.kafka.Brokers(), s.topic, partitions, nil)
 	}
 }
 
-// countedOnce waits until the events with numbers from first to last-1 count, and fails if one counts twice.
+// countedOnce waits until events first to last-1 are counted and fails if one is counted twice.
 func (s *scene) countedOnce(first, last int) {
 	s.t.Helper()
 	missing := func() (n int) {
@@ -45,7 +46,7 @@ func (s *scene) countedOnce(first, last int) {
 	for missing() > 0 {
 		select {
 		case <-s.ctx.Done():
-			s.t.Fatalf("%d of events %d to %d do not count", missing(), first, last-1)
+			s.t.Fatalf("%d of events %d to %d are not counted", missing(), first, last-1)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
@@ -53,15 +54,16 @@ func (s *scene) countedOnce(first, last int) {
 	defer s.mu.Unlock()
 	for i := first; i < last; i++ {
 		if n := s.counted[strconv.Itoa(i)]; n != 1 {
-			s.t.Errorf("event %d counts %d times", i, n)
+			s.t.Errorf("event %d is counted %d times", i, n)
 		}
 	}
 }
 
-// Batches of the old topic are sealed, recorded and in flight when the topic is replaced.
+// testRecreationUnderLoad recreates the topic while batches are sealed, recorded, and in flight.
 func testRecreationUnderLoad(t *testing.T, kafka apache) {
-	s := newScene(t, kafka, "recreated-under-load", 3, nil).set("S2LD_BATCH_MAX_EVENTS=50", "S2LD_DELIVERY_MAX_IN_FLIGHT=4")
-	s.ld.Random(1, 1, ldtest.Fault{Kind: ldtest.Slow, Taken: true, For: 300 * time.Millisecond})
+	s := newScene(t, kafka, "recreated-under-load", 3, nil).
+		set("S2LD_BATCH_MAX_EVENTS=50", "S2LD_DELIVERY_MAX_IN_FLIGHT=4")
+	s.ld.Random(1, 1, ldtest.Fault{Kind: ldtest.Slow, Accepted: true, For: 300 * time.Millisecond})
 	s.produce(2000)
 	p := s.start()
 	for s.ld.Report().Processed < 300 {
@@ -69,11 +71,11 @@ func testRecreationUnderLoad(t *testing.T, kafka apache) {
 	}
 	s.recreate(3)
 	first := s.produced
-	s.produce(2000) // below the old topic's end at first, and beyond it in the end
+	s.produce(2000) // at first below the end offset of the old topic, finally beyond it
 	s.ld.Random(1, 0)
 	s.countedOnce(first, s.produced)
 	if n := p.metric("topic_recreations_total"); n != 1 {
-		t.Errorf("%v recreations counted", n)
+		t.Errorf("%v recreations counted, want 1", n)
 	}
 	p.leave()
 	s.committed()
@@ -95,7 +97,7 @@ func testRecreationWithoutAMember(t *testing.T, kafka apache) {
 	s.committed()
 }
 
-// An operator sets the offsets beyond the end of the log; or it is the group of another cluster.
+// testOffsetsBeyondTheEnd commits offsets beyond the end offset, as an operator can do by mistake.
 func testOffsetsBeyondTheEnd(t *testing.T, kafka apache) {
 	s := newScene(t, kafka, "beyond-the-end", 1, nil)
 	s.produce(500)
@@ -106,13 +108,13 @@ func testOffsetsBeyondTheEnd(t *testing.T, kafka apache) {
 	s.produce(500)
 	s.countedOnce(0, 1000)
 	if n := p.metric("position_moves_total"); n != 1 {
-		t.Errorf("%v moves counted", n)
+		t.Errorf("%v position moves counted, want 1", n)
 	}
 	p.leave()
 	s.committed()
 }
 
-// A follower that lags is elected, and the records that it lacks are gone, although they were delivered.
+// An unclean election of a lagging follower loses records that were already delivered.
 func TestUncleanElectionOnApacheKafka(t *testing.T) {
 	cluster := kafkatest.NewApache(t, kafkatest.ApacheConfig{Nodes: 3})
 	client, err := kgo.NewClient(kgo.SeedBrokers(cluster.Brokers()...))
@@ -127,17 +129,20 @@ func TestUncleanElectionOnApacheKafka(t *testing.T) {
 }
 
 func testUncleanElection(t *testing.T, kafka apache, protocol string) {
-	s := newScene(t, kafka, "unclean-"+protocol, 1, map[string]string{"min.insync.replicas": "1", "unclean.leader.election.enable": "true"})
+	configs := map[string]string{"min.insync.replicas": "1", "unclean.leader.election.enable": "true"}
+	s := newScene(t, kafka, "unclean-"+protocol, 1, configs)
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	s.ctx = ctx
-	s.set("S2LD_KAFKA_REBALANCE_PROTOCOL="+protocol, "S2LD_KAFKA_BROKERS="+kafka.Brokers()[0]+","+kafka.Brokers()[1]+","+kafka.Brokers()[2])
-	// Two replicas: the third node keeps the controllers' quorum.
+	s.set("S2LD_KAFKA_REBALANCE_PROTOCOL="+protocol, "S2LD_KAFKA_BROKERS="+strings.Join(kafka.Brokers(), ","))
+	// The topic has two replicas. The third node keeps the controller quorum.
 	var move kadm.AlterPartitionAssignmentsReq
 	move.Assign(s.topic, 0, []int32{0, 1})
 	moved, err := kafka.admin.AlterPartitionAssignments(ctx, move)
 	s.must(errors.Join(err, moved.Error()))
-	leader := s.awaitReplicas(func(p kmsg.MetadataResponseTopicPartition) bool { return len(p.Replicas) == 2 && len(p.ISR) == 2 })
+	leader := s.awaitReplicas(func(p kmsg.MetadataResponseTopicPartition) bool {
+		return len(p.Replicas) == 2 && len(p.ISR) == 2
+	})
 	follower := 1 - leader
 	s.produce(300)
 	p := s.start()
@@ -145,7 +150,7 @@ func testUncleanElection(t *testing.T, kafka apache, protocol string) {
 
 	s.must(kafka.Stop(follower))
 	s.awaitReplicas(func(p kmsg.MetadataResponseTopicPartition) bool { return len(p.ISR) == 1 })
-	s.produce(200) // only the leader has them
+	s.produce(200) // only the leader stores them
 	s.countedOnce(300, 500)
 	p.ready(func(string) bool { return p.metric("committed_offset") == 500 })
 	s.must(kafka.Kill(leader))
@@ -153,17 +158,17 @@ func testUncleanElection(t *testing.T, kafka apache, protocol string) {
 	s.awaitReplicas(func(p kmsg.MetadataResponseTopicPartition) bool { return int(p.Leader) == follower })
 	s.must(kafka.Start(leader))
 	s.must(kafka.Ready(ctx))
-	s.produce(100) // at the offsets of those that are gone
+	s.produce(100) // at the offsets of the lost records
 	s.countedOnce(500, 600)
 	if n := p.metric("position_moves_total"); n == 0 {
-		t.Error("no move counted")
+		t.Error("no position move counted")
 	}
 	p.leave()
 	s.committed()
 }
 
-// awaitReplicas waits until the replicas of partition 0 are as they should be, and returns their leader.
-func (s *scene) awaitReplicas(are func(kmsg.MetadataResponseTopicPartition) bool) int {
+// awaitReplicas waits until partition 0 satisfies the condition and returns its leader.
+func (s *scene) awaitReplicas(satisfies func(kmsg.MetadataResponseTopicPartition) bool) int {
 	s.t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(s.kafka.Brokers()...))
 	s.must(err)
@@ -172,11 +177,11 @@ func (s *scene) awaitReplicas(are func(kmsg.MetadataResponseTopicPartition) bool
 		request := kmsg.NewPtrMetadataRequest()
 		request.Topics = []kmsg.MetadataRequestTopic{{Topic: &s.topic}}
 		response, err := request.RequestWith(s.ctx, client)
-		if err == nil && len(response.Topics[0].Partitions) > 0 && are(response.Topics[0].Partitions[0]) {
+		if err == nil && len(response.Topics[0].Partitions) > 0 && satisfies(response.Topics[0].Partitions[0]) {
 			return int(response.Topics[0].Partitions[0].Leader)
 		}
 		if s.ctx.Err() != nil {
-			s.t.Fatalf("the replicas are not as they should be: %+v, %v", response, err)
+			s.t.Fatalf("condition on the replicas not met: %+v, %v", response, err)
 		}
 		time.Sleep(100 * time.Millisecond)
 	}

@@ -15,24 +15,25 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 )
 
-// What only Apache Kafka does as Apache Kafka does, with the program in this process.
+// TestOnApacheKafka covers behavior that the embedded broker does not reproduce. The program runs
+// in this process.
 func TestOnApacheKafka(t *testing.T) {
 	kafka := newApache(t)
 	for name, test := range map[string]func(*testing.T, apache){
-		"listeners that require TLS or SASL":               testListeners,
-		"aborted transactions and markers are passed":      testTransactions,
-		"gaps that compaction left are passed":             testCompaction,
-		"retention below the committed offset is told":     testRetention,
-		"a topic deleted and created again is read anew":   testRecreation,
-		"a topic recreated under load":                     testRecreationUnderLoad,
-		"a topic recreated while no member runs":           testRecreationWithoutAMember,
-		"offsets beyond the end of the log":                testOffsetsBeyondTheEnd,
-		"partitions that are added while it runs are read": testAddedPartitions,
-		"no right to read the topic":                       testNoRightToRead,
-		"no right to see the topic":                        testNoRightToSee,
-		"no right to the group":                            testNoRightToGroup,
-		"the right to commit is taken away":                testNoRightToCommit,
-		"no right to write to the dead-letter topic":       testNoRightToDeadLetters,
+		"listeners that require TLS or SASL":              testListeners,
+		"aborted transactions and markers":                testTransactions,
+		"gaps left by compaction":                         testCompaction,
+		"records deleted by retention are reported":       testRetention,
+		"recreated topic":                                 testRecreation,
+		"topic recreated under load":                      testRecreationUnderLoad,
+		"topic recreated while no member runs":            testRecreationWithoutAMember,
+		"offsets beyond the end offset":                   testOffsetsBeyondTheEnd,
+		"partitions added while running":                  testAddedPartitions,
+		"no permission to read the topic":                 testNoReadPermission,
+		"no permission to describe the topic":             testNoDescribePermission,
+		"no permission on the group":                      testNoGroupPermission,
+		"permission to commit revoked":                    testCommitPermissionRevoked,
+		"no permission to write to the dead-letter topic": testNoDeadLetterPermission,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, kafka) })
 	}
@@ -46,7 +47,10 @@ func testListeners(t *testing.T, kafka apache) {
 	tls := []string{"S2LD_KAFKA_TLS_ENABLED=true", "S2LD_KAFKA_TLS_CA_FILE=" + kafka.CAFile()}
 	own := []string{"S2LD_KAFKA_TLS_CERT_FILE=" + cert, "S2LD_KAFKA_TLS_KEY_FILE=" + cert}
 	sasl := func(mechanism string) []string {
-		return []string{"S2LD_KAFKA_SASL_MECHANISM=" + mechanism, "S2LD_KAFKA_SASL_USERNAME=alice", "S2LD_KAFKA_SASL_PASSWORD=" + password}
+		return []string{
+			"S2LD_KAFKA_SASL_MECHANISM=" + mechanism, "S2LD_KAFKA_SASL_USERNAME=alice",
+			"S2LD_KAFKA_SASL_PASSWORD=" + password,
+		}
 	}
 	for i, c := range []struct {
 		by      kafkatest.Listener
@@ -75,7 +79,8 @@ func testListeners(t *testing.T, kafka apache) {
 func testTransactions(t *testing.T, kafka apache) {
 	s := newScene(t, kafka, "transactions", 1, nil)
 	transaction := func(end kgo.TransactionEndTry) {
-		client, err := kgo.NewClient(kgo.SeedBrokers(kafka.Brokers()...), kgo.DefaultProduceTopic(s.topic), kgo.TransactionalID("t"))
+		client, err := kgo.NewClient(kgo.SeedBrokers(kafka.Brokers()...),
+			kgo.DefaultProduceTopic(s.topic), kgo.TransactionalID("t"))
 		s.must(err)
 		defer client.Close()
 		s.must(client.BeginTransaction())
@@ -93,7 +98,7 @@ func testTransactions(t *testing.T, kafka apache) {
 	transaction(kgo.TryCommit)
 	transaction(kgo.TryAbort)
 	s.delivered(20)
-	// The watermark passes the aborted records and the marker at the end, also while nothing else comes.
+	// The watermark passes the aborted records and the last marker, even without further records.
 	p.ready(func(string) bool { return p.metric("watermark_offset") == 44 && p.metric("lag_records") == 0 })
 	p.leave()
 	s.committed()
@@ -103,7 +108,7 @@ func testCompaction(t *testing.T, kafka apache) {
 	s := newScene(t, kafka, "compacted", 1, map[string]string{
 		"cleanup.policy": "compact", "segment.ms": "500", "min.cleanable.dirty.ratio": "0.01",
 	})
-	for range 3 { // the keys are the numbers modulo 100
+	for range 3 { // each key occurs several times
 		client, err := kgo.NewClient(kgo.SeedBrokers(kafka.Brokers()...), kgo.DefaultProduceTopic(s.topic))
 		s.must(err)
 		for range 200 {
@@ -112,9 +117,9 @@ func testCompaction(t *testing.T, kafka apache) {
 		}
 		s.must(client.Flush(s.ctx))
 		client.Close()
-		time.Sleep(600 * time.Millisecond) // past segment.ms, which is by the records' own times
+		time.Sleep(600 * time.Millisecond) // exceed segment.ms, which uses the timestamps of the records
 	}
-	const left = 100 + 200 // one of each key, and the last segment, which is never compacted
+	const left = 100 + 200 // one record per key, and the last segment, which is never compacted
 	for n := 0; n != left; {
 		all, err := kafkatest.ReadAll(s.ctx, kafka.Brokers(), s.topic)
 		s.must(err)
@@ -132,7 +137,7 @@ func testRetention(t *testing.T, kafka apache) {
 	p := s.start()
 	s.delivered(300)
 	p.leave()
-	s.produce(200) // which are not read in time
+	s.produce(200) // deleted before they are read
 	keep := func(ms string) {
 		_, err := kafka.admin.AlterTopicConfigs(s.ctx, []kadm.AlterConfig{{Name: "retention.ms", Value: &ms}}, s.topic)
 		s.must(err)
@@ -163,18 +168,19 @@ func testRecreation(t *testing.T, kafka apache) {
 	s.delivered(300)
 	p.ready(func(string) bool { return p.metric("committed_offset") == 300 })
 	s.recreate(2)
-	s.produced = 0 // the same events at the same offsets, and yet they are others
+	s.produced = 0 // the same events at the same offsets, but new records
 	s.produce(300)
 	s.delivered(600)
 	if n := p.metric("topic_recreations_total"); n != 1 {
-		t.Errorf("%v recreations counted", n)
+		t.Errorf("%v recreations counted, want 1", n)
 	}
 	p.leave()
 	s.committed()
 }
 
 func testAddedPartitions(t *testing.T, kafka apache) {
-	s := newScene(t, kafka, "added", 2, nil).set("S2LD_KAFKA_START_AT=latest") // of what was there at the start
+	s := newScene(t, kafka, "added", 2, nil)
+	s.set("S2LD_KAFKA_START_AT=latest") // applies only to the partitions that exist at the start
 	p := s.start()
 	p.ready(isReady)
 	s.produce(100)
@@ -185,13 +191,13 @@ func testAddedPartitions(t *testing.T, kafka apache) {
 		ends, err = kafkatest.EndOffsets(s.ctx, kafka.Brokers(), s.topic)
 		s.must(err)
 	}
-	s.produce(500) // over all five; those in the new ones before the group knows of them too
+	s.produce(500) // to all five, including new partitions not yet known to the group
 	s.delivered(600)
 	p.leave()
 	s.committed()
 }
 
-// asBob has the program come as a user, by SASL.
+// asBob makes the program authenticate as bob with SASL.
 func (s *scene) asBob() *scene {
 	return s.set("S2LD_KAFKA_BROKERS="+s.kafka.BrokersBy(kafkatest.SASL)[0],
 		"S2LD_KAFKA_SASL_MECHANISM=PLAIN", "S2LD_KAFKA_SASL_USERNAME=bob", "S2LD_KAFKA_SASL_PASSWORD="+password)
@@ -202,68 +208,70 @@ func (s *scene) allow(acls *kadm.ACLBuilder) {
 	s.must(s.kafka.Allow(s.ctx, "bob", acls))
 }
 
-// mends expects that the program says which right it misses, grants it, and expects n
-// events in all.
-func (s *scene) mends(p *program, right *kadm.ACLBuilder, n int, told ...string) {
+// recovers waits until /readyz names the missing permission, grants it, and waits until n events
+// are counted.
+func (s *scene) recovers(p *program, permission *kadm.ACLBuilder, n int, names ...string) {
 	s.t.Helper()
-	p.ready(says(told...))
-	s.allow(right)
+	p.ready(containsAll(names...))
+	s.allow(permission)
 	s.delivered(n)
 	p.ready(isReady)
 	p.leave()
 	s.committed()
 }
 
-func testNoRightToRead(t *testing.T, kafka apache) {
+func testNoReadPermission(t *testing.T, kafka apache) {
 	s := newScene(t, kafka, "unreadable", 1, nil).asBob()
 	s.allow(kadm.NewACLs().Groups(s.topic).Operations(kadm.OpRead))
 	s.allow(kadm.NewACLs().Topics(s.topic).Operations(kadm.OpDescribe))
 	s.produce(100)
 	p := s.start()
-	s.mends(p, kadm.NewACLs().Topics(s.topic).Operations(kadm.OpRead), 100, "READ", "topic "+s.topic)
+	s.recovers(p, kadm.NewACLs().Topics(s.topic).Operations(kadm.OpRead), 100, "READ", "topic "+s.topic)
 }
 
-func testNoRightToSee(t *testing.T, kafka apache) {
+func testNoDescribePermission(t *testing.T, kafka apache) {
 	s := newScene(t, kafka, "unseen", 1, nil).asBob()
 	s.allow(kadm.NewACLs().Groups(s.topic).Operations(kadm.OpRead))
 	s.produce(100)
 	p := s.start()
-	s.mends(p, kadm.NewACLs().Topics(s.topic).Operations(kadm.OpRead), 100, "READ", "topic "+s.topic)
+	s.recovers(p, kadm.NewACLs().Topics(s.topic).Operations(kadm.OpRead), 100, "READ", "topic "+s.topic)
 }
 
-func testNoRightToGroup(t *testing.T, kafka apache) {
+func testNoGroupPermission(t *testing.T, kafka apache) {
 	s := newScene(t, kafka, "groupless", 1, nil).asBob()
 	s.allow(kadm.NewACLs().Topics(s.topic).Operations(kadm.OpRead))
 	s.produce(100)
 	p := s.start()
-	s.mends(p, kadm.NewACLs().Groups(s.topic).Operations(kadm.OpRead), 100, "READ", "group")
+	s.recovers(p, kadm.NewACLs().Groups(s.topic).Operations(kadm.OpRead), 100, "READ", "group")
 }
 
-func testNoRightToCommit(t *testing.T, kafka apache) {
+func testCommitPermissionRevoked(t *testing.T, kafka apache) {
 	s := newScene(t, kafka, "uncommitted", 1, nil).asBob()
 	s.allow(kadm.NewACLs().Topics(s.topic).Groups(s.topic).Operations(kadm.OpRead))
 	p := s.start()
 	s.produce(100)
 	s.delivered(100)
-	deleted, err := kafka.admin.DeleteACLs(s.ctx, kadm.NewACLs().Groups(s.topic).Operations(kadm.OpRead).Allow("User:bob").AllowHosts("*").ResourcePatternType(kadm.ACLPatternLiteral))
+	deleted, err := kafka.admin.DeleteACLs(s.ctx, kadm.NewACLs().Groups(s.topic).Operations(kadm.OpRead).
+		Allow("User:bob").AllowHosts("*").ResourcePatternType(kadm.ACLPatternLiteral))
 	s.must(err)
 	if n := len(deleted); n != 1 || len(deleted[0].Deleted) != 1 {
 		t.Fatalf("deleted %+v", deleted)
 	}
 	s.produce(100)
-	s.mends(p, kadm.NewACLs().Groups(s.topic).Operations(kadm.OpRead), 200, "READ", "group")
+	s.recovers(p, kadm.NewACLs().Groups(s.topic).Operations(kadm.OpRead), 200, "READ", "group")
 }
 
-func testNoRightToDeadLetters(t *testing.T, kafka apache) {
+func testNoDeadLetterPermission(t *testing.T, kafka apache) {
 	s := newScene(t, kafka, "letterless", 1, nil).asBob()
 	letters := s.topic + "-dead"
 	s.must(kafkatest.CreateTopic(s.ctx, kafka.Brokers(), letters, 1, nil))
 	s.set("S2LD_DEAD_LETTERS_TOPIC=" + letters)
 	s.allow(kadm.NewACLs().Topics(s.topic).Groups(s.topic).Operations(kadm.OpRead))
-	s.must(kafkatest.Produce(s.ctx, kafka.Brokers(), s.topic, 0, 1, func(int) []byte { return []byte(`{"type":"track","userId":"u"}`) }))
+	rejected := func(int) []byte { return []byte(`{"type":"track","userId":"u"}`) }
+	s.must(kafkatest.Produce(s.ctx, kafka.Brokers(), s.topic, 0, 1, rejected))
 	s.produce(100)
 	p := s.start()
-	s.mends(p, kadm.NewACLs().Topics(letters).Operations(kadm.OpWrite), 100, "WRITE", letters)
+	s.recovers(p, kadm.NewACLs().Topics(letters).Operations(kadm.OpWrite), 100, "WRITE", letters)
 	if dead, err := kafkatest.ReadAll(context.Background(), kafka.Brokers(), letters); err != nil || len(dead) != 1 {
 		t.Errorf("%d dead letters (%v)", len(dead), err)
 	}

@@ -25,17 +25,19 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// apache is a secured cluster of one node that the tests of this package share; each has topics and groups of its own.
+// apache is a secured one-node cluster shared by several tests. Each test has its own topics and
+// groups.
 type apache struct {
 	*kafkatest.Apache
-	admin *kadm.Client // of a user that may do everything
+	admin *kadm.Client // has all permissions
 }
 
 const password = "secret"
 
 func newApache(t *testing.T) apache {
 	t.Helper()
-	cluster := kafkatest.NewApache(t, kafkatest.ApacheConfig{Nodes: 1, Users: map[string]string{"alice": password, "bob": password}})
+	users := map[string]string{"alice": password, "bob": password}
+	cluster := kafkatest.NewApache(t, kafkatest.ApacheConfig{Nodes: 1, Users: users})
 	client, err := kgo.NewClient(kgo.SeedBrokers(cluster.Brokers()...))
 	if err != nil {
 		t.Fatal(err)
@@ -44,18 +46,18 @@ func newApache(t *testing.T) apache {
 	return apache{cluster, kadm.NewClient(client)}
 }
 
-// scene is one topic of an apache, a fake LaunchDarkly, and the program between them.
+// scene is a topic on an apache cluster, a fake LaunchDarkly, and the program between them.
 type scene struct {
 	t        *testing.T
 	ctx      context.Context
 	kafka    apache
-	topic    string // and group
+	topic    string // also the name of the group
 	ld       *ldtest.Server
 	environ  []string
-	produced int // events
+	produced int // number of events produced
 
-	mu      sync.Mutex
-	counted map[string]int // guards: by number, how often LaunchDarkly counted the event
+	mu      sync.Mutex     // guards the field below
+	counted map[string]int // by number, how often LaunchDarkly counted the event
 }
 
 func newScene(t *testing.T, kafka apache, topic string, partitions int32, configs map[string]string) *scene {
@@ -66,7 +68,7 @@ func newScene(t *testing.T, kafka apache, topic string, partitions int32, config
 	s.ld = ldtest.New(ldtest.Config{Identity: ldtest.DataField("n"), OnRequest: func(r ldtest.Request) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if r.Taken && !r.Duplicate {
+		if r.Accepted && !r.Duplicate {
 			for _, n := range r.Identities {
 				s.counted[n]++
 			}
@@ -90,7 +92,7 @@ func (s *scene) must(err error) {
 	}
 }
 
-// set changes the program's environment.
+// set sets variables of the program and replaces earlier ones of the same name.
 func (s *scene) set(environ ...string) *scene {
 	for _, e := range environ {
 		name, _, _ := strings.Cut(e, "=")
@@ -100,30 +102,32 @@ func (s *scene) set(environ ...string) *scene {
 	return s
 }
 
-// event is the record of the n-th event of a scene.
+// event returns the record of event n.
 func event(n int) []byte {
-	return fmt.Appendf(nil, `{"type":"track","event":"e","userId":"u","timestamp":"2026-01-02T03:04:05Z","properties":{"n":%d}}`, n)
+	return fmt.Appendf(nil, `{"type":"track","event":"e","userId":"u","timestamp":"2026-01-02T03:04:05Z",`+
+		`"properties":{"n":%d}}`, n)
 }
 
-// produce produces n events more.
+// produce produces the next n events.
 func (s *scene) produce(n int) {
 	s.t.Helper()
 	s.must(kafkatest.Produce(s.ctx, s.kafka.Brokers(), s.topic, s.produced, s.produced+n, event))
 	s.produced += n
 }
 
-// delivered waits until n events count, and fails if others do or if LaunchDarkly objects to any.
+// delivered waits until n events are counted. It fails if more are counted, or if an event is
+// dropped or violates a rule of LaunchDarkly.
 func (s *scene) delivered(n int) {
 	s.t.Helper()
 	if err := s.ld.Wait(s.ctx, n); err != nil {
 		s.t.Fatalf("%d of %d events delivered", s.ld.Report().Processed, n)
 	}
 	if r := s.ld.Report(); r.Processed != n || r.Dropped > 0 || r.ViolationCount > 0 {
-		s.t.Errorf("%d events count, want %d; %d dropped; violations: %v", r.Processed, n, r.Dropped, r.Violations)
+		s.t.Errorf("%d events counted, want %d; %d dropped; violations: %v", r.Processed, n, r.Dropped, r.Violations)
 	}
 }
 
-// committed fails unless the group has committed up to the end of the topic.
+// committed fails unless the committed offsets are the end offsets of the topic.
 func (s *scene) committed() {
 	s.t.Helper()
 	ends, err := kafkatest.EndOffsets(s.ctx, s.kafka.Brokers(), s.topic)
@@ -132,12 +136,12 @@ func (s *scene) committed() {
 	s.must(err)
 	for partition, end := range ends {
 		if o, _ := offsets.Lookup(s.topic, partition); o.At != end {
-			s.t.Errorf("partition %d: committed %d of %d", partition, o.At, end)
+			s.t.Errorf("partition %d: committed %d, want %d", partition, o.At, end)
 		}
 	}
 }
 
-// program is the program, in this process.
+// program is the program running in this process.
 type program struct {
 	*app.App
 	s    *scene
@@ -156,33 +160,33 @@ func (s *scene) start() *program {
 	go func() { p.done <- a.Run(ctx) }()
 	s.t.Cleanup(func() {
 		stop()
-		<-p.done //nolint:errcheck // leave asks for it
+		<-p.done //nolint:errcheck // leave checks it
 	})
 	return p
 }
 
-// leave stops the program, which must have delivered and committed everything.
+// leave stops the program and fails unless it delivered and committed everything.
 func (p *program) leave() {
 	p.s.t.Helper()
 	p.stop()
 	err := <-p.done
 	p.done <- nil // for the cleanup
 	if err != nil {
-		p.s.t.Errorf("left: %v", err)
+		p.s.t.Errorf("Run returned: %v", err)
 	}
 }
 
-// ready waits until what /readyz says is as it should be.
-func (p *program) ready(is func(text string) bool) {
+// ready waits until the response of /readyz satisfies the condition.
+func (p *program) ready(satisfies func(text string) bool) {
 	p.s.t.Helper()
 	text := ""
-	for !is(text) {
+	for !satisfies(text) {
 		select {
 		case <-p.s.ctx.Done():
-			p.s.t.Fatalf("/readyz says: %q", text)
+			p.s.t.Fatalf("unexpected response of /readyz: %q", text)
 		case err := <-p.done:
 			p.done <- nil
-			p.s.t.Fatalf("the program ended: %v", err)
+			p.s.t.Fatalf("Run returned: %v", err)
 		case <-time.After(50 * time.Millisecond):
 		}
 		text = p.readyz()
@@ -199,8 +203,8 @@ func (p *program) readyz() string {
 	return strings.TrimSpace(string(text))
 }
 
-// says is for ready: a text that holds all of these.
-func says(words ...string) func(string) bool {
+// containsAll returns a condition for ready: the text contains all the words.
+func containsAll(words ...string) func(string) bool {
 	return func(text string) bool {
 		for _, w := range words {
 			if !strings.Contains(text, w) {
@@ -211,10 +215,10 @@ func says(words ...string) func(string) bool {
 	}
 }
 
-// isReady is for ready: the text of a program that is.
+// isReady is a condition for ready. It reports whether text is the response of a ready program.
 func isReady(text string) bool { return text == "ok" }
 
-// metric returns the sum of a counter's or gauge's series.
+// metric returns the sum over all series of a counter or gauge of the consumer.
 func (p *program) metric(name string) (sum float64) {
 	p.s.t.Helper()
 	families, err := p.Gatherer().Gather()

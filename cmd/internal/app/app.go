@@ -23,7 +23,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// App is the program, put together and not started.
+// App is the assembled program. Call [App.Run] once to run it.
 type App struct {
 	cfg      *config.Config
 	log      *zap.Logger
@@ -33,13 +33,13 @@ type App struct {
 	consumer *consumer.Consumer
 	listener net.Listener
 
-	// For the status page.
+	// Data for the status page.
 	started time.Time
 	minute  minute
 	recent  *recent
 }
 
-// Run puts the program together and runs it until ctx is done.
+// Run builds the program and runs it until ctx is done.
 func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
 	a, err := New(cfg, log)
 	if err != nil {
@@ -48,15 +48,19 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
 	return a.Run(ctx)
 }
 
-// New puts the program together. It listens on the admin address already, so that
-// a port that is taken is an error here, and starts nothing.
+// New builds the program without starting it. It already listens on the admin address, so that it
+// fails if the port is in use.
 func New(cfg *config.Config, log *zap.Logger) (*App, error) {
-	a := &App{cfg: cfg, registry: prometheus.NewRegistry(), budget: sink.NewBudget(int64(cfg.Delivery.MaxBuffered)), started: time.Now(), recent: newRecent()}
+	a := &App{
+		cfg: cfg, registry: prometheus.NewRegistry(), budget: sink.NewBudget(int64(cfg.Delivery.MaxBuffered)),
+		started: time.Now(), recent: newRecent(),
+	}
 	log = log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core { return zapcore.NewTee(core, a.recent) }))
 	a.log = log
-	// Every series carries the group, by which an operator tells one forwarder from another.
+	// The group label on every series distinguishes several forwarders.
 	registerer := prometheus.WrapRegistererWith(prometheus.Labels{"group": cfg.Kafka.Group}, a.registry)
-	registerer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
+	process := collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})
+	registerer.MustRegister(collectors.NewGoCollector(), process, buildInfo())
 	var err error
 	if a.sink, err = sink.New(sink.Config{
 		EventsURL: cfg.LaunchDarkly.EventsURL, Endpoint: sink.Endpoint(cfg.LaunchDarkly.Endpoint),
@@ -77,15 +81,17 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
+	kafkaLog := log.Named("kafka").WithOptions(zap.IncreaseLevel(max(zap.WarnLevel, log.Level())))
 	if a.consumer, err = consumer.New(consumer.Config{
 		Client: kafka,
-		Hooks:  []kgo.Opt{kgo.WithHooks(a.newKafkaMetrics(registerer)), kgo.WithLogger(kzap.New(log.Named("kafka").WithOptions(zap.IncreaseLevel(max(zap.WarnLevel, log.Level())))))},
+		Hooks:  []kgo.Opt{kgo.WithHooks(a.newKafkaMetrics(registerer)), kgo.WithLogger(kzap.New(kafkaLog))},
 		Topics: cfg.Kafka.Topics, Group: cfg.Kafka.Group,
 		Start:      consumer.Start{Latest: cfg.Kafka.StartAt == "latest", Time: cfg.Kafka.StartTime()},
 		InstanceID: cfg.Kafka.InstanceID, ConsumerProtocol: cfg.Kafka.RebalanceProtocol == "consumer",
 		SessionTimeout: cfg.Kafka.SessionTimeout,
-		MaxEvents:      cfg.Batch.MaxEvents, MaxBytes: int(cfg.Batch.MaxBytes), MaxAge: cfg.Batch.MaxAge, Gzip: cfg.Batch.Gzip,
-		DrainTimeout: cfg.Delivery.DrainTimeout, DeadLetterTopic: cfg.DeadLetters.Topic, Redrive: cfg.DeadLetters.Redrive,
+		MaxEvents:      cfg.Batch.MaxEvents, MaxBytes: int(cfg.Batch.MaxBytes), MaxAge: cfg.Batch.MaxAge,
+		Gzip: cfg.Batch.Gzip, DrainTimeout: cfg.Delivery.DrainTimeout,
+		DeadLetterTopic: cfg.DeadLetters.Topic, Redrive: cfg.DeadLetters.Redrive,
 		Mapping: mapping, Sink: a.sink, Budget: a.budget, Registry: registerer, Log: log.Named("consumer"),
 	}); err != nil {
 		return nil, err
@@ -96,45 +102,50 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 	return a, nil
 }
 
-// kafkaMetrics are the metrics of all Kafka clients. Each session of the group has a client of its own; the series belong
-// to the process and outlive the clients.
+// kafkaMetrics are the metrics of all Kafka clients. Each session of the group has its own client.
+// The series belong to the process and outlive the clients.
 type kafkaMetrics struct {
 	*kprom.Metrics
 	once sync.Once
 }
 
-// OnNewClient implements [kgo.HookNewClient]: it registers the metrics with the first client.
+// OnNewClient implements [kgo.HookNewClient]. It registers the metrics for the first client only.
 func (m *kafkaMetrics) OnNewClient(client *kgo.Client) {
 	m.once.Do(func() { m.Metrics.OnNewClient(client) })
 }
 
-// OnClientClosed implements [kgo.HookClientClosed]: it does not remove the metrics.
+// OnClientClosed implements [kgo.HookClientClosed]. It keeps the metrics registered.
 func (*kafkaMetrics) OnClientClosed(*kgo.Client) {}
 
 // newKafkaMetrics returns the metrics of the Kafka clients.
 func (a *App) newKafkaMetrics(r prometheus.Registerer) *kafkaMetrics {
-	return &kafkaMetrics{Metrics: kprom.NewMetrics("segment_launchdarkly_kafka", kprom.Registerer(r), kprom.Gatherer(a.registry))}
+	return &kafkaMetrics{Metrics: kprom.NewMetrics("segment_launchdarkly_kafka",
+		kprom.Registerer(r), kprom.Gatherer(a.registry))}
 }
 
-// AdminAddress returns where the status page, /metrics, /healthz and /readyz are served.
+// AdminAddress returns the address of the admin server.
 func (a *App) AdminAddress() string { return a.listener.Addr().String() }
 
 // Gatherer returns the program's metrics.
 func (a *App) Gatherer() prometheus.Gatherer { return a.registry }
 
-// Run runs the program until ctx is done and everything sealed is delivered. When
-// it returns, nothing of it is running.
+// Status returns snapshots of the consumer and of the LaunchDarkly client.
+func (a *App) Status() (consumer.Status, sink.Status) { return a.consumer.Status(), a.sink.Status() }
+
+// Run runs the program until ctx is done and the drain is complete. It returns after all goroutines
+// of the program have ended.
 func (a *App) Run(ctx context.Context) error {
 	server := a.server(ctx)
 	sampleCtx, stopSampling := context.WithCancel(context.WithoutCancel(ctx))
-	var beside sync.WaitGroup
-	beside.Go(func() { a.minute.sample(sampleCtx, a.registry) })
-	beside.Go(func() {
+	var background sync.WaitGroup
+	background.Go(func() { a.minute.sample(sampleCtx, a.counts) })
+	background.Go(func() {
 		if err := server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
-			a.log.Error("the admin server has ended: no metrics, no probes", zap.Error(err))
+			a.log.Error("admin server failed; metrics and probes unavailable", zap.Error(err))
 		}
 	})
-	a.log.Info("started", zap.String("version", Version()), zap.String("group", a.cfg.Kafka.Group), zap.Strings("topics", a.cfg.Kafka.Topics),
+	a.log.Info("started", zap.String("version", Version()),
+		zap.String("group", a.cfg.Kafka.Group), zap.Strings("topics", a.cfg.Kafka.Topics),
 		zap.String("address", a.sink.Address()), zap.String("admin", a.AdminAddress()))
 
 	err := a.consumer.Run(ctx)
@@ -142,12 +153,12 @@ func (a *App) Run(ctx context.Context) error {
 	stopSampling()
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	_ = server.Shutdown(stopCtx) // a slow scraper is cut off
+	_ = server.Shutdown(stopCtx) // Close ends requests that are still in progress
 	_ = server.Close()
-	beside.Wait()
+	background.Wait()
 	if err != nil {
 		return err
 	}
-	a.log.Info("stopped: everything sealed was delivered and committed")
+	a.log.Info("stopped; all sealed batches delivered and committed")
 	return nil
 }

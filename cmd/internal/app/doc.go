@@ -1,20 +1,18 @@
-// Package app puts the program together: it turns a configuration into the parts
-// and runs them.
+// Package app builds the program from its configuration and runs it.
 //
-// The order of shutdown, stated here once:
+// Shutdown has this order:
 //
-//  1. The context given to [App.Run] is done (SIGTERM, or the caller's wish).
-//     /readyz says so from here on.
-//  2. The consumer takes no more records, seals what is open, delivers what is
-//     sealed, within delivery.drain_timeout, commits, and leaves the group.
-//  3. The client of LaunchDarkly waits for attempts under way and closes its
-//     connections.
-//  4. The admin server stops, last, so that the drain can be watched.
+//  1. The context passed to [App.Run] is done, on SIGTERM or by the caller. From then on, /readyz
+//     reports the shutdown.
+//  2. The consumer stops reading, seals open batches, delivers sealed batches within
+//     delivery.drain_timeout, commits, and leaves the group.
+//  3. The LaunchDarkly client waits for in-flight attempts and closes its connections.
+//  4. The admin server stops last, so that operators can watch the drain.
 //
 // [App.Run] returns nil only if everything sealed was delivered and committed.
 //
-// The admin server tells an operator what goes on, and changes nothing. /healthz fails
-// only when a restart would help, /readyz while nothing is delivered for a reason that
-// somebody has to mend, which it says; / is a page for people. Credentials are on none of
-// them, nor is anything of an event but where it is, and what LaunchDarkly's answers say.
+// The admin server is read-only. /healthz fails only if a restart would help. /readyz fails while
+// delivery is blocked until someone intervenes, and returns the reason. / is the status page. None
+// of them contains credentials or the content of events; they contain the positions of records and
+// the responses of LaunchDarkly.
 package app

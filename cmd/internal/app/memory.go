@@ -7,14 +7,15 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 )
 
-// besideBodies is what the program takes beside delivery.max_buffered, as a rule.
-const besideBodies = 64 << 20
+// otherMemory is the typical memory usage in bytes without the request bodies of
+// delivery.max_buffered.
+const otherMemory = 64 << 20
 
-// LimitMemory has the process's collector work harder before it lets memory grow,
-// which it would on a machine that leaves it little time. GOMEMLIMIT, if set, says
-// otherwise.
+// LimitMemory sets a soft memory limit, so that the garbage collector runs more often before the
+// heap grows, even if the machine is short of CPU time. If GOMEMLIMIT is set, LimitMemory does
+// nothing.
 func LimitMemory(cfg *config.Config) {
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(int64(cfg.Delivery.MaxBuffered) + besideBodies)
+		debug.SetMemoryLimit(int64(cfg.Delivery.MaxBuffered) + otherMemory)
 	}
 }

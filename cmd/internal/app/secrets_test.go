@@ -16,10 +16,9 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// The whole program, with everything that goes wrong once, and a LaunchDarkly that
-// sends the credential back: no secret and nothing of an event is in the log, in the
-// metrics, on the status page, or in an error.
-func TestNothingSecretIsToldAnywhere(t *testing.T) {
+// The log, the metrics, the status page, and the errors never contain credentials or event content.
+// The test triggers every kind of failure, and LaunchDarkly returns the credential in its response.
+func TestSecretsAndEventContentAreNeverExposed(t *testing.T) {
 	const (
 		password = "kafka-passw0rd-of-alice"
 		user     = "user-key-of-somebody"
@@ -30,67 +29,75 @@ func TestNothingSecretIsToldAnywhere(t *testing.T) {
 	s := newStage(t, 2,
 		"S2LD_KAFKA_SASL_MECHANISM=PLAIN", "S2LD_KAFKA_SASL_USERNAME=alice", "S2LD_KAFKA_SASL_PASSWORD="+password,
 		"S2LD_LAUNCHDARKLY_ENDPOINT=metric_import", "S2LD_LAUNCHDARKLY_PROJECT_KEY="+ldtest.Sample.Project,
-		"S2LD_LAUNCHDARKLY_ENVIRONMENT_KEY="+ldtest.Sample.Key, "S2LD_LAUNCHDARKLY_ACCESS_TOKEN="+token, "S2LD_LAUNCHDARKLY_EVENT_SCHEMA=4",
-		"S2LD_DEAD_LETTERS_TOPIC=segment.dead", "S2LD_BATCH_MAX_BYTES=10KiB",
+		"S2LD_LAUNCHDARKLY_ENVIRONMENT_KEY="+ldtest.Sample.Key, "S2LD_LAUNCHDARKLY_ACCESS_TOKEN="+token,
+		"S2LD_LAUNCHDARKLY_EVENT_SCHEMA=4", "S2LD_DEAD_LETTERS_TOPIC=segment.dead", "S2LD_BATCH_MAX_BYTES=10KiB",
 	)
-	s.kafka(2, kfake.EnableSASL(), kfake.Superuser("PLAIN", "alice", password))
+	s.startKafka(2, kfake.EnableSASL(), kfake.Superuser("PLAIN", "alice", password))
 	s.client = []kgo.Opt{kgo.SASL(plain.Auth{User: "alice", Pass: password}.AsMechanism())}
 
-	var told strings.Builder
-	look := func() {
+	var output strings.Builder
+	collect := func() {
 		for _, path := range []string{"/", "/metrics", "/readyz", "/healthz"} {
-			told.WriteString(s.get(path))
+			output.WriteString(s.get(path))
 		}
 	}
 	s.front.Store(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		got := r.Header.Get("Authorization")
 		if got != token {
-			t.Errorf("LaunchDarkly got the credential %q", got)
+			t.Errorf("LaunchDarkly received the credential %q", got)
 		}
 		w.Header().Set("WWW-Authenticate", got)
 		w.WriteHeader(http.StatusUnauthorized)
 		fmt.Fprintf(w, `{"code":"unauthorized","message":"no access with Authorization: %s"}`, got)
 	}))
 	s.ld.Poison(ldtest.Containing("poison"))
-	s.ld.Script(ldtest.Fault{Status: 503}, ldtest.Fault{Kind: ldtest.Reset}, ldtest.Fault{Kind: ldtest.Garbage, Taken: true}, ldtest.Fault{Status: 302})
+	s.ld.Script(ldtest.Fault{Status: 503}, ldtest.Fault{Kind: ldtest.Reset},
+		ldtest.Fault{Kind: ldtest.Garbage, Accepted: true}, ldtest.Fault{Status: 302})
 
-	good := fmt.Sprintf(`{"type":"track","event":%q,"userId":%q,"timestamp":"2026-01-02T03:04:05Z","properties":{"value":%q}}`, event, user, property)
+	good := fmt.Sprintf(`{"type":"track","event":%q,"userId":%q,"timestamp":"2026-01-02T03:04:05Z",`+
+		`"properties":{"value":%q}}`, event, user, property)
+	noName := strings.Replace(good, `"event":"`+event, `"event":["`+event+`"],"x":"`, 1)
+	stringProperties := fmt.Sprintf(`{"type":"track","event":%q,"userId":%q,"timestamp":%q,"properties":%q}`,
+		event, user, property, property)
+	tooLarge := fmt.Sprintf(`{"type":"track","event":%q,"userId":%q,"properties":{"value":%q}}`,
+		event, user, strings.Repeat(property, 1000))
 	s.produce(good,
 		strings.Replace(good, property, property+"-poison", 1),
-		strings.Replace(good, "{", "{"+property, 1),                                                                                   // malformed
-		strings.Replace(good, `"event":"`+event, `"event":["`+event+`"],"x":"`, 1),                                                    // no_event_name
-		strings.Replace(good, `"userId":`, `"user":`, 1),                                                                              // no_user_key
-		fmt.Sprintf(`{"type":"track","event":%q,"userId":%q,"timestamp":%q,"properties":%q}`, event, user, property, property),        // properties_not_object
-		fmt.Sprintf(`{"type":"track","event":%q,"userId":%q,"properties":{"value":%q}}`, event, user, strings.Repeat(property, 1000)), // too_large
+		strings.Replace(good, "{", "{"+property, 1), // malformed
+		noName, // no_event_name
+		strings.Replace(good, `"userId":`, `"user":`, 1), // no_user_key
+		stringProperties, // properties_not_object
+		tooLarge,         // too_large
 	)
 	s.run()
-	s.log.await(s.ctx, t, "LaunchDarkly refuses us, halted")
+	s.log.await(s.ctx, t, "delivery halted: LaunchDarkly rejected")
 	s.log.await(s.ctx, t, "call rejected")
-	look()
-	if !strings.Contains(told.String(), "no access with Authorization: [redacted]") {
-		t.Errorf("LaunchDarkly's answer is not told: %s", told.String())
+	collect()
+	if !strings.Contains(output.String(), "no access with Authorization: [redacted]") {
+		t.Errorf("the response of LaunchDarkly is missing: %s", output.String())
 	}
 	s.front.Store(http.HandlerFunc(s.ld.ServeHTTP))
 	s.log.await(s.ctx, t, "event rejected by LaunchDarkly")
 	s.delivered(1)
-	look()
+	collect()
 	s.leave()
-	told.WriteString(s.log.text())
+	output.WriteString(s.log.text())
 
-	// And the other credential, refused by Kafka.
+	// Kafka rejects the other credential.
 	s.environ = append(s.environ, "S2LD_KAFKA_SASL_PASSWORD="+password+password)
 	s.run()
-	s.log.await(s.ctx, t, "problem")
-	look()
+	s.log.await(s.ctx, t, "cannot reach the brokers")
+	collect()
 	s.leave()
-	told.WriteString(s.log.text())
+	output.WriteString(s.log.text())
 
 	for _, secret := range []string{token, password, user, property, event} {
 		for _, form := range []string{
-			secret, base64.StdEncoding.EncodeToString([]byte(secret)), hex.EncodeToString([]byte(secret)), url.QueryEscape(secret),
+			secret, base64.StdEncoding.EncodeToString([]byte(secret)), hex.EncodeToString([]byte(secret)),
+			url.QueryEscape(secret),
 		} {
-			if i := strings.Index(told.String(), form); i >= 0 {
-				t.Errorf("%q is told: …%.300s", secret, told.String()[max(i-200, 0):])
+			if i := strings.Index(output.String(), form); i >= 0 {
+				t.Errorf("%q is exposed: …%.300s", secret, output.String()[max(i-200, 0):])
 			}
 		}
 	}

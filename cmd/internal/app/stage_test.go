@@ -24,28 +24,28 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// stage is an embedded Kafka, a fake LaunchDarkly, and the program between them, all
-// in this process.
+// stage is an embedded Kafka broker, a fake LaunchDarkly, and the program between them, all in this
+// process.
 type stage struct {
 	t       *testing.T
 	ctx     context.Context
 	cluster *kfake.Cluster
-	client  []kgo.Opt // of the cluster
+	client  []kgo.Opt // options of a client for the cluster
 	ld      *ldtest.Server
-	arrived chan struct{} // gets an element for each request to ld that finds it empty
-	front   atomic.Value  // http.HandlerFunc: what is asked, ld unless a test wants it otherwise
+	arrived chan struct{} // receives an element for a request to ld if it is empty
+	front   atomic.Value  // http.HandlerFunc that serves the requests; ld unless a test replaces it
 	log     *watchedLog
 	environ []string
 
 	*App
-	stop func() // SIGTERM
+	stop func() // ends the context, as SIGTERM does
 	done chan error
 }
 
 const stageTopic = "segment"
 
-// newStage returns a stage on which the program does not run yet. environ are the
-// program's variables.
+// newStage returns a stage whose program is not running yet. environ holds variables of the
+// program.
 func newStage(t *testing.T, partitions int32, environ ...string) *stage {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -58,26 +58,30 @@ func newStage(t *testing.T, partitions int32, environ ...string) *stage {
 		}
 	}})
 	s.front.Store(http.HandlerFunc(s.ld.ServeHTTP))
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.front.Load().(http.HandlerFunc)(w, r) }))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.front.Load().(http.HandlerFunc)(w, r)
+	}))
 	t.Cleanup(server.Close)
 	s.environ = append([]string{
 		"S2LD_KAFKA_TOPICS=" + stageTopic, "S2LD_KAFKA_GROUP=forwarder", "S2LD_LAUNCHDARKLY_EVENTS_URL=" + server.URL,
-		"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=" + ldtest.Sample.ClientSideID, "S2LD_BATCH_MAX_AGE=20ms", "S2LD_ADMIN_LISTEN=127.0.0.1:0",
+		"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=" + ldtest.Sample.ClientSideID,
+		"S2LD_BATCH_MAX_AGE=20ms", "S2LD_ADMIN_LISTEN=127.0.0.1:0",
 		"S2LD_DELIVERY_TIMEOUT=500ms", "S2LD_DELIVERY_BACKOFF_MIN=1ms", "S2LD_DELIVERY_BACKOFF_MAX=100ms",
 	}, environ...)
-	s.kafka(partitions)
+	s.startKafka(partitions)
 	return s
 }
 
-// kafka starts the cluster anew, with more options.
-func (s *stage) kafka(partitions int32, opts ...kfake.Opt) {
+// startKafka starts a new cluster with additional options, and closes the previous one.
+func (s *stage) startKafka(partitions int32, opts ...kfake.Opt) {
 	s.t.Helper()
 	if s.cluster != nil {
 		s.cluster.Close()
 	}
+	opts = append(opts, kfake.SeedTopics(partitions, stageTopic), kfake.SeedTopics(1, "segment.dead"),
+		kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
 	var err error
-	if s.cluster, err = kafkatest.NewEmbedded(append(opts, kfake.SeedTopics(partitions, stageTopic), kfake.SeedTopics(1, "segment.dead"),
-		kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))...); err != nil {
+	if s.cluster, err = kafkatest.NewEmbedded(opts...); err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(s.cluster.Close)
@@ -103,50 +107,53 @@ func (s *stage) run() {
 	s.t.Cleanup(s.leave)
 }
 
-// leave ends the program, if it has not ended.
+// leave stops the program and waits for it. It can be called again.
 func (s *stage) leave() {
 	s.stop()
 	if err := <-s.done; err != nil {
-		s.t.Errorf("the program ended: %v\n%s", err, s.log.text())
+		s.t.Errorf("Run returned: %v\n%s", err, s.log.text())
 	}
 }
 
-// produce writes records.
+// produce produces one record per value.
 func (s *stage) produce(values ...string) {
 	s.t.Helper()
-	client, err := kgo.NewClient(append(s.client, kgo.SeedBrokers(s.cluster.ListenAddrs()...), kgo.DefaultProduceTopic(stageTopic))...)
+	client, err := kgo.NewClient(slices.Concat(s.client, []kgo.Opt{
+		kgo.SeedBrokers(s.cluster.ListenAddrs()...), kgo.DefaultProduceTopic(stageTopic),
+	})...)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer client.Close()
 	for i, value := range values {
-		if err := client.ProduceSync(s.ctx, &kgo.Record{Key: fmt.Append(nil, i), Value: []byte(value)}).FirstErr(); err != nil {
+		record := &kgo.Record{Key: fmt.Append(nil, i), Value: []byte(value)}
+		if err := client.ProduceSync(s.ctx, record).FirstErr(); err != nil {
 			s.t.Fatal(err)
 		}
 	}
 }
 
-// track returns a call that becomes an event.
+// track returns a valid track call.
 func track(user string) string {
 	return fmt.Sprintf(`{"type":"track","event":"e","userId":%q,"timestamp":"2026-01-02T03:04:05Z"}`, user)
 }
 
-// delivered waits until LaunchDarkly counts so many events.
+// delivered waits until LaunchDarkly has counted n events.
 func (s *stage) delivered(n int) {
 	s.t.Helper()
 	if err := s.ld.Wait(s.ctx, n); err != nil {
-		s.t.Fatalf("%d of %d events: %v\n%s", s.ld.Report().Processed, n, err, s.log.text())
+		s.t.Fatalf("%d of %d events delivered: %v\n%s", s.ld.Report().Processed, n, err, s.log.text())
 	}
 }
 
-// reply is what the admin server answered.
+// reply is a response of the admin server.
 type reply struct {
 	code   int
 	header http.Header
 	body   string
 }
 
-// ask sends a request to the admin server. headers are pairs of name and value.
+// ask sends a request to the admin server. headers holds names and values alternately.
 func (s *stage) ask(method, path string, headers ...string) reply {
 	s.t.Helper()
 	request, err := http.NewRequestWithContext(s.ctx, method, "http://"+s.AdminAddress()+path, http.NoBody)
@@ -168,19 +175,19 @@ func (s *stage) ask(method, path string, headers ...string) reply {
 	return reply{response.StatusCode, response.Header, string(body)}
 }
 
-// get returns the status and the body of a page.
+// get returns the status and the body of the response to a GET request.
 func (s *stage) get(path string) string {
 	s.t.Helper()
 	r := s.ask(http.MethodGet, path)
 	return fmt.Sprintf("%d %s", r.code, r.body)
 }
 
-// watchedLog is everything that is logged, from debug on, as the program writes it. A
-// test can wait for an entry.
+// watchedLog records the log at level debug and above. A test can wait for an entry.
 type watchedLog struct {
-	mu    sync.Mutex
-	wrote sync.Cond
-	b     bytes.Buffer // guards
+	wrote sync.Cond // of mu
+
+	mu sync.Mutex // guards the field below
+	b  bytes.Buffer
 }
 
 func newWatchedLog() *watchedLog {
@@ -206,7 +213,7 @@ func (l *watchedLog) text() string {
 	return l.b.String()
 }
 
-// await waits for an entry whose message begins so.
+// await waits for an entry whose message starts with message.
 func (l *watchedLog) await(ctx context.Context, t *testing.T, message string) {
 	t.Helper()
 	stop := context.AfterFunc(ctx, l.wrote.Broadcast)

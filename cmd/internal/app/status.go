@@ -18,8 +18,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 )
 
-// The status page is one document without a second request: it can be saved as it is.
-// Its style and script are allowed by their hashes.
+// The status page needs no second request, so a saved copy is complete. The content policy allows
+// its style and its script by their hashes.
 var (
 	//go:embed status.html
 	statusHTML string
@@ -29,8 +29,8 @@ var (
 	statusScript string
 
 	statusTemplate = template.Must(template.New("status").Funcs(template.FuncMap{
-		"style":  func() template.CSS { return template.CSS(statusStyle) }, //nolint:gosec // our own file
-		"script": func() template.JS { return template.JS(statusScript) },  //nolint:gosec // our own file
+		"style":  func() template.CSS { return template.CSS(statusStyle) }, //nolint:gosec // an embedded file
+		"script": func() template.JS { return template.JS(statusScript) },  //nolint:gosec // an embedded file
 		"number": number, "brief": brief, "size": size, "short": short, "since": since, "status": statusText,
 	}).Parse(statusHTML))
 
@@ -38,52 +38,50 @@ var (
 		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'", hash(statusStyle), hash(statusScript))
 )
 
-// hash returns a source expression of the Content-Security-Policy.
+// hash returns the source expression for text in a Content-Security-Policy.
 func hash(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// page is what the status page tells. Of configuration it holds only what is named
-// here, of records only where they are.
+// page holds the contents of the status page. Of the configuration, it contains only the fields
+// below. Of records, it contains only positions.
 type page struct {
 	Version, Host, Group, Address string
 	Topics                        []string
-	DeadLetters                   string // topic, empty if there is none
+	DeadLetters                   string // dead-letter topic; empty if there is none
 	Now                           time.Time
 	Uptime                        time.Duration
 
 	State      state
 	Partitions []partition              // stuck ones first, then by lag
-	Total      consumer.PartitionStatus // of all; its Age is the oldest
-	LastCommit time.Time                // zero before the first
+	Total      consumer.PartitionStatus // of all partitions; Age is the maximum
+	LastCommit time.Time                // zero before the first commit
 
 	Counts counts // since the start
-	Rates  rates  // in the last minute, or since the start
+	Rates  rates  // in the last minute, or since the start if that is later
 
-	Troubles, Letters []happening // latest first
+	Warnings, Letters []logEntry // latest first
 }
 
-// partition is a row of the table.
+// partition is a row of the table of partitions.
 type partition struct {
 	consumer.PartitionStatus
-	Stuck time.Duration // Age, if the oldest batch should long be delivered, else 0
+	Stuck time.Duration // Age, if the oldest batch is overdue; otherwise 0
 }
 
 // statusPage returns the handler of the status page.
 func (a *App) statusPage(ctx context.Context) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		total, err := readCounts(a.registry)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		p := newPage(ctx.Err() != nil, a.consumer.Status(), a.sink.Halted(), total, a.cfg.Batch.MaxAge)
-		p.Version, p.Group, p.Topics, p.DeadLetters = Version(), a.cfg.Kafka.Group, a.cfg.Kafka.Topics, a.cfg.DeadLetters.Topic
-		p.Host, _ = os.Hostname() // the name of the pod
+		read, sent := a.Status()
+		total := countsOf(read, sent, a.budget)
+		p := newPage(ctx.Err() != nil, read, sent.Halt, total, a.cfg.Batch.MaxAge)
+		p.Version, p.Group, p.Topics = Version(), a.cfg.Kafka.Group, a.cfg.Kafka.Topics
+		p.DeadLetters = a.cfg.DeadLetters.Topic
+		p.Host, _ = os.Hostname() // in Kubernetes, the name of the pod
 		p.Address, p.Uptime = a.sink.Address(), p.Now.Sub(a.started)
 		p.Rates = total.ratesSince(a.minute.ago(total))
-		p.Troubles, p.Letters = a.recent.last()
+		p.Warnings, p.Letters = a.recent.last()
 		var body bytes.Buffer
 		if err := statusTemplate.Execute(&body, p); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -94,14 +92,14 @@ func (a *App) statusPage(ctx context.Context) http.Handler {
 	})
 }
 
-// newPage returns the page with what is derived from the state of the parts. maxAge is
-// how old a batch becomes before it is sealed.
+// newPage returns a page with the fields that depend only on its arguments. maxAge is the age at
+// which a batch is sealed.
 func newPage(stopping bool, s consumer.Status, h sink.Halt, c counts, maxAge time.Duration) page {
 	p := page{Now: time.Now(), Counts: c, LastCommit: s.LastCommit}
-	long := maxAge + time.Minute
+	overdue := maxAge + time.Minute
 	for _, status := range s.Partitions {
 		row := partition{PartitionStatus: status}
-		if row.Age > long {
+		if row.Age > overdue {
 			row.Stuck = row.Age
 		}
 		p.Partitions = append(p.Partitions, row)
@@ -110,11 +108,12 @@ func newPage(stopping bool, s consumer.Status, h sink.Halt, c counts, maxAge tim
 		p.Total.Age = max(p.Total.Age, row.Age)
 	}
 	slices.SortStableFunc(p.Partitions, func(a, b partition) int {
-		return cmp.Or(cmp.Compare(b.Stuck, a.Stuck), cmp.Compare(b.behind(), a.behind()))
+		return cmp.Or(cmp.Compare(b.Stuck, a.Stuck), cmp.Compare(b.sortLag(), a.sortLag()))
 	})
 	p.State = stateOf(stopping, s, h)
-	if idle := min(p.Total.Age, time.Since(c.LastDelivery)); idle > long {
-		p.State.Reasons = append(p.State.Reasons, fmt.Sprintf("nothing was delivered for %s, while %d batches wait", short(idle), p.Total.InFlight))
+	if idle := min(p.Total.Age, time.Since(c.LastDelivery)); idle > overdue {
+		p.State.Reasons = append(p.State.Reasons,
+			fmt.Sprintf("no delivery for %s, with %d batches waiting", short(idle), p.Total.InFlight))
 		if p.State.Tone == good {
 			p.State.Tone, p.State.Word = bad, "not delivering"
 		}
@@ -122,22 +121,22 @@ func newPage(stopping bool, s consumer.Status, h sink.Halt, c counts, maxAge tim
 	return p
 }
 
-// behind returns the lag, unless it is ordinary: then rows keep their places when the
-// page refreshes.
-func (p partition) behind() int64 {
+// sortLag returns the lag, or 0 if it is ordinary, so that rows keep their places when the page
+// refreshes.
+func (p partition) sortLag() int64 {
 	if p.Lag < 10_000 {
 		return 0
 	}
 	return p.Lag
 }
 
-// tone is how grave a state is.
+// tone is the severity of a state.
 type tone string
 
 const (
 	good tone = "good"
-	wait tone = "wait" // it passes by itself
-	bad  tone = "bad"  // somebody must act
+	wait tone = "wait" // transient
+	bad  tone = "bad"  // an operator must act
 )
 
 // state is the page's headline.
@@ -147,7 +146,7 @@ type state struct {
 	Reasons []string
 }
 
-// stateOf returns the state. Its reasons are those of /readyz.
+// stateOf returns the state, with the reasons that /readyz returns.
 func stateOf(stopping bool, s consumer.Status, h sink.Halt) state {
 	reasons := unready(stopping, s, h)
 	switch {

@@ -1,21 +1,21 @@
-// Every few seconds the page takes over what its newer self says, and keeps its place.
-// It says so when there is nothing newer.
+// Updates the page every 5 seconds and keeps the scroll position. A note at the top says when the page
+// is not up to date.
 const note = document.querySelector('#note')
 
 async function refresh() {
   if (!getSelection().isCollapsed) {
-    note.textContent = 'Not refreshed while text is selected.'
+    note.textContent = 'Updates are paused while text is selected.'
     return
   }
   try {
-    const answer = await fetch('', {signal: AbortSignal.timeout(4000)})
-    if (!answer.ok) throw new Error(answer.status)
-    const newer = new DOMParser().parseFromString(await answer.text(), 'text/html')
-    document.querySelector('main').replaceWith(newer.querySelector('main'))
-    document.title = newer.title
+    const response = await fetch('', {signal: AbortSignal.timeout(4000)})
+    if (!response.ok) throw new Error(response.status)
+    const update = new DOMParser().parseFromString(await response.text(), 'text/html')
+    document.querySelector('main').replaceWith(update.querySelector('main'))
+    document.title = update.title
     note.textContent = ''
   } catch (error) {
-    note.textContent = `No answer (${error.message}): what is shown is old.`
+    note.textContent = `No response (${error.message}). This page is not up to date.`
   }
 }
 

@@ -93,9 +93,9 @@ func TestStatusPageInABrowser(t *testing.T) {
 
 	s.ld.Down(ldtest.Fault{Status: http.StatusUnauthorized})
 	s.produce(track("u"))
-	s.log.await(s.ctx, t, "LaunchDarkly refuses us, halted")
+	s.log.await(s.ctx, t, "delivery halted: LaunchDarkly rejected")
 	inEachLook(b, "halted", address, func() {
-		if got := b.text("header"); !strings.HasPrefix(got, "halted\nhalted: LaunchDarkly refuses us since ") || !strings.Contains(got, "401 Unauthorized") {
+		if got := b.text("header"); !strings.HasPrefix(got, "halted\ndelivery halted since ") || !strings.Contains(got, "401 Unauthorized") {
 			t.Errorf("%q", got)
 		}
 	})
@@ -111,7 +111,7 @@ func TestStatusPageInABrowser(t *testing.T) {
 	// It says when there is nothing newer.
 	s.leave()
 	eval[chromedp.Void](b, "refresh()")
-	if got := b.text("#note"); !strings.HasPrefix(got, "No answer") {
+	if got := b.text("#note"); !strings.HasPrefix(got, "No response") {
 		t.Errorf("the program has ended, the page says %q", got)
 	}
 	b.shoot("gone")

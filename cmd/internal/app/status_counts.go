@@ -4,93 +4,72 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
+	"github.com/segment-to-launchdarkly/forwarder/consumer"
+	"github.com/segment-to-launchdarkly/forwarder/sink"
+	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// counts is what the program counts of itself, read from its metrics.
+// counts holds the numbers of the status page.
 type counts struct {
-	At                                             time.Time
-	Records, Delivered, Refused, Requests, Retries int64
-	Calls                                          map[call]int64
-	Answers                                        map[string]int64 // of LaunchDarkly, by status code, or error
+	// These fields count from the start of the program to At.
+	At                                              time.Time
+	Records, Delivered, Rejected, Requests, Retries int64
+	Calls                                           map[call]int64
+	Responses                                       map[string]int64 // by status code, or "error"
 
-	// Not counted, but as it is now.
+	// These fields describe the current state.
 	Buffered, BufferedLimit int64 // bytes
 	LastDelivery            time.Time
 }
 
-// call is what became of a call.
+// call is an outcome of calls and its reason.
 type call struct{ Outcome, Reason string }
 
-// readCounts reads the program's metrics.
-func readCounts(metrics prometheus.Gatherer) (counts, error) {
-	c := counts{At: time.Now(), Calls: map[call]int64{}, Answers: map[string]int64{}}
-	families, err := metrics.Gather()
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			n := int64(m.GetCounter().GetValue() + m.GetGauge().GetValue()) // it is one of them
-			switch strings.TrimPrefix(f.GetName(), "segment_launchdarkly_") {
-			case "consumer_records_total":
-				c.Records = n
-			case "consumer_calls_total":
-				c.Calls[call{label(m, "outcome"), label(m, "reason")}] = n
-			case "sink_events_delivered_total":
-				c.Delivered = n
-			case "sink_events_refused_total":
-				c.Refused = n
-			case "sink_requests_total":
-				c.Requests += n
-				c.Answers[label(m, "code")] = n
-			case "sink_retries_total":
-				c.Retries = n
-			case "sink_buffered_bytes":
-				c.Buffered = n
-			case "sink_buffered_limit_bytes":
-				c.BufferedLimit = n
-			case "sink_last_delivery_timestamp_seconds":
-				if n > 0 {
-					c.LastDelivery = time.Unix(n, 0)
-				}
-			}
-		}
-	}
-	return c, err
+// counts returns the current counts.
+func (a *App) counts() counts {
+	read, sent := a.Status()
+	return countsOf(read, sent, a.budget)
 }
 
-func label(m *dto.Metric, name string) string {
-	for _, l := range m.GetLabel() {
-		if l.GetName() == name {
-			return l.GetValue()
-		}
+// countsOf returns the counts in the status of the consumer, the sink, and the budget.
+func countsOf(read consumer.Status, sent sink.Status, budget *sink.Budget) counts {
+	c := counts{
+		At: time.Now(), Records: read.Records, Calls: map[call]int64{},
+		Delivered: sent.Delivered, Rejected: sent.Rejected, Retries: sent.Retries, Responses: sent.Requests,
+		Buffered: budget.Used(), BufferedLimit: budget.Limit(), LastDelivery: sent.LastDelivery,
 	}
-	return ""
+	for reason := range transform.Reasons {
+		c.Calls[call{reason.Outcome().String(), reason.String()}] = read.Calls[reason]
+	}
+	for _, n := range sent.Requests {
+		c.Requests += n
+	}
+	return c
 }
 
-// rates is what was counted over a time.
+// rates holds the increase of the counts over a period.
 type rates struct {
-	Over time.Duration
+	Over time.Duration // length of the period
 	counts
 }
 
-// ratesSince returns what was counted since earlier.
+// ratesSince returns the increase since earlier.
 func (c counts) ratesSince(earlier counts) rates {
 	r := rates{c.At.Sub(earlier.At), c}
 	r.Records -= earlier.Records
 	r.Delivered -= earlier.Delivered
-	r.Refused -= earlier.Refused
+	r.Rejected -= earlier.Rejected
 	r.Requests -= earlier.Requests
 	r.Retries -= earlier.Retries
-	r.Calls, r.Answers = less(c.Calls, earlier.Calls), less(c.Answers, earlier.Answers)
+	r.Calls, r.Responses = minus(c.Calls, earlier.Calls), minus(c.Responses, earlier.Responses)
 	return r
 }
 
-// less returns a - b, by key.
-func less[K comparable](a, b map[K]int64) map[K]int64 {
+// minus returns a - b by key.
+func minus[K comparable](a, b map[K]int64) map[K]int64 {
 	d := maps.Clone(a)
 	for k, n := range b {
 		d[k] -= n
@@ -98,7 +77,7 @@ func less[K comparable](a, b map[K]int64) map[K]int64 {
 	return d
 }
 
-// PerSecond writes a number as a rate.
+// PerSecond formats n as a rate over the period.
 func (r rates) PerSecond(n int64) string {
 	perSecond := float64(n) / max(r.Over.Seconds(), 1)
 	if perSecond < 100 && n > 0 {
@@ -107,26 +86,23 @@ func (r rates) PerSecond(n int64) string {
 	return brief(int64(perSecond))
 }
 
-// minute remembers what the counters were a minute ago. The zero minute remembers
-// nothing.
+// minute holds samples of the counts in the last minute. The zero minute is empty and ready to use.
 type minute struct {
-	mu   sync.Mutex
-	past []counts // guards: one every sampleInterval, oldest first
+	mu   sync.Mutex // guards the field below
+	past []counts   // one sample every sampleInterval, oldest first
 }
 
 const (
 	sampleInterval = 10 * time.Second
-	sampleCount    = 7 // the oldest is then 60 to 70 s old
+	sampleCount    = 7 // so that the oldest sample is 60 to 70 s old
 )
 
-// sample looks at the counters every sampleInterval until ctx is done.
-func (m *minute) sample(ctx context.Context, metrics prometheus.Gatherer) {
+// sample adds the current counts every sampleInterval until ctx is done.
+func (m *minute) sample(ctx context.Context, current func() counts) {
 	tick := time.NewTicker(sampleInterval)
 	defer tick.Stop()
 	for {
-		if c, err := readCounts(metrics); err == nil {
-			m.add(c)
-		}
+		m.add(current())
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -135,6 +111,7 @@ func (m *minute) sample(ctx context.Context, metrics prometheus.Gatherer) {
 	}
 }
 
+// add adds a sample and drops the oldest one if there are more than sampleCount.
 func (m *minute) add(c counts) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -142,12 +119,12 @@ func (m *minute) add(c counts) {
 	m.past = m.past[max(len(m.past)-sampleCount, 0):]
 }
 
-// ago returns the oldest counts, or other if there are none.
-func (m *minute) ago(other counts) counts {
+// ago returns the oldest sample, or fallback if there is none.
+func (m *minute) ago(fallback counts) counts {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.past) == 0 {
-		return other
+		return fallback
 	}
 	return m.past[0]
 }

@@ -10,45 +10,48 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// recent keeps the last warnings and errors that were logged, for the status page. It
-// is a [zapcore.Core] beside the one that writes the log. Of an entry it keeps the
-// message and the fields named in shown, so that no other can appear.
+// recent keeps the latest logged warnings and errors for the status page. It is a [zapcore.Core]
+// next to the one that writes the log. It keeps only the message of an entry and the fields named
+// in shown, so the page cannot show other fields.
 type recent struct {
 	kept   *kept
-	fields []zapcore.Field // of With
+	fields []zapcore.Field // added by With
 }
 
+// kept holds the entries of a recent and of all cores derived from it.
 type kept struct {
-	mu       sync.Mutex
-	troubles []happening // guards: latest first, at most recentKept
-	letters  []happening // guards: the same; calls that can never be delivered
+	mu       sync.Mutex // guards the fields below
+	warnings []logEntry // latest first, at most recentKept
+	letters  []logEntry // latest first, at most recentKept; calls that can never be delivered
 }
 
 const (
-	recentKept   = 10
-	messageBytes = 300 // of a message, which may hold an error of the Kafka client
+	recentKept   = 10  // entries kept per list
+	messageBytes = 300 // bytes kept of a message, which can contain a long error of the Kafka client
 )
 
-// shown are the fields that are kept, in the order in which they are shown.
+// shown lists the fields that are kept, in the order in which the page shows them.
 var shown = []string{"reason", "status", "topic", "partition", "offset", "next_offset", "attempt"}
 
-// happening is a log entry, or several that tell the same.
-type happening struct {
-	Time           time.Time // of the last
-	Times          int
+// logEntry is a log entry, or several with the same message and details.
+type logEntry struct {
+	Time           time.Time // time of the latest entry
+	Times          int       // number of entries
 	Level, Message string
 	Details        string // the fields in shown
 }
 
 func newRecent() *recent { return &recent{kept: &kept{}} }
 
-// Enabled, With, Check, Write and Sync make it a core.
+// Enabled is part of [zapcore.Core].
 func (r *recent) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLevel }
 
+// With is part of [zapcore.Core].
 func (r *recent) With(fields []zapcore.Field) zapcore.Core {
 	return &recent{kept: r.kept, fields: slices.Concat(r.fields, fields)}
 }
 
+// Check is part of [zapcore.Core].
 func (r *recent) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
 	if r.Enabled(e.Level) {
 		return ce.AddCore(e, r)
@@ -56,6 +59,7 @@ func (r *recent) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Check
 	return ce
 }
 
+// Write is part of [zapcore.Core]. It adds the entry to one of the lists.
 func (r *recent) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	known := zapcore.NewMapObjectEncoder()
 	for _, f := range slices.Concat(r.fields, fields) {
@@ -67,32 +71,33 @@ func (r *recent) Write(e zapcore.Entry, fields []zapcore.Field) error {
 			details = append(details, fmt.Sprintf("%s %v", name, value))
 		}
 	}
-	h := happening{e.Time, 1, e.Level.String(), e.Message, strings.Join(details, ", ")}
-	if len(h.Message) > messageBytes {
-		h.Message = strings.ToValidUTF8(h.Message[:messageBytes], "") + "…"
+	entry := logEntry{e.Time, 1, e.Level.String(), e.Message, strings.Join(details, ", ")}
+	if len(entry.Message) > messageBytes {
+		entry.Message = strings.ToValidUTF8(entry.Message[:messageBytes], "") + "…"
 	}
-	list := &r.kept.troubles
-	if _, ok := known.Fields["reason"]; ok { // only what is logged of such calls has one
+	list := &r.kept.warnings
+	if _, ok := known.Fields["reason"]; ok { // only entries about such calls have a reason
 		list = &r.kept.letters
 	}
 
 	r.kept.mu.Lock()
 	defer r.kept.mu.Unlock()
-	same := func(old happening) bool { return old.Message == h.Message && old.Details == h.Details }
+	same := func(old logEntry) bool { return old.Message == entry.Message && old.Details == entry.Details }
 	if i := slices.IndexFunc(*list, same); i >= 0 {
-		h.Times += (*list)[i].Times
+		entry.Times += (*list)[i].Times
 		*list = slices.Delete(*list, i, i+1)
 	}
-	*list = slices.Insert(*list, 0, h)
+	*list = slices.Insert(*list, 0, entry)
 	*list = (*list)[:min(len(*list), recentKept)]
 	return nil
 }
 
+// Sync is part of [zapcore.Core].
 func (r *recent) Sync() error { return nil }
 
-// last returns both lists.
-func (r *recent) last() (troubles, letters []happening) {
+// last returns copies of both lists.
+func (r *recent) last() (warnings, letters []logEntry) {
 	r.kept.mu.Lock()
 	defer r.kept.mu.Unlock()
-	return slices.Clone(r.kept.troubles), slices.Clone(r.kept.letters)
+	return slices.Clone(r.kept.warnings), slices.Clone(r.kept.letters)
 }

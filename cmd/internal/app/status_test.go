@@ -17,10 +17,11 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 )
 
-func TestStateSaysWhatIsWrong(t *testing.T) {
+func TestStateReportsTheReason(t *testing.T) {
 	now := time.Now()
-	halted := sink.Halt{Since: now, Answer: "401 Unauthorized"}
+	halted := sink.Halt{Since: now, Response: "401 Unauthorized"}
 	one := []consumer.PartitionStatus{{Topic: "t", InFlight: 2, Age: 90 * time.Second}}
+	joined := consumer.Status{Joined: true, Partitions: one}
 	for name, c := range map[string]struct {
 		stopping   bool
 		status     consumer.Status
@@ -29,26 +30,50 @@ func TestStateSaysWhatIsWrong(t *testing.T) {
 		tone       tone
 		word, says string
 	}{
-		"joining":         {word: "joining", tone: wait, says: "has not let this member in"},
-		"running":         {status: consumer.Status{Joined: true, Partitions: one}, counts: counts{LastDelivery: now}, word: "running", tone: good},
-		"standing by":     {status: consumer.Status{Joined: true}, word: "standing by", tone: wait, says: "no partition is assigned"},
-		"halted":          {status: consumer.Status{Joined: true, Partitions: one}, halt: halted, counts: counts{LastDelivery: now}, word: "halted", tone: bad, says: "401 Unauthorized"},
-		"problem":         {status: consumer.Status{Problems: []string{"topic t does not exist"}}, word: "in trouble", tone: bad, says: "topic t does not exist"},
-		"draining":        {stopping: true, status: consumer.Status{Joined: true, Partitions: one}, halt: halted, word: "draining", tone: wait, says: "shutting down; halted: LaunchDarkly"},
-		"nothing arrives": {status: consumer.Status{Joined: true, Partitions: one}, counts: counts{LastDelivery: now.Add(-80 * time.Second)}, word: "not delivering", tone: bad, says: "nothing was delivered for 1m20s, while 2 batches wait"},
-		"nothing ever":    {status: consumer.Status{Joined: true, Partitions: one}, word: "not delivering", tone: bad, says: "nothing was delivered for 1m30s"},
+		"joining": {word: "joining", tone: wait, says: "waiting to join"},
+		"running": {status: joined, counts: counts{LastDelivery: now}, word: "running", tone: good},
+		"standing by": {
+			status: consumer.Status{Joined: true},
+			word:   "standing by", tone: wait, says: "no partition is assigned",
+		},
+		"halted": {
+			status: joined, halt: halted, counts: counts{LastDelivery: now},
+			word: "halted", tone: bad, says: "401 Unauthorized",
+		},
+		"problem": {
+			status: consumer.Status{Problems: []string{"topic t does not exist"}},
+			word:   "in trouble", tone: bad, says: "topic t does not exist",
+		},
+		"draining": {
+			stopping: true, status: joined, halt: halted,
+			word: "draining", tone: wait, says: "shutting down; delivery halted since ",
+		},
+		"no recent delivery": {
+			status: joined, counts: counts{LastDelivery: now.Add(-80 * time.Second)},
+			word: "not delivering", tone: bad, says: "no delivery for 1m20s, with 2 batches waiting",
+		},
+		"no delivery since start": {
+			status: joined, word: "not delivering", tone: bad, says: "no delivery for 1m30s",
+		},
 	} {
 		got := newPage(c.stopping, c.status, c.halt, c.counts, 5*time.Second).State
-		if got.Word != c.word || got.Tone != c.tone || !strings.Contains(strings.Join(got.Reasons, "; "), c.says) || c.says == "" && len(got.Reasons) > 0 {
+		reasons := strings.Join(got.Reasons, "; ")
+		if got.Word != c.word || got.Tone != c.tone || !strings.Contains(reasons, c.says) ||
+			(reasons == "") != (c.says == "") {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
 }
 
-func TestPartitionsInNeedComeFirst(t *testing.T) {
+func TestStuckAndLaggingPartitionsComeFirst(t *testing.T) {
 	s := consumer.Status{Partitions: []consumer.PartitionStatus{
-		{Partition: 0, Lag: 9_000}, {Partition: 1, Lag: 50_000}, {Partition: 2, InFlight: 3, Age: 2 * time.Minute}, {Partition: 3},
-		{Partition: 4, Lag: 60_000, InFlight: 1, Age: time.Second}, {Partition: 5, Lag: 9_999}, {Partition: 6, InFlight: 1, Age: 3 * time.Minute, Lag: 5},
+		{Partition: 0, Lag: 9_000},
+		{Partition: 1, Lag: 50_000},
+		{Partition: 2, InFlight: 3, Age: 2 * time.Minute},
+		{Partition: 3},
+		{Partition: 4, Lag: 60_000, InFlight: 1, Age: time.Second},
+		{Partition: 5, Lag: 9_999},
+		{Partition: 6, InFlight: 1, Age: 3 * time.Minute, Lag: 5},
 	}}
 	p := newPage(false, s, sink.Halt{}, counts{}, 5*time.Second)
 	var order []int32
@@ -63,16 +88,17 @@ func TestPartitionsInNeedComeFirst(t *testing.T) {
 	}
 }
 
-func TestPageShowsAllOfAThousandPartitions(t *testing.T) {
+func TestPageShowsAThousandPartitions(t *testing.T) {
 	var b bytes.Buffer
 	if err := statusTemplate.Execute(&b, worstPage(1000)); err != nil {
 		t.Fatal(err)
 	}
-	if rows := strings.Count(b.String(), `<tr><th scope="row" class="text">`) + strings.Count(b.String(), ", stuck</td>"); rows != 1000 {
+	rows := strings.Count(b.String(), `<tr><th scope="row" class="text">`) + strings.Count(b.String(), ", stuck</td>")
+	if rows != 1000 {
 		t.Errorf("%d rows", rows)
 	}
 	if b.Len() > 400<<10 {
-		t.Errorf("%d KiB, and every few seconds", b.Len()>>10)
+		t.Errorf("the page has %d KiB, want at most 400", b.Len()>>10)
 	}
 }
 
@@ -84,18 +110,41 @@ func BenchmarkPageOfAThousandPartitions(b *testing.B) {
 	}
 }
 
-// What is shown comes from outside: names of topics and groups, LaunchDarkly's answer.
-func TestPageEscapesWhatItShows(t *testing.T) {
+// Topic names, group names, and LaunchDarkly's responses are untrusted.
+func TestPageEscapesUntrustedText(t *testing.T) {
 	const hostile = `<script>alert(1)</script>`
-	p := newPage(false, consumer.Status{Problems: []string{hostile}}, sink.Halt{Since: time.Now(), Answer: hostile}, counts{}, 0)
+	halt := sink.Halt{Since: time.Now(), Response: hostile}
+	p := newPage(false, consumer.Status{Problems: []string{hostile}}, halt, counts{}, 0)
 	p.Group, p.Topics, p.Address = hostile, []string{hostile}, "javascript:alert(1)"
-	p.Troubles = []happening{{Message: hostile, Details: hostile}}
+	p.Warnings = []logEntry{{Message: hostile, Details: hostile}}
 	var b bytes.Buffer
 	if err := statusTemplate.Execute(&b, p); err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(b.String(), "<script>"); n != 1 {
-		t.Errorf("%d scripts, want ours", n)
+		t.Errorf("%d scripts, want only the one of the page", n)
+	}
+}
+
+func TestCountsAreThoseOfTheParts(t *testing.T) {
+	s := newStage(t, 1)
+	s.produce(track("a"), track("b"), `{"type":"identify"}`, `{`)
+	s.run()
+	s.delivered(2)
+	s.leave()
+	got := s.counts()
+	if got.Records != 4 || got.Delivered != 2 || got.Requests == 0 || got.Responses["202"] != got.Requests ||
+		got.LastDelivery.IsZero() {
+		t.Errorf("%+v", got)
+	}
+	for c, n := range got.Calls {
+		want := map[call]int64{{"event", ""}: 2, {"filtered", "not_track"}: 1, {"rejected", "malformed"}: 1}[c]
+		if n != want {
+			t.Errorf("%v: %d calls, want %d", c, n, want)
+		}
+	}
+	if got.Buffered != 0 || got.BufferedLimit != 64<<20 {
+		t.Errorf("%d of %d bytes buffered", got.Buffered, got.BufferedLimit)
 	}
 }
 
@@ -104,8 +153,9 @@ func TestRatesAreOfTheLastMinute(t *testing.T) {
 	var m minute
 	at := func(second, n int64) counts {
 		return counts{
-			At: start.Add(time.Duration(second) * time.Second), Records: n, Delivered: n, Requests: n, Retries: n, Refused: n,
-			Answers: map[string]int64{"202": n}, Calls: map[call]int64{{"event", ""}: n},
+			At:      start.Add(time.Duration(second) * time.Second),
+			Records: n, Delivered: n, Requests: n, Retries: n, Rejected: n,
+			Responses: map[string]int64{"202": n}, Calls: map[call]int64{{"event", ""}: n},
 		}
 	}
 	if r := at(0, 0).ratesSince(m.ago(at(0, 0))); r.PerSecond(r.Records) != "0" {
@@ -117,11 +167,13 @@ func TestRatesAreOfTheLastMinute(t *testing.T) {
 	r := at(125, 15_625).ratesSince(m.ago(counts{}))
 	const n = 15_625 - 60*60
 	want := rates{65 * time.Second, at(125, n)}
-	want.Answers, want.Calls = map[string]int64{"202": n}, map[call]int64{{"event", ""}: n}
+	want.Responses, want.Calls = map[string]int64{"202": n}, map[call]int64{{"event", ""}: n}
 	if !reflect.DeepEqual(r, want) {
 		t.Errorf("%+v\nwant %+v", r, want)
 	}
-	for n, want := range map[int64]string{0: "0", 13: "0.2", 65: "1.0", 6_500: "100", 650_000: "10,000", 650_000_000: "10.0 M"} {
+	for n, want := range map[int64]string{
+		0: "0", 13: "0.2", 65: "1.0", 6_500: "100", 650_000: "10,000", 650_000_000: "10.0 M",
+	} {
 		if got := r.PerSecond(n); got != want {
 			t.Errorf("%d in 65 s: %s, want %s", n, got, want)
 		}
@@ -130,12 +182,14 @@ func TestRatesAreOfTheLastMinute(t *testing.T) {
 
 func TestNumbersAreReadable(t *testing.T) {
 	for got, want := range map[string]string{
-		number(0): "0", number(999): "999", number(1000): "1,000", number(-1234567): "-1,234,567", number(-123): "-123",
+		number(0): "0", number(999): "999", number(1000): "1,000",
+		number(-1234567): "-1,234,567", number(-123): "-123",
 		brief(999_999): "999,999", brief(1_250_000): "1.2 M", brief(12_000_000_000): "12.0 B",
 		size(0): "0 KiB", size(1): "1 KiB", size(1 << 20): "1 MiB", size(64 << 20): "64 MiB",
-		short(0): "0.0s", short(1234 * time.Millisecond): "1.2s", short(59 * time.Second): "59s", short(61 * time.Second): "1m1s",
+		short(0): "0.0s", short(1234 * time.Millisecond): "1.2s",
+		short(59 * time.Second): "59s", short(61 * time.Second): "1m1s",
 		short(3*time.Hour + 59*time.Minute): "3h59m", short(49 * time.Hour): "2d1h",
-		statusText("503"): "503 Service Unavailable", statusText("error"): "no readable answer",
+		statusText("503"): "503 Service Unavailable", statusText("error"): "no valid response",
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)
@@ -143,42 +197,51 @@ func TestNumbersAreReadable(t *testing.T) {
 	}
 }
 
-func TestRecentKeepsKnownFieldsOfWarningsOnly(t *testing.T) {
+func TestRecentKeepsOnlyWarningsWithKnownFields(t *testing.T) {
 	r := newRecent()
-	log := zap.New(r).Named("sink").With(zap.String("topic", "t"), zap.Int32("partition", 3), zap.String("user", "secret"))
+	log := zap.New(r).Named("sink").
+		With(zap.String("topic", "t"), zap.Int32("partition", 3), zap.String("user", "secret"))
 	log.Debug("secret")
 	log.Info("secret")
 	log.Warn("call rejected", zap.Int64("offset", 17), zap.String("reason", "malformed"), zap.String("detail", "secret"))
-	log.Error("halted", zap.Int64("offset", 18), zap.Int("status", 401), zap.String("answer", "secret"), zap.Error(errors.New("secret")))
+	log.Error("halted", zap.Int64("offset", 18), zap.Int("status", 401), zap.String("response", "secret"),
+		zap.Error(errors.New("secret")))
 	log.Error("halted", zap.Int64("offset", 18), zap.Int("status", 401))
 	log.Error(strings.Repeat("long ", 100))
-	troubles, letters := r.last()
-	if len(letters) != 1 || letters[0].Message != "call rejected" || letters[0].Details != "reason malformed, topic t, partition 3, offset 17" {
+	warnings, letters := r.last()
+	if len(letters) != 1 || letters[0].Message != "call rejected" ||
+		letters[0].Details != "reason malformed, topic t, partition 3, offset 17" {
 		t.Errorf("letters %+v", letters)
 	}
-	if len(troubles) != 2 || len(troubles[0].Message) > messageBytes+3 || troubles[1].Times != 2 || troubles[1].Details != "status 401, topic t, partition 3, offset 18" {
-		t.Errorf("troubles %+v", troubles)
+	if len(warnings) != 2 || len(warnings[0].Message) > messageBytes+3 || warnings[1].Times != 2 ||
+		warnings[1].Details != "status 401, topic t, partition 3, offset 18" {
+		t.Errorf("warnings %+v", warnings)
 	}
-	if all := fmt.Sprint(troubles, letters); strings.Contains(all, "secret") {
+	if all := fmt.Sprint(warnings, letters); strings.Contains(all, "secret") {
 		t.Error(all)
 	}
 	for i := range 100 {
 		log.Warn("one of many", zap.Int("offset", i))
 	}
-	if troubles, _ = r.last(); len(troubles) != recentKept || !strings.HasSuffix(troubles[0].Details, "offset 99") {
-		t.Errorf("%d kept, the first %+v", len(troubles), troubles[0])
+	warnings, _ = r.last()
+	if len(warnings) != recentKept || !strings.HasSuffix(warnings[0].Details, "offset 99") {
+		t.Errorf("%d kept, the first %+v", len(warnings), warnings[0])
 	}
 }
 
-// worstPage is a page on which everything is wrong, long and large.
+// worstPage returns a page with every problem and with long names and large numbers.
 func worstPage(partitions int) page {
 	now := time.Now()
 	s := consumer.Status{
 		Joined: true, LastPoll: now, LastCommit: now.Add(-26 * time.Hour),
-		Problems: []string{"cannot write to the dead-letter topic " + strings.Repeat("long", 40) + ", and the offset waits for it: NOT_ENOUGH_REPLICAS: Messages are rejected"},
+		Problems: []string{"cannot write to the dead-letter topic " + strings.Repeat("long", 40) +
+			"; offset commit blocked: NOT_ENOUGH_REPLICAS: Messages are rejected"},
 	}
 	for i := range partitions {
-		row := consumer.PartitionStatus{Topic: "segment.events.production", Partition: int32(i), Watermark: 1_234_567_890_123, End: 1_234_567_890_123}
+		row := consumer.PartitionStatus{
+			Topic: "segment.events.production", Partition: int32(i),
+			Watermark: 1_234_567_890_123, End: 1_234_567_890_123,
+		}
 		switch {
 		case i%3 == 0:
 			row.End += int64(i) * 98_765
@@ -192,22 +255,39 @@ func worstPage(partitions int) page {
 		s.Partitions = append(s.Partitions, row)
 	}
 	c := counts{
-		At: now, Records: 123_456_789_012, Delivered: 98_765_432_109, Refused: 12, Requests: 987_654_321, Retries: 55_555,
-		Calls:   map[call]int64{{"event", ""}: 98_765_432_109, {"filtered", "not_track"}: 1_000_000_000, {"rejected", "properties_not_object"}: 12_345},
-		Answers: map[string]int64{"202": 987_654_321, "431": 7, "511": 1_000, "error": 54_548}, Buffered: 64 << 20, BufferedLimit: 64 << 20, LastDelivery: now.Add(-3 * time.Hour),
+		At: now, Records: 123_456_789_012, Delivered: 98_765_432_109, Rejected: 12,
+		Requests: 987_654_321, Retries: 55_555,
+		Calls: map[call]int64{
+			{"event", ""}: 98_765_432_109, {"filtered", "not_track"}: 1_000_000_000,
+			{"rejected", "properties_not_object"}: 12_345,
+		},
+		Responses: map[string]int64{"202": 987_654_321, "431": 7, "511": 1_000, "error": 54_548},
+		Buffered:  64 << 20, BufferedLimit: 64 << 20, LastDelivery: now.Add(-3 * time.Hour),
 	}
-	p := newPage(false, s, sink.Halt{Since: now.Add(-3 * time.Hour), Answer: "401 Unauthorized: " + strings.Repeat("{'code':'unauthorized'}", 11)}, c, 5*time.Second)
-	p.Version, p.Host, p.Group, p.Topics, p.DeadLetters = "v1.23.4-rc.1+0123456789ab", "segment-to-launchdarkly-6d5f8c7b9-x2x7z", "segment-to-launchdarkly.production.eu-west-1", []string{"segment.events.production", "segment.events.staging"}, "segment.events.production.dead-letters"
-	p.Address, p.Uptime = "https://events.launchdarkly.com/v2/event-data-import/a-project-key-that-is-long/production", 76*time.Hour
+	halt := sink.Halt{
+		Since:    now.Add(-3 * time.Hour),
+		Response: "401 Unauthorized: " + strings.Repeat("{'code':'unauthorized'}", 11),
+	}
+	p := newPage(false, s, halt, c, 5*time.Second)
+	p.Version, p.Uptime = "v1.23.4-rc.1+0123456789ab", 76*time.Hour
+	p.Host = "segment-to-launchdarkly-6d5f8c7b9-x2x7z"
+	p.Group = "segment-to-launchdarkly.production.eu-west-1"
+	p.Topics = []string{"segment.events.production", "segment.events.staging"}
+	p.DeadLetters = "segment.events.production.dead-letters"
+	p.Address = "https://events.launchdarkly.com/v2/event-data-import/a-project-key-that-is-long/production"
 	p.Rates = c.ratesSince(counts{At: now.Add(-time.Minute)})
 	r := newRecent()
 	log := zap.New(r)
+	const topic = "segment.events.production"
 	for i := range 2 * recentKept {
-		log.Error([]string{"unable to open connection to broker", "unable to refresh metadata"}[i%2], zap.String("addr", "b-1.example.com:9096"), zap.Error(errors.New("refused")))
-		log.Warn("call rejected", zap.String("topic", "segment.events.production"), zap.Int32("partition", int32(i)), zap.Int64("offset", 1_234_567_890_123), zap.String("reason", "properties_not_object"))
+		log.Error([]string{"unable to open connection to broker", "unable to refresh metadata"}[i%2],
+			zap.String("addr", "b-1.example.com:9096"), zap.Error(errors.New("refused")))
+		log.Warn("call rejected", zap.String("topic", topic), zap.Int32("partition", int32(i)),
+			zap.Int64("offset", 1_234_567_890_123), zap.String("reason", "properties_not_object"))
 	}
 	log.Error(fmt.Sprint("cannot reach the brokers: ", strings.Repeat("unable to dial: ", 100)))
-	log.Warn("event refused by LaunchDarkly", zap.String("topic", "segment.events.production"), zap.Int32("partition", 3), zap.Int64("offset", 1_234_567_890_123), zap.String("reason", "refused"), zap.Int("status", 400))
-	p.Troubles, p.Letters = r.last()
+	log.Warn("event rejected by LaunchDarkly", zap.String("topic", topic), zap.Int32("partition", 3),
+		zap.Int64("offset", 1_234_567_890_123), zap.String("reason", "refused"), zap.Int("status", 400))
+	p.Warnings, p.Letters = r.last()
 	return p
 }

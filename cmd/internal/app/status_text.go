@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// What the status page writes numbers and times with.
+// These functions format numbers and times for the template of the status page.
 
-// number writes an integer with its digits in groups of three.
+// number formats an integer with digit groups: 1,234,567.
 func number(n int64) string {
 	s := strconv.FormatInt(n, 10)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
@@ -18,7 +18,7 @@ func number(n int64) string {
 	return s
 }
 
-// brief writes an integer in the space of a tile.
+// brief formats an integer in a short form: 999,999, 12.3 M, or 1.2 B.
 func brief(n int64) string {
 	switch {
 	case n < 1e6:
@@ -30,7 +30,7 @@ func brief(n int64) string {
 	}
 }
 
-// size writes a number of bytes.
+// size formats a number of bytes in KiB or MiB.
 func size(n int64) string {
 	if n < 1<<20 {
 		return fmt.Sprintf("%d KiB", (n+1023)>>10)
@@ -38,7 +38,7 @@ func size(n int64) string {
 	return fmt.Sprintf("%d MiB", n>>20)
 }
 
-// short writes a duration by its two largest units.
+// short formats a duration in its two largest units.
 func short(d time.Duration) string {
 	switch {
 	case d < 10*time.Second:
@@ -52,13 +52,14 @@ func short(d time.Duration) string {
 	}
 }
 
-// since writes how long ago a time was.
+// since formats the time elapsed since t.
 func since(t time.Time) string { return short(max(time.Since(t), 0)) }
 
-// statusText names LaunchDarkly's answer.
+// statusText describes a response of LaunchDarkly. code is a value of the code label of
+// the metrics: a status code, or "error".
 func statusText(code string) string {
 	if n, err := strconv.Atoi(code); err == nil {
 		return code + " " + http.StatusText(n)
 	}
-	return "no readable answer"
+	return "no valid response"
 }

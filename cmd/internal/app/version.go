@@ -9,7 +9,7 @@ import (
 // version is set at link time: -ldflags "-X .../cmd/internal/app.version=v1.2.3".
 var version string
 
-// Version returns the program's version: that set at link time, else the module's.
+// Version returns the version set at link time, or else the version of the main module, or "dev".
 func Version() string {
 	if version != "" {
 		return version
@@ -20,10 +20,10 @@ func Version() string {
 	return "dev"
 }
 
-// buildInfo is a metric whose value is 1 and whose label is the version.
+// buildInfo returns a gauge that is always 1 and has the version as a label.
 func buildInfo() prometheus.Collector {
 	g := prometheus.NewGauge(prometheus.GaugeOpts{
-		Namespace: "segment_launchdarkly", Name: "build_info", Help: "Version of the program; the value is 1.",
+		Namespace: "segment_launchdarkly", Name: "build_info", Help: "Version of the program. The value is always 1.",
 		ConstLabels: prometheus.Labels{"version": Version()},
 	})
 	g.Set(1)

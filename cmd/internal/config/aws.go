@@ -10,9 +10,9 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/aws"
 )
 
-// awsCredentials reads the standard variables of AWS, or else the shared credentials file, as its tools do. The region
-// comes from the brokers' names, or else from AWS_REGION. Roles that have to be assumed over the network are left to
-// what writes the file.
+// awsCredentials reads the standard AWS variables or, if they are not set, the shared credentials
+// file, as the AWS tools do. It does not assume roles over the network; another tool must do that
+// and write the file. The region comes from the broker names or, failing that, from AWS_REGION.
 func awsCredentials() (aws.Auth, error) {
 	auth := aws.Auth{
 		AccessKey:    os.Getenv("AWS_ACCESS_KEY_ID"),
@@ -27,7 +27,7 @@ func awsCredentials() (aws.Auth, error) {
 	profile := cmp.Or(os.Getenv("AWS_PROFILE"), "default")
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return aws.Auth{}, fmt.Errorf("no AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and no credentials file: %w", err)
+		return aws.Auth{}, fmt.Errorf("AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY not set, and no credentials file: %w", err)
 	}
 	auth = aws.Auth{}
 	section := ""
@@ -50,7 +50,7 @@ func awsCredentials() (aws.Auth, error) {
 		}
 	}
 	if auth.AccessKey == "" || auth.SecretKey == "" {
-		return aws.Auth{}, fmt.Errorf("no aws_access_key_id and aws_secret_access_key under [%s] in %s", profile, path)
+		return aws.Auth{}, fmt.Errorf("%s: no aws_access_key_id or aws_secret_access_key under [%s]", path, profile)
 	}
 	return auth, nil
 }

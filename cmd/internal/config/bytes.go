@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// Bytes is a size. Written as a whole number of bytes, or with one of the units B, kB, MB, GB (powers of 1000), KiB,
-// MiB, GiB (powers of 1024), in any letter case.
+// Bytes is a size in bytes. It is written as a whole number, optionally with one of the units B,
+// kB, MB, GB (powers of 1000), KiB, MiB, or GiB (powers of 1024), in any letter case.
 type Bytes int
 
-// units, the larger before the smaller that divide them, so that String finds the shortest form.
+// units are in descending order, so that String finds the shortest form.
 var units = []struct {
 	name string
 	size int
@@ -19,7 +19,7 @@ var units = []struct {
 	{"GiB", 1 << 30}, {"GB", 1e9}, {"MiB", 1 << 20}, {"MB", 1e6}, {"KiB", 1 << 10}, {"kB", 1e3}, {"B", 1},
 }
 
-var errBytes = errors.New("must be a size such as 500kB, 1MiB or 1048576")
+var errBytes = errors.New("must be a size such as 500kB, 1MiB, or 1048576")
 
 func parseBytes(s string) (Bytes, error) {
 	digits := strings.TrimRight(s, "bBkKmMgGiI")
@@ -42,7 +42,7 @@ func parseBytes(s string) (Bytes, error) {
 	return 0, errBytes
 }
 
-// String returns the size in the largest unit that divides it.
+// String formats the size in the largest unit that divides it.
 func (b Bytes) String() string {
 	for _, u := range units[:len(units)-1] {
 		if b != 0 && int(b)%u.size == 0 {

@@ -7,13 +7,14 @@ import (
 
 const envPrefix = "S2LD_"
 
-// env returns the name of the variable that sets the key.
+// env returns the name of the environment variable for the key.
 func (f field) env() string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(f.path, ".", "_"))
 }
 
-// environ sets what the variables hold. What the file said about the same key is overruled, and so is what was wrong with it.
-func (l *loader) environ(environ []string) {
+// loadEnviron sets the keys from environ. A variable replaces the file's value for the same key,
+// along with any problem reported for it.
+func (l *loader) loadEnviron(environ []string) {
 	keys := slices.DeleteFunc(slices.Clone(l.keys), func(f field) bool { return f.section })
 	byEnv := map[string]field{}
 	for _, f := range keys {
@@ -26,14 +27,15 @@ func (l *loader) environ(environ []string) {
 		}
 		f, known := byEnv[name]
 		if !known {
-			meant := strings.ToLower(strings.TrimPrefix(name, envPrefix))
-			l.problems = append(l.problems, Problem{Key: name, Rule: "unknown variable; the nearest is " + nearest(keys, meant, meant).env()})
+			path := strings.ToLower(strings.TrimPrefix(name, envPrefix))
+			rule := "unknown variable; did you mean " + nearest(keys, path, path).env() + "?"
+			l.problems = append(l.problems, Problem{Key: name, Rule: rule})
 			continue
 		}
 		l.c.origins[f.path] = name
 		l.problems = slices.DeleteFunc(l.problems, func(p Problem) bool { return p.Key == f.path })
 		if err := setText(f.v, value); err != nil {
-			l.add(f, shown(value), err.Error())
+			l.add(f, err.Error(), displayed(value))
 		}
 	}
 }

@@ -5,21 +5,22 @@ import (
 	"strings"
 )
 
-// A field is one key of the configuration, or a section of keys, with what its tags say.
+// A field is one key of the configuration or a section of keys, with its help text and tags.
 type field struct {
-	path    string // kafka.sasl.username
-	doc     string
+	path    string // such as kafka.sasl.username
+	help    string
 	section bool
 
 	def, example   string
 	enum           []string
 	rule, min, max string
 	required       bool
-	secret         bool // its value is never shown
+	secret         bool // the value is never shown
 	v              reflect.Value
 }
 
-// fields returns the sections and keys of c in the order of the structs, each section before its keys.
+// fields returns the sections and keys of c in the order of the structs. A section precedes its
+// keys.
 func fields(c *Config) []field { return appendFields(nil, "", reflect.ValueOf(c).Elem()) }
 
 func appendFields(all []field, prefix string, v reflect.Value) []field {
@@ -31,7 +32,7 @@ func appendFields(all []field, prefix string, v reflect.Value) []field {
 		}
 		rule, option, _ := strings.Cut(tag.Get("rule"), ",")
 		f := field{
-			path: prefix + name, doc: tag.Get("doc"), def: tag.Get("default"), example: tag.Get("example"),
+			path: prefix + name, help: help[prefix+name], def: tag.Get("default"), example: tag.Get("example"),
 			rule: rule, min: tag.Get("min"), max: tag.Get("max"), required: option == "required", v: v.Field(i),
 		}
 		if enum := tag.Get("enum"); enum != "" {
@@ -42,8 +43,7 @@ func appendFields(all []field, prefix string, v reflect.Value) []field {
 		case isSecret:
 			f.secret, f.v = true, reflect.ValueOf(&secret.Value).Elem()
 			file := field{
-				path: f.path + "_file", rule: "file", v: reflect.ValueOf(&secret.File).Elem(),
-				doc: "File that holds " + name + ", in its place.",
+				path: f.path + "_file", help: fileHelp(name), rule: "file", v: reflect.ValueOf(&secret.File).Elem(),
 			}
 			all = append(all, f, file)
 		case f.v.Kind() == reflect.Struct:

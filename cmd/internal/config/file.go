@@ -11,8 +11,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// file sets what the YAML file at path holds. The error is of a file that cannot be read or is not YAML.
-func (l *loader) file(path string) error {
+// loadFile sets the keys from the YAML file at path. It fails if the file cannot be read or is not
+// valid YAML.
+func (l *loader) loadFile(path string) error {
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -20,27 +21,29 @@ func (l *loader) file(path string) error {
 	dec := yaml.NewDecoder(bytes.NewReader(content))
 	var doc, more yaml.Node
 	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
-		return nil // empty, or nothing but comments
+		return nil // empty, or only comments
 	} else if err != nil {
 		return syntaxError(path, err)
 	}
 	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%s: must hold one YAML document", path)
+		return fmt.Errorf("%s: must be a single YAML document", path)
 	}
-	l.mapping(path, "", doc.Content[0])
+	l.loadSection(path, "", doc.Content[0])
 	return nil
 }
 
-// syntaxError words an error of the YAML parser. One of them quotes what follows a *, which may be a secret.
+// syntaxError adds the path to an error of the YAML parser. It replaces the error for an unknown
+// anchor, which quotes the text after a *, because the text can be a secret.
 func syntaxError(path string, err error) error {
 	if strings.Contains(err.Error(), "unknown anchor") {
-		err = errors.New("a value that begins with * must be quoted")
+		err = errors.New("a value that starts with * must be quoted")
 	}
 	return fmt.Errorf("%s: %s", path, strings.TrimPrefix(err.Error(), "yaml: "))
 }
 
-// mapping sets the keys of one section from a node of the file; prefix is the section's path and a dot.
-func (l *loader) mapping(path, prefix string, n *yaml.Node) {
+// loadSection sets the keys of one section from a node of the file. prefix is the section's path
+// with a dot, or empty for the top level.
+func (l *loader) loadSection(path, prefix string, n *yaml.Node) {
 	at := func(n *yaml.Node) string { return fmt.Sprintf("%s:%d", path, n.Line) }
 	switch {
 	case n.Tag == "!!null":
@@ -60,26 +63,27 @@ func (l *loader) mapping(path, prefix string, n *yaml.Node) {
 		f, known := l.fields[name]
 		switch {
 		case !known:
-			l.problems = append(l.problems, Problem{Key: name, Rule: "unknown key; the nearest is " + nearest(l.keys, name, lastPart(name)).path, Origin: at(key)})
+			rule := "unknown key; did you mean " + nearest(l.keys, name, lastPart(name)).path + "?"
+			l.problems = append(l.problems, Problem{Key: name, Rule: rule, Origin: at(key)})
 			continue
 		case seen[name] > 0:
-			rule := fmt.Sprintf("is there twice, first in line %d", seen[name])
+			rule := fmt.Sprintf("duplicate key, first set on line %d", seen[name])
 			l.problems = append(l.problems, Problem{Key: name, Rule: rule, Origin: at(key)})
 			continue
 		}
 		seen[name] = key.Line
 		switch {
 		case f.section:
-			l.mapping(path, name+".", value)
-		case value.Tag == "!!null": // nothing after the colon: the default
+			l.loadSection(path, name+".", value)
+		case value.Tag == "!!null": // no value: keep the default
 		default:
 			l.c.origins[name] = at(key)
 			if err := setNode(f.v, value); err != nil {
-				given := "" // a list or a mapping is not shown
+				given := "" // lists and mappings are not displayed
 				if value.Kind == yaml.ScalarNode {
-					given = shown(value.Value)
+					given = displayed(value.Value)
 				}
-				l.add(f, given, err.Error())
+				l.add(f, err.Error(), given)
 			}
 		}
 	}

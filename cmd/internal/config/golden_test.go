@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "rewrite the golden files")
+var update = flag.Bool("update", false, "rewrite golden files")
 
 func golden(t *testing.T, name, got string) {
 	t.Helper()
@@ -22,6 +22,6 @@ func golden(t *testing.T, name, got string) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("%s differs; -update rewrites it, to be read as a diff. Now:\n%s", path, got)
+		t.Errorf("%s differs from the output; review the diff after -update. Output:\n%s", path, got)
 	}
 }

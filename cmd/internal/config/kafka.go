@@ -16,11 +16,11 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
 
-const dialTimeout = 10 * time.Second // with the TLS handshake
+const dialTimeout = 10 * time.Second // includes the TLS handshake
 
-// KafkaOptions returns what every client of these brokers needs: addresses, client ID, rack, TLS and SASL. Certificates
-// and secrets that are in files are read again for each new connection. The error is a [Problem] with
-// a certificate file.
+// KafkaOptions returns the options of every client for these brokers: addresses, client ID, rack,
+// TLS, and SASL. Certificates and secret files are read again for each new connection. If a
+// certificate file is invalid, the error is a [Problem].
 func (c *Config) KafkaOptions() ([]kgo.Opt, error) {
 	k := c.Kafka
 	opts := []kgo.Opt{kgo.SeedBrokers(k.Brokers...), kgo.ClientID("segment-to-launchdarkly")}
@@ -41,9 +41,9 @@ func (c *Config) KafkaOptions() ([]kgo.Opt, error) {
 	return opts, nil
 }
 
-// dialReset opens a connection that is closed with a reset. Otherwise the kernel goes on sending what was written to it,
-// for minutes after an outage, and a commit that the program has given up on would be applied after newer ones. The
-// consumer guards against that by itself; the reset makes it rare.
+// dialReset opens a connection that is closed with a TCP reset. Otherwise the kernel can keep
+// retransmitting buffered data for minutes after an outage, and the broker could apply an abandoned
+// commit after newer ones. The consumer guards against that itself; the reset makes it rare.
 func dialReset(ctx context.Context, network, addr string) (net.Conn, error) {
 	conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, addr)
 	if tcp, ok := conn.(*net.TCPConn); ok {
@@ -52,7 +52,7 @@ func dialReset(ctx context.Context, network, addr string) (net.Conn, error) {
 	return conn, err
 }
 
-// dial opens one connection with the certificates as they are now.
+// dial opens a connection with the current content of the certificate files.
 func (t TLS) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	cfg, err := t.config()
 	if err != nil {
@@ -77,30 +77,32 @@ func (t TLS) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	return secure, nil
 }
 
-// config reads the files. An error is a [Problem].
+// config returns the TLS configuration with the current content of the files. The error is a
+// [Problem].
 func (t TLS) config() (*tls.Config, error) {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
 	if t.CAFile != "" {
 		pem, err := os.ReadFile(t.CAFile)
 		if err != nil {
-			return nil, Problem{Key: "kafka.tls.ca_file", Value: t.CAFile, Rule: "cannot be read: " + reason(err)}
+			return nil, Problem{Key: "kafka.tls.ca_file", Rule: unreadable(t.CAFile, err)}
 		}
 		cfg.RootCAs = x509.NewCertPool()
 		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, Problem{Key: "kafka.tls.ca_file", Value: t.CAFile, Rule: "must hold a certificate in PEM form"}
+			return nil, Problem{Key: "kafka.tls.ca_file", Rule: "no PEM certificate in " + t.CAFile}
 		}
 	}
 	if t.CertFile != "" {
 		cert, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
 		if err != nil {
-			return nil, Problem{Key: "kafka.tls.cert_file", Value: t.CertFile, Rule: "must fit kafka.tls.key_file: " + reason(err)}
+			return nil, Problem{Key: "kafka.tls.cert_file", Rule: "cannot load the key pair: " + reason(err)}
 		}
 		cfg.Certificates = []tls.Certificate{cert}
 	}
 	return cfg, nil
 }
 
-// mechanism returns the SASL mechanism, nil for none. Its function is asked for each new connection.
+// mechanism returns the SASL mechanism, or nil for none. It reads the credentials for each new
+// connection.
 func (s SASL) mechanism() sasl.Mechanism {
 	scramAuth := func(context.Context) (scram.Auth, error) {
 		password, err := s.Password.Read()

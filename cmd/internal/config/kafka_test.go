@@ -22,7 +22,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// authority is a certificate authority of a test.
+// authority is a certificate authority for tests.
 type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -70,10 +70,13 @@ func (a authority) issue(t *testing.T) (certPEM, keyPEM []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
+	certPEM = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	keyPEM = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
+	return certPEM, keyPEM
 }
 
-// serverConfig returns a broker's side of mTLS under a.
+// serverConfig returns the TLS configuration of a broker that requires client certificates issued
+// by a.
 func (a authority) serverConfig(t *testing.T) *tls.Config {
 	t.Helper()
 	cert, err := tls.X509KeyPair(a.issue(t))
@@ -85,7 +88,7 @@ func (a authority) serverConfig(t *testing.T) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool}
 }
 
-// ping connects a new client with c's options.
+// ping connects a new client with the options of c.
 func ping(t *testing.T, c *Config) error {
 	t.Helper()
 	opts, err := c.KafkaOptions()
@@ -122,8 +125,11 @@ func TestCertificatesAreReadAgainForEachConnection(t *testing.T) {
 		}
 	}
 	write(now, now)
-	c, err := Load("", []string{"S2LD_KAFKA_BROKERS=" + broker.ListenAddrs()[0], "S2LD_KAFKA_TOPICS=segment", "S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=abc",
-		"S2LD_KAFKA_TLS_ENABLED=true", "S2LD_KAFKA_TLS_CA_FILE=" + ca, "S2LD_KAFKA_TLS_CERT_FILE=" + cert, "S2LD_KAFKA_TLS_KEY_FILE=" + key})
+	c, err := Load("", []string{
+		"S2LD_KAFKA_BROKERS=" + broker.ListenAddrs()[0], "S2LD_KAFKA_TOPICS=segment",
+		"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=abc", "S2LD_KAFKA_TLS_ENABLED=true", "S2LD_KAFKA_TLS_CA_FILE=" + ca,
+		"S2LD_KAFKA_TLS_CERT_FILE=" + cert, "S2LD_KAFKA_TLS_KEY_FILE=" + key,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,12 +143,12 @@ func TestCertificatesAreReadAgainForEachConnection(t *testing.T) {
 	}
 	defer cl.Close()
 
-	// One client throughout: only its files change.
+	// The same client throughout; only its files change.
 	for _, step := range []struct {
 		name         string
 		trusted, own authority
 		want         bool
-	}{{"wrong CA", old, now, false}, {"wrong certificate", now, old, false}, {"both right", now, now, true}} {
+	}{{"wrong CA", old, now, false}, {"wrong certificate", now, old, false}, {"both correct", now, now, true}} {
 		write(step.trusted, step.own)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		if err := cl.Ping(ctx); (err == nil) != step.want {
@@ -172,15 +178,17 @@ func TestServerNameIsVerified(t *testing.T) {
 	}
 }
 
-func TestTLSIsAtLeast12(t *testing.T) {
-	if cfg, err := (TLS{Enabled: true}).config(); err != nil || cfg.MinVersion != tls.VersionTLS12 || cfg.InsecureSkipVerify {
+func TestTLSVersionIsAtLeast12(t *testing.T) {
+	cfg, err := TLS{Enabled: true}.config()
+	if err != nil || cfg.MinVersion != tls.VersionTLS12 || cfg.InsecureSkipVerify {
 		t.Errorf("%+v, %v", cfg, err)
 	}
 }
 
 func TestPasswordsAreReadAgainForEachConnection(t *testing.T) {
 	for _, mechanism := range []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"} {
-		broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.EnableSASL(), kfake.Superuser(mechanism, "user", "new"))
+		broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.EnableSASL(),
+			kfake.Superuser(mechanism, "user", "new"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -246,7 +254,7 @@ aws_access_key_id=AKID3
 	check("AKID2", "secret2", "token2")
 	t.Setenv("AWS_PROFILE", "half")
 	if _, err := awsCredentials(); err == nil || strings.Contains(err.Error(), "AKID3") {
-		t.Errorf("half a profile: %v", err)
+		t.Errorf("incomplete profile: %v", err)
 	}
 	t.Setenv("AWS_ACCESS_KEY_ID", "AKID4")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret4")

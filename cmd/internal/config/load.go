@@ -5,29 +5,30 @@ import (
 	"slices"
 )
 
-// Use says how much of a configuration a command needs, and so what [LoadFor] demands.
+// Use selects how much of a configuration [LoadFor] validates.
 type Use int
 
 const (
-	Service Use = iota // everything, and every file that it names
-	Offline            // everything, but no file that it names is opened: it may be meant for another machine
-	DryRun             // the mapping of calls to events: neither brokers nor a destination, and no file is opened
+	Service Use = iota // everything, including the files that the configuration names
+	Offline            // everything except those files, because they can be on another machine
+	DryRun             // only the mapping of calls to events: no brokers, no destination, no files
 )
 
-// Load reads the configuration of the service: the defaults, then the YAML file at path ("" for none), then the
-// variables in environ, each "name=value" as os.Environ gives them. What is wrong comes back as [Problems], all of it;
-// a file that cannot be read as another error.
+// Load reads the configuration of the service: the defaults, then the YAML file at path ("" for
+// none), then the variables in environ, in the format of [os.Environ]. If the configuration is
+// invalid, the error is a [Problems] with every problem. If the file cannot be read or parsed, it
+// is a different error.
 func Load(path string, environ []string) (*Config, error) { return LoadFor(Service, path, environ) }
 
-// LoadFor is [Load] for another use.
+// LoadFor is [Load] for the given use.
 func LoadFor(use Use, path string, environ []string) (*Config, error) {
 	l := newLoader()
 	if path != "" {
-		if err := l.file(path); err != nil {
+		if err := l.loadFile(path); err != nil {
 			return nil, fmt.Errorf("read configuration: %w", err)
 		}
 	}
-	l.environ(environ)
+	l.loadEnviron(environ)
 	l.validate(use)
 	if len(l.problems) > 0 {
 		return nil, l.problems
@@ -48,7 +49,7 @@ func defaults() *Config {
 	return c
 }
 
-// Origin says where the value of a key came from: "file:line", the name of a variable, or "default".
+// Origin returns the source of a key's value: "file:line", the name of a variable, or "default".
 func (c *Config) Origin(path string) string {
 	if o := c.origins[path]; o != "" {
 		return o
@@ -56,7 +57,7 @@ func (c *Config) Origin(path string) string {
 	return "default"
 }
 
-// A loader fills one Config and collects what is wrong.
+// A loader fills one Config and collects its problems.
 type loader struct {
 	c        *Config
 	keys     []field          // in the order of the structs
@@ -74,16 +75,13 @@ func newLoader() *loader {
 	return l
 }
 
-// report adds a problem with the value that f holds, unless f has one already.
-func (l *loader) report(f field, rule string) { l.add(f, shown(text(f.v)), rule) }
-
-// add is report for a value that f could not take, as it is to be shown.
-func (l *loader) add(f field, value, rule string) {
+// add adds a problem with f, unless f already has one. value is the value to display, or "".
+func (l *loader) add(f field, rule, value string) {
 	if slices.ContainsFunc(l.problems, func(p Problem) bool { return p.Key == f.path }) {
 		return
 	}
-	if f.secret && value != shown("") {
+	if f.secret && value != "" && value != displayed("") {
 		value = redacted
 	}
-	l.problems = append(l.problems, Problem{Key: f.path, Value: value, Rule: rule, Origin: l.c.origins[f.path]})
+	l.problems = append(l.problems, Problem{Key: f.path, Rule: rule, Value: value, Origin: l.c.origins[f.path]})
 }

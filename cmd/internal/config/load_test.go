@@ -12,8 +12,10 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// enough is what a configuration needs at the least.
-var enough = []string{"S2LD_KAFKA_BROKERS=k:9092", "S2LD_KAFKA_TOPICS=segment", "S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=abc"}
+// required holds the variables that every configuration needs.
+var required = []string{
+	"S2LD_KAFKA_BROKERS=k:9092", "S2LD_KAFKA_TOPICS=segment", "S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=abc",
+}
 
 func writeFile(t *testing.T, name, content string) string {
 	t.Helper()
@@ -24,9 +26,9 @@ func writeFile(t *testing.T, name, content string) string {
 	return path
 }
 
-func TestEnvironmentWinsOverFileWinsOverDefault(t *testing.T) {
+func TestEnvironmentOverridesFileAndFileOverridesDefault(t *testing.T) {
 	path := writeFile(t, "c.yaml", "batch:\n  max_events: 7\n  max_age: 2s\n")
-	c, err := Load(path, append(enough, "S2LD_BATCH_MAX_AGE=3s", "HOME=/", "PATH=/bin"))
+	c, err := Load(path, append(required, "S2LD_BATCH_MAX_AGE=3s", "HOME=/", "PATH=/bin"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,9 +48,9 @@ func TestEnvironmentWinsOverFileWinsOverDefault(t *testing.T) {
 	}
 }
 
-func TestAVariableOverrulesWhatIsWrongInTheFile(t *testing.T) {
+func TestVariableOverridesInvalidValueInFile(t *testing.T) {
 	path := writeFile(t, "c.yaml", "batch: {max_events: many}\n")
-	c, err := Load(path, append(enough, "S2LD_BATCH_MAX_EVENTS=5"))
+	c, err := Load(path, append(required, "S2LD_BATCH_MAX_EVENTS=5"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,12 +60,15 @@ func TestAVariableOverrulesWhatIsWrongInTheFile(t *testing.T) {
 }
 
 func TestEmptyFileAndEmptyKeysKeepTheDefaults(t *testing.T) {
-	want, err := Load("", enough)
+	want, err := Load("", required)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, content := range []string{"", "# nothing\n", "---\n", "kafka:\nbatch:\n  max_events:\n", "kafka: &none\nbatch: *none\nlog: {level: *none}\n", "\ufefflog: {}\n"} {
-		got, err := Load(writeFile(t, "c.yaml", content), enough)
+	for _, content := range []string{
+		"", "# nothing\n", "---\n", "kafka:\nbatch:\n  max_events:\n",
+		"kafka: &none\nbatch: *none\nlog: {level: *none}\n", "\ufefflog: {}\n",
+	} {
+		got, err := Load(writeFile(t, "c.yaml", content), required)
 		if err != nil {
 			t.Errorf("%q: %v", content, err)
 		} else if !reflect.DeepEqual(got, want) {
@@ -72,14 +77,14 @@ func TestEmptyFileAndEmptyKeysKeepTheDefaults(t *testing.T) {
 	}
 }
 
-func TestEveryKeyCanBeSetInFileAndEnvironment(t *testing.T) {
+func TestEveryKeyCanBeSetByFileAndByVariable(t *testing.T) {
 	for _, f := range fields(defaults()) {
 		if f.section {
 			continue
 		}
 		value := other(t, f)
 		for from, l := range map[string]*loader{
-			"environment": setBy(func(l *loader) { l.environ([]string{f.env() + "=" + value}) }),
+			"environment": setBy(func(l *loader) { l.loadEnviron([]string{f.env() + "=" + value}) }),
 			"file": setBy(func(l *loader) {
 				scratch := reflect.New(f.v.Type()).Elem()
 				if err := setText(scratch, value); err != nil {
@@ -89,7 +94,7 @@ func TestEveryKeyCanBeSetInFileAndEnvironment(t *testing.T) {
 				for i, part := range strings.Split(f.path, ".") {
 					content += "\n" + strings.Repeat(" ", i) + part + ": "
 				}
-				if err := l.file(writeFile(t, "c.yaml", content+inline(scratch))); err != nil {
+				if err := l.loadFile(writeFile(t, "c.yaml", content+inline(scratch))); err != nil {
 					t.Fatalf("%s: %v", f.path, err)
 				}
 			}),
@@ -113,7 +118,7 @@ func TestEveryKeyCanBeSetInFileAndEnvironment(t *testing.T) {
 	}
 }
 
-// setBy returns a loader with the defaults after set.
+// setBy returns a loader with the defaults and the changes that set makes.
 func setBy(set func(*loader)) *loader {
 	l := newLoader()
 	set(l)
@@ -129,7 +134,7 @@ func fieldOf(c *Config, path string) field {
 	panic(path)
 }
 
-// other returns a value for f that is not its default, as text writes it.
+// other returns a value for f that differs from its default, in the format of text.
 func other(t *testing.T, f field) string {
 	switch f.v.Interface().(type) {
 	case string:
@@ -151,12 +156,15 @@ func other(t *testing.T, f field) string {
 	return ""
 }
 
-func TestListsAndContextsHaveAFormForTheEnvironmentAndOneInJSON(t *testing.T) {
+func TestVariablesHoldListsAndContextsAsTextOrJSON(t *testing.T) {
 	for _, env := range [][]string{
 		{"S2LD_LAUNCHDARKLY_CONTEXTS=user=userId, anonymousId; account=groupId;", "S2LD_SEGMENT_INTEGRATION_NAMES=A, B"},
-		{`S2LD_LAUNCHDARKLY_CONTEXTS={"user":["userId","anonymousId"],"account":"groupId"}`, `S2LD_SEGMENT_INTEGRATION_NAMES=["A","B"]`},
+		{
+			`S2LD_LAUNCHDARKLY_CONTEXTS={"user":["userId","anonymousId"],"account":"groupId"}`,
+			`S2LD_SEGMENT_INTEGRATION_NAMES=["A","B"]`,
+		},
 	} {
-		c, err := Load("", append(env, enough...))
+		c, err := Load("", append(env, required...))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,43 +178,51 @@ func TestListsAndContextsHaveAFormForTheEnvironmentAndOneInJSON(t *testing.T) {
 	}
 }
 
-func TestTextsAreTakenAsTheyStand(t *testing.T) {
+func TestStringsKeepTheirSourceText(t *testing.T) {
 	path := writeFile(t, "c.yaml", "kafka:\n  rack: 0x1F\n  sasl: {mechanism: plain, username: 007, password: 1e3}\n")
-	c, err := Load(path, enough)
+	c, err := Load(path, required)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Kafka.Rack != "0x1F" || c.Kafka.SASL.Username != "007" || c.Kafka.SASL.Password.Value != "1e3" || c.Kafka.SASL.Mechanism != "PLAIN" {
-		t.Errorf("%q %q %q %q", c.Kafka.Rack, c.Kafka.SASL.Username, c.Kafka.SASL.Password.Value, c.Kafka.SASL.Mechanism)
+	sasl := c.Kafka.SASL
+	got := []string{c.Kafka.Rack, sasl.Mechanism, sasl.Username, sasl.Password.Value}
+	if want := []string{"0x1F", "PLAIN", "007", "1e3"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
-func TestDryRunNeedsNothingAndOfflineOpensNoFile(t *testing.T) {
+func TestDryRunRequiresNoKeysAndOfflineReadsNoFiles(t *testing.T) {
 	if _, err := LoadFor(DryRun, "", nil); err != nil {
 		t.Errorf("dry run: %v", err)
 	}
-	away := append(slices.Clone(enough), "S2LD_KAFKA_TLS_ENABLED=true", "S2LD_KAFKA_TLS_CA_FILE=/nowhere/ca.pem",
-		"S2LD_KAFKA_SASL_MECHANISM=PLAIN", "S2LD_KAFKA_SASL_USERNAME=u", "S2LD_KAFKA_SASL_PASSWORD_FILE=/nowhere/password")
-	if _, err := LoadFor(Offline, "", away); err != nil {
+	elsewhere := append(slices.Clone(required),
+		"S2LD_KAFKA_TLS_ENABLED=true", "S2LD_KAFKA_TLS_CA_FILE=/nowhere/ca.pem",
+		"S2LD_KAFKA_SASL_MECHANISM=PLAIN", "S2LD_KAFKA_SASL_USERNAME=u",
+		"S2LD_KAFKA_SASL_PASSWORD_FILE=/nowhere/password")
+	if _, err := LoadFor(Offline, "", elsewhere); err != nil {
 		t.Errorf("offline: %v", err)
 	}
-	if _, err := Load("", away); err == nil || strings.Count(err.Error(), "cannot be read") != 2 {
-		t.Errorf("service: %v, want two files that cannot be read", err)
+	if _, err := Load("", elsewhere); err == nil || strings.Count(err.Error(), "cannot read") != 2 {
+		t.Errorf("service: %v, want two unreadable files", err)
 	}
 	if _, err := LoadFor(Offline, "", nil); err == nil {
-		t.Error("offline: want what is required reported")
+		t.Error("offline: no error without the required keys")
 	}
 }
 
-func TestMappingCarriesEverythingOver(t *testing.T) {
-	c, err := LoadFor(DryRun, "", []string{"S2LD_LAUNCHDARKLY_EVENT_SCHEMA=4", "S2LD_LAUNCHDARKLY_CONTEXTS=account=groupId",
-		"S2LD_LAUNCHDARKLY_METRIC_VALUE=a.b,c", "S2LD_SEGMENT_INTEGRATION_NAMES=A,B", "S2LD_SEGMENT_HONOR_INTEGRATIONS=false", "S2LD_BATCH_MAX_BYTES=2KiB"})
+func TestMappingCopiesEveryKey(t *testing.T) {
+	c, err := LoadFor(DryRun, "", []string{
+		"S2LD_LAUNCHDARKLY_EVENT_SCHEMA=4", "S2LD_LAUNCHDARKLY_CONTEXTS=account=groupId",
+		"S2LD_LAUNCHDARKLY_METRIC_VALUE=a.b,c", "S2LD_SEGMENT_INTEGRATION_NAMES=A,B",
+		"S2LD_SEGMENT_HONOR_INTEGRATIONS=false", "S2LD_BATCH_MAX_BYTES=2KiB",
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := transform.Config{
 		Schema: 4, Contexts: map[string][]string{"account": {"groupId"}}, MetricValue: []string{"a.b", "c"},
-		IntegrationNames: []string{"A", "B"}, HonorIntegrations: false, MaxEventBytes: 2046, // and the brackets of the body
+		IntegrationNames: []string{"A", "B"}, HonorIntegrations: false,
+		MaxEventBytes: 2046, // 2 KiB minus the brackets of the JSON array
 	}
 	if got := c.Mapping(); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
@@ -226,11 +242,12 @@ func TestStartTime(t *testing.T) {
 func FuzzLoad(f *testing.F) {
 	f.Add("kafka: {brokers: [a:1], tls: *x}\nlog: &x {level: debug}", "user=userId")
 	f.Add("&a {kafka: *a, launchdarkly: {contexts: {<<: *a}}}", "{a: &b [*b]}")
-	f.Add("launchdarkly: {event_schema: 4, contexts: {user: [a.b, c]}, metric_value: [a]}\nsegment: {integration_names: [x, y]}", "user=a,b")
+	f.Add("launchdarkly: {event_schema: 4, contexts: {user: [a.b, c]}, metric_value: [a]}\n"+
+		"segment: {integration_names: [x, y]}", "user=a,b")
 	f.Add("? [a]\n: b\n---\n", "[")
 	f.Fuzz(func(t *testing.T, content, contexts string) {
 		path := writeFile(t, "c.yaml", content)
-		c, err := LoadFor(Offline, path, append(enough, "S2LD_LAUNCHDARKLY_CONTEXTS="+contexts))
+		c, err := LoadFor(Offline, path, append(required, "S2LD_LAUNCHDARKLY_CONTEXTS="+contexts))
 		if (c == nil) == (err == nil) {
 			t.Fatalf("configuration %v, error %v", c, err)
 		}
@@ -238,7 +255,7 @@ func FuzzLoad(f *testing.F) {
 			return
 		}
 		if _, err := transform.Compile(c.Mapping()); err != nil {
-			t.Fatalf("checked, and yet: %v", err)
+			t.Fatalf("a valid configuration does not compile: %v", err)
 		}
 	})
 }

@@ -2,7 +2,8 @@ package config
 
 import "github.com/segment-to-launchdarkly/forwarder/transform"
 
-// Mapping returns what is made of a call. An event may be as long as fits into a body alone, in its brackets.
+// Mapping returns the configuration of the transform package. The size limit of an event is that of
+// a request body minus the brackets of the JSON array.
 func (c *Config) Mapping() transform.Config {
 	return transform.Config{
 		Schema:            c.LaunchDarkly.EventSchema,

@@ -10,12 +10,16 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-const exampleHead = `# Configuration of segment-to-launchdarkly. What is empty or left out has its default, which is shown here.
-# Each key can also be set by a variable, which wins over this file: kafka.sasl.username by S2LD_KAFKA_SASL_USERNAME.
-# Lists in variables are separated by commas, context kinds by semicolons: user=userId,anonymousId;account=groupId
+const exampleHead = `# Configuration of segment-to-launchdarkly. Omitted keys have the defaults shown here.
+#
+# An environment variable overrides its key: S2LD_KAFKA_SASL_USERNAME overrides kafka.sasl.username.
+# In variables, lists are separated by commas and context kinds by semicolons:
+#   S2LD_KAFKA_TOPICS=segment,segment-eu
+#   S2LD_LAUNCHDARKLY_CONTEXTS=user=userId,anonymousId;account=groupId
 `
 
-// WriteEffective writes c as YAML, each key with where its value came from. Secrets are hidden.
+// WriteEffective writes c as YAML, with the origin of each value as a comment. Secrets are
+// redacted.
 func (c *Config) WriteEffective(w io.Writer) error {
 	var b strings.Builder
 	for _, f := range fields(c) {
@@ -33,8 +37,8 @@ func (c *Config) WriteEffective(w io.Writer) error {
 	return err
 }
 
-// WriteExample writes a file with every key: its description, and its default or, where there is none and one is
-// needed, an example.
+// WriteExample writes a configuration file with every key: its help text, and its default or, for a
+// required key without a default, an example.
 func WriteExample(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString(exampleHead)
@@ -42,7 +46,7 @@ func WriteExample(w io.Writer) error {
 		if f.section && !strings.Contains(f.path, ".") {
 			b.WriteString("\n")
 		}
-		for _, line := range wrap(f.about(), 110-len(f.indent())) {
+		for _, line := range wrap(f.fullHelp(), 98-len(f.indent())) {
 			fmt.Fprintf(&b, "%s# %s\n", f.indent(), line)
 		}
 		if f.section {
@@ -60,30 +64,29 @@ func WriteExample(w io.Writer) error {
 	return err
 }
 
-// about returns the description with what the other tags say.
-func (f field) about() string {
-	doc := f.doc
-	if f.required && f.def == "" {
-		doc = "Required. " + doc
-	}
+// fullHelp returns the help text, with the bounds and whether the key is required.
+func (f field) fullHelp() string {
+	s := f.help
 	switch {
+	case f.required && f.def == "":
+		s += " Required."
 	case f.min != "" && f.max != "":
-		doc += " From " + f.min + " to " + f.max + "."
+		s += " Must be between " + f.min + " and " + f.max + "."
 	case f.min != "":
-		doc += " At least " + f.min + "."
+		s += " Must be at least " + f.min + "."
 	case f.max != "":
-		doc += " At most " + f.max + "."
+		s += " Must be at most " + f.max + "."
 	}
-	return doc
+	return s
 }
 
 func (f field) indent() string { return strings.Repeat("  ", strings.Count(f.path, ".")) }
 
-// inline returns a value as YAML on one line.
+// inline formats a value as YAML on one line.
 func inline(v reflect.Value) string {
 	var n yaml.Node
 	if err := n.Encode(fileValue(v)); err != nil {
-		panic("config: " + err.Error()) // all types of Config can be encoded
+		panic("config: " + err.Error()) // every type in Config can be encoded
 	}
 	if n.Kind != yaml.ScalarNode {
 		n.Style = yaml.FlowStyle
@@ -95,7 +98,7 @@ func inline(v reflect.Value) string {
 	return strings.TrimSpace(string(out))
 }
 
-// fileValue returns a value in the type that the file has for it.
+// fileValue converts a value to its type in the file.
 func fileValue(v reflect.Value) any {
 	switch x := v.Interface().(type) {
 	case time.Duration, Bytes:
@@ -107,7 +110,7 @@ func fileValue(v reflect.Value) any {
 	}
 }
 
-// wrap breaks s between words into lines of at most width characters.
+// wrap breaks s between words into lines of at most width bytes.
 func wrap(s string, width int) (lines []string) {
 	line := ""
 	for word := range strings.FieldsSeq(s) {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestExampleLoadsAndEqualsTheDefaults(t *testing.T) {
+func TestExampleEqualsTheDefaults(t *testing.T) {
 	var example strings.Builder
 	if err := WriteExample(&example); err != nil {
 		t.Fatal(err)
@@ -15,7 +15,7 @@ func TestExampleLoadsAndEqualsTheDefaults(t *testing.T) {
 	golden(t, "example.yaml", example.String())
 	path := writeFile(t, "c.yaml", example.String())
 	if _, err := Load(path, nil); err == nil || !strings.Contains(err.Error(), "launchdarkly.client_side_id") {
-		t.Errorf("without an environment of LaunchDarkly: %v", err)
+		t.Errorf("without a client-side ID: %v", err)
 	}
 	got, err := Load(path, []string{"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=abc"})
 	if err != nil {
@@ -31,7 +31,7 @@ func TestExampleLoadsAndEqualsTheDefaults(t *testing.T) {
 	}
 }
 
-func TestSchemaHasNotDrifted(t *testing.T) {
+func TestSchema(t *testing.T) {
 	var schema strings.Builder
 	if err := WriteSchema(&schema); err != nil {
 		t.Fatal(err)
@@ -39,9 +39,9 @@ func TestSchemaHasNotDrifted(t *testing.T) {
 	golden(t, "schema.json", schema.String())
 }
 
-func TestEffectiveShowsSourcesAndCanBeLoadedAgain(t *testing.T) {
+func TestEffectiveShowsOriginsAndLoadsAgain(t *testing.T) {
 	path := writeFile(t, "c.yaml", "batch: {max_events: 7}\nlaunchdarkly: {contexts: {user: [userId]}}\n")
-	c, err := Load(path, append(enough, "S2LD_KAFKA_RACK=a #b"))
+	c, err := Load(path, append(required, "S2LD_KAFKA_RACK=a #b"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,21 +69,27 @@ func TestEffectiveShowsSourcesAndCanBeLoadedAgain(t *testing.T) {
 	}
 }
 
-// The descriptions are written by hand beside the tags; this holds them to each other.
-func TestDescriptionsNameEveryValueOfAnEnumeration(t *testing.T) {
+func TestHelpMatchesKeysAndEnumerations(t *testing.T) {
+	paths := map[string]bool{}
 	for _, f := range fields(defaults()) {
-		if !strings.HasSuffix(f.doc, ".") {
-			t.Errorf("%s: %q is no sentence", f.path, f.doc)
+		paths[f.path] = true
+		if !strings.HasSuffix(f.help, ".") {
+			t.Errorf("%s: help %q does not end with a period", f.path, f.help)
 		}
 		for _, value := range f.enum {
-			if !strings.Contains(f.doc, value) {
-				t.Errorf("%s: the description does not name %s", f.path, value)
+			if !strings.Contains(f.help, value) {
+				t.Errorf("%s: help does not name the value %s", f.path, value)
 			}
+		}
+	}
+	for path := range help {
+		if !paths[path] {
+			t.Errorf("%s: help for an unknown key", path)
 		}
 	}
 }
 
-func TestSizesAndDurationsComeBackAsWritten(t *testing.T) {
+func TestSizesAndDurationsRoundTrip(t *testing.T) {
 	for _, s := range []string{"0", "1", "999", "1kB", "1KiB", "1500kB", "3MB", "1MiB", "64MiB", "1GB", "2GiB"} {
 		b, err := parseBytes(s)
 		if err != nil || b.String() != s {

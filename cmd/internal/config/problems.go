@@ -6,32 +6,30 @@ import (
 	"strings"
 )
 
-// Problem is one thing that is wrong with a configuration.
+// Problem is one error in a configuration.
 type Problem struct {
-	Key    string // the key's path, or the variable's name where no key is meant
-	Value  string // as it was given, quoted where that helps; "" where it is not to be shown
-	Rule   string // what must hold, or what to do
-	Origin string // file:line, or the variable's name; "" for a default
+	Key    string // path of the key, or the name of an unknown variable
+	Rule   string // the broken rule, such as "must be at least 1"
+	Value  string // the value as displayed; empty if it does not help or must not be shown
+	Origin string // file:line or the name of the variable; empty for a default
 }
 
-// Error returns "key: value: rule (origin)", without the parts that are empty.
+// Error returns "key: rule, got value (origin)" without the empty parts.
 func (p Problem) Error() string {
-	var b strings.Builder
-	b.WriteString(p.Key + ": ")
+	s := p.Key + ": " + p.Rule
 	if p.Value != "" {
-		b.WriteString(p.Value + ": ")
+		s += ", got " + p.Value
 	}
-	b.WriteString(p.Rule)
 	if p.Origin != "" {
-		b.WriteString(" (" + p.Origin + ")")
+		s += " (" + p.Origin + ")"
 	}
-	return b.String()
+	return s
 }
 
-// Problems is everything that is wrong with a configuration: the error of [Load].
+// Problems lists all errors in a configuration. [Load] returns it as its error.
 type Problems []Problem
 
-// Error returns one line for each problem.
+// Error returns one line per problem.
 func (ps Problems) Error() string {
 	lines := make([]string, len(ps))
 	for i, p := range ps {
@@ -40,9 +38,10 @@ func (ps Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// shown returns a value as a problem shows it. Credentials that were put in the wrong place are hidden: LaunchDarkly's
-// SDK keys and access tokens, and what stands before the @ of an address.
-func shown(value string) string {
+// displayed returns a value for display in a problem. It is quoted if it is empty or contains
+// spaces or special characters. Misplaced credentials are redacted: LaunchDarkly SDK keys and
+// access tokens, and anything before the @ in a URL.
+func displayed(value string) string {
 	lower := strings.ToLower(value)
 	for _, prefix := range []string{"sdk-", "api-"} {
 		if strings.HasPrefix(lower, prefix) {
@@ -58,8 +57,8 @@ func shown(value string) string {
 	return value
 }
 
-// nearest returns the field among known that an unknown path was most likely meant to be. Its last part counts too, so
-// that a key in the wrong section is found in its own.
+// nearest returns the known field closest to an unknown path. It also compares the last part of the
+// path, so that a key in the wrong section is found.
 func nearest(known []field, path, last string) field {
 	flat := func(path string) string { return strings.ReplaceAll(path, ".", "_") }
 	apart := func(f field) int {
@@ -70,7 +69,8 @@ func nearest(known []field, path, last string) field {
 
 func lastPart(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
 
-// distance is the number of single-character edits between a and b, letter case aside (Levenshtein).
+// distance returns the number of single-character edits between a and b (Levenshtein), ignoring
+// letter case.
 func distance(a, b string) int {
 	a, b = strings.ToLower(a), strings.ToLower(b)
 	row := make([]int, len(b)+1)

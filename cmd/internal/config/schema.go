@@ -7,10 +7,11 @@ import (
 	"time"
 )
 
-// object is a JSON object. It is encoded with its names in order, so that the same code gives the same bytes.
+// object is a JSON object. It is encoded with sorted names, so that the output is reproducible.
 type object = map[string]any
 
-// WriteSchema writes a JSON schema of the file, for editors. Draft 7, which their YAML plugins know best.
+// WriteSchema writes a JSON schema of the file for editors. It uses draft 7, which YAML plugins
+// support best.
 func WriteSchema(w io.Writer) error {
 	root := section("Configuration of segment-to-launchdarkly.")
 	root["$schema"] = "http://json-schema.org/draft-07/schema#"
@@ -30,19 +31,19 @@ func WriteSchema(w io.Writer) error {
 	return enc.Encode(root)
 }
 
-func section(doc string) object {
-	return object{"type": "object", "description": doc, "additionalProperties": false, "properties": object{}}
+func section(help string) object {
+	return object{"type": "object", "description": help, "additionalProperties": false, "properties": object{}}
 }
 
 func (f field) schema() object {
 	if f.section {
-		return section(f.doc)
+		return section(f.help)
 	}
-	s := object{"description": f.about(), "type": "string"}
+	s := object{"description": f.fullHelp(), "type": "string"}
 	if f.def != "" {
 		s["default"] = fileValue(f.v)
 	}
-	constrain := s // what the rule holds for: the value, or a list's elements, or a mapping's names
+	constrain := s // the schema that the rule applies to: the value, the elements of a list, or the names of a mapping
 	switch f.v.Interface().(type) {
 	case bool:
 		s["type"] = "boolean"

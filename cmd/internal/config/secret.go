@@ -8,18 +8,19 @@ import (
 
 const redacted = "[redacted]"
 
-// Secret is a credential, given by its value or by the file that holds it; the zero Secret is unset. No way of
-// printing, logging or encoding it shows the value: only [Secret.Read] does. It is safe for concurrent use.
+// Secret is a credential, set inline or by file. The zero Secret is unset. Printing, logging, or
+// encoding it never reveals the value; only [Secret.Read] returns it. A Secret is safe for
+// concurrent use.
 type Secret struct {
-	Value string
-	File  string
+	Value string // the inline credential
+	File  string // path of the file that contains the credential
 }
 
-// IsSet reports whether a value or a file was given.
+// IsSet reports whether a value or a file is set.
 func (s Secret) IsSet() bool { return s.Value != "" || s.File != "" }
 
-// Read returns the credential, less the line ends after it. It reads the file again at each call, so that a rotated
-// secret is picked up; an empty file is an error.
+// Read returns the credential without trailing line breaks. It reads the file on each call, so that
+// a rotated secret takes effect. An empty file is an error.
 func (s Secret) Read() (string, error) {
 	if s.File == "" {
 		return strings.TrimRight(s.Value, "\r\n"), nil
@@ -35,7 +36,7 @@ func (s Secret) Read() (string, error) {
 	return value, nil
 }
 
-// String returns "", the file's name, or a mark that hides the value.
+// String returns "[redacted]", "file" and the path, or "" for an unset Secret.
 func (s Secret) String() string {
 	switch {
 	case s.Value != "":
@@ -46,8 +47,8 @@ func (s Secret) String() string {
 	return ""
 }
 
-// Format prints String whatever the verb, so that no verb reaches the fields.
+// Format writes String regardless of the verb, so that no verb prints the fields.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
 
-// MarshalText returns String. The encoders of JSON, YAML and XML use it, and so does zap.
+// MarshalText returns String. The JSON, YAML, and XML encoders and zap use it.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -10,58 +11,69 @@ import (
 	"time"
 )
 
-// rebalanceTimeout is how long the group waits for a member that gives partitions up: the consumer's RebalanceTimeout.
+// rebalanceTimeout is how long the group waits for a member to release its partitions. It equals
+// the consumer's RebalanceTimeout.
 const rebalanceTimeout = time.Minute
 
-// validate checks each key by its tags, then what has to hold between keys.
+// validate checks each key by its tags, then the rules that involve several keys.
 func (l *loader) validate(use Use) {
 	for _, f := range l.keys {
 		if f.section || f.required && use == DryRun && f.v.Len() == 0 {
 			continue
 		}
-		if must := f.broken(); must != "" {
-			l.report(f, must)
+		if rule, value := f.validate(); rule != "" {
+			l.add(f, rule, value)
 		}
 	}
-	l.mappingRules()
+	l.validateMapping()
 	if use != DryRun {
-		l.kafkaRules()
-		l.deliveryRules()
+		l.validateKafka()
+		l.validateDelivery()
 	}
 	if use == Service {
-		l.fileRules()
+		l.validateFiles()
 	}
 }
 
-// broken returns the rule that f's value breaks, or "".
-func (f field) broken() string {
-	value := text(f.v)
+// validate returns the rule that f breaks and the value to display, which for a list is the invalid
+// element. The rule is empty if f is valid. validate changes the value of an enumeration to its
+// canonical spelling.
+func (f field) validate() (broken, value string) {
+	value = text(f.v)
 	switch {
 	case f.required && value == "":
-		return "must be set, in the file or by " + f.env()
+		return "must be set in the file or by " + f.env(), ""
 	case f.enum != nil && value != "":
 		i := slices.IndexFunc(f.enum, func(e string) bool { return strings.EqualFold(e, value) })
 		if i < 0 {
-			last := len(f.enum) - 1
-			return "must be " + strings.Join(f.enum[:last], ", ") + " or " + f.enum[last]
+			return "must be " + alternatives(f.enum), displayed(value)
 		}
-		_ = setText(f.v, f.enum[i]) // in its one spelling
+		_ = setText(f.v, f.enum[i]) // cannot fail: the value is valid
 	case f.min != "" && f.v.Int() < f.bound(f.min):
-		return "must be at least " + f.min
+		return "must be at least " + f.min, displayed(value)
 	case f.max != "" && f.v.Int() > f.bound(f.max):
-		return "must be at most " + f.max
+		return "must be at most " + f.max, displayed(value)
 	case f.rule != "":
 		r := rules[f.rule]
 		for _, s := range f.texts() {
 			if !r.holds(s) {
-				return r.must
+				return r.must, displayed(s)
 			}
 		}
 	}
-	return ""
+	return "", ""
 }
 
-// bound parses a bound in the field's own type.
+// alternatives returns "a or b", or "a, b, or c".
+func alternatives(values []string) string {
+	last := len(values) - 1
+	if last == 1 {
+		return values[0] + " or " + values[1]
+	}
+	return strings.Join(values[:last], ", ") + ", or " + values[last]
+}
+
+// bound parses a bound as the type of the field.
 func (f field) bound(s string) int64 {
 	v := reflect.New(f.v.Type()).Elem()
 	if err := setText(v, s); err != nil {
@@ -70,17 +82,14 @@ func (f field) bound(s string) int64 {
 	return v.Int()
 }
 
-// texts returns what the field's rule is asked about: a text that is not empty, a list's elements, the context kinds.
+// texts returns the strings that the field's rule applies to: a string unless it is empty, the
+// elements of a list, or the context kinds.
 func (f field) texts() []string {
 	switch x := f.v.Interface().(type) {
 	case []string:
 		return x
 	case map[string][]string:
-		var kinds []string
-		for kind := range x {
-			kinds = append(kinds, kind)
-		}
-		return kinds
+		return slices.Sorted(maps.Keys(x))
 	case string:
 		if x != "" {
 			return []string{x}
@@ -89,73 +98,89 @@ func (f field) texts() []string {
 	return nil
 }
 
-// must reports rule at the key unless ok.
-func (l *loader) must(ok bool, path, rule string) {
-	if !ok {
-		l.report(l.fields[path], rule)
+// requireValue adds a problem that displays the key's value unless ok.
+func (l *loader) requireValue(ok bool, path, rule string) {
+	if f := l.fields[path]; !ok {
+		l.add(f, rule, displayed(text(f.v)))
 	}
 }
 
-func (l *loader) mappingRules() {
-	ld := l.c.LaunchDarkly
-	for _, list := range ld.Contexts {
-		l.must(len(list) > 0, "launchdarkly.contexts", "each kind must name the fields that may hold its key")
-		for _, path := range list {
-			l.must(rules["path"].holds(path), "launchdarkly.contexts", "each field "+rules["path"].must)
+// require adds a problem that does not display the key's value unless ok.
+func (l *loader) require(ok bool, path, rule string) {
+	if !ok {
+		l.add(l.fields[path], rule, "")
+	}
+}
+
+func (l *loader) validateMapping() {
+	const path = "launchdarkly.contexts"
+	for _, list := range l.c.LaunchDarkly.Contexts {
+		l.requireValue(len(list) > 0, path, "each kind must have at least one field")
+		for _, name := range list {
+			l.requireValue(rules["path"].holds(name), path, "each field "+rules["path"].must)
 		}
 	}
-	l.must(ld.EventSchema != 4 || len(ld.Contexts) > 0, "launchdarkly.contexts", "must name a context kind for event_schema 4")
+	l.require(l.c.LaunchDarkly.EventSchema != 4 || len(l.c.LaunchDarkly.Contexts) > 0, path,
+		"must have at least one context kind for event_schema 4")
 }
 
-func (l *loader) kafkaRules() {
+func (l *loader) validateKafka() {
 	k := l.c.Kafka
 	topic := l.c.DeadLetters.Topic
-	l.must(topic == "" || !slices.Contains(k.Topics, topic), "dead_letters.topic",
-		"must not be one of kafka.topics: dead letters would be read again for ever")
+	l.requireValue(topic == "" || !slices.Contains(k.Topics, topic), "dead_letters.topic",
+		"must not be one of kafka.topics")
 
-	for _, path := range []string{"kafka.tls.ca_file", "kafka.tls.cert_file", "kafka.tls.key_file", "kafka.tls.server_name"} {
-		l.must(k.TLS.Enabled || text(l.fields[path].v) == "", path, "has no effect unless kafka.tls.enabled is true")
+	for _, key := range []string{"ca_file", "cert_file", "key_file", "server_name"} {
+		path := "kafka.tls." + key
+		l.require(k.TLS.Enabled || text(l.fields[path].v) == "", path, "must not be set unless kafka.tls.enabled is true")
 	}
-	l.must(k.TLS.KeyFile == "" || k.TLS.CertFile != "", "kafka.tls.cert_file", "must be set with kafka.tls.key_file")
-	l.must(k.TLS.CertFile == "" || k.TLS.KeyFile != "", "kafka.tls.key_file", "must be set with kafka.tls.cert_file")
+	l.require(k.TLS.KeyFile == "" || k.TLS.CertFile != "", "kafka.tls.cert_file",
+		"must be set if kafka.tls.key_file is set")
+	l.require(k.TLS.CertFile == "" || k.TLS.KeyFile != "", "kafka.tls.key_file",
+		"must be set if kafka.tls.cert_file is set")
 
 	s := k.SASL
-	l.oneSecret("kafka.sasl.password", s.Password)
-	l.oneSecret("kafka.sasl.token", s.Token)
+	l.validateSecret("kafka.sasl.password", s.Password)
+	l.validateSecret("kafka.sasl.token", s.Token)
 	if s.Mechanism == "PLAIN" || strings.HasPrefix(s.Mechanism, "SCRAM") {
-		l.must(s.Username != "", "kafka.sasl.username", "must be set for "+s.Mechanism)
-		l.must(s.Password.IsSet(), "kafka.sasl.password", "it or password_file must be set for "+s.Mechanism)
+		l.require(s.Username != "", "kafka.sasl.username", "must be set for "+s.Mechanism)
+		l.require(s.Password.IsSet(), "kafka.sasl.password",
+			"must be set for "+s.Mechanism+", inline or by password_file")
 	}
-	l.must(s.Mechanism != "OAUTHBEARER" || s.Token.IsSet(), "kafka.sasl.token", "it or token_file must be set for OAUTHBEARER")
-	l.must(s.Mechanism != "AWS_MSK_IAM" || k.TLS.Enabled, "kafka.tls.enabled", "must be true for AWS_MSK_IAM")
-	l.must(s.Mechanism != "" || s.Username == "" && !s.Password.IsSet() && !s.Token.IsSet(), "kafka.sasl.mechanism",
-		"must be set for a username, password or token to have an effect")
+	l.require(s.Mechanism != "OAUTHBEARER" || s.Token.IsSet(), "kafka.sasl.token",
+		"must be set for OAUTHBEARER, inline or by token_file")
+	l.require(s.Mechanism != "AWS_MSK_IAM" || k.TLS.Enabled, "kafka.tls.enabled", "must be true for AWS_MSK_IAM")
+	l.require(s.Mechanism != "" || s.Username == "" && !s.Password.IsSet() && !s.Token.IsSet(), "kafka.sasl.mechanism",
+		"must be set if a username, password, or token is set")
 }
 
-func (l *loader) deliveryRules() {
+func (l *loader) validateDelivery() {
 	ld, d := l.c.LaunchDarkly, l.c.Delivery
-	l.oneSecret("launchdarkly.access_token", ld.AccessToken)
+	l.validateSecret("launchdarkly.access_token", ld.AccessToken)
 	switch ld.Endpoint {
 	case "client_side":
-		l.must(ld.ClientSideID != "", "launchdarkly.client_side_id", "must be set for client_side")
+		l.require(ld.ClientSideID != "", "launchdarkly.client_side_id", "must be set for endpoint client_side")
 	case "metric_import":
-		l.must(ld.ProjectKey != "", "launchdarkly.project_key", "must be set for metric_import")
-		l.must(ld.EnvironmentKey != "", "launchdarkly.environment_key", "must be set for metric_import")
-		l.must(ld.AccessToken.IsSet(), "launchdarkly.access_token", "it or access_token_file must be set for metric_import")
-		l.must(ld.EventSchema == 4, "launchdarkly.event_schema", "must be 4 for metric_import")
+		l.require(ld.ProjectKey != "", "launchdarkly.project_key", "must be set for endpoint metric_import")
+		l.require(ld.EnvironmentKey != "", "launchdarkly.environment_key", "must be set for endpoint metric_import")
+		l.require(ld.AccessToken.IsSet(), "launchdarkly.access_token",
+			"must be set for endpoint metric_import, inline or by access_token_file")
+		l.requireValue(ld.EventSchema == 4, "launchdarkly.event_schema", "must be 4 for endpoint metric_import")
 	}
-	l.must(d.MaxBuffered >= l.c.Batch.MaxBytes, "delivery.max_buffered", "must be at least batch.max_bytes")
-	l.must(d.BackoffMin <= d.BackoffMax, "delivery.backoff_min", "must be at most delivery.backoff_max")
-	l.must(d.DrainTimeout >= 0 && d.DrainTimeout < rebalanceTimeout, "delivery.drain_timeout",
-		"must be 0s or more, and below 1m, the group's rebalance timeout")
+	l.requireValue(d.MaxBuffered >= l.c.Batch.MaxBytes, "delivery.max_buffered",
+		"must be at least batch.max_bytes ("+l.c.Batch.MaxBytes.String()+")")
+	l.requireValue(d.BackoffMin <= d.BackoffMax, "delivery.backoff_min",
+		"must be at most delivery.backoff_max ("+durationText(d.BackoffMax)+")")
+	l.requireValue(d.DrainTimeout >= 0 && d.DrainTimeout < rebalanceTimeout, "delivery.drain_timeout",
+		"must be at least 0s and less than 1m")
 }
 
-func (l *loader) oneSecret(path string, s Secret) {
-	l.must(s.Value == "" || s.File == "", path, "must not be set together with "+path+"_file")
+func (l *loader) validateSecret(path string, s Secret) {
+	l.require(s.Value == "" || s.File == "", path, "must not be set together with "+path+"_file")
 }
 
-// fileRules reads every file that the configuration names.
-func (l *loader) fileRules() {
+// validateFiles reads every file that the configuration names.
+func (l *loader) validateFiles() {
 	for _, f := range l.keys {
 		if f.rule != "file" || text(f.v) == "" {
 			continue
@@ -163,20 +188,23 @@ func (l *loader) fileRules() {
 		content, err := os.ReadFile(text(f.v))
 		switch {
 		case err != nil:
-			l.report(f, "cannot be read: "+reason(err))
+			l.add(f, unreadable(text(f.v), err), "")
 		case len(strings.TrimSpace(string(content))) == 0:
-			l.report(f, "must not be empty")
+			l.add(f, text(f.v)+" is empty", "")
 		}
 	}
 	if !slices.ContainsFunc(l.problems, func(p Problem) bool { return strings.HasPrefix(p.Key, "kafka.tls.") }) {
 		var p Problem
 		if _, err := l.c.Kafka.TLS.config(); errors.As(err, &p) {
-			l.report(l.fields[p.Key], p.Rule)
+			l.add(l.fields[p.Key], p.Rule, "")
 		}
 	}
 }
 
-// reason returns an error of the file system without the file's name.
+// unreadable returns the text of a failed attempt to read the file at path.
+func unreadable(path string, err error) string { return "cannot read " + path + ": " + reason(err) }
+
+// reason returns the text of a file system error without the name of the file.
 func reason(err error) string {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Err.Error()

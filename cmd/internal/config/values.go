@@ -16,11 +16,11 @@ import (
 var (
 	errList     = errors.New("must be a list")
 	errContexts = errors.New("must be a mapping of context kinds to lists of fields")
-	errTwice    = errors.New("must not name a context kind twice")
+	errTwice    = errors.New("must not contain a context kind twice")
 )
 
-// setText sets v from s, which is written as in the environment: a list with commas, contexts as
-// "user=userId,anonymousId;account=groupId". Both may also be written as in JSON.
+// setText sets v from s in the syntax of environment variables: lists are separated by commas, and
+// contexts are written as "user=userId,anonymousId;account=groupId". JSON is accepted as well.
 func setText(v reflect.Value, s string) error {
 	if p, ok := reflect.TypeAssert[*string](v.Addr()); ok {
 		*p = s
@@ -42,7 +42,7 @@ func setText(v reflect.Value, s string) error {
 		*p, err = parseBytes(s)
 	case *time.Duration:
 		if *p, err = time.ParseDuration(s); err != nil {
-			return errors.New("must be a duration such as 500ms, 10s or 1m30s")
+			return errors.New("must be a duration such as 500ms, 10s, or 1m30s")
 		}
 	case *[]string:
 		if strings.HasPrefix(s, "[") {
@@ -60,7 +60,7 @@ func setText(v reflect.Value, s string) error {
 			}
 			kind, list, ok := strings.Cut(part, "=")
 			if !ok {
-				return errors.New("must be written as kind=field,field;kind=field")
+				return errors.New("must have the form kind=field,field;kind=field")
 			}
 			kind = strings.TrimSpace(kind)
 			if _, twice := (*p)[kind]; twice {
@@ -85,7 +85,7 @@ func splitList(s string) []string {
 	return list
 }
 
-// setFlow sets v from a list or mapping in JSON, of which YAML's flow style is a superset.
+// setFlow sets v from a list or mapping in YAML's flow style, which is a superset of JSON.
 func setFlow(v reflect.Value, s string, wrong error) error {
 	var doc yaml.Node
 	if yaml.Unmarshal([]byte(s), &doc) != nil {
@@ -94,7 +94,8 @@ func setFlow(v reflect.Value, s string, wrong error) error {
 	return setNode(v, doc.Content[0])
 }
 
-// setNode sets v from a node of the file. A text stands for itself, digit for digit, whatever YAML takes it for.
+// setNode sets v from a node of the file. Scalars are parsed from their source text, so that YAML's
+// own types do not change a string such as 007 or 1e3.
 func setNode(v reflect.Value, n *yaml.Node) error {
 	n = resolve(n)
 	if n.Kind == yaml.ScalarNode {
@@ -150,7 +151,7 @@ func resolve(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// text writes v as the environment does: the inverse of setText.
+// text formats v in the syntax of environment variables. It is the inverse of setText.
 func text(v reflect.Value) string {
 	switch x := v.Interface().(type) {
 	case time.Duration:
@@ -168,7 +169,7 @@ func text(v reflect.Value) string {
 	}
 }
 
-// durationText is d.String() without the zero units after the last that counts: 1m, not 1m0s.
+// durationText formats d without trailing zero units: 1m instead of 1m0s.
 func durationText(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {

@@ -15,20 +15,28 @@ const (
 	apacheSession = 4 * time.Second
 )
 
-// apachePlan has every action, kills and freezes both under fire and in calm.
+// apachePlan returns a plan with every action. Kills and freezes happen both under fire and in
+// calm.
 func apachePlan() []Step {
 	second := time.Second
 	return []Step{
 		{Do: Join, For: second}, {Do: Join, Static: true, For: second}, {Do: Join, For: 2 * second},
 		{Do: Cut, Link: clusterSize, For: second}, {Do: Cut, Target: 1, Link: clusterSize + 1, For: second},
-		{Do: Block, Target: 2, Link: clusterSize + 1, Up: true, Down: true, For: 6 * second}, {Do: Block, Link: 1, Down: true, Cut: true, For: 2 * second},
-		{Do: Slow, Link: clusterSize + 1, By: 300 * time.Millisecond, For: 2 * second}, {Do: Late, Link: clusterSize + 1, For: 2 * second},
-		{Do: Kill, For: apacheSession + takeover}, {Do: Grow, For: second}, {Do: Bounce, For: second}, {Do: Twin, Fire: true, For: 5 * second},
-		{Do: Join, For: second}, {Do: Trim, For: second}, {Do: TrimAhead, Fire: true, For: 2 * second}, {Do: Recreate, For: second},
-		{Do: Freeze, For: apacheSession + takeover}, {Do: Freeze, Fire: true, For: apacheSession + takeover}, {Do: MoveLeader, For: second},
-		{Do: Outage, Fault: ldtest.Fault{Status: 401}, For: second}, {Do: KillBroker, Target: 1, For: 2 * second}, {Do: RestartBrokers, For: second},
+		{Do: Block, Target: 2, Link: clusterSize + 1, Up: true, Down: true, For: 6 * second},
+		{Do: Block, Link: 1, Down: true, Cut: true, For: 2 * second},
+		{Do: Slow, Link: clusterSize + 1, By: 300 * time.Millisecond, For: 2 * second},
+		{Do: Late, Link: clusterSize + 1, For: 2 * second},
+		{Do: Kill, For: apacheSession + takeover}, {Do: Grow, For: second}, {Do: Bounce, For: second},
+		{Do: Twin, Fire: true, For: 5 * second},
+		{Do: Join, For: second}, {Do: Trim, For: second}, {Do: TrimAhead, Fire: true, For: 2 * second},
+		{Do: Recreate, For: second},
+		{Do: Freeze, For: apacheSession + takeover}, {Do: Freeze, Fire: true, For: apacheSession + takeover},
+		{Do: MoveLeader, For: second},
+		{Do: Outage, Fault: ldtest.Fault{Status: 401}, For: second}, {Do: KillBroker, Target: 1, For: 2 * second},
+		{Do: RestartBrokers, For: second},
 		{Do: Unclean, For: 2 * second}, {Do: KillCoordinator, For: 2 * second}, {Do: RestartBrokers, For: second},
-		{Do: Leave, For: second}, {Do: Join, For: second}, {Do: Reset, To: earliest, For: 3 * second}, {Do: Kill, Fire: true, For: second}, {Do: Rest, For: second},
+		{Do: Leave, For: second}, {Do: Join, For: second}, {Do: Reset, To: earliest, For: 3 * second},
+		{Do: Kill, Fire: true, For: second}, {Do: Rest, For: second},
 	}
 }
 
@@ -42,12 +50,12 @@ func TestPlanForApacheKafkaHasEveryAction(t *testing.T) {
 		seen[kind{s.Do, s.Fire && (s.Do == Kill || s.Do == Freeze)}] = true
 	}
 	if len(seen) != 24 {
-		t.Errorf("%v: want all 24", seen)
+		t.Errorf("%v: want all 24 kinds", seen)
 	}
 }
 
-// About five minutes on Apache Kafka, with every action. A longer run is make soak.
-func TestNothingBreaksOnApacheKafka(t *testing.T) {
+// This test takes about five minutes. For a longer run, use make soak.
+func TestInvariantsHoldOnApacheKafka(t *testing.T) {
 	cluster := Apache{kafkatest.NewApache(t, kafkatest.ApacheConfig{Properties: ApacheProperties(apacheSession)})}
 	for _, protocol := range []string{"classic", "consumer"} {
 		for name, cfg := range map[string]Config{
@@ -55,7 +63,8 @@ func TestNothingBreaksOnApacheKafka(t *testing.T) {
 			"chaos": {Faults: 0.15, Plan: apachePlan()},
 		} {
 			t.Run(name+"-"+protocol, func(t *testing.T) {
-				cfg.Binary, cfg.Cluster, cfg.Dir, cfg.Name, cfg.Session = built(t), cluster, t.TempDir(), name+"-"+protocol, apacheSession
+				cfg.Binary, cfg.Cluster, cfg.Dir, cfg.Name = built(t), cluster, t.TempDir(), name+"-"+protocol
+				cfg.Session = apacheSession
 				cfg.Protocol, cfg.Seed, cfg.Rate, cfg.Logf = protocol, apacheSeed, 500, t.Logf
 				report, err := Run(t.Context(), cfg)
 				if err != nil {

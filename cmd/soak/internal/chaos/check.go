@@ -5,41 +5,38 @@ package chaos
 import (
 	"cmp"
 	"fmt"
-	"iter"
 	"math"
-	"net/http"
 	"slices"
 	"sort"
 	"time"
-
-	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// Check returns every broken invariant, in words, at most ten of a kind. None is the good outcome.
+// Check returns a description of each broken invariant, at most ten per invariant. It returns nil
+// if all invariants hold.
 func (e *Evidence) Check() []string {
 	c := newChecker(e)
-	c.bodies()
-	c.check()
+	c.checkBodies()
+	c.checkAll()
 	return c.broken
 }
 
-func (c *checker) check() {
-	c.cuts()
-	c.counts()
-	c.letters()
-	c.commits("", c.Commits)
-	c.commits(sampled, c.Samples)
-	c.kept("", c.Commits)
-	c.kept(sampled, c.Samples)
-	c.end()
-	c.absences()
+func (c *checker) checkAll() {
+	c.checkRanges()
+	c.checkCounts()
+	c.checkLetters()
+	c.checkCommits("", c.Commits)
+	c.checkCommits(sampled, c.Samples)
+	c.checkCuts("", c.Commits)
+	c.checkCuts(sampled, c.Samples)
+	c.checkEnds()
+	c.checkTakeovers()
 	c.replay()
 	if c.Clean {
-		c.clean()
+		c.checkClean()
 	}
 }
 
-// sampled is the prefix of broken rules that were found in samples.
+// sampled is the prefix of invariants that were broken in samples.
 const sampled = "sampled: "
 
 // never is later than any time.
@@ -48,45 +45,47 @@ const never = math.MaxInt64
 // checker holds the evidence by partition. Times are in milliseconds.
 type checker struct {
 	*Evidence
-	broken []string
-	told   map[string]int
+	broken   []string
+	reported map[string]int
 
 	byNumber map[int]Record
-	taken    map[int][]int32       // by number: the requests that counted it, without duplicates
+	accepted map[int][]int32       // by record number: indexes of the accepted requests, without duplicates
 	logs     map[int32][]version   // by partition
-	ranges   map[int32][]span      // that commits recorded, by their start
-	written  map[int]Letter        // by number: the first letter of each record
-	repeats  int                   // letters beyond the first
-	judged   int                   // absences
-	steps    int                   // that were replayed through the model
-	posts    map[int32][]time.Time // of each partition: when events counted
+	ranges   map[int32][]span      // by partition: recorded by commits, sorted by start
+	written  map[int]Letter        // by record number: the first dead letter
+	repeats  int                   // dead letters beyond the first of a record
+	judged   int                   // absences judged
+	steps    int                   // steps replayed through the model
+	sentAt   map[int32][]time.Time // by partition: arrival times of requests with its events, ascending
 }
 
-// version is a version of a partition's log. There is one; or two, if a lagging replica was elected.
+// version is one state of a partition's log. A log has a second version if a lagging replica was
+// elected.
 type version struct {
 	since   int64    // when it began
 	records []Record // ascending
-	done    []int64  // per record: when it and each before it was done with; never
+	done    []int64  // by record: when it and all records before it were done, or never
 }
 
-// span is a range of a partition that lies between two neighbours in a commit.
+// span is a range of a partition between two neighboring offsets in a commit.
 type span struct {
 	first, next int64
-	since       int64 // of the first such commit
+	since       int64 // time of the first such commit
 }
 
 func newChecker(e *Evidence) *checker {
-	c := &checker{Evidence: e, told: map[string]int{}, byNumber: map[int]Record{}, taken: map[int][]int32{}, logs: map[int32][]version{},
-		ranges: map[int32][]span{}, written: map[int]Letter{}, posts: map[int32][]time.Time{}}
+	c := &checker{Evidence: e, reported: map[string]int{}, byNumber: map[int]Record{}, accepted: map[int][]int32{},
+		logs:   map[int32][]version{},
+		ranges: map[int32][]span{}, written: map[int]Letter{}, sentAt: map[int32][]time.Time{}}
 	all := map[int32][]Record{}
 	for _, r := range e.Produced {
 		c.byNumber[r.Number] = r
 		all[r.Partition] = append(all[r.Partition], r)
 	}
 	for i, r := range e.Requests {
-		if r.Taken && !r.Duplicate {
+		if r.Accepted && !r.Duplicate {
 			for _, n := range r.Numbers {
-				c.taken[n] = append(c.taken[n], int32(i))
+				c.accepted[n] = append(c.accepted[n], int32(i))
 			}
 		}
 	}
@@ -127,7 +126,7 @@ func (c *checker) version(since int64, records []Record) version {
 	return v
 }
 
-// doneWith returns when a commit may pass a record.
+// doneWith returns the time from which a commit may pass a record.
 func (c *checker) doneWith(r Record) int64 {
 	at := int64(never)
 	if !r.Lost.IsZero() {
@@ -137,7 +136,7 @@ func (c *checker) doneWith(r Record) int64 {
 	case kind == Filtered || r.Offset < c.From[r.Partition]:
 		return 0
 	case kind == Delivered:
-		if by := c.taken[r.Number]; len(by) > 0 {
+		if by := c.accepted[r.Number]; len(by) > 0 {
 			at = min(at, c.Requests[by[0]].Done.UnixMilli())
 		}
 	default:
@@ -148,65 +147,73 @@ func (c *checker) doneWith(r Record) int64 {
 	return at
 }
 
-// optional reports whether a record might never be delivered: Kafka lost it, or an operator set the group's offsets.
+// optional reports whether a record need not be delivered, because Kafka lost it or an operator set
+// the group's offsets.
 func (c *checker) optional(r Record) bool {
 	to, bounded := c.To[r.Partition]
 	return !r.Lost.IsZero() || r.Offset < c.From[r.Partition] || c.To != nil && (!bounded || r.Offset >= to)
 }
 
-// tell notes a broken invariant.
-func (c *checker) tell(invariant, format string, args ...any) {
-	if c.told[invariant]++; c.told[invariant] <= 10 {
+// report records a broken invariant.
+func (c *checker) report(invariant, format string, args ...any) {
+	if c.reported[invariant]++; c.reported[invariant] <= 10 {
 		c.broken = append(c.broken, invariant+": "+fmt.Sprintf(format, args...))
 	}
 }
 
-// The longest that an event may take from its acknowledgement to its delivery.
+// These limits bound the time from an event's acknowledgment to its delivery. With faults, a new
+// fault occurs every two seconds, and many of them cost a rejoin.
 const (
-	stallLimit      = time.Minute // LaunchDarkly and brokers fail
+	stallLimit      = 2 * time.Minute
 	cleanStallLimit = 20 * time.Second
 )
 
-// counts: nothing missing, nothing twice, nothing that was not to be delivered, nothing late.
-func (c *checker) counts() {
+// checkCounts checks that no event is missing, counts twice, or is late, and that nothing else was
+// delivered.
+func (c *checker) checkCounts() {
 	limit := stallLimit
 	if c.Clean {
 		limit = cleanStallLimit
 	}
 	for _, r := range c.Produced {
-		switch by := c.taken[r.Number]; {
+		switch by := c.accepted[r.Number]; {
 		case KindOf(r.Number) != Delivered && len(by) > 0:
-			c.tell("delivered what is not to be", "event %d, partition %d, offset %d", r.Number, r.Partition, r.Offset)
+			c.report("delivered but must not be", "event %d, partition %d, offset %d", r.Number, r.Partition, r.Offset)
 		case KindOf(r.Number) != Delivered:
 		case len(by) > 0 && r.Offset < c.From[r.Partition]:
-			c.tell("delivered from before the group's offset", "event %d, partition %d, offset %d", r.Number, r.Partition, r.Offset)
+			c.report("delivered from below the group's offset", "event %d, partition %d, offset %d", r.Number, r.Partition,
+				r.Offset)
 		case len(by) == 0 && c.optional(r):
 		case len(by) == 0:
-			c.tell("missing", "event %d, partition %d, offset %d", r.Number, r.Partition, r.Offset)
-		case len(by) > 1 && c.twice(r, by):
+			c.report("missing", "event %d, partition %d, offset %d", r.Number, r.Partition, r.Offset)
+		case len(by) > 1 && c.countedTwice(r, by):
 			one, other := c.Requests[by[0]], c.Requests[by[1]]
-			c.tell("counted twice", "event %d, partition %d, offset %d, by %s at %s and by %s at %s", r.Number, r.Partition, r.Offset,
+			c.report("counted twice", "event %d, partition %d, offset %d, by %s at %s and by %s at %s", r.Number, r.Partition,
+				r.Offset,
 				one.ID, clock(one.Done), other.ID, clock(other.Done))
 		case c.wait(r) > limit:
 			done := c.Requests[by[0]].Done
-			c.tell("stalled", "event %d, partition %d, offset %d, acknowledged at %s, counted at %s", r.Number, r.Partition, r.Offset, clock(r.Acked), clock(done))
+			c.report("stalled", "event %d, partition %d, offset %d, acknowledged at %s, counted at %s", r.Number, r.Partition,
+				r.Offset, clock(r.Acked), clock(done))
 		}
 	}
 }
 
-// wait returns how long a record that counts has waited for it.
+// wait returns the time from a record's acknowledgment to its delivery. The record must have been
+// delivered.
 func (c *checker) wait(r Record) time.Duration {
 	from := r.Acked
 	if c.Since.After(from) {
 		from = c.Since
 	}
-	return c.Requests[c.taken[r.Number][0]].Done.Sub(from)
+	return c.Requests[c.accepted[r.Number][0]].Done.Sub(from)
 }
 
-// twice reports whether a record must not count by all of these requests. Once Kafka has lost a record of a range, nobody
-// can form the same request again: those that remain of the range count by another one. So of the requests that count a
-// record, all but one must be of ranges of which Kafka lost records.
-func (c *checker) twice(r Record, by []int32) bool {
+// countedTwice reports whether a record wrongly counts in several of the requests. If Kafka lost a
+// record of a range, the same request can never be formed again, so the remaining records are sent
+// in another one. Of the requests that count a record, all but one must therefore belong to ranges
+// from which Kafka lost records.
+func (c *checker) countedTwice(r Record, by []int32) bool {
 	whole := 0
 	for _, i := range by {
 		q := c.Requests[i]
@@ -224,41 +231,25 @@ func (c *checker) twice(r Record, by []int32) bool {
 	return whole > 1 || !r.Lost.IsZero()
 }
 
-// bodies: one body for each payload ID; no request that a correct client does not send.
-func (c *checker) bodies() {
-	first := map[string]ldtest.Hash{}
-	for _, r := range c.Requests {
-		for _, f := range r.Faults {
-			c.tell("LaunchDarkly objects", "payload ID %s: %s", r.ID, f)
-		}
-		if r.Hash == (ldtest.Hash{}) {
-			continue
-		}
-		if h, known := first[r.ID]; known && h != r.Hash {
-			c.tell("two bodies", "payload ID %s, the second at %s", r.ID, clock(r.Arrived))
-		}
-		first[r.ID] = r.Hash
-	}
-}
-
-// letters: the dead-letter topic holds what it should and nothing else.
-func (c *checker) letters() {
+// checkLetters checks that the dead-letter topic contains the expected records and nothing else.
+func (c *checker) checkLetters() {
 	for _, r := range c.Produced {
 		if _, written := c.written[r.Number]; !written && KindOf(r.Number).reason() != "" && !c.optional(r) {
-			c.tell("no dead letter", "event %d, partition %d, offset %d", r.Number, r.Partition, r.Offset)
+			c.report("no dead letter", "event %d, partition %d, offset %d", r.Number, r.Partition, r.Offset)
 		}
 	}
 	for _, l := range c.Letters {
 		switch r, produced := c.byNumber[l.Number]; {
 		case !produced || r.Partition != l.Partition || r.Offset != l.Offset:
-			c.tell("dead letter of nothing", "partition %d, offset %d", l.Partition, l.Offset)
+			c.report("dead letter without a record", "partition %d, offset %d", l.Partition, l.Offset)
 		case l.Reason != KindOf(r.Number).reason():
-			c.tell("wrong dead letter", "event %d, partition %d, offset %d: reason %q, want %q", r.Number, r.Partition, r.Offset, l.Reason, KindOf(r.Number).reason())
+			c.report("wrong dead letter", "event %d, partition %d, offset %d: reason %q, want %q", r.Number, r.Partition,
+				r.Offset, l.Reason, KindOf(r.Number).reason())
 		}
 	}
 }
 
-// hasEvents reports whether a range holds records that events are made of, in each version of the log.
+// hasEvents reports whether a range contains records with events in each version of the log.
 func (c *checker) hasEvents(partition int32, first, next int64) bool {
 	for _, v := range c.logs[partition] {
 		if len(v.events(first, next)) == 0 {
@@ -268,7 +259,7 @@ func (c *checker) hasEvents(partition int32, first, next int64) bool {
 	return len(c.logs[partition]) > 0
 }
 
-// events returns the numbers of the records of a range that events are made of, in the order of the log.
+// events returns the numbers of the records with events in a range, in the order of the log.
 func (v version) events(first, next int64) (numbers []int) {
 	log := v.records
 	i := sort.Search(len(log), func(i int) bool { return log[i].Offset >= first })
@@ -280,162 +271,12 @@ func (v version) events(first, next int64) (numbers []int) {
 	return numbers
 }
 
-// end: what is committed after all members left is the end of the log.
-func (c *checker) end() {
+// checkEnds checks that the committed offset is the end offset after all members have left.
+func (c *checker) checkEnds() {
 	for partition, end := range c.Ends {
 		if c.Final[partition] != end {
-			c.tell("not committed to the end", "partition %d: %d of %d", partition, c.Final[partition], end)
+			c.report("not committed to the end", "partition %d: %d of %d", partition, c.Final[partition], end)
 		}
-	}
-}
-
-// cuts: each request holds the events of a range that a commit recorded before, or a part of them.
-func (c *checker) cuts() {
-	since := map[int32]map[[2]int64]int64{}
-	for _, k := range c.Commits {
-		if since[k.Partition] == nil {
-			since[k.Partition] = map[[2]int64]int64{}
-		}
-		from := k.Offset
-		for _, cut := range k.Cuts {
-			at, known := since[k.Partition][[2]int64{from, cut}]
-			if !known || k.Time.UnixMilli() < at {
-				since[k.Partition][[2]int64{from, cut}] = k.Time.UnixMilli()
-			}
-			from = cut
-		}
-	}
-	for partition, spans := range since {
-		for s, at := range spans {
-			c.ranges[partition] = append(c.ranges[partition], span{s[0], s[1], at})
-		}
-		slices.SortFunc(c.ranges[partition], func(a, b span) int { return cmp.Compare(a.first, b.first) })
-	}
-	for i := range c.Requests {
-		if len(c.Requests[i].Numbers) > 0 {
-			c.cut(&c.Requests[i])
-		}
-	}
-}
-
-// cut finds the recorded range that a request's events are of.
-func (c *checker) cut(r *Request) {
-	first := c.byNumber[r.Numbers[0]]
-	for _, n := range r.Numbers {
-		record, known := c.byNumber[n]
-		if !known {
-			c.tell("posted what was never produced", "event %d by %s", n, r.ID)
-			return
-		}
-		if record.Partition != first.Partition {
-			c.tell("partitions mixed", "payload ID %s: partitions %d and %d", r.ID, first.Partition, record.Partition)
-			return
-		}
-	}
-	r.Partition = first.Partition
-	ranges := c.ranges[first.Partition]
-	for i := sort.Search(len(ranges), func(i int) bool { return ranges[i].first > first.Offset }) - 1; i >= 0; i-- {
-		s := ranges[i]
-		if first.Offset >= s.next || s.since > r.Arrived.UnixMilli() {
-			continue
-		}
-		for version, v := range c.logs[first.Partition] {
-			for events := range c.remaining(first.Partition, v.events(s.first, s.next), r.Arrived) {
-				if isPart(r.Numbers, events) {
-					r.First, r.Next, r.version = s.first, s.next, version
-					return
-				}
-			}
-		}
-	}
-	c.tell("posted before its cut was committed", "payload ID %s at %s: %d events from offset %d of partition %d", r.ID, clock(r.Arrived), len(r.Numbers), first.Offset, first.Partition)
-}
-
-// remaining yields what the events of a range may be at a time: all of them, and without those that Kafka had deleted by
-// then, which are the first, and of which the first may have been read before.
-func (c *checker) remaining(partition int32, events []int, at time.Time) iter.Seq[[]int] {
-	return func(yield func([]int) bool) {
-		if !yield(events) {
-			return
-		}
-		if _, unclean := c.Unclean[partition]; unclean {
-			return
-		}
-		deleted := 0
-		for deleted < len(events) {
-			if lost := c.byNumber[events[deleted]].Lost; lost.IsZero() || lost.After(at) {
-				break
-			}
-			deleted++
-		}
-		for read := range deleted {
-			if !yield(slices.Concat(events[:read], events[deleted:])) {
-				return
-			}
-		}
-	}
-}
-
-// isPart says whether numbers are those of a whole batch, of one of its halves, of a half of that, and so on: what is
-// posted of a batch that LaunchDarkly refuses.
-func isPart(numbers, batch []int) bool {
-	for len(numbers) < len(batch) && len(batch) > 1 {
-		if middle := len(batch) / 2; slices.Contains(batch[:middle], numbers[0]) {
-			batch = batch[:middle]
-		} else {
-			batch = batch[middle:]
-		}
-	}
-	return slices.Equal(numbers, batch)
-}
-
-// slow says whether the brokers took long for anything during an absence, as they do on a machine that is overloaded.
-// How soon members take over cannot be judged then.
-func (c *checker) slow(gone Absence) bool {
-	return slices.ContainsFunc(c.Produced, func(r Record) bool {
-		return r.Sent.Before(gone.Deadline) && r.Acked.After(gone.From) && r.Acked.Sub(r.Sent) > slowAck
-	})
-}
-
-const slowAck = 500 * time.Millisecond
-
-// absences: after half of an absence's time, what counts is by those who took over.
-func (c *checker) absences() {
-	for _, r := range c.Requests {
-		if r.Taken && !r.Duplicate && len(r.Numbers) > 0 {
-			p := c.byNumber[r.Numbers[0]].Partition
-			c.posts[p] = append(c.posts[p], r.Done)
-		}
-	}
-	for _, gone := range c.Gone {
-		if c.slow(gone) {
-			continue
-		}
-		c.judged++
-		half := gone.From.Add(gone.Deadline.Sub(gone.From) / 2)
-		for partition, posts := range c.posts {
-			if posts[0].After(gone.From) {
-				continue // added since, or not read yet: the group may not know it
-			}
-			i := sort.Search(len(posts), func(i int) bool { return posts[i].After(half) })
-			if i == len(posts) || posts[i].After(gone.Deadline) {
-				c.tell("not taken over in time", "partition %d: nothing counted from %s to %s, after a member went at %s", partition, clock(half), clock(gone.Deadline), clock(gone.From))
-			}
-		}
-	}
-}
-
-// clean: nothing is sent twice, but what LaunchDarkly refused.
-func (c *checker) clean() {
-	sent := map[string]bool{} // by payload ID; false once it was refused
-	for _, r := range c.Requests {
-		if sent[r.ID] {
-			c.tell("sent twice on a clean change", "payload ID %s at %s", r.ID, clock(r.Arrived))
-		}
-		sent[r.ID] = r.Status != http.StatusBadRequest && r.Status != http.StatusRequestEntityTooLarge
-	}
-	if c.repeats > 0 {
-		c.tell("dead letters written twice on a clean change", "%d", c.repeats)
 	}
 }
 

@@ -8,23 +8,27 @@ import (
 	"time"
 )
 
-// commits: none passes what is not done with, none goes down.
-func (c *checker) commits(how string, commits []Commit) {
+// checkCommits checks that no commit passes a record that is not done, and that none decreases the
+// offset. prefix is the prefix of the reported invariants.
+func (c *checker) checkCommits(prefix string, commits []Commit) {
 	last, truncated := map[int32]Commit{}, map[int32]bool{}
 	for _, k := range commits {
-		if was, known := last[k.Partition]; known && k.Offset < was.Offset && !c.mayGoDown(was, k, truncated) {
-			c.tell(how+"commit goes down", "partition %d from %d at %s to %d at %s", k.Partition, was.Offset, clock(was.Time), k.Offset, clock(k.Time))
+		if was, known := last[k.Partition]; known && k.Offset < was.Offset && !c.allowDecrease(was, k, truncated) {
+			c.report(prefix+"committed offset decreased", "partition %d, from %d at %s to %d at %s", k.Partition, was.Offset,
+				clock(was.Time), k.Offset, clock(k.Time))
 		}
-		if r, early := c.passed(k, truncated[k.Partition]); early && !k.Operator {
-			c.tell(how+"committed before it was delivered", "commit %d of partition %d at %s passes event %d, offset %d", k.Offset, k.Partition, clock(k.Time), r.Number, r.Offset)
+		if r, early := c.passedEarly(k, truncated[k.Partition]); early && !k.Operator {
+			c.report(prefix+"committed before it was delivered", "commit %d of partition %d at %s passes event %d, offset %d",
+				k.Offset, k.Partition, clock(k.Time), r.Number, r.Offset)
 		}
 		last[k.Partition] = k
 	}
 }
 
-// passed returns a record that a commit must not have passed. Where the log has two versions, it must not have passed one of
-// either, or one of the second if it is truncated: commits have followed the log down.
-func (c *checker) passed(k Commit, truncated bool) (r Record, early bool) {
+// passedEarly returns a record that a commit passed before it was done, if there is one. If the log
+// has two versions, the commit must have passed an unfinished record in both. If truncated is set,
+// commits have already followed the truncated log, so only the second version matters.
+func (c *checker) passedEarly(k Commit, truncated bool) (r Record, early bool) {
 	at := k.Time.UnixMilli()
 	versions := c.logs[k.Partition]
 	if truncated {
@@ -47,14 +51,17 @@ func (c *checker) passed(k Commit, truncated bool) (r Record, early bool) {
 	return r, early
 }
 
-// mayGoDown reports whether a commit may be below the one before it. That is so once after a lagging replica was elected,
-// down to the first offset whose record was lost; and after an operator has set an offset beyond the end of the log.
-func (c *checker) mayGoDown(was, k Commit, truncated map[int32]bool) bool {
+// allowDecrease reports whether a commit may be below the previous one. That is allowed after an
+// operator has set an offset beyond the end offset, and once after a lagging replica was elected,
+// down to the first offset whose record was lost. In the latter case it marks the partition as
+// truncated.
+func (c *checker) allowDecrease(was, k Commit, truncated map[int32]bool) bool {
 	if was.Operator {
 		return k.Offset >= c.From[k.Partition]
 	}
 	at, unclean := c.Unclean[k.Partition]
-	if !unclean || truncated[k.Partition] || k.Time.Before(at.Truncate(time.Millisecond)) || k.Offset < c.firstLost(k.Partition) {
+	if !unclean || truncated[k.Partition] || k.Time.Before(at.Truncate(time.Millisecond)) ||
+		k.Offset < c.firstLost(k.Partition) {
 		return false
 	}
 	truncated[k.Partition] = true
@@ -71,15 +78,18 @@ func (c *checker) firstLost(partition int32) int64 {
 	return never
 }
 
-// kept: a cut that ends a range with events stays in the commits until the offset has passed it.
-func (c *checker) kept(how string, commits []Commit) {
+// checkCuts checks that a cut that ends a range with events stays in the commits until the
+// committed offset has passed it. prefix is the prefix of the reported invariants.
+func (c *checker) checkCuts(prefix string, commits []Commit) {
 	last, truncated := map[int32]Commit{}, map[int32]time.Time{}
 	for _, k := range commits {
-		was := last[k.Partition] // without cuts, if there is none
+		was := last[k.Partition] // without cuts if there is none
 		from := was.Offset
 		for _, cut := range was.Cuts {
-			if cut > k.Offset && !slices.Contains(k.Cuts, cut) && c.hasEvents(k.Partition, from, cut) && !c.mayForget(k, cut, truncated) {
-				c.tell(how+"cut forgotten", "commit %d of partition %d at %s leaves out %d, which was in the one at %s", k.Offset, k.Partition, clock(k.Time), cut, clock(was.Time))
+			if cut > k.Offset && !slices.Contains(k.Cuts, cut) && c.hasEvents(k.Partition, from, cut) &&
+				!c.allowForget(k, cut, truncated) {
+				c.report(prefix+"cut forgotten", "commit %d of partition %d at %s omits %d, which was in the commit at %s",
+					k.Offset, k.Partition, clock(k.Time), cut, clock(was.Time))
 			}
 			from = cut
 		}
@@ -87,11 +97,13 @@ func (c *checker) kept(how string, commits []Commit) {
 	}
 }
 
-// mayForget reports whether a commit may leave out a cut. That is so once after a lagging replica was elected, for a cut
-// beyond the first offset whose record was lost.
-func (c *checker) mayForget(k Commit, cut int64, truncated map[int32]time.Time) bool {
+// allowForget reports whether a commit may omit a cut. One commit may do so after a lagging replica
+// was elected, for cuts beyond the first offset whose record was lost. allowForget marks the
+// partition as truncated at the time of that commit.
+func (c *checker) allowForget(k Commit, cut int64, truncated map[int32]time.Time) bool {
 	at, unclean := c.Unclean[k.Partition]
-	if before, known := truncated[k.Partition]; !unclean || known && before != k.Time || k.Time.Before(at.Truncate(time.Millisecond)) || cut <= c.firstLost(k.Partition) {
+	if before, known := truncated[k.Partition]; !unclean || known && before != k.Time ||
+		k.Time.Before(at.Truncate(time.Millisecond)) || cut <= c.firstLost(k.Partition) {
 		return false
 	}
 	truncated[k.Partition] = k.Time

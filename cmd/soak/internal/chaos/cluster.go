@@ -21,17 +21,20 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 )
 
-// Cluster is a Kafka cluster that a run may use.
+// Cluster is a Kafka cluster for a run.
 type Cluster interface {
+	// Brokers returns the addresses of the brokers.
 	Brokers() []string
+	// MoveLeader moves the leader of a partition to another broker and returns that broker.
 	MoveLeader(ctx context.Context, topic string, partition int32) (to int, err error)
-	// Position returns where the log of all commits ends now.
+	// Position returns the current end of the log of commits.
 	Position(ctx context.Context) (Position, error)
-	// Commits calls each with what a group has committed since a position, those of one partition in order.
-	Commits(ctx context.Context, group string, since Position, each func(topic string, at time.Time, partition int32, offset int64, metadata string)) error
+	// Commits calls fn for every commit of a group since a position, in order within a partition.
+	Commits(ctx context.Context, group string, since Position,
+		fn func(topic string, at time.Time, partition int32, offset int64, metadata string)) error
 }
 
-// Position is a position in the log of all commits, by partition. Nil is its start.
+// Position is a position in the log of commits, by partition. Nil means the start of the log.
 type Position map[int32]int64
 
 // breakable is a cluster whose brokers can be killed.
@@ -45,8 +48,9 @@ type breakable interface {
 // Apache is a cluster of Apache Kafka.
 type Apache struct{ *kafkatest.Apache }
 
-// ApacheProperties are the settings that a cluster of [Apache] needs for a session timeout: KIP-848 takes it from the
-// brokers. The log of the commits stays in one segment, because only that is never compacted.
+// ApacheProperties returns the broker properties that a cluster of [Apache] needs for a session
+// timeout. With KIP-848 the session timeout is a property of the brokers. The segment size keeps
+// the log of commits in its active segment, which is never compacted.
 func ApacheProperties(session time.Duration) map[string]string {
 	ms := strconv.FormatInt(session.Milliseconds(), 10)
 	return map[string]string{
@@ -61,27 +65,29 @@ func (a Apache) Position(ctx context.Context) (Position, error) {
 	return kafkatest.EndOffsets(ctx, a.Brokers(), "__consumer_offsets")
 }
 
-// Commits reads the log of __consumer_offsets, in which the coordinators write each commit.
-func (a Apache) Commits(ctx context.Context, group string, since Position, each func(string, time.Time, int32, int64, string)) error {
+// Commits reads the log of __consumer_offsets, to which the coordinators append each commit.
+func (a Apache) Commits(ctx context.Context, group string, since Position,
+	fn func(string, time.Time, int32, int64, string)) error {
 	var failed error
 	err := kafkatest.ReadFrom(ctx, a.Brokers(), "__consumer_offsets", since, func(r *kgo.Record) {
-		if len(r.Key) < 2 || r.Key[0] != 0 || r.Key[1] > 1 || r.Value == nil || failed != nil { // not an offset, or the end of one
+		isCommit := len(r.Key) >= 2 && r.Key[0] == 0 && r.Key[1] <= 1 && r.Value != nil // not a tombstone
+		if !isCommit || failed != nil {
 			return
 		}
 		key, value := kmsg.NewOffsetCommitKey(), kmsg.NewOffsetCommitValue()
 		if err := errors.Join(key.ReadFrom(r.Key), value.ReadFrom(r.Value)); err != nil {
-			failed = fmt.Errorf("read a stored commit: %w", err)
+			failed = fmt.Errorf("parse commit: %w", err)
 			return
 		}
 		if key.Group == group {
-			each(key.Topic, r.Timestamp, key.Partition, value.Offset, value.Metadata)
+			fn(key.Topic, r.Timestamp, key.Partition, value.Offset, value.Metadata)
 		}
 	})
 	return errors.Join(err, failed)
 }
 
-// newCommit reads the cuts in a commit's metadata, "v1 +10 +20 @topic", on its own: the checker shares no code with what it
-// checks. Commits without metadata are those of an operator.
+// newCommit parses the cuts in the metadata of a commit, such as "v1 +10 +20 @topic". It shares no
+// code with the program under test. A commit without metadata was made by an operator.
 func newCommit(at time.Time, partition int32, offset int64, metadata string) (Commit, error) {
 	c := Commit{Time: at, Partition: partition, Offset: offset, Operator: metadata == ""}
 	if c.Operator {
@@ -89,7 +95,7 @@ func newCommit(at time.Time, partition int32, offset int64, metadata string) (Co
 	}
 	words := strings.Fields(metadata)
 	if len(words) == 0 || words[0] != "v1" {
-		return c, fmt.Errorf("commit of partition %d, offset %d: metadata %q", partition, offset, metadata)
+		return c, fmt.Errorf("commit of partition %d, offset %d: invalid metadata %q", partition, offset, metadata)
 	}
 	for _, word := range words[1:] {
 		if id, found := strings.CutPrefix(word, "@"); found {
@@ -98,7 +104,7 @@ func newCommit(at time.Time, partition int32, offset int64, metadata string) (Co
 		}
 		length, err := strconv.ParseInt(strings.TrimPrefix(word, "+"), 10, 64)
 		if err != nil || length <= 0 {
-			return c, fmt.Errorf("commit of partition %d, offset %d: metadata %q", partition, offset, metadata)
+			return c, fmt.Errorf("commit of partition %d, offset %d: invalid metadata %q", partition, offset, metadata)
 		}
 		offset += length
 		c.Cuts = append(c.Cuts, offset)
@@ -106,20 +112,22 @@ func newCommit(at time.Time, partition int32, offset int64, metadata string) (Co
 	return c, nil
 }
 
-// Embedded is a cluster in this process. Its brokers cannot be killed.
+// Embedded is an in-process cluster. Its brokers cannot be killed.
 type Embedded struct {
 	cluster *kfake.Cluster
 	dir     string
 }
 
-// NewEmbedded starts an embedded cluster of three brokers, which keeps its files in dir. Close it.
+// NewEmbedded starts an embedded cluster of three brokers that stores its files in dir. The caller
+// must close it.
 func NewEmbedded(dir string, session time.Duration) (*Embedded, error) {
-	cluster, err := kafkatest.NewEmbedded(kfake.NumBrokers(3), kfake.DataDir(dir), kfake.GroupMinSessionTimeout(min(session, time.Second)),
+	cluster, err := kafkatest.NewEmbedded(kfake.NumBrokers(3), kfake.DataDir(dir),
+		kfake.GroupMinSessionTimeout(min(session, time.Second)),
 		kfake.BrokerConfigs(map[string]string{
 			"group.initial.rebalance.delay.ms":     "0",
 			"group.consumer.session.timeout.ms":    strconv.FormatInt(session.Milliseconds(), 10),
 			"group.consumer.heartbeat.interval.ms": strconv.FormatInt(min(session/3, time.Second).Milliseconds(), 10),
-			"state.log.compact.bytes":              "1073741824", // never: it holds each commit
+			"state.log.compact.bytes":              "1073741824", // never compact, to keep each commit
 		}))
 	if err != nil {
 		return nil, err
@@ -127,31 +135,33 @@ func NewEmbedded(dir string, session time.Duration) (*Embedded, error) {
 	return &Embedded{cluster, dir}, nil
 }
 
-// Close ends the cluster.
+// Close stops the cluster.
 func (e *Embedded) Close() { e.cluster.Close() }
 
-// Brokers are the brokers' addresses.
+// Brokers returns the addresses of the brokers.
 func (e *Embedded) Brokers() []string { return e.cluster.ListenAddrs() }
 
-// MoveLeader moves a partition to the next broker.
+// MoveLeader moves the leader of a partition to the next broker.
 func (e *Embedded) MoveLeader(_ context.Context, topic string, partition int32) (int, error) {
 	to := (e.cluster.LeaderFor(topic, partition) + 1) % 3
 	return int(to), e.cluster.MoveTopicPartition(topic, partition, to)
 }
 
-// Position is the start: the log of an embedded cluster is short.
+// Position returns the start of the log, because the log of an embedded cluster is short.
 func (e *Embedded) Position(context.Context) (Position, error) { return nil, nil }
 
-// Commits reads kfake's log of groups, in which the coordinators write each commit. An entry is JSON after a length (4
-// bytes, of what follows the checksum), a checksum (4 bytes), and a version (2 bytes).
-func (e *Embedded) Commits(_ context.Context, group string, _ Position, each func(string, time.Time, int32, int64, string)) error {
+// Commits reads kfake's log of groups, to which the coordinators append each commit. An entry
+// consists of the length of the part after the checksum (4 bytes), a checksum (4 bytes), a version
+// (2 bytes), and JSON.
+func (e *Embedded) Commits(_ context.Context, group string, _ Position,
+	fn func(string, time.Time, int32, int64, string)) error {
 	log, err := os.ReadFile(filepath.Join(e.dir, "groups.log"))
 	if err != nil {
-		return fmt.Errorf("commits: %w", err)
+		return fmt.Errorf("read groups.log: %w", err)
 	}
 	for len(log) >= 10 {
 		end := 8 + int(binary.LittleEndian.Uint32(log))
-		if end > len(log) { // the last is being written
+		if end > len(log) { // the last entry is still being written
 			break
 		}
 		var entry struct {
@@ -164,11 +174,11 @@ func (e *Embedded) Commits(_ context.Context, group string, _ Position, each fun
 			Time     int64  `json:"lc"` // Unix milliseconds
 		}
 		if err := json.Unmarshal(log[10:end], &entry); err != nil {
-			return fmt.Errorf("entry of the groups' log: %w", err)
+			return fmt.Errorf("parse entry of groups.log: %w", err)
 		}
 		log = log[end:]
 		if entry.Type == "commit" && entry.Group == group {
-			each(entry.Topic, time.UnixMilli(entry.Time), entry.Part, entry.Offset, entry.Metadata)
+			fn(entry.Topic, time.UnixMilli(entry.Time), entry.Part, entry.Offset, entry.Metadata)
 		}
 	}
 	return nil

@@ -1,75 +1,95 @@
-// Package chaos runs the built program as processes against a Kafka cluster and a fake LaunchDarkly, disturbs processes,
-// brokers, the network, topics, and offsets by a seeded schedule, and then checks that no invariant broke.
+// Package chaos tests the built program under faults. It runs the program as processes against a
+// Kafka cluster and a fake LaunchDarkly, and disrupts processes, brokers, the network, topics, and
+// offsets on a seeded schedule. Afterwards it checks that every invariant held.
 //
 //	binary, err := chaos.Build(ctx, dir, nil)
-//	plan := chaos.NewPlan(seed, 4*time.Minute, chaos.Limits{Topics: true, Brokers: 3, Session: 3 * time.Second})
-//	report, err := chaos.Run(ctx, chaos.Config{Binary: binary, Cluster: chaos.Apache{Apache: cluster}, Plan: plan, ...})
+//	limits := chaos.Limits{Topics: true, Brokers: 3, Session: 3 * time.Second}
+//	plan := chaos.NewPlan(seed, 4*time.Minute, limits)
+//	report, err := chaos.Run(ctx, chaos.Config{Binary: binary, Cluster: cluster, Plan: plan, ...})
 //
 // # Faults
 //
-// A producer numbers every record and waits for its acknowledgement. Meanwhile:
+// A producer numbers every record and waits for its acknowledgment. Meanwhile:
 //
-//   - Members join, leave by SIGTERM, are killed by SIGKILL, or are stopped by SIGSTOP for longer than the session timeout.
-//     About half of the latter two happen in calm, when LaunchDarkly accepts everything, and the others under fire, while it
-//     fails. Some members are static: they are also bounced, and meet a second member with their instance ID.
-//   - Brokers are killed and restarted, the coordinator's among them. Leaders move.
-//   - The network between a member and the servers resets connections, carries nothing in one or both directions, or is slow.
-//     An offset commit can arrive late: its connection breaks, and the broker gets the commit 1 to 15 seconds later.
-//   - LaunchDarkly fails in every way of [ldtest.Passing], before and after it accepted the request, and responds with 302
-//     and 401. It rejects poisoned events with 400 and bodies above a size with 413.
-//   - Partitions are added to the main topic, and records that are delivered and committed are deleted from it.
-//   - Topics of their own have records deleted that were not delivered, a lagging replica elected as the leader, their topic
-//     deleted and created again, and their committed offsets set by an operator.
+//   - Members join, leave on SIGTERM, are killed with SIGKILL, or are frozen with SIGSTOP for
+//     longer than the session timeout. About half of the kills and freezes happen in calm, while
+//     LaunchDarkly accepts everything; the others happen under fire, while it fails. Some members
+//     are static. Static members are also bounced, and compete with a second member that has the
+//     same instance ID.
+//   - Brokers are killed and restarted, including the coordinator's. Leaders move.
+//   - Connections between a member and a server are reset, blocked in one or both directions, or
+//     slowed down. An offset commit can arrive late: its connection breaks, and the broker receives
+//     the commit 1 to 15 seconds later.
+//   - LaunchDarkly fails with each fault of [ldtest.TransientFaults], before and after accepting
+//     the request, and responds with 302 and 401. It rejects poisoned events with 400, and bodies
+//     above a certain size with 413.
+//   - Partitions are added to the main topic, and delivered and committed records are deleted from
+//     it.
+//   - Separate topics have undelivered records deleted, a lagging replica elected as leader, the
+//     topic deleted and recreated, and their committed offsets set by an operator.
 //
-// Members reach brokers and LaunchDarkly only through proxies of this process, one per member and server. They replace the
-// brokers' addresses in Kafka responses, and need nothing of the cluster.
+// Members reach brokers and LaunchDarkly only through proxies in this process, one per member and
+// server. The proxies replace the brokers' addresses in Kafka responses, so the cluster needs no
+// special configuration.
 //
 // # Checks
 //
-// [Evidence.Check] reads what was produced to one log, what LaunchDarkly saw of it, what was committed, and what is in the
-// dead-letter topic. It shares no code with the program. It asserts, for each record and each request:
+// [Evidence.Check] reads everything that was produced to one log, the requests that LaunchDarkly
+// received for it, the commits, and the dead-letter topic. It shares no code with the program. It
+// asserts, for each record and each request:
 //
 //  1. Nothing is missing, and nothing counts twice after deduplication by payload ID.
-//  2. One payload ID never carries two bodies, rejected and broken requests included.
-//  3. No commit passes a record that is neither delivered nor in the dead-letter topic at that time. The committed offset
-//     never goes down. In the end it is the end of the log.
-//  4. No request reaches LaunchDarkly before a commit recorded its range: its events are exactly those between two offsets
-//     that are neighbors in one commit, or a half of them, or a half of that, as a rejected batch is split.
-//  5. A cut that ends a range with events stays in the commits until the committed offset has passed it.
-//  6. The dead-letter topic holds what can never be delivered, with its reason, and nothing else.
-//  7. No event waits longer than a minute for its delivery; 20 seconds on a schedule of only clean joins and leaves.
-//  8. After a member is gone in calm, each partition is delivered from again within the session timeout and two seconds. This
-//     is judged only while the brokers are up and quick, and if all members were in the group, which had kept up and was not
-//     rebalancing already.
-//  9. On a schedule of only clean joins and leaves nothing is sent twice, even before deduplication, except for what was
-//     rejected.
+//  2. One payload ID never has two bodies, including rejected and broken requests.
+//  3. No commit passes a record that is neither delivered nor in the dead-letter topic at that
+//     time. The committed offset never decreases. At the end it is the end offset.
+//  4. No request reaches LaunchDarkly before a commit has recorded its range. Its events are
+//     exactly those between two neighboring offsets of one commit, or a half of those, or a half of
+//     that half, because a rejected batch is split.
+//  5. A cut that ends a range with events stays in the commits until the committed offset has
+//     passed it.
+//  6. The dead-letter topic contains exactly the records that can never be delivered, with their
+//     reasons.
+//  7. No event waits longer than two minutes for its delivery, or 20 seconds if the plan has only
+//     clean joins and leaves.
+//  8. After a member has disappeared in calm, requests with events from each partition are sent
+//     again within the session timeout plus two seconds. This is judged only while the brokers are
+//     up and fast, and only if all members were in the group, had caught up, and were not
+//     rebalancing.
+//  9. If the plan has only clean joins and leaves, nothing is sent twice, even before
+//     deduplication, except for rejected batches.
 //
-// Each topic, and each incarnation of a topic, is a log of its own. The main topic is held to all of the above. For the
-// others, only what was provoked is expected:
+// Each topic, and each incarnation of a topic, is a separate log. All of the above applies to the
+// main topic. For the other topics, only the provoked effects are allowed:
 //
-//   - A record that Kafka lost or deleted may be missing. A record that Kafka kept may count more than once only if all but
-//     one of the requests that count it are of recorded ranges of which Kafka lost a record: nobody can form those again.
-//   - After a lagging replica is elected, the committed offset of that partition may go down once, not below the first offset
-//     whose record was lost, and cuts beyond that offset may be forgotten once. Which records were lost is read from the log
-//     that survived.
-//   - After an operator sets the offsets, everything from there on is delivered exactly once again, and nothing before it. An
-//     offset beyond the end counts as the end. What a payload ID of the time before deduplicates is delivered.
+//   - A record that Kafka lost or deleted may be missing. A record that Kafka kept may count more
+//     than once only if all but one of the requests that count it belong to recorded ranges from
+//     which Kafka lost a record, because such a range can never be formed again.
+//   - After a lagging replica was elected, the committed offset of that partition may decrease
+//     once, but not below the first offset whose record was lost, and cuts beyond that offset may
+//     be forgotten once. The lost records are determined from the log that survived.
+//   - After an operator has set the offsets, every record from those offsets on is delivered
+//     exactly once more. Nothing before those offsets is delivered. An offset beyond the end offset
+//     counts as no offset, so that start_at decides. Events that LaunchDarkly deduplicates by a
+//     payload ID from before the change count as delivered.
 //
-// [Run] adds what it sees of the processes: that none exits by itself, exit codes, memory, and how long they take to leave. A
-// member that is told to leave exits with 0. Exit code 1 means that it could not deliver or commit everything, which is
-// allowed around a broker's absence, after a fault of its network, or after it was stopped, and is counted. Of two members
-// with one instance ID, the coordinator must fence one, which may exit.
+// [Run] also checks the processes. None of them may exit unexpectedly, and it checks their exit
+// codes, their memory, and the time they take to leave. A member that is told to leave exits with
+// code 0. Exit code 1 means that it could not deliver or commit everything. That is allowed around
+// a broker's absence, after a fault of its network, after it was frozen, or with a backlog, and is
+// counted. Of two members with the same instance ID, the coordinator must fence one, and that one
+// may exit.
 //
-// Every commit and request is also replayed, in the order of time, through the [model.Observer] that judges the search of
-// every schedule in package consumer: each observed step must be one that the model allows. Partitions of which undelivered
-// records were deleted are left out, because the model has no retention.
+// Every commit and request is also replayed in chronological order through [model.Observer], which
+// also judges the schedule search of package consumer. The model must allow each observed step.
+// Partitions with deleted undelivered records are skipped, because the model has no retention.
 //
 // # Times
 //
-// Commits of Apache Kafka are read from the log of __consumer_offsets, which holds each of them with the time at which
-// the coordinator appended it; those of the embedded broker from the log that it keeps of its groups. So every commit is
-// checked, in addition to samples of what a new member would read. The brokers, the fake and the members have one clock, since
-// all are on one machine; times are compared in whole milliseconds, as the logs have them.
+// With Apache Kafka, commits are read from the log of __consumer_offsets, which holds each commit
+// with the time at which the coordinator appended it. With the embedded broker, they are read from
+// its log of groups. Every commit is therefore checked, in addition to samples of the offsets that
+// a new member would read. The brokers, the fake, and the members share one clock, because they run
+// on one machine. Times are compared in whole milliseconds, which is the resolution of the logs.
 //
-// The package needs Linux: it reads /proc, and its processes die with it.
+// The package requires Linux: it reads /proc, and its child processes exit with it.
 package chaos

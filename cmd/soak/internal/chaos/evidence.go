@@ -8,106 +8,108 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// Evidence is what a run left behind for one log: a topic, one incarnation of a topic, or the part of a run between two
-// changes of the group's offsets by an operator. [Evidence.Check] reads nothing else.
+// Evidence is the outcome of a run for one log, which is a topic, one incarnation of a topic, or
+// the part of a run between two changes of the group's offsets by an operator. [Evidence.Check]
+// uses no other input.
 type Evidence struct {
 	Topic   string
-	TopicID string // as commits have it
+	TopicID string // in the encoding used by commits
 
-	Produced []Record  // each acknowledged
+	Produced []Record  // acknowledged records
 	Requests []Request // in the order in which they took effect
-	Commits  []Commit  // all that were made, those of one partition in order
-	Samples  []Commit  // what a member that joined would have read at that time, likewise
+	Commits  []Commit  // every commit, in order within a partition
+	Samples  []Commit  // committed offsets that a new member would have read, likewise
 	Letters  []Letter
-	Gone     []Absence // members that went without leaving, while nothing else was wrong
-	Ends     []int64   // by partition: the end of the log, after all members left
-	Final    []int64   // by partition: what is committed then
+	Gone     []Absence // members that disappeared without leaving, while nothing else was wrong
+	Ends     []int64   // by partition: end offset after all members left
+	Final    []int64   // by partition: committed offset at that time
 	Clean    bool      // members only joined and left, and nothing failed
 
-	// Since is when an operator set the group's offsets, and From the offsets where the group must continue then, by
-	// partition. To holds the offsets that the group had committed before the next such change: what lies beyond might not
-	// be delivered. Zero and nil: no such change.
+	// Since is when an operator set the group's offsets. From holds, by partition, the offsets from
+	// which the group must continue; a partition without an entry starts at the earliest offset. To
+	// holds the offsets that the group had committed before the next such change; records beyond
+	// them might not be delivered. Zero and nil mean that there was no such change.
 	Since time.Time
 	From  map[int32]int64
 	To    map[int32]int64
 
-	// Unclean holds, by partition, when a lagging replica was elected. The log has two versions then: with the records that
-	// were lost, and with those that took their offsets.
+	// Unclean holds, by partition, when a lagging replica was elected. The log then has two
+	// versions, one with the lost records and one with the records that replaced them.
 	Unclean map[int32]time.Time
 }
 
-// Record is one record produced.
+// Record is a produced record.
 type Record struct {
 	Number    int
 	Partition int32
 	Offset    int64
 	Sent      time.Time
 	Acked     time.Time
-	Lost      time.Time // when Kafka lost or deleted it, on purpose; zero: never
+	Lost      time.Time // when Kafka intentionally lost or deleted it; zero if it did not
 }
 
-// Request is one request that reached LaunchDarkly, whatever came of it.
+// Request is a request that reached LaunchDarkly, regardless of its outcome.
 type Request struct {
 	Arrived   time.Time
-	Done      time.Time // when it took effect, if it was taken; before the answer
-	Member    string    // name; empty if it is not known
+	Done      time.Time // when it took effect, if accepted; before the response
+	Member    string    // name; empty if unknown
 	ID        string
 	Hash      ldtest.Hash // zero if the body was not read
-	Numbers   []int       // of the records that its events came from; none if the body was not read
-	Status    int         // what the client was told; 0 if it got no readable answer
-	Taken     bool
-	Duplicate bool     // taken before, under the same payload ID
-	Faults    []string // violations of LaunchDarkly's rules, and events that it dropped
+	Numbers   []int       // numbers of the records that contained its events; empty if the body was not read
+	Status    int         // 0 if the client received no readable response
+	Accepted  bool
+	Duplicate bool     // accepted before, under the same payload ID
+	Faults    []string // violations of LaunchDarkly's rules, and dropped events
 
-	// Set by the checker: the recorded range that the events are of, and the version of the log that has it. Next is 0 if
-	// there is none.
+	// The checker sets the fields below to the recorded range of the events and the version of the
+	// log that contains it. Next is 0 if there is no such range.
 	Partition   int32
 	First, Next int64
 	version     int
 }
 
-// Commit is one commit of one partition.
+// Commit is a commit of one partition.
 type Commit struct {
-	Time      time.Time // it was there by then
+	Time      time.Time // when it was appended or fetched
 	Partition int32
 	Offset    int64
-	Cuts      []int64 // beyond the offset, ascending
+	Cuts      []int64 // offsets beyond Offset, ascending
 	TopicID   string  // empty if the commit has none
-	Operator  bool    // not by a member
+	Operator  bool    // made by an operator rather than a member
 
-	// Who sent it, if that is known.
+	// The fields below identify the sender, if known.
 	Member     string // name
 	MemberID   string
 	Generation int32
 }
 
-// Letter is one record of the dead-letter topic.
+// Letter is a record of the dead-letter topic.
 type Letter struct {
 	Time      time.Time // when it was appended
-	Partition int32     // of the record that it tells of
-	Offset    int64     // of that record
-	Number    int       // of that record, as its value has it
+	Partition int32     // partition of the original record
+	Offset    int64     // offset of the original record
+	Number    int       // number in the value
 	Reason    string
 }
 
-// Absence is a member that was killed or stopped.
+// Absence describes a member that was killed or frozen.
 type Absence struct {
 	From     time.Time
-	Deadline time.Time // by which its partitions are delivered from again
+	Deadline time.Time // time by which events from its partitions must be delivered again
 }
 
-// Kind is what must become of a record.
+// Kind is the expected outcome of a record.
 type Kind int
 
-// The kinds of records, which follow from a record's number.
+// The number of a record determines its kind.
 const (
 	Delivered Kind = iota
 	Filtered
-	Rejected // by us
-	Poisoned // LaunchDarkly refuses it
+	Rejected // by the mapping
+	Poisoned // rejected by LaunchDarkly
 )
 
-// KindOf says what must become of the record of that number.
+// KindOf returns the kind of the record with the given number.
 func KindOf(number int) Kind {
 	switch {
 	case number%50 == 1:
@@ -121,7 +123,7 @@ func KindOf(number int) Kind {
 	}
 }
 
-// reason is what the dead letter of such a record says; empty: it has none.
+// reason returns the reason in the dead letter of such a record, or "" if it has no dead letter.
 func (k Kind) reason() string {
 	switch k {
 	case Rejected:

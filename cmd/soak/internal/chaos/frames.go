@@ -17,10 +17,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// maxFrame bounds a frame of Kafka's protocol. No request or response in a run comes near it.
+// maxFrame is the maximum size of a Kafka frame. Requests and responses in a run are much smaller.
 const maxFrame = 64 << 20
 
-// readFrame reads one frame of Kafka's protocol, with its length.
+// readFrame reads one Kafka frame, including its length.
 func readFrame(from io.Reader) ([]byte, error) {
 	var length [4]byte
 	if _, err := io.ReadFull(from, length[:]); err != nil {
@@ -28,7 +28,7 @@ func readFrame(from io.Reader) ([]byte, error) {
 	}
 	n := binary.BigEndian.Uint32(length[:])
 	if n > maxFrame {
-		return nil, fmt.Errorf("a frame of %d bytes", n)
+		return nil, fmt.Errorf("frame too large: %d bytes", n)
 	}
 	b := make([]byte, 4+n)
 	copy(b, length[:])
@@ -36,20 +36,23 @@ func readFrame(from io.Reader) ([]byte, error) {
 	return b, err
 }
 
-// question is a request whose response has not been seen.
-type question struct {
+// pendingRequest is a request whose response has not arrived yet.
+type pendingRequest struct {
 	key     kmsg.Key
 	version int16
 	late    bool
 }
 
-// request reads the header of a request frame, and all of an offset commit. It reports whether the request is an offset
-// commit that is to arrive late.
-func (c *conn) request(frame []byte) (late bool, err error) {
+// inspectRequest parses the header of a request frame, and the whole frame of an offset commit. It
+// reports whether the request is an offset commit that must arrive late.
+func (c *conn) inspectRequest(frame []byte) (late bool, err error) {
 	if len(frame) < 14 {
-		return false, errors.New("a request without a header")
+		return false, errors.New("request without a header")
 	}
-	q := question{key: kmsg.Key(binary.BigEndian.Uint16(frame[4:])), version: int16(binary.BigEndian.Uint16(frame[6:]))}
+	q := pendingRequest{
+		key:     kmsg.Key(binary.BigEndian.Uint16(frame[4:])),
+		version: int16(binary.BigEndian.Uint16(frame[6:])),
+	}
 	correlation := int32(binary.BigEndian.Uint32(frame[8:]))
 	if q.key == kmsg.OffsetCommit {
 		request := kmsg.NewPtrOffsetCommitRequest()
@@ -61,14 +64,14 @@ func (c *conn) request(frame []byte) (late bool, err error) {
 			}
 		}
 		if err := request.ReadFrom(body); err != nil {
-			return false, fmt.Errorf("read an offset commit: %w", err)
+			return false, fmt.Errorf("parse offset commit: %w", err)
 		}
-		c.link.wire.net.seen.commit(c.link.wire.member, request)
+		c.link.wire.net.seen.recordCommit(c.link.wire.member, request)
 		q.late = c.link.takeLate()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.asked[correlation] = q
+	c.pending[correlation] = q
 	return q.late, nil
 }
 
@@ -76,38 +79,38 @@ func (c *conn) request(frame []byte) (late bool, err error) {
 func skipTags(b []byte) ([]byte, error) {
 	tags, n := binary.Uvarint(b)
 	if n <= 0 {
-		return nil, errors.New("a header without tagged fields")
+		return nil, errors.New("header without tagged fields")
 	}
 	for b = b[n:]; tags > 0; tags-- {
 		_, n := binary.Uvarint(b)
 		if n <= 0 {
-			return nil, errors.New("a tagged field without a tag")
+			return nil, errors.New("tagged field without a tag")
 		}
 		b = b[n:]
 		size, n := binary.Uvarint(b)
 		if n <= 0 || uint64(len(b)-n) < size {
-			return nil, errors.New("a tagged field without an end")
+			return nil, errors.New("truncated tagged field")
 		}
 		b = b[n+int(size):]
 	}
 	return b, nil
 }
 
-// response returns a response frame with the brokers' addresses replaced by those of the member's links. It counts the
-// errors of the group's coordinator.
-func (c *conn) response(frame []byte) ([]byte, error) {
+// rewriteResponse returns a response frame in which the brokers' addresses are replaced with those
+// of the member's links. It counts the errors of the group coordinator.
+func (c *conn) rewriteResponse(frame []byte) ([]byte, error) {
 	if len(frame) < 8 {
-		return nil, errors.New("a response without a header")
+		return nil, errors.New("response without a header")
 	}
 	correlation := int32(binary.BigEndian.Uint32(frame[4:]))
 	c.mu.Lock()
-	q, known := c.asked[correlation]
-	delete(c.asked, correlation)
+	q, known := c.pending[correlation]
+	delete(c.pending, correlation)
 	c.mu.Unlock()
 	if !known {
-		return nil, fmt.Errorf("a response to a request that was not seen, correlation ID %d", correlation)
+		return nil, fmt.Errorf("response to an unknown request, correlation ID %d", correlation)
 	}
-	if !interesting(q.key) {
+	if !isInspected(q.key) {
 		return frame, nil
 	}
 	response := kmsg.ResponseForKey(int16(q.key))
@@ -120,9 +123,9 @@ func (c *conn) response(frame []byte) ([]byte, error) {
 		}
 	}
 	if err := response.ReadFrom(body); err != nil {
-		return nil, fmt.Errorf("read a response of %s: %w", q.key.Name(), err)
+		return nil, fmt.Errorf("parse %s response: %w", q.key.Name(), err)
 	}
-	c.link.wire.net.seen.answer(q, response)
+	c.link.wire.net.seen.recordResponse(q, response)
 	if q.late {
 		c.reset()
 	}
@@ -140,8 +143,9 @@ func (c *conn) response(frame []byte) ([]byte, error) {
 	return out, nil
 }
 
-// interesting reports whether responses of this kind hold addresses of brokers, or errors that are counted.
-func interesting(key kmsg.Key) bool {
+// isInspected reports whether responses of this kind contain broker addresses, or errors that are
+// counted.
+func isInspected(key kmsg.Key) bool {
 	switch key {
 	case kmsg.Metadata, kmsg.FindCoordinator, kmsg.DescribeCluster, kmsg.Produce, kmsg.Fetch,
 		kmsg.OffsetCommit, kmsg.JoinGroup, kmsg.SyncGroup, kmsg.Heartbeat, kmsg.ConsumerGroupHeartbeat:
@@ -150,14 +154,14 @@ func interesting(key kmsg.Key) bool {
 	return false
 }
 
-// readdress replaces the addresses of brokers. It reports whether there were any.
+// readdress replaces the addresses of brokers in a response. It reports whether there were any.
 func (c *conn) readdress(response kmsg.Response) (changed bool, err error) {
 	replace := func(host *string, port *int32) {
 		if *host == "" || err != nil {
 			return
 		}
 		changed = true
-		*host, *port, err = c.link.wire.proxied(*host, *port)
+		*host, *port, err = c.link.wire.proxyAddr(*host, *port)
 	}
 	switch r := response.(type) {
 	case *kmsg.MetadataResponse:
@@ -185,26 +189,26 @@ func (c *conn) readdress(response kmsg.Response) (changed bool, err error) {
 	return changed, err
 }
 
-// traffic is what the network saw of the members' commits and of the coordinator's errors.
+// traffic records the members' commits and the coordinator's errors.
 type traffic struct {
-	mu      sync.Mutex // guards the fields below
-	commits map[attempt][]sender
-	errors  map[string]int // by request and error
-	late    int            // commits that were held
-	applied int            // partitions of them that the broker stored
-	refused map[string]int // partitions of them that the broker rejected, by error
-	fault   error          // the first
+	mu       sync.Mutex // guards the fields below
+	commits  map[commitKey][]sender
+	errors   map[string]int // by request and error
+	late     int            // commits that arrived late
+	applied  int            // partitions of late commits that the broker stored
+	rejected map[string]int // partitions of late commits that the broker rejected, by error
+	fault    error          // first error of a proxy
 }
 
-// attempt is a commit of one partition, as a member sent it.
-type attempt struct {
-	topic     string // its ID if the request has one
+// commitKey identifies a commit of one partition by its content.
+type commitKey struct {
+	topic     string // topic ID if the request has one, else the name
 	partition int32
 	offset    int64
 	metadata  string
 }
 
-// sender is who sent a commit, and when.
+// sender describes which member sent a commit, and when.
 type sender struct {
 	time       time.Time
 	member     string // name
@@ -213,17 +217,17 @@ type sender struct {
 }
 
 func newTraffic() *traffic {
-	return &traffic{commits: map[attempt][]sender{}, errors: map[string]int{}, refused: map[string]int{}}
+	return &traffic{commits: map[commitKey][]sender{}, errors: map[string]int{}, rejected: map[string]int{}}
 }
 
-// commit notes who sends a commit.
-func (t *traffic) commit(member string, r *kmsg.OffsetCommitRequest) {
+// recordCommit records the sender of a commit.
+func (t *traffic) recordCommit(member string, r *kmsg.OffsetCommitRequest) {
 	by := sender{time.Now(), member, r.MemberID, r.Generation}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, topic := range r.Topics {
 		for _, p := range topic.Partitions {
-			a := attempt{topic: topic.Topic, partition: p.Partition, offset: p.Offset}
+			a := commitKey{topic: topic.Topic, partition: p.Partition, offset: p.Offset}
 			if a.topic == "" {
 				a.topic = base64.RawURLEncoding.EncodeToString(topic.TopicID[:])
 			}
@@ -235,12 +239,15 @@ func (t *traffic) commit(member string, r *kmsg.OffsetCommitRequest) {
 	}
 }
 
-// sentBy returns who sent the commit of a partition that was stored at a time: the last of those who had sent it by then.
-func (t *traffic) sentBy(topic, id string, partition int32, offset int64, metadata string, at time.Time) (by sender, known bool) {
+// sentBy returns the sender of a partition's commit that was stored at the given time. If several
+// members had sent the same commit by then, it returns the last one.
+func (t *traffic) sentBy(
+	topic, id string, partition int32, offset int64, metadata string, at time.Time,
+) (by sender, known bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, name := range []string{topic, id} {
-		for _, s := range t.commits[attempt{name, partition, offset, metadata}] {
+		for _, s := range t.commits[commitKey{name, partition, offset, metadata}] {
 			if s.time.Truncate(time.Millisecond).After(at) {
 				break
 			}
@@ -250,13 +257,13 @@ func (t *traffic) sentBy(topic, id string, partition int32, offset int64, metada
 	return by, known
 }
 
-func (t *traffic) held() {
+func (t *traffic) recordLate() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.late++
 }
 
-func (t *traffic) fail(err error) {
+func (t *traffic) recordError(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.fault == nil {
@@ -264,8 +271,8 @@ func (t *traffic) fail(err error) {
 	}
 }
 
-// answer counts the errors in a coordinator's response, and what became of a late commit.
-func (t *traffic) answer(q question, response kmsg.Response) {
+// recordResponse counts the errors in a coordinator's response, and the outcome of a late commit.
+func (t *traffic) recordResponse(q pendingRequest, response kmsg.Response) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	count := func(code int16) {
@@ -282,7 +289,7 @@ func (t *traffic) answer(q question, response kmsg.Response) {
 				case q.late && err == nil:
 					t.applied++
 				case q.late:
-					t.refused[err.Message]++
+					t.rejected[err.Message]++
 				}
 			}
 		}
@@ -297,24 +304,25 @@ func (t *traffic) answer(q question, response kmsg.Response) {
 	}
 }
 
-// fenced returns how often the coordinator fenced a static member, or did not let one in.
+// fenced returns how often the coordinator fenced a static member or prevented one from joining.
 func (t *traffic) fenced() (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for name, count := range t.errors {
-		if strings.HasSuffix(name, kerr.FencedInstanceID.Message) || strings.HasSuffix(name, kerr.UnreleasedInstanceID.Message) {
+		if strings.HasSuffix(name, kerr.FencedInstanceID.Message) ||
+			strings.HasSuffix(name, kerr.UnreleasedInstanceID.Message) {
 			n += count
 		}
 	}
 	return n
 }
 
-// report adds what was seen to a report. The error says what the proxy did not understand.
-func (t *traffic) report(r *Report) error {
+// addTo adds the recorded traffic to a report. It returns the first error of a proxy.
+func (t *traffic) addTo(r *Report) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r.LateCommits, r.LateApplied = t.late, t.applied
-	maps.Copy(r.LateRefused, t.refused)
+	maps.Copy(r.LateRejected, t.rejected)
 	maps.Copy(r.Errors, t.errors)
 	return t.fault
 }

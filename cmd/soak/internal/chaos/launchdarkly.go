@@ -17,33 +17,35 @@ import (
 
 const (
 	poison    = `"poison":true`
-	bodyLimit = 16 << 10 // LaunchDarkly refuses larger bodies; full batches exceed it, single events do not
+	bodyLimit = 16 << 10 // larger bodies are rejected; full batches exceed it, but single events do not
 )
 
-// weather is what LaunchDarkly does to one request in some: what passes, before and after it took the request, and what
-// halts the program.
-var weather = append(ldtest.Passing(), ldtest.Fault{Status: 302}, ldtest.Fault{Status: 401})
+// randomFaults lists the faults that random requests meet. They are the transient ones, before and
+// after LaunchDarkly accepts the request, and some that halt delivery.
+var randomFaults = append(ldtest.TransientFaults(), ldtest.Fault{Status: 302}, ldtest.Fault{Status: 401})
 
-// slow is LaunchDarkly at its best: it only takes a while, so that requests are under way when something happens.
-var slow = []ldtest.Fault{{Kind: ldtest.Slow, For: 150 * time.Millisecond, Taken: true}}
+// slowResponses is the behavior of LaunchDarkly without faults. Responses are slow, so that
+// requests are in flight when something else happens.
+var slowResponses = []ldtest.Fault{{Kind: ldtest.Slow, For: 150 * time.Millisecond, Accepted: true}}
 
-// launchDarkly is the fake as a server of this process, and what it saw.
+// launchDarkly is the fake LaunchDarkly, served by this process, with the requests it received.
 type launchDarkly struct {
 	*ldtest.Server
 	url    string
 	server *http.Server
 
-	mu       sync.Mutex
-	requests []Request                  // guards
-	counted  map[int]bool               // guards: numbers of the main topic's events that counted
-	members  func(remote string) string // whose connection it is
-	more     chan struct{}              // guards: closed, and replaced, when counted grows
+	memberOf func(remote string) string // returns the member behind a remote address
+
+	mu       sync.Mutex // guards the fields below
+	requests []Request
+	counted  map[int]bool  // numbers of the main topic's events that counted
+	grew     chan struct{} // closed and replaced when counted grows
 }
 
-// newLaunchDarkly starts the fake. members names the member behind a remote address.
-func newLaunchDarkly(journal io.Writer, members func(remote string) string) (*launchDarkly, error) {
-	d := &launchDarkly{counted: map[int]bool{}, members: members, more: make(chan struct{})}
-	d.Server = ldtest.New(ldtest.Config{Identity: ldtest.DataField("n"), OnRequest: d.note, Journal: journal})
+// newLaunchDarkly starts the fake. memberOf returns the name of the member behind a remote address.
+func newLaunchDarkly(journal io.Writer, memberOf func(remote string) string) (*launchDarkly, error) {
+	d := &launchDarkly{counted: map[int]bool{}, memberOf: memberOf, grew: make(chan struct{})}
+	d.Server = ldtest.New(ldtest.Config{Identity: ldtest.DataField("n"), OnRequest: d.record, Journal: journal})
 	d.Poison(ldtest.Containing(poison))
 	d.Limit(bodyLimit)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -52,25 +54,28 @@ func newLaunchDarkly(journal io.Writer, members func(remote string) string) (*la
 	}
 	d.url = "http://" + listener.Addr().String()
 	d.server = &http.Server{Handler: http.HandlerFunc(d.serve), ErrorLog: log.New(io.Discard, "", 0)}
-	go d.server.Serve(listener) //nolint:errcheck // it ends by Close
+	go d.server.Serve(listener) //nolint:errcheck // always ErrServerClosed
 	return d, nil
 }
 
-// memberHeader tells note which member sent a request. The connection is known only here.
+// memberHeader is the header that passes the name of the member from serve to record.
 const memberHeader = "Chaos-Member"
 
 func (d *launchDarkly) serve(w http.ResponseWriter, r *http.Request) {
-	r.Header.Set(memberHeader, d.members(r.RemoteAddr))
+	r.Header.Set(memberHeader, d.memberOf(r.RemoteAddr))
 	d.Server.ServeHTTP(w, r)
 }
 
-// note keeps what the checker needs of a request.
-func (d *launchDarkly) note(r ldtest.Request) {
-	kept := Request{Arrived: r.Time, Done: time.Now(), Member: r.Header.Get(memberHeader), ID: r.PayloadID, Hash: r.Hash, Status: r.Status, Taken: r.Taken, Duplicate: r.Duplicate}
+// record stores the parts of a request that the checker needs.
+func (d *launchDarkly) record(r ldtest.Request) {
+	kept := Request{
+		Arrived: r.Time, Done: time.Now(), Member: r.Header.Get(memberHeader), ID: r.PayloadID, Hash: r.Hash,
+		Status: r.Status, Accepted: r.Accepted, Duplicate: r.Duplicate,
+	}
 	for _, id := range r.Identities {
 		n, err := strconv.Atoi(id)
 		if err != nil {
-			n = -1 // which was never produced
+			n = -1 // never produced
 		}
 		kept.Numbers = append(kept.Numbers, n)
 	}
@@ -78,25 +83,26 @@ func (d *launchDarkly) note(r ldtest.Request) {
 		kept.Faults = append(kept.Faults, v.Rule+" "+v.Detail)
 	}
 	for _, x := range r.Drops {
-		kept.Faults = append(kept.Faults, fmt.Sprintf("event %d of it: %s", x.Index, x.Reason))
+		kept.Faults = append(kept.Faults, fmt.Sprintf("event %d dropped: %s", x.Index, x.Reason))
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.requests = append(d.requests, kept)
-	if kept.Taken {
+	if kept.Accepted {
 		for _, n := range kept.Numbers {
 			if ledgerOf(n) == 0 {
 				d.counted[n] = true
 			}
 		}
-		close(d.more)
-		d.more = make(chan struct{})
+		close(d.grew)
+		d.grew = make(chan struct{})
 	}
 }
 
-// progress returns how many events of the main topic counted, and a channel that is closed when there are more.
+// progress returns how many events of the main topic counted, and a channel that is closed when
+// that number grows.
 func (d *launchDarkly) progress() (int, <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return len(d.counted), d.more
+	return len(d.counted), d.grew
 }

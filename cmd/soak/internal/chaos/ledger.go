@@ -18,41 +18,44 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 )
 
-// ledger is one log of a run, which is checked by itself: a topic, or one incarnation of a topic that is created again. The
-// main topic is strict. What would make records missing or count again by definition is done to topics of their own, so
-// that only their ledgers expect it, and only of the records concerned.
+// ledger tracks one log of a run, which is checked separately. A log is a topic, or one incarnation
+// of a topic that is recreated. Actions that by definition make records missing or count again are
+// applied only to separate topics. Their ledgers allow these effects, and only for the affected
+// records.
 type ledger struct {
-	role     Action // that is done to the topic; empty: the main topic
+	role     Action // action applied to the topic; empty for the main topic
 	topic    string
-	id       string // topic ID, as commits have it
-	number   int    // place in run.ledgers, from which the records' numbers follow
+	id       string // topic ID, in the encoding used by commits
+	number   int    // index in run.ledgers, which determines the records' numbers
 	producer *producer
 	stop     context.CancelFunc
-	stopped  chan struct{} // closed when the producer has ended
+	stopped  chan struct{} // closed when the producer has stopped
 
 	deleted time.Time           // when the topic was deleted
-	trims   []trim              // in the order of time
+	trims   []trim              // in chronological order
 	unclean map[int32]time.Time // by partition: when a lagging replica was elected
-	resets  []reset             // in the order of time
+	resets  []reset             // in chronological order
 }
 
-// trim is a deletion of records that were not all delivered.
+// trim describes a deletion of records before all of them were delivered.
 type trim struct {
 	time      time.Time
 	partition int32
-	next      int64 // the first that was kept
+	next      int64 // first offset that was kept
 }
 
-// reset is a change of the group's offsets by an operator.
+// reset describes a change of the group's offsets by an operator.
 type reset struct {
 	time time.Time
-	from map[int32]int64 // where the group must continue
-	to   map[int32]int64 // what it had committed before
+	from map[int32]int64 // by partition: where the group must continue
+	to   map[int32]int64 // by partition: what the group had committed before
 }
 
-// ledgerSpan is how many numbers a ledger has for its records. The kinds of records repeat within it.
+// ledgerSpan is the number of record numbers reserved for each ledger. It is a multiple of the
+// period with which the kinds of records repeat.
 const ledgerSpan = 40_000_000
 
+// ledgerOf returns the number of the ledger that a record belongs to.
 func ledgerOf(number int) int {
 	if number < 0 {
 		return 0
@@ -60,22 +63,22 @@ func ledgerOf(number int) int {
 	return number / ledgerSpan
 }
 
-// sideRate is how many records per second are produced to each topic but the main one, and sidePartitions how many
-// partitions those topics have.
+// The separate topics have these properties.
 const (
-	sideRate       = 20
+	sideRate       = 20 // records produced per second
 	sidePartitions = 3
 )
 
-// roles are the actions that have topics of their own.
+// roles lists the actions that have separate topics.
 var roles = []Action{TrimAhead, Unclean, Recreate, Reset}
 
-// topicFor returns the topic that an action is done to.
+// topicFor returns the name of the topic that an action is applied to.
 func (r *run) topicFor(role Action) string {
-	return r.cfg.Name + map[Action]string{"": "", TrimAhead: "-trimmed", Unclean: "-unclean", Recreate: "-recreated", Reset: "-reset"}[role]
+	return r.cfg.Name + map[Action]string{"": "", TrimAhead: "-trimmed", Unclean: "-unclean", Recreate: "-recreated",
+		Reset: "-reset"}[role]
 }
 
-// topics returns the topics that members read.
+// topics returns the names of the topics that members consume.
 func (r *run) topics() []string {
 	all := []string{r.cfg.Name}
 	for _, role := range roles {
@@ -86,6 +89,7 @@ func (r *run) topics() []string {
 	return all
 }
 
+// planned reports whether the plan contains an action.
 func (r *run) planned(do Action) bool {
 	for _, s := range r.cfg.Plan {
 		if s.Do == do {
@@ -95,9 +99,12 @@ func (r *run) planned(do Action) bool {
 	return false
 }
 
-// open creates a topic and starts to produce to it until ctx is done.
-func (r *run) open(ctx context.Context, role Action) error {
-	l := &ledger{role: role, topic: r.topicFor(role), number: len(r.ledgers), unclean: map[int32]time.Time{}, stopped: make(chan struct{})}
+// openLedger creates a topic and produces to it until ctx is done.
+func (r *run) openLedger(ctx context.Context, role Action) error {
+	l := &ledger{
+		role: role, topic: r.topicFor(role), number: len(r.ledgers), unclean: map[int32]time.Time{},
+		stopped: make(chan struct{}),
+	}
 	brokers, count, rate := r.cfg.Cluster.Brokers(), int32(sidePartitions), sideRate
 	var err error
 	switch role {
@@ -128,13 +135,13 @@ func (r *run) open(ctx context.Context, role Action) error {
 	return nil
 }
 
-// end stops the producer and returns when each record is acknowledged.
-func (l *ledger) end() {
+// stopProducing stops the producer and waits until each record is acknowledged.
+func (l *ledger) stopProducing() {
 	l.stop()
 	<-l.stopped
 }
 
-// current returns the ledger of a topic that is in use.
+// current returns the newest ledger with a role, or nil if there is none.
 func (r *run) current(role Action) *ledger {
 	for _, l := range slices.Backward(r.ledgers) {
 		if l.role == role {
@@ -144,7 +151,7 @@ func (r *run) current(role Action) *ledger {
 	return nil
 }
 
-// topicID returns the ID of a topic, once the broker that is asked knows the topic.
+// topicID returns the ID of a topic. It waits until the broker knows the topic.
 func topicID(ctx context.Context, admin *kadm.Client, topic string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -158,14 +165,14 @@ func topicID(ctx context.Context, admin *kadm.Client, topic string) (string, err
 			id := topics[topic].ID
 			return base64.RawURLEncoding.EncodeToString(id[:]), nil
 		case ctx.Err() != nil, !errors.Is(err, kerr.UnknownTopicOrPartition):
-			return "", fmt.Errorf("find the ID of %s: %w", topic, err)
+			return "", fmt.Errorf("fetch the ID of topic %s: %w", topic, err)
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
 }
 
-// createUnclean creates a topic in which a replica that lags may become the leader. Partition p has two replicas, on the
-// brokers p and p+1.
+// createUnclean creates a topic in which a lagging replica may become the leader. Partition p has
+// two replicas, on the brokers p and p+1.
 func createUnclean(ctx context.Context, brokers []string, topic string) error {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
 	if err != nil {

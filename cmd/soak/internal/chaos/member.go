@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// Build builds the program into dir and returns its path. replace substitutes files of the source, by their paths in the
-// module.
+// Build builds the program into dir and returns its path. replace holds the content of replaced
+// source files, by their paths in the module.
 func Build(ctx context.Context, dir string, replace map[string][]byte) (string, error) {
 	root, err := ModuleRoot(ctx)
 	if err != nil {
@@ -48,37 +48,37 @@ func Build(ctx context.Context, dir string, replace map[string][]byte) (string, 
 	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/segment-to-launchdarkly")...)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the program: %w\n%s", err, out)
+		return "", fmt.Errorf("build program: %w\n%s", err, out)
 	}
 	return binary, nil
 }
 
-// ModuleRoot returns the directory of the module that the working directory is in.
+// ModuleRoot returns the root directory of the module that contains the working directory.
 func ModuleRoot(ctx context.Context) (string, error) {
 	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {
-		return "", fmt.Errorf("find the module: %w", err)
+		return "", fmt.Errorf("find module root: %w", err)
 	}
 	return strings.TrimSpace(string(out)), nil
 }
 
-// member is the program as a process.
+// member is a process that runs the program.
 type member struct {
 	name     string
 	wire     *wire
-	instance string // instance ID; empty if it is not a static member
-	log      string // file
+	instance string // instance ID; empty if not a static member
+	log      string // path of the log file
 	process  *os.Process
-	exited   chan struct{} // closed when the process has ended
-	code     int           // valid then; -1: by a signal
-	thawed   time.Time     // when it was continued after a freeze
+	exited   chan struct{} // closed when the process has exited
+	code     int           // exit code, valid after exited is closed; -1 if killed by a signal
+	thawed   time.Time     // when it was resumed after a freeze
 
-	mu   sync.Mutex
-	peak int // guards: highest resident memory seen, in bytes
+	mu   sync.Mutex // guards peak
+	peak int        // peak resident memory in bytes
 }
 
-// startMember starts the program with an environment of only what is given. Its log goes to dir/name.log. It dies with
-// this process.
+// startMember starts the program with exactly the given environment. Its log is written to
+// dir/name.log. The kernel kills it when this process exits.
 func startMember(dir, name, binary string, environ []string) (*member, error) {
 	m := &member{name: name, log: filepath.Join(dir, name+".log"), exited: make(chan struct{})}
 	log, err := os.Create(m.log)
@@ -92,12 +92,12 @@ func startMember(dir, name, binary string, environ []string) (*member, error) {
 	started := make(chan error)
 	go func() {
 		defer close(m.exited)
-		runtime.LockOSThread() // the kernel watches the thread that started the process
+		runtime.LockOSThread() // the parent-death signal is tied to this thread
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			_ = cmd.Wait() // the code says it
+			_ = cmd.Wait() // the exit code is sufficient
 			m.code = cmd.ProcessState.ExitCode()
 		}
 	}()
@@ -109,7 +109,7 @@ func startMember(dir, name, binary string, environ []string) (*member, error) {
 	return m, nil
 }
 
-// watch measures memory until the process has ended.
+// watch measures memory until the process has exited.
 func (m *member) watch() {
 	for {
 		m.measure()
@@ -121,7 +121,7 @@ func (m *member) watch() {
 	}
 }
 
-// measure reads the peak of resident memory so far.
+// measure updates the peak of resident memory.
 func (m *member) measure() {
 	peak := processMemory(m.process.Pid, residentPeak)
 	m.mu.Lock()
@@ -129,13 +129,14 @@ func (m *member) measure() {
 	m.peak = max(m.peak, peak)
 }
 
-// Fields of proc(5). getrusage(2) would not do for the peak: its maxrss begins with the parent's.
+// These are fields of /proc/pid/status; see proc(5). ru_maxrss of getrusage(2) is not usable for
+// the peak, because it starts at the parent's value.
 const (
 	residentNow  = "VmRSS:"
 	residentPeak = "VmHWM:"
 )
 
-// processMemory returns a field of a process's memory in bytes; 0 if it has exited.
+// processMemory returns a memory field of a process in bytes, or 0 if the process has exited.
 func processMemory(pid int, field string) int {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -155,14 +156,15 @@ func (m *member) peakBytes() int {
 	return m.peak
 }
 
-// signal measures and then sends a signal. A process that has ended takes none.
+// signal measures memory and sends a signal. Sending a signal to an exited process has no effect.
 func (m *member) signal(s syscall.Signal) {
 	m.measure()
 	_ = m.process.Signal(s)
 }
 
-// end sends a signal and waits for the end, which must come within limit.
-func (m *member) end(s syscall.Signal, limit time.Duration) error {
+// endWith sends a signal and waits until the process has exited. If it has not exited within limit,
+// endWith kills it and returns an error.
+func (m *member) endWith(s syscall.Signal, limit time.Duration) error {
 	m.signal(s)
 	select {
 	case <-m.exited:
@@ -170,12 +172,12 @@ func (m *member) end(s syscall.Signal, limit time.Duration) error {
 	case <-time.After(limit):
 		_ = m.process.Kill()
 		<-m.exited
-		return fmt.Errorf("%s did not end within %v of %v", m.name, limit, s)
+		return fmt.Errorf("%s did not exit within %v of %v", m.name, limit, s)
 	}
 }
 
-// ended says whether the process has ended.
-func (m *member) ended() bool {
+// hasExited reports whether the process has exited.
+func (m *member) hasExited() bool {
 	select {
 	case <-m.exited:
 		return true
@@ -184,8 +186,8 @@ func (m *member) ended() bool {
 	}
 }
 
-// tail is the end of the member's log.
-func (m *member) tail() string {
+// logTail returns the last lines of the member's log.
+func (m *member) logTail() string {
 	const most = 15
 	log, err := os.ReadFile(m.log)
 	if err != nil {

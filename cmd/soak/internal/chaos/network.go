@@ -4,9 +4,7 @@ package chaos
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -15,27 +13,31 @@ import (
 	"time"
 )
 
-// network is the simulated network: every connection from a member to a broker or to LaunchDarkly runs through a proxy
-// of this process. Each pair of member and server has a [link] of its own, on which connections can be cut, delayed or
-// blocked, and on which an offset commit can arrive late.
+// network is a simulated network. Every connection from a member to a broker or to LaunchDarkly
+// goes through a proxy in this process. Each pair of member and server has its own [link], on which
+// connections can be cut, delayed, or blocked, and on which offset commits can arrive late.
 //
-// Members reach brokers only through their links: the proxy replaces the brokers' addresses in Kafka responses.
+// Members reach brokers only through their links: the proxy replaces the brokers' addresses in
+// Kafka responses.
 type network struct {
 	ld      string        // LaunchDarkly's address
-	late    atomic.Uint64 // share of offset commits that arrive late, in millionths
-	holdMin time.Duration // shortest and longest time for which a late commit is held
-	holdMax time.Duration
+	late    atomic.Uint64 // fraction of offset commits that arrive late, in millionths
+	holdMin time.Duration // minimum time for which a late commit is held
+	holdMax time.Duration // maximum time for which a late commit is held
 	seen    *traffic
 	logf    func(format string, args ...any)
 	owners  sync.Map // local address of a connection to LaunchDarkly: name of the member behind it
 
-	mu    sync.Mutex
-	rng   *rand.Rand // guarded by mu
-	wires []*wire    // guarded by mu
+	mu    sync.Mutex // guards the fields below
+	rng   *rand.Rand
+	wires []*wire
 }
 
 func newNetwork(seed uint64, ld string, logf func(string, ...any)) *network {
-	return &network{ld: ld, logf: logf, holdMin: time.Second, holdMax: 15 * time.Second, seen: newTraffic(), rng: rand.New(rand.NewPCG(seed, 2))}
+	return &network{
+		ld: ld, logf: logf, holdMin: time.Second, holdMax: 15 * time.Second, seen: newTraffic(),
+		rng: rand.New(rand.NewPCG(seed, 2)),
+	}
 }
 
 // direction is one of the two directions of a link.
@@ -46,14 +48,14 @@ const (
 	down                  // to the member
 )
 
-// wire is the network of one member: its links.
+// wire is the set of a member's links.
 type wire struct {
 	member string
 	net    *network
-	links  []*link // to the brokers, in the cluster's order, and to LaunchDarkly, which is the last
+	links  []*link // to the brokers, in the cluster's order, and last to LaunchDarkly
 }
 
-// link is the way from one member to one server.
+// link is the connection path from one member to one server.
 type link struct {
 	wire     *wire
 	target   string // address of the server
@@ -65,19 +67,19 @@ type link struct {
 	changed chan struct{}
 	blocked [2]bool          // by direction
 	delay   [2]time.Duration // by direction
-	armed   int              // offset commits that are to arrive late
+	armed   int              // number of offset commits to hold back
 	faulted time.Time        // when a fault last affected the link
 	conns   map[*conn]struct{}
 }
 
-// attach returns a new member's network, with a link to each broker and one to LaunchDarkly.
+// attach returns the links of a new member, one to each broker and one to LaunchDarkly.
 func (n *network) attach(member string, brokers []string) (*wire, error) {
 	w := &wire{member: member, net: n}
 	for i, target := range append(append([]string(nil), brokers...), n.ld) {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			w.close()
-			return nil, fmt.Errorf("proxy of %s: %w", member, err)
+			return nil, fmt.Errorf("listen for %s: %w", member, err)
 		}
 		l := &link{
 			wire: w, target: target, addr: listener.Addr().String(), kafka: i < len(brokers), listener: listener,
@@ -85,7 +87,7 @@ func (n *network) attach(member string, brokers []string) (*wire, error) {
 		}
 		w.links = append(w.links, l)
 	}
-	for _, l := range w.links { // all are known before anybody connects, as a member of before may whose port this was
+	for _, l := range w.links { // after all links exist: an old member may still connect to a reused port
 		go l.serve()
 	}
 	n.mu.Lock()
@@ -94,7 +96,7 @@ func (n *network) attach(member string, brokers []string) (*wire, error) {
 	return w, nil
 }
 
-// close closes all links of all members. What is still held is dropped.
+// close closes all links of all members. Bytes still held are dropped.
 func (n *network) close() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -103,8 +105,8 @@ func (n *network) close() {
 	}
 }
 
-// held reports whether something is still on its way to a server.
-func (n *network) held() bool {
+// busy reports whether any connection to a server is still open.
+func (n *network) busy() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, w := range n.wires {
@@ -127,7 +129,7 @@ func (n *network) draw(limit int) int {
 	return n.rng.IntN(limit)
 }
 
-// brokers returns the addresses at which the member finds the brokers.
+// brokers returns the addresses at which the member reaches the brokers.
 func (w *wire) brokers() []string {
 	var all []string
 	for _, l := range w.links[:len(w.links)-1] {
@@ -136,12 +138,12 @@ func (w *wire) brokers() []string {
 	return all
 }
 
-// launchDarkly returns the address at which the member finds LaunchDarkly. Members use it as an HTTP proxy, so that all of
-// them have the same configuration.
+// launchDarkly returns the address at which the member reaches LaunchDarkly. Members use it as an
+// HTTP proxy, so that the URL of LaunchDarkly is the same for all of them.
 func (w *wire) launchDarkly() string { return w.links[len(w.links)-1].addr }
 
-// proxied returns the address at which the member finds a broker.
-func (w *wire) proxied(host string, port int32) (string, int32, error) {
+// proxyAddr returns the address at which the member reaches a broker.
+func (w *wire) proxyAddr(host string, port int32) (string, int32, error) {
 	addr := net.JoinHostPort(host, strconv.Itoa(int(port)))
 	for _, l := range w.links {
 		if l.target == addr {
@@ -153,7 +155,7 @@ func (w *wire) proxied(host string, port int32) (string, int32, error) {
 			return host, int32(n), err
 		}
 	}
-	return "", 0, fmt.Errorf("a broker advertises %s, to which there is no link", addr)
+	return "", 0, fmt.Errorf("no link to the broker that advertises %s", addr)
 }
 
 func (w *wire) close() {
@@ -163,8 +165,8 @@ func (w *wire) close() {
 	}
 }
 
-// disturbed returns when a fault last affected the member's network.
-func (w *wire) disturbed() (last time.Time) {
+// lastFault returns when a fault last affected one of the member's links.
+func (w *wire) lastFault() (last time.Time) {
 	for _, l := range w.links {
 		l.mu.Lock()
 		if l.faulted.After(last) {
@@ -175,8 +177,8 @@ func (w *wire) disturbed() (last time.Time) {
 	return last
 }
 
-// set changes the state of a link and wakes the connections that wait for it.
-func (l *link) set(change func()) {
+// update changes the state of a link and wakes the connections that wait for a change.
+func (l *link) update(change func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	change()
@@ -185,23 +187,24 @@ func (l *link) set(change func()) {
 	l.changed = make(chan struct{})
 }
 
-// block blocks directions: connections stay open and can be opened, and nothing arrives.
+// block blocks one or both directions. Connections stay open, and new ones can be opened, but no
+// bytes arrive.
 func (l *link) block(toServer, toMember bool) {
-	l.set(func() { l.blocked = [2]bool{up: toServer, down: toMember} })
+	l.update(func() { l.blocked = [2]bool{up: toServer, down: toMember} })
 }
 
-// slow delays both directions.
-func (l *link) slow(d time.Duration) { l.set(func() { l.delay = [2]time.Duration{d, d} }) }
+// setDelay delays both directions.
+func (l *link) setDelay(d time.Duration) { l.update(func() { l.delay = [2]time.Duration{d, d} }) }
 
-// heal ends blocks and delays. What was held arrives.
+// heal ends blocks and delays. Bytes held so far arrive.
 func (l *link) heal() {
-	l.set(func() { l.blocked, l.delay, l.armed = [2]bool{}, [2]time.Duration{}, 0 })
+	l.update(func() { l.blocked, l.delay, l.armed = [2]bool{}, [2]time.Duration{}, 0 })
 }
 
-// arm has the next n offset commits arrive late.
-func (l *link) arm(n int) { l.set(func() { l.armed = n }) }
+// arm makes the next n offset commits arrive late.
+func (l *link) arm(n int) { l.update(func() { l.armed = n }) }
 
-// cut resets all connections. What is held of them is lost, except for commits that are late.
+// cut resets all connections. Bytes still held are lost, except for late commits.
 func (l *link) cut() {
 	l.mu.Lock()
 	l.faulted = time.Now()
@@ -217,8 +220,8 @@ func (l *link) cut() {
 	}
 }
 
-// open waits until a direction is not blocked. It returns early with the connection.
-func (l *link) open(d direction, done <-chan struct{}) {
+// waitOpen waits until a direction is not blocked, or until done is closed.
+func (l *link) waitOpen(d direction, done <-chan struct{}) {
 	for {
 		l.mu.Lock()
 		blocked, changed := l.blocked[d], l.changed
@@ -234,7 +237,8 @@ func (l *link) open(d direction, done <-chan struct{}) {
 	}
 }
 
-// takeLate reports whether an offset commit is to arrive late.
+// takeLate decides whether an offset commit arrives late. It uses up one commit of those set by
+// arm, or else decides at random.
 func (l *link) takeLate() bool {
 	share := int(l.wire.net.late.Load())
 	random := share > 0 && l.wire.net.draw(1_000_000) < share
@@ -259,7 +263,7 @@ func (l *link) serve() {
 	}
 }
 
-// connect opens the other half of a member's connection and runs both.
+// connect opens the server half of a member's connection and runs both halves.
 func (l *link) connect(member *net.TCPConn) {
 	dialer := net.Dialer{Timeout: 5 * time.Second}
 	server, err := dialer.DialContext(context.Background(), "tcp", l.target)
@@ -268,7 +272,10 @@ func (l *link) connect(member *net.TCPConn) {
 		member.Close()
 		return
 	}
-	c := &conn{link: l, member: member, server: server.(*net.TCPConn), done: make(chan struct{}), asked: map[int32]question{}}
+	c := &conn{
+		link: l, member: member, server: server.(*net.TCPConn), done: make(chan struct{}),
+		pending: map[int32]pendingRequest{},
+	}
 	if !l.kafka {
 		name := server.LocalAddr().String()
 		l.wire.net.owners.Store(name, l.wire.member)
@@ -281,159 +288,4 @@ func (l *link) connect(member *net.TCPConn) {
 	l.mu.Lock()
 	delete(l.conns, c)
 	l.mu.Unlock()
-}
-
-// conn is a connection of a member and its continuation to the server.
-type conn struct {
-	link   *link
-	member *net.TCPConn
-	server *net.TCPConn
-	late   atomic.Bool // the member's half is reset, and a commit is held
-
-	once sync.Once
-	done chan struct{} // closed when both halves are closed
-
-	mu    sync.Mutex
-	asked map[int32]question // guarded by mu: requests without a response, by correlation ID
-}
-
-// bundle is what arrives together: a frame of Kafka's protocol, or some bytes.
-type bundle struct {
-	bytes []byte
-	due   time.Time
-}
-
-// inFlight bounds the bundles that are held in each direction of a connection.
-const inFlight = 256
-
-// run copies both directions until the connection ends. Bytes of a member that has closed its half still reach the server.
-func (c *conn) run() {
-	toServer, toMember := make(chan bundle, inFlight), make(chan bundle, inFlight)
-	var running sync.WaitGroup
-	running.Go(func() { defer close(toServer); c.read(up, c.member, toServer) })
-	running.Go(func() { defer close(toMember); c.read(down, c.server, toMember) })
-	running.Go(func() {
-		c.write(up, c.server, toServer)
-		if !c.late.Load() {
-			_ = c.server.CloseWrite()
-			return
-		}
-		select { // for the response to the late commit
-		case <-c.done:
-		case <-time.After(5 * time.Second):
-			c.reset()
-		}
-	})
-	running.Go(func() {
-		c.write(down, c.member, toMember)
-		if !c.late.Load() {
-			c.member.Close()
-		}
-	})
-	running.Wait()
-	c.reset()
-}
-
-// reset closes both halves with a reset.
-func (c *conn) reset() {
-	c.once.Do(func() {
-		_ = c.member.SetLinger(0)
-		_ = c.server.SetLinger(0)
-		c.member.Close()
-		c.server.Close()
-		close(c.done)
-	})
-}
-
-// read reads bundles of one direction until that half ends.
-func (c *conn) read(d direction, from io.Reader, to chan<- bundle) {
-	for {
-		b, err := c.next(from)
-		if err != nil {
-			return
-		}
-		c.link.mu.Lock()
-		due := time.Now().Add(c.link.delay[d])
-		c.link.mu.Unlock()
-		if d == up && c.link.kafka {
-			late, err := c.request(b)
-			switch {
-			case err != nil:
-				c.fail(err)
-				return
-			case late:
-				n := c.link.wire.net
-				hold := n.holdMin + time.Duration(n.draw(int((n.holdMax-n.holdMin)/time.Millisecond)+1))*time.Millisecond
-				c.link.wire.net.seen.held()
-				c.late.Store(true)
-				_ = c.member.SetLinger(0)
-				c.member.Close()
-				c.send(to, bundle{b, due.Add(hold)})
-				return
-			}
-		}
-		if d == down && c.link.kafka {
-			if b, err = c.response(b); err != nil {
-				c.fail(err)
-				return
-			}
-		}
-		if !c.send(to, bundle{b, due}) {
-			return
-		}
-	}
-}
-
-func (c *conn) send(to chan<- bundle, b bundle) bool {
-	select {
-	case to <- b:
-		return true
-	case <-c.done:
-		return false
-	}
-}
-
-// fail notes that the proxy does not understand a connection, which spoils the run, and resets it.
-func (c *conn) fail(err error) {
-	c.link.wire.net.seen.fail(fmt.Errorf("proxy of %s: %w", c.link.wire.member, err))
-	c.reset()
-}
-
-// next reads the next bundle.
-func (c *conn) next(from io.Reader) ([]byte, error) {
-	if c.link.kafka {
-		return readFrame(from)
-	}
-	b := make([]byte, 16<<10)
-	n, err := from.Read(b)
-	if n > 0 {
-		return b[:n], nil
-	}
-	if err == nil {
-		err = io.ErrNoProgress
-	}
-	return nil, err
-}
-
-// write writes bundles when they are due and the direction is open. If the half fails, it discards the rest.
-func (c *conn) write(d direction, to io.Writer, from <-chan bundle) {
-	broken := false
-	for b := range from {
-		if wait := time.Until(b.due); wait > 0 && !broken {
-			select {
-			case <-time.After(wait):
-			case <-c.done:
-			}
-		}
-		c.link.open(d, c.done)
-		if broken {
-			continue
-		}
-		if _, err := to.Write(b.bytes); err != nil {
-			broken = true
-			if d == up && !errors.Is(err, net.ErrClosed) { // a member that is gone may have sent something that is still held
-				c.reset()
-			}
-		}
-	}
 }

@@ -26,7 +26,8 @@ func TestClientsReachBrokersOnlyThroughTheirLinks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(wire.brokers()...), kgo.DefaultProduceTopic("t"), kgo.ConsumerGroup("g"), kgo.ConsumeTopics("t"))
+	client, err := kgo.NewClient(kgo.SeedBrokers(wire.brokers()...), kgo.DefaultProduceTopic("t"), kgo.ConsumerGroup("g"),
+		kgo.ConsumeTopics("t"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +50,7 @@ func TestClientsReachBrokersOnlyThroughTheirLinks(t *testing.T) {
 	for _, b := range detail.Brokers {
 		for _, direct := range cluster.ListenAddrs() {
 			if addr := b.Host + ":" + strconv.Itoa(int(b.Port)); addr == direct {
-				t.Errorf("the client learned of the real address %s", addr)
+				t.Errorf("the client received the real address %s", addr)
 			}
 		}
 	}
@@ -57,11 +58,11 @@ func TestClientsReachBrokersOnlyThroughTheirLinks(t *testing.T) {
 		t.Error(network.seen.fault)
 	}
 	if len(network.seen.commits) == 0 {
-		t.Error("no commit seen")
+		t.Error("no commit recorded")
 	}
 }
 
-// A client that retries by itself has its later commit undone. The broker has no way to tell.
+// The late commit undoes the later commit of a client that retries. The broker cannot detect this.
 func TestLateCommitIsAppliedAfterNewerOnes(t *testing.T) {
 	cluster, err := kafkatest.NewEmbedded(kfake.SeedTopics(1, "t"))
 	if err != nil {
@@ -69,7 +70,7 @@ func TestLateCommitIsAppliedAfterNewerOnes(t *testing.T) {
 	}
 	defer cluster.Close()
 	network := newNetwork(1, "127.0.0.1:1", t.Logf)
-	network.holdMin, network.holdMax = 300*time.Millisecond, 300*time.Millisecond
+	network.holdMin, network.holdMax = 2*time.Second, 2*time.Second
 	defer network.close()
 	wire, err := network.attach("m", cluster.ListenAddrs())
 	if err != nil {
@@ -82,7 +83,7 @@ func TestLateCommitIsAppliedAfterNewerOnes(t *testing.T) {
 	defer client.Close()
 	admin := kadm.NewClient(client)
 	wire.links[0].arm(1)
-	for _, offset := range []int64{10, 20} { // the first is held, and retried at once
+	for _, offset := range []int64{10, 20} { // the first is held, and immediately retried
 		offsets := kadm.Offsets{}
 		offsets.AddOffset("t", 0, offset, -1)
 		if err := admin.CommitAllOffsets(t.Context(), "g", offsets); err != nil {
@@ -103,7 +104,7 @@ func TestLateCommitIsAppliedAfterNewerOnes(t *testing.T) {
 	report := NewReport()
 	for report.LateApplied == 0 && t.Context().Err() == nil {
 		time.Sleep(20 * time.Millisecond)
-		if err := network.seen.report(report); err != nil {
+		if err := network.seen.addTo(report); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -134,15 +135,15 @@ func TestBlockedLinkDeliversWhenItHeals(t *testing.T) {
 	}
 	for _, blocked := range [][2]bool{{true, false}, {false, true}, {true, true}} {
 		wire.links[0].block(blocked[0], blocked[1])
-		answered := make(chan error, 1)
-		go func() { answered <- client.Ping(t.Context()) }()
+		responses := make(chan error, 1)
+		go func() { responses <- client.Ping(t.Context()) }()
 		select {
-		case err := <-answered:
-			t.Errorf("blocked %v: answered, error %v", blocked, err)
+		case err := <-responses:
+			t.Errorf("blocked %v: response with error %v", blocked, err)
 		case <-time.After(200 * time.Millisecond):
 			wire.links[0].heal()
-			if err := <-answered; err != nil {
-				t.Errorf("blocked %v: %v after it healed", blocked, err)
+			if err := <-responses; err != nil {
+				t.Errorf("blocked %v: error after healing: %v", blocked, err)
 			}
 		}
 	}

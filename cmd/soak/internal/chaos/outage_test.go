@@ -22,13 +22,12 @@ import (
 
 const (
 	backlog      = 400_000
-	outageMemory = 150 << 20 // resident bytes, at most
+	outageMemory = 150 << 20 // maximum resident bytes
 )
 
-// The program, as a process, meets a LaunchDarkly that is down and a backlog of
-// 400,000 records: its memory stays flat, the committed offset stays where it is, and
-// everything arrives afterwards.
-func TestOutageWithABacklogCostsNoMemoryAndLosesNothing(t *testing.T) {
+// The program starts with a backlog of 400,000 records while LaunchDarkly is down. Its memory stays
+// flat and nothing is committed. After the outage, everything is delivered.
+func TestOutageWithABacklogNeedsNoMemoryAndLosesNothing(t *testing.T) {
 	if os.Getenv("KAFKA_TEST") == "" {
 		t.Skip("takes half a minute of CPU: set KAFKA_TEST=1")
 	}
@@ -46,14 +45,16 @@ func TestOutageWithABacklogCostsNoMemoryAndLosesNothing(t *testing.T) {
 	server := httptest.NewServer(ld)
 	defer server.Close()
 
-	p, err := startMember(t.TempDir(), "program", built(t), []string{"S2LD_KAFKA_BROKERS=" + cluster.ListenAddrs()[0], "S2LD_KAFKA_TOPICS=segment",
+	p, err := startMember(t.TempDir(), "program", built(t), []string{
+		"S2LD_KAFKA_BROKERS=" + cluster.ListenAddrs()[0], "S2LD_KAFKA_TOPICS=segment",
 		"S2LD_LAUNCHDARKLY_EVENTS_URL=" + server.URL, "S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=" + ldtest.Sample.ClientSideID,
-		"S2LD_DELIVERY_BACKOFF_MAX=2s", "S2LD_ADMIN_LISTEN=127.0.0.1:0"})
+		"S2LD_DELIVERY_BACKOFF_MAX=2s", "S2LD_ADMIN_LISTEN=127.0.0.1:0",
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	// What is read while nothing is delivered is read within a few seconds.
+	// Without deliveries, the program stops reading after a few seconds.
 	time.Sleep(8 * time.Second)
 	early := processMemory(p.process.Pid, residentNow)
 	time.Sleep(8 * time.Second)
@@ -61,31 +62,32 @@ func TestOutageWithABacklogCostsNoMemoryAndLosesNothing(t *testing.T) {
 		t.Errorf("memory grows during the outage: %d MB, then %d MB", early>>20, late>>20)
 	}
 	if sum := committed(ctx, t, cluster.ListenAddrs()); sum > backlog/1000 { // filtered records before the first event
-		t.Errorf("%d offsets committed while nothing was delivered", sum)
+		t.Errorf("committed offsets add up to %d while nothing was delivered", sum)
 	}
 
 	ld.Up()
 	if err := ld.Wait(ctx, events); err != nil {
-		t.Fatalf("%d of %d events delivered\n%s", ld.Report().Processed, events, p.tail())
+		t.Fatalf("%d of %d events delivered\n%s", ld.Report().Processed, events, p.logTail())
 	}
-	if err := p.end(syscall.SIGTERM, leaveLimit); err != nil || p.code != 0 {
-		t.Errorf("exit code %d, %v\n%s", p.code, err, p.tail())
+	if err := p.endWith(syscall.SIGTERM, leaveLimit); err != nil || p.code != 0 {
+		t.Errorf("exit code %d, %v\n%s", p.code, err, p.logTail())
 	}
 	peak := p.peakBytes()
 	if sum := committed(ctx, t, cluster.ListenAddrs()); sum != backlog {
-		t.Errorf("%d offsets of %d committed", sum, backlog)
+		t.Errorf("committed offsets add up to %d, want %d", sum, backlog)
 	}
 	report := ld.Report()
 	if report.Processed != events || report.Duplicates > 0 || report.ViolationCount > 0 {
-		t.Errorf("%d of %d events counted, %d requests sent twice, violations %v", report.Processed, events, report.Duplicates, report.Violations)
+		t.Errorf("%d of %d events counted, %d requests sent twice, violations %v", report.Processed, events,
+			report.Duplicates, report.Violations)
 	}
 	if peak > outageMemory {
-		t.Errorf("memory peaked at %d MB, at most %d MB allowed", peak>>20, outageMemory>>20)
+		t.Errorf("peak memory %d MB, limit %d MB", peak>>20, outageMemory>>20)
 	}
-	t.Logf("%d events, memory %d MB early in the outage, %d MB at its peak", events, early>>20, peak>>20)
+	t.Logf("%d events, memory %d MB early in the outage, peak %d MB", events, early>>20, peak>>20)
 }
 
-// produceBacklog fills the topic and returns how many events are to come of it.
+// produceBacklog fills the topic and returns the number of events in it.
 func produceBacklog(ctx context.Context, t *testing.T, brokers []string) (events int) {
 	t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.DefaultProduceTopic("segment"),

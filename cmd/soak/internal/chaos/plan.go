@@ -11,31 +11,31 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// Action is what a step of a plan does.
+// Action is the kind of a step.
 type Action string
 
-// The actions. A member's number is its place among those that run, the oldest first.
+// The number of a member is its index among the running members, oldest first.
 const (
 	Join            Action = "join"
 	Leave           Action = "leave"            // SIGTERM
 	Kill            Action = "kill"             // SIGKILL
 	Freeze          Action = "freeze"           // SIGSTOP, for longer than the session timeout, then SIGCONT
 	KillBroker      Action = "kill broker"      // SIGKILL
-	KillCoordinator Action = "kill coordinator" // the group's, by SIGKILL
-	RestartBrokers  Action = "restart brokers"  // those that were killed
+	KillCoordinator Action = "kill coordinator" // broker of the group's coordinator, SIGKILL
+	RestartBrokers  Action = "restart brokers"  // the killed ones
 	MoveLeader      Action = "move leader"
-	Outage          Action = "outage" // LaunchDarkly answers everything with the fault
+	Outage          Action = "outage" // every request to LaunchDarkly meets the fault
 	Cut             Action = "cut connections"
-	Block           Action = "black hole" // connections stay open and nothing arrives
+	Block           Action = "black hole" // connections stay open, but no bytes arrive
 	Slow            Action = "slow network"
-	Late            Action = "late commit" // a commit's connection breaks, and the broker gets it later
-	Bounce          Action = "bounce"      // a static member ends and starts again at once
+	Late            Action = "late commit" // the connection breaks, and the broker receives the commit later
+	Bounce          Action = "bounce"      // a static member exits and immediately starts again
 	Twin            Action = "twin"        // a second member with the same instance ID
 	Grow            Action = "add partitions"
 	Trim            Action = "delete delivered records"
 	Rest            Action = "rest"
 
-	// These are done to topics of their own.
+	// These actions are applied to separate topics.
 	TrimAhead Action = "delete undelivered records"
 	Unclean   Action = "elect a lagging replica"
 	Recreate  Action = "recreate the topic"
@@ -44,20 +44,32 @@ const (
 
 // Step is one step of a plan.
 type Step struct {
-	Do     Action
-	Target int           // member, broker or partition
-	Fire   bool          // of a kill or freeze: LaunchDarkly goes on failing meanwhile, and the takeover is not judged. Of others: by SIGKILL
-	Static bool          // of a join: the member has an instance ID
-	To     string        // of a reset: where the offsets are set to
-	Fault  ldtest.Fault  // of an outage
-	For    time.Duration // how long it lasts, or how long to wait after it
+	// Do is the action.
+	Do Action
+	// Target is the number of the member, broker, or partition that the action applies to.
+	Target int
+	// Fire makes a kill or freeze happen while LaunchDarkly is failing, so that the takeover is not
+	// judged. For Bounce and TrimAhead it makes the member exit on SIGKILL. For Twin it makes the
+	// older of the two members leave.
+	Fire bool
+	// Static gives a joining member an instance ID.
+	Static bool
+	// To is the target of a reset: earliest, middle, or beyond.
+	To string
+	// Fault is the fault of an outage.
+	Fault ldtest.Fault
+	// For is the duration of the step, or the time to wait after it.
+	For time.Duration
 
-	// Of a fault of the network, which affects the member's links to one broker, to LaunchDarkly (the number of brokers),
-	// or to all brokers (more than that).
-	Link     int
-	Up, Down bool          // directions of a black hole, seen from the member
-	Cut      bool          // after a black hole the connections break; else what was held arrives
-	By       time.Duration // delay in each direction
+	// Link selects the member's links for a network fault. It is the number of a broker, the number
+	// of brokers for LaunchDarkly, or any higher number for all brokers.
+	Link int
+	// Up and Down are the directions of a black hole, as seen from the member.
+	Up, Down bool
+	// Cut resets the connections after a black hole. Otherwise the bytes held so far arrive.
+	Cut bool
+	// By is the delay of a slow network in each direction.
+	By time.Duration
 }
 
 // onMember reports whether the target is a member.
@@ -86,7 +98,9 @@ func (s Step) String() string {
 	case Cut, Late:
 		return fmt.Sprintf("%s %d link %d, %v", s.Do, s.Target, s.Link, s.For)
 	case Block:
-		return fmt.Sprintf("%s %d link %d %s, %v, cut %v", s.Do, s.Target, s.Link, map[[2]bool]string{{true, false}: "up", {false, true}: "down", {true, true}: "both ways"}[[2]bool{s.Up, s.Down}], s.For, s.Cut)
+		return fmt.Sprintf("%s %d link %d %s, %v, cut %v", s.Do, s.Target, s.Link,
+			map[[2]bool]string{{true, false}: "up", {false, true}: "down", {true, true}: "both ways"}[[2]bool{s.Up, s.Down}],
+			s.For, s.Cut)
 	case Slow:
 		return fmt.Sprintf("%s %d link %d by %v, %v", s.Do, s.Target, s.Link, s.By, s.For)
 	case Outage:
@@ -96,12 +110,16 @@ func (s Step) String() string {
 	}
 }
 
-// Limits bound a plan.
+// Limits restricts a plan.
 type Limits struct {
-	Topics  bool          // what happens to whole topics, once each; needs about two minutes
-	Clean   bool          // members join and leave, and nothing else
-	Brokers int           // that may be killed, one at a time; 0: none
-	Session time.Duration // of the group
+	// Topics includes each action on a whole topic once, which takes about two minutes.
+	Topics bool
+	// Clean restricts the plan to members joining and leaving.
+	Clean bool
+	// Brokers is the number of brokers that may be killed, one at a time. Zero means none.
+	Brokers int
+	// Session is the session timeout of the group.
+	Session time.Duration
 }
 
 const (
@@ -111,23 +129,23 @@ const (
 	clusterSize = 3 // brokers
 )
 
-// outages are the faults of outages: for the time being, and for good.
+// outages lists the faults of outages, both transient ones and those that halt delivery.
 var outages = []ldtest.Fault{
 	{Status: 429}, {Status: 429, RetryAfter: "1"}, {Status: 503}, {Status: 503, RetryIn: time.Second}, {Status: 500},
-	{Status: 302}, {Status: 401}, {Kind: ldtest.Hang, For: 3 * time.Second}, {Kind: ldtest.Reset, Taken: true},
-	{Kind: ldtest.ResetUnread}, {Kind: ldtest.CutOff, Taken: true},
+	{Status: 302}, {Status: 401}, {Kind: ldtest.Hang, For: 3 * time.Second}, {Kind: ldtest.Reset, Accepted: true},
+	{Kind: ldtest.ResetUnread}, {Kind: ldtest.CutOff, Accepted: true},
 }
 
-// NewPlan draws a schedule of about that duration. The same seed and limits give the same plan. It begins with two
-// members joining, and never leaves less than one.
+// NewPlan returns a random plan of about the given duration. The same seed and limits produce the
+// same plan. It starts with two members joining, and always leaves at least one running.
 func NewPlan(seed uint64, duration time.Duration, limits Limits) []Step {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	plan := []Step{{Do: Join, For: time.Second}, {Do: Join, For: 2 * time.Second}}
-	joins := 25 // of a hundred
+	joins := 25 // percent
 	if limits.Clean {
 		joins = 50
 	}
-	static, down := []bool{false, false}, 0 // down: steps since a broker was killed
+	static, down := []bool{false, false}, 0 // down: steps since a broker was killed, 0 if none is down
 	spent := 3 * time.Second
 	add := func(s Step) {
 		switch s.Do {
@@ -135,7 +153,7 @@ func NewPlan(seed uint64, duration time.Duration, limits Limits) []Step {
 			static = append(static, s.Static)
 		case Leave, Kill:
 			static = slices.Delete(static, s.Target, s.Target+1)
-		case Bounce, Twin: // its successor is the youngest
+		case Bounce, Twin: // the new member is the youngest
 			static = append(slices.Delete(static, s.Target, s.Target+1), true)
 		case Reset:
 			static = make([]bool, len(static))
@@ -199,20 +217,22 @@ func NewPlan(seed uint64, duration time.Duration, limits Limits) []Step {
 	return plan
 }
 
-// overhead is about how long an action takes by itself.
+// overhead is the approximate time that an action takes in addition to Step.For.
 var overhead = map[Action]time.Duration{
 	Leave: 3 * time.Second, Bounce: 2 * time.Second, Twin: 2 * time.Second, Kill: time.Second, Freeze: 3 * time.Second,
 	RestartBrokers: 4 * time.Second, Recreate: time.Second, Reset: 10 * time.Second, Unclean: 25 * time.Second,
 }
 
-// rareFaults draws the order of what happens once per plan.
+// rareFaults returns the actions that happen once per plan, in random order.
 func rareFaults(rng *rand.Rand, limits Limits) []Step {
 	if limits.Clean || !limits.Topics {
 		return nil
 	}
 	rare := []Step{
-		{Do: Grow, For: time.Second}, {Do: TrimAhead, Target: rng.IntN(sidePartitions), For: 3 * time.Second, Fire: rng.IntN(2) == 0},
-		{Do: Recreate, For: 2 * time.Second}, {Do: Reset, To: []string{earliest, middle, beyond}[rng.IntN(3)], For: 5 * time.Second},
+		{Do: Grow, For: time.Second}, {Do: TrimAhead, Target: rng.IntN(sidePartitions), For: 3 * time.Second,
+			Fire: rng.IntN(2) == 0},
+		{Do: Recreate, For: 2 * time.Second}, {Do: Reset, To: []string{earliest, middle, beyond}[rng.IntN(3)],
+			For: 5 * time.Second},
 	}
 	if limits.Brokers == clusterSize {
 		rare = append(rare, Step{Do: Unclean, For: 2 * time.Second})
@@ -221,7 +241,7 @@ func rareFaults(rng *rand.Rand, limits Limits) []Step {
 	return rare
 }
 
-// networkFault draws a fault of the network for one of the members.
+// networkFault sets s to a random network fault for one of the members.
 func networkFault(rng *rand.Rand, s *Step, members int, limits Limits) {
 	s.Target, s.Link = rng.IntN(members), rng.IntN(2*clusterSize)
 	switch draw := rng.IntN(30); {
@@ -245,5 +265,6 @@ func networkFault(rng *rand.Rand, s *Step, members int, limits Limits) {
 	}
 }
 
-// takeover is how long, beyond the session timeout, the partitions of a member that is gone may be left alone.
+// takeover is the time beyond the session timeout that the other members may need to take over the
+// partitions of a member.
 const takeover = 2 * time.Second

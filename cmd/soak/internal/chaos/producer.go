@@ -15,7 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// value is the record of that number. One in twenty is large, so that some batches exceed LaunchDarkly's limit.
+// value returns the value of the record with the given number. One in twenty is large, so that some
+// batches exceed LaunchDarkly's limit.
 func value(number int) []byte {
 	name, call, pad, extra := `"event":"e",`, "track", "", ""
 	switch KindOf(number) {
@@ -29,7 +30,8 @@ func value(number int) []byte {
 	if number%20 == 3 {
 		pad = fmt.Sprintf(`,"pad":%q`, strings.Repeat("x", 3000))
 	}
-	return fmt.Appendf(nil, `{"type":%q,%s"userId":"u%d","timestamp":"2026-01-02T03:04:05Z","properties":{"n":%d,"value":1.5%s%s}}`,
+	return fmt.Appendf(nil,
+		`{"type":%q,%s"userId":"u%d","timestamp":"2026-01-02T03:04:05Z","properties":{"n":%d,"value":1.5%s%s}}`,
 		call, name, number%97, number, extra, pad)
 }
 
@@ -37,19 +39,20 @@ func value(number int) []byte {
 type producer struct {
 	client     *kgo.Client
 	first      int          // number of the first record
-	partitions atomic.Int32 // that it produces to
+	partitions atomic.Int32 // number of partitions in use
 
 	producing sync.Mutex // held while records are produced
 
-	mu       sync.Mutex
-	produced []Record // guarded by mu
-	sent     int      // guarded by mu
-	events   int      // guarded by mu: of those sent, the ones that must be delivered
-	err      error    // guarded by mu: the first
+	mu       sync.Mutex // guards the fields below
+	produced []Record   // acknowledged records
+	sent     int
+	events   int   // number of sent events that must be delivered
+	err      error // first error
 }
 
 func newProducer(brokers []string, topic string, first int, partitions int32) (*producer, error) {
-	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.DefaultProduceTopic(topic),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.MetadataMinAge(100*time.Millisecond))
 	if err != nil {
 		return nil, fmt.Errorf("producer: %w", err)
@@ -59,10 +62,12 @@ func newProducer(brokers []string, topic string, first int, partitions int32) (*
 	return p, nil
 }
 
-// bursts is the period of the producers' rate, which rises from a tenth of the mean to almost twice the mean and falls again.
+// bursts is the period of the production rate, which rises from a tenth of the mean to almost twice
+// the mean and falls again.
 const bursts = 20 * time.Second
 
-// run produces about rate records per second until ctx is done, and returns when each is acknowledged.
+// run produces about rate records per second until ctx is done. It returns when each record is
+// acknowledged.
 func (p *producer) run(ctx context.Context, rate int) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -84,13 +89,14 @@ func (p *producer) run(ctx context.Context, rate int) {
 	}
 }
 
-// hold stops producing until resume is called, and returns when each record is acknowledged.
+// hold pauses producing until resume is called. It returns when each record is acknowledged.
 func (p *producer) hold() {
 	p.producing.Lock()
 	p.flush()
 }
 
-// grow has records produced to more partitions of the topic, once the client knows them.
+// grow increases the number of partitions in use. It first waits until the client knows the new
+// partitions.
 func (p *producer) grow(ctx context.Context, topic string, more int32) error {
 	for last := p.partitions.Load() + more - 1; ; pause(ctx, 50*time.Millisecond) {
 		p.client.ForceMetadataRefresh()
@@ -123,12 +129,14 @@ func (p *producer) produce(number int) {
 	r := &kgo.Record{Partition: rand.Int32N(p.partitions.Load()), Value: value(number)}
 	p.client.Produce(context.Background(), r, func(r *kgo.Record, err error) {
 		if err != nil {
-			p.noteError(fmt.Errorf("record %d is not acknowledged: %w", number, err))
+			p.noteError(fmt.Errorf("produce record %d: %w", number, err))
 			return
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.produced = append(p.produced, Record{Number: number, Partition: r.Partition, Offset: r.Offset, Sent: r.Timestamp, Acked: time.Now()})
+		p.produced = append(p.produced, Record{
+			Number: number, Partition: r.Partition, Offset: r.Offset, Sent: r.Timestamp, Acked: time.Now(),
+		})
 	})
 }
 
@@ -140,7 +148,8 @@ func (p *producer) noteError(err error) {
 	}
 }
 
-// result returns what was produced, and how many of it are events to be delivered.
+// result returns the produced records, the number of events that must be delivered, and the first
+// error.
 func (p *producer) result() ([]Record, int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

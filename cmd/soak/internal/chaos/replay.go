@@ -13,13 +13,13 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/model"
 )
 
-// replayed is the prefix of steps that the model does not allow.
+// replayed is the invariant that each observed step is allowed by the model.
 const replayed = "not allowed by the model"
 
-// replay feeds what was seen of each partition to the model of the commit protocol, which must allow every step. The
-// checker must have found the ranges of requests.
+// replay feeds the observed steps of each partition to the model of the commit protocol, which must
+// allow every step. checkRanges must run first.
 //
-// The model has no retention, so a partition of which undelivered records were deleted is left out.
+// Partitions with deleted undelivered records are skipped, because the model has no retention.
 func (c *checker) replay() {
 	for _, partition := range slices.Sorted(maps.Keys(c.logs)) {
 		if !c.deletedAhead(partition) {
@@ -28,25 +28,26 @@ func (c *checker) replay() {
 	}
 }
 
-// deletedAhead reports whether the first records of a partition were deleted before they were delivered.
+// deletedAhead reports whether the first records of a partition were deleted before their delivery.
 func (c *checker) deletedAhead(partition int32) bool {
 	records := c.logs[partition][0].records
 	return len(c.logs[partition]) == 1 && !records[0].Lost.IsZero() && records[len(records)-1].Lost.IsZero()
 }
 
-// observed is a step between two commits.
+// observed is a step other than a commit.
 type observed struct {
-	before int // number of the commit before which it happened
+	before int // index of the first commit after it
 	at     time.Time
 	feed   func(*model.Observer) error
 }
 
-// replayPartition feeds the steps in the order of time. Commits have whole milliseconds. What else happened in the
-// millisecond of a commit comes before it, except for a request whose range that commit recorded.
+// replayPartition feeds the steps of a partition in chronological order. The times of commits are
+// in whole milliseconds. Other steps in the same millisecond come before the commit, except for
+// requests whose range that commit recorded.
 func (c *checker) replayPartition(partition int32) {
 	commits := slices.DeleteFunc(slices.Clone(c.Commits), func(k Commit) bool { return k.Partition != partition })
 	millis := make([]int64, len(commits)) // ascending
-	recorded := map[[2]int64]int{}        // by range, the commit that first recorded it
+	recorded := map[[2]int64]int{}        // by range: index of the commit that first recorded it
 	latest := int64(0)
 	for i, k := range commits {
 		latest = max(latest, k.Time.UnixMilli())
@@ -66,9 +67,9 @@ func (c *checker) replayPartition(partition int32) {
 	var steps []observed
 	for _, r := range c.Requests {
 		if r.Partition != partition || r.Next == 0 {
-			continue // no range was found, which the checker has told
+			continue // no range was found, which findRange has reported
 		}
-		step := observed{before(r.Arrived), r.Arrived, func(o *model.Observer) error { return o.Request(c.seen(r)) }}
+		step := observed{before(r.Arrived), r.Arrived, func(o *model.Observer) error { return o.Request(c.modelRequest(r)) }}
 		if i := recorded[[2]int64{r.First, r.Next}]; i >= step.before {
 			step.before = i + 1
 		}
@@ -76,12 +77,18 @@ func (c *checker) replayPartition(partition int32) {
 	}
 	for _, l := range c.Letters {
 		if l.Partition == partition && KindOf(l.Number) == Poisoned {
-			steps = append(steps, observed{before(l.Time), l.Time, func(o *model.Observer) error { o.DeadLetter(partition, l.Offset); return nil }})
+			steps = append(steps, observed{before(l.Time), l.Time, func(o *model.Observer) error {
+				o.DeadLetter(partition, l.Offset)
+				return nil
+			}})
 		}
 	}
 	elected, unclean := c.Unclean[partition]
 	if unclean {
-		steps = append(steps, observed{before(elected), elected, func(o *model.Observer) error { o.Truncated(partition, c.firstLost(partition)); return nil }})
+		steps = append(steps, observed{before(elected), elected, func(o *model.Observer) error {
+			o.Truncated(partition, c.firstLost(partition))
+			return nil
+		}})
 	}
 	slices.SortStableFunc(steps, func(a, b observed) int {
 		return cmp.Or(cmp.Compare(a.before, b.before), a.at.Compare(b.at))
@@ -91,7 +98,7 @@ func (c *checker) replayPartition(partition int32) {
 	feed := func(at time.Time, step func(*model.Observer) error) {
 		c.steps++
 		if err := step(o); err != nil {
-			c.tell(replayed, "at %s: %v", clock(at), err)
+			c.report(replayed, "at %s: %v", clock(at), err)
 		}
 	}
 	truncated := followedDown(commits, elected)
@@ -117,10 +124,11 @@ func (c *checker) replayPartition(partition int32) {
 	}
 }
 
-// seen returns a request as the model sees it. It was of the log in which the checker found its range.
-func (c *checker) seen(r Request) model.Request {
+// modelRequest converts a request to a request of the model. The log is the version in which
+// findRange found the range.
+func (c *checker) modelRequest(r Request) model.Request {
 	m := model.Request{
-		Partition: r.Partition, Log: r.version, ID: r.ID, Body: binary.BigEndian.Uint64(r.Hash[:]), Accepted: r.Taken,
+		Partition: r.Partition, Log: r.version, ID: r.ID, Body: binary.BigEndian.Uint64(r.Hash[:]), Accepted: r.Accepted,
 	}
 	for _, n := range r.Numbers {
 		m.Offsets = append(m.Offsets, c.byNumber[n].Offset)
@@ -128,7 +136,7 @@ func (c *checker) seen(r Request) model.Request {
 	return m
 }
 
-// countable reports whether a record holds an event that LaunchDarkly receives.
+// countable reports whether a record contains an event that is sent to LaunchDarkly.
 func (c *checker) countable(partition int32, log int, offset int64) bool {
 	records := c.logs[partition][log].records
 	i := sort.Search(len(records), func(i int) bool { return records[i].Offset >= offset })
@@ -139,8 +147,9 @@ func (c *checker) countable(partition int32, log int, offset int64) bool {
 	return kind == Delivered || kind == Poisoned
 }
 
-// followedDown returns the number of the first commit of a member that had read the log as it is since a lagging replica
-// was elected: the last commit that goes down, or the first since the election if none does.
+// followedDown returns the index of the first commit by a member that had read the log as it is
+// since a lagging replica was elected. That is the last commit that decreases the offset, or, if
+// there is none, the first commit since the election.
 func followedDown(commits []Commit, elected time.Time) int {
 	elected = elected.Truncate(time.Millisecond)
 	first := sort.Search(len(commits), func(i int) bool { return !commits[i].Time.Before(elected) })

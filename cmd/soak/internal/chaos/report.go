@@ -13,55 +13,58 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// Report is what came of a run.
+// Report is the result of one or more runs.
 type Report struct {
-	Broken []string // invariants, in words; none is the good outcome
+	Broken []string // descriptions of broken invariants; empty if all hold
 
 	Duration      time.Duration
 	Steps         map[Action]int
-	Records       int            // produced
-	Events        int            // events among them that are to be delivered
-	Requests      int            // that LaunchDarkly saw
-	Faults        map[string]int // that they met, by kind
-	Sent          int            // events in requests that LaunchDarkly took
+	Records       int            // records produced
+	Events        int            // events that must be delivered
+	Requests      int            // requests that LaunchDarkly received
+	Faults        map[string]int // requests that failed, by fault
+	Sent          int            // events in requests that LaunchDarkly accepted
 	Duplicates    int            // events that LaunchDarkly had accepted before under the same payload ID
 	Doubled       int            // events that count more than once
-	DoubledByLoss int            // events that count more than once because Kafka lost a part of their batch, on purpose
-	Again         int            // events that were delivered again after an operator set the group's offsets back
-	Lost          int            // records that Kafka lost or deleted, on purpose
-	LostUnsent    int            // events among them that were not delivered before
-	Unknown       int            // commits of which no member is known to have sent them
-	Fenced        int            // static members that were fenced or could not join because another member had their instance ID
+	DoubledByLoss int            // events that count more than once because Kafka intentionally lost part of their batch
+	Redelivered   int            // events delivered again after an operator reset the group's offsets
+	Lost          int            // records that Kafka intentionally lost or deleted
+	LostUnsent    int            // events among the lost records that were not delivered before
+	Unknown       int            // commits of unknown senders
+	Fenced        int            // static members fenced or prevented from joining because of a duplicate instance ID
 	Letters       int            // dead letters
 	Repeats       int            // dead letters of a record that already had one
-	Commits       int            // of single partitions
-	Replayed      int            // commits, requests, and other steps that were replayed through the model
-	Judged        int            // members that were killed or stopped, and whose partitions had to be taken over in time
-	LongestStall  time.Duration  // longest time from an event's acknowledgement to its delivery
+	Commits       int            // commits of single partitions
+	Replayed      int            // commits, requests, and other steps replayed through the model
+	Judged        int            // takeovers from killed or frozen members that were judged
+	LongestStall  time.Duration  // longest time from an event's acknowledgment to its delivery
 	StallEnd      time.Time      // when that event was delivered
-	LongestLeave  time.Duration  // from SIGTERM to the exit
-	Excused       int            // members that left with exit code 1, which was right around a broker's absence or a freeze
-	PeakBytes     int            // highest resident memory of a member
-	LateCommits   int            // commits that were held back by the network
-	LateApplied   int            // partitions of them that the broker stored
-	LateRefused   map[string]int // partitions of them that it rejected, by error
-	Errors        map[string]int // of the coordinator to members, by request and error
+	LongestLeave  time.Duration  // longest time from SIGTERM to the exit
+	Excused       int            // members that left with exit code 1 when it was allowed
+	PeakBytes     int            // peak resident memory of a member
+	LateCommits   int            // commits held back by the network
+	LateApplied   int            // partitions of late commits that the broker stored
+	LateRejected  map[string]int // partitions of late commits that the broker rejected, by error
+	Errors        map[string]int // errors that the coordinator returned to members, by request and error
 }
 
-// NewReport returns a report of nothing.
+// NewReport returns an empty report.
 func NewReport() *Report {
-	return &Report{Steps: map[Action]int{}, Faults: map[string]int{}, LateRefused: map[string]int{}, Errors: map[string]int{}}
+	return &Report{
+		Steps: map[Action]int{}, Faults: map[string]int{}, LateRejected: map[string]int{}, Errors: map[string]int{},
+	}
 }
 
-// tell notes a broken invariant.
-func (r *Report) tell(format string, args ...any) {
+// addBroken adds a broken invariant.
+func (r *Report) addBroken(format string, args ...any) {
 	r.Broken = append(r.Broken, fmt.Sprintf(format, args...))
 }
 
-// add counts and checks evidence. name tells its log from the main topic's.
-func (r *Report) add(name string, e *Evidence) {
+// addEvidence checks evidence and adds the result. name identifies the log in broken invariants; it
+// is empty for the main topic.
+func (r *Report) addEvidence(name string, e *Evidence) {
 	c := newChecker(e)
-	c.check()
+	c.checkAll()
 	r.Letters += len(e.Letters)
 	r.Repeats += c.repeats
 	r.Commits += len(e.Commits)
@@ -76,7 +79,7 @@ func (r *Report) add(name string, e *Evidence) {
 		}
 	}
 	for _, p := range e.Produced {
-		by := c.taken[p.Number]
+		by := c.accepted[p.Number]
 		if !p.Lost.IsZero() && e.Since.IsZero() {
 			r.Lost++
 			if len(by) == 0 && KindOf(p.Number) == Delivered {
@@ -89,12 +92,12 @@ func (r *Report) add(name string, e *Evidence) {
 		if len(by) > 0 {
 			r.stall(c.wait(p), c.Requests[by[0]].Done)
 			if p.Acked.Before(e.Since) && !e.Since.IsZero() {
-				r.Again++
+				r.Redelivered++
 			}
 		}
 		switch {
 		case len(by) < 2:
-		case c.twice(p, by):
+		case c.countedTwice(p, by):
 			r.Doubled++
 		default:
 			r.DoubledByLoss++
@@ -105,14 +108,14 @@ func (r *Report) add(name string, e *Evidence) {
 	}
 }
 
-// addRequests counts all requests, and checks what concerns more than one log: one body for each payload ID.
+// addRequests counts all requests, and checks across logs that each payload ID has only one body.
 func (r *Report) addRequests(requests []Request, ld ldtest.Report) {
 	c := newChecker(&Evidence{Requests: requests})
-	c.bodies()
+	c.checkBodies()
 	r.Broken = append(r.Broken, c.broken...)
 	r.Requests += len(requests)
 	for _, q := range requests {
-		if q.Taken {
+		if q.Accepted {
 			r.Sent += len(q.Numbers)
 		}
 		if q.Duplicate {
@@ -128,8 +131,9 @@ func (r *Report) stall(d time.Duration, end time.Time) {
 	}
 }
 
-// Rules returns the number of broken rules. A rule counts once, regardless of how many lines report it.
-func (r *Report) Rules() int {
+// BrokenInvariants returns the number of broken invariants. Each invariant counts once, regardless
+// of how many lines report it.
+func (r *Report) BrokenInvariants() int {
 	rules := map[string]bool{}
 	for _, s := range r.Broken {
 		rule, _, _ := strings.Cut(strings.TrimPrefix(s, sampled), ": ")
@@ -138,7 +142,7 @@ func (r *Report) Rules() int {
 	return len(rules)
 }
 
-// Add adds another run's report.
+// Add adds the report of another run.
 func (r *Report) Add(o *Report) {
 	r.Broken = append(r.Broken, o.Broken...)
 	for k, n := range o.Steps {
@@ -147,8 +151,8 @@ func (r *Report) Add(o *Report) {
 	for k, n := range o.Faults {
 		r.Faults[k] += n
 	}
-	for k, n := range o.LateRefused {
-		r.LateRefused[k] += n
+	for k, n := range o.LateRejected {
+		r.LateRejected[k] += n
 	}
 	for k, n := range o.Errors {
 		r.Errors[k] += n
@@ -163,7 +167,7 @@ func (r *Report) Add(o *Report) {
 	r.Duplicates += o.Duplicates
 	r.Doubled += o.Doubled
 	r.DoubledByLoss += o.DoubledByLoss
-	r.Again += o.Again
+	r.Redelivered += o.Redelivered
 	r.Lost += o.Lost
 	r.LostUnsent += o.LostUnsent
 	r.Unknown += o.Unknown
@@ -200,28 +204,28 @@ func (r *Report) String() string {
 	}
 	line("commits delivered late", "%d", r.LateCommits)
 	line("  partitions stored", "%d", r.LateApplied)
-	for _, k := range slices.Sorted(maps.Keys(r.LateRefused)) {
-		line("  partitions rejected, "+k, "%d", r.LateRefused[k])
+	for _, k := range slices.Sorted(maps.Keys(r.LateRejected)) {
+		line("  partitions rejected, "+k, "%d", r.LateRejected[k])
 	}
-	line("events taken twice, same payload ID", "%d", r.Duplicates)
+	line("events accepted twice, same payload ID", "%d", r.Duplicates)
 	line("events counted twice", "%d", r.Doubled)
-	line("  since Kafka lost part of a batch", "%d", r.DoubledByLoss)
-	line("records lost by Kafka, on purpose", "%d", r.Lost)
+	line("  because Kafka lost part of a batch", "%d", r.DoubledByLoss)
+	line("records intentionally lost by Kafka", "%d", r.Lost)
 	line("  events not delivered before", "%d", r.LostUnsent)
-	line("events redelivered for an operator", "%d", r.Again)
+	line("events replayed after an offset reset", "%d", r.Redelivered)
 	line("instance IDs fenced", "%d", r.Fenced)
-	line("commits of unknown members", "%d", r.Unknown)
+	line("commits of unknown senders", "%d", r.Unknown)
 	line("dead letters", "%d, repeated %d", r.Letters, r.Repeats)
 	line("steps replayed through the model", "%d", r.Replayed)
 	line("takeovers judged", "%d", r.Judged)
-	line("longest stall", "%v, to %s", r.LongestStall.Round(time.Millisecond), clock(r.StallEnd))
+	line("longest stall", "%v, until %s", r.LongestStall.Round(time.Millisecond), clock(r.StallEnd))
 	line("longest leave", "%v", r.LongestLeave.Round(time.Millisecond))
-	line("exit code 1, excused", "%d", r.Excused)
-	line("highest memory of the soak itself", "%.1f MiB", float64(processMemory(os.Getpid(), residentPeak))/(1<<20))
-	line("highest memory of a member", "%.1f MiB", float64(r.PeakBytes)/(1<<20))
+	line("exit code 1 when allowed", "%d", r.Excused)
+	line("peak memory of the soak", "%.1f MiB", float64(processMemory(os.Getpid(), residentPeak))/(1<<20))
+	line("peak memory of a member", "%.1f MiB", float64(r.PeakBytes)/(1<<20))
 	for _, s := range r.Broken {
 		fmt.Fprintf(&b, "  %s\n", s)
 	}
-	line("broken rules", "%d", r.Rules())
+	line("broken invariants", "%d", r.BrokenInvariants())
 	return b.String()
 }

@@ -20,50 +20,70 @@ import (
 
 // Config configures a run. All fields without a stated default are required.
 type Config struct {
-	Binary   string  // of the program, see [Build]
-	Cluster  Cluster //
-	Dir      string  // for the members' logs and LaunchDarkly's journal
-	Name     string  // of group and topic; a cluster takes each once
-	Protocol string  // classic or consumer
-	Session  time.Duration
-	Plan     []Step
-	Clean    bool          // the plan has only clean changes, and LaunchDarkly does not fail
-	Seed     uint64        // of LaunchDarkly's faults
-	Rate     int           // records a second
-	Faults   float64       // share of requests that LaunchDarkly fails; 0 if Clean
-	Late     float64       // share of offset commits that arrive late, in addition to those of the plan; 0 if Clean
-	Settings []string      // more environment for the members, such as S2LD_DELIVERY_DRAIN_TIMEOUT=1s
-	Settle   time.Duration // how long to wait for the last deliveries; 0: two minutes
+	// Binary is the path of the program; see [Build].
+	Binary string
+	// Cluster is the Kafka cluster.
+	Cluster Cluster
+	// Dir is the directory for the members' logs and LaunchDarkly's journal.
+	Dir string
+	// Name is the name of the group and of the main topic. It must be unique within a cluster.
+	Name string
+	// Protocol is the group protocol, classic or consumer.
+	Protocol string
+	// Session is the session timeout of the group.
+	Session time.Duration
+	// Plan lists the steps to execute.
+	Plan []Step
+	// Clean states that the plan has only clean joins and leaves. LaunchDarkly does not fail then,
+	// and the checks are stricter.
+	Clean bool
+	// Seed is the seed of random faults.
+	Seed uint64
+	// Rate is the average number of records produced to the main topic per second.
+	Rate int
+	// Faults is the fraction of requests that fail at LaunchDarkly. It is ignored if Clean.
+	Faults float64
+	// Late is the fraction of offset commits that arrive late, in addition to those in the plan. It
+	// is ignored if Clean.
+	Late float64
+	// Settings holds additional environment variables of the members, such as
+	// S2LD_DELIVERY_DRAIN_TIMEOUT=1s. Empty means none.
+	Settings []string
+	// Settle bounds the wait for the last deliveries. Zero means two minutes.
+	Settle time.Duration
 
-	Logf func(format string, args ...any) // what happens, as it happens
+	// Logf logs each step as it happens.
+	Logf func(format string, args ...any)
 }
 
 const (
-	leaveLimit = 45 * time.Second  // delivery.drain_timeout (20s), the last commit (10s), leaving the group (10s), and some time
-	buffered   = 8 << 20           // delivery.max_buffered of the members
-	peakLimit  = buffered + 64<<20 // bound of a member's resident memory, as documented
+	leaveLimit = 45 * time.Second  // drain timeout (20s), final commit (10s), leaving the group (10s), and a margin
+	buffered   = 8 << 20           // delivery.max_buffered of members
+	peakLimit  = buffered + 64<<20 // documented limit of a member's resident memory
 )
 
-// run is a run under way. Its fields belong to the goroutine of Run, unless they guard themselves.
+// run is the state of a run. Its fields belong to the goroutine of Run, except for those that are
+// safe for concurrent use.
 type run struct {
 	cfg      Config
-	letters  string // topic
+	letters  string // dead-letter topic
 	ld       *launchDarkly
 	network  *network
-	ledgers  []*ledger // the main topic's is the first
+	ledgers  []*ledger // main topic first
 	admin    *kadm.Client
-	position Position // of the commits before the run
+	position Position // end of the log of commits before the run
 	samples  sampler
-	members  []*member // that run, the oldest first
-	started  int       // members so far
-	down     []int     // brokers that were killed
-	restored time.Time // when they were last back
+	members  []*member // running members, oldest first
+	started  int       // members started so far
+	down     []int     // brokers currently killed
+	restored time.Time // when the brokers were last restarted
 	gone     []Absence
 	report   *Report
 }
 
-// Run does what the plan says, waits until everything produced is delivered, has all members leave, and checks. The
-// report's Broken says what is wrong with the program; an error, what kept the run from being one.
+// Run executes the plan, waits until everything produced is delivered, makes all members leave, and
+// checks the evidence. Report.Broken lists failures of the program under test. An error means that
+// the run itself failed.
 func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if cfg.Settle == 0 {
 		cfg.Settle = 2 * time.Minute
@@ -89,17 +109,17 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	defer network.close()
 	defer func() {
 		for _, m := range r.members {
-			_ = m.end(syscall.SIGKILL, time.Minute) // those that an error left behind
+			_ = m.endWith(syscall.SIGKILL, time.Minute) // only needed after an error
 		}
 	}()
-	if err := r.all(ctx); err != nil {
+	if err := r.execute(ctx); err != nil {
 		return nil, fmt.Errorf("run %s, seed %d: %w", cfg.Name, cfg.Seed, err)
 	}
 	return r.report, nil
 }
 
-// all is the run from the topics to the report.
-func (r *run) all(ctx context.Context) error {
+// execute runs the test, from creating topics to checking the evidence.
+func (r *run) execute(ctx context.Context) error {
 	brokers := r.cfg.Cluster.Brokers()
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.MetadataMinAge(50*time.Millisecond))
 	if err != nil {
@@ -110,21 +130,22 @@ func (r *run) all(ctx context.Context) error {
 	if r.position, err = r.cfg.Cluster.Position(ctx); err != nil {
 		return err
 	}
-	// The dead letters' times are to be those at which they were written.
-	if err := kafkatest.CreateTopic(ctx, brokers, r.letters, 1, map[string]string{"message.timestamp.type": "LogAppendTime"}); err != nil {
+	// The timestamp of a dead letter must be the time at which it was appended.
+	if err := kafkatest.CreateTopic(ctx, brokers, r.letters, 1,
+		map[string]string{"message.timestamp.type": "LogAppendTime"}); err != nil {
 		return err
 	}
 	defer func() {
 		for _, l := range r.ledgers {
-			l.end()
+			l.stopProducing()
 		}
 	}()
-	if err := r.open(ctx, ""); err != nil {
+	if err := r.openLedger(ctx, ""); err != nil {
 		return err
 	}
 	for _, role := range roles {
 		if r.planned(role) {
-			if err := r.open(ctx, role); err != nil {
+			if err := r.openLedger(ctx, role); err != nil {
 				return err
 			}
 		}
@@ -135,27 +156,27 @@ func (r *run) all(ctx context.Context) error {
 	defer running.Wait()
 	defer stop()
 
-	r.faults()
+	r.startFaults()
 	started := time.Now()
 	for _, s := range r.cfg.Plan {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		r.cfg.Logf("%s %6.1fs %v", r.cfg.Name, time.Since(started).Seconds(), s)
-		if err := r.step(ctx, s); err != nil {
+		if err := r.runStep(ctx, s); err != nil {
 			return fmt.Errorf("%v: %w", s, err)
 		}
-		r.dead()
+		r.removeExited()
 	}
 	if err := r.restartBrokers(ctx); err != nil {
 		return err
 	}
-	r.calm()
+	r.stopFaults()
 	for _, l := range r.ledgers {
-		l.end()
+		l.stopProducing()
 	}
 	r.settle(ctx)
-	r.dead()
+	r.removeExited()
 	for len(r.members) > 0 {
 		r.leave(0)
 	}
@@ -163,7 +184,7 @@ func (r *run) all(ctx context.Context) error {
 	return r.check(ctx)
 }
 
-// settle waits until everything produced is delivered, or until waiting is in vain.
+// settle waits until everything produced is delivered and committed, or until the limit has passed.
 func (r *run) settle(ctx context.Context) {
 	_, events, _ := r.ledgers[0].producer.result()
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Settle)
@@ -176,21 +197,22 @@ func (r *run) settle(ctx context.Context) {
 		select {
 		case <-more:
 		case <-ctx.Done():
-			r.report.tell("not settled: %d of %d events delivered %v after the last was produced", counted, events, r.cfg.Settle)
+			r.report.addBroken("not settled: %d of %d events delivered %v after the last one was produced", counted, events,
+				r.cfg.Settle)
 			return
 		}
 	}
-	for behind := "nothing is known"; behind != ""; {
+	for behind := "offsets unknown"; behind != ""; {
 		pause(ctx, 200*time.Millisecond)
 		behind = r.behind(ctx)
 		if ctx.Err() != nil {
-			r.report.tell("not settled: %s", behind)
+			r.report.addBroken("not settled: %s", behind)
 			return
 		}
 	}
 }
 
-// behind describes a partition of which not everything is committed, if there is one.
+// behind describes a partition that is not committed to its end, or returns "" if there is none.
 func (r *run) behind(ctx context.Context) string {
 	ends, err := r.admin.ListEndOffsets(ctx, r.topics()...)
 	if err != nil {

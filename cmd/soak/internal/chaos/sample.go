@@ -11,33 +11,33 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// sampler asks again and again what a group has committed.
+// sampler periodically fetches the committed offsets of a group.
 type sampler struct {
-	mu      sync.Mutex
-	samples []sample // guards: those that differ from the one before
-	err     error    // guards: the first
+	mu      sync.Mutex // guards the fields below
+	samples []sample   // only those that differ from the previous one
+	err     error      // first error
 }
 
-// sample is what was committed for a topic at a time.
+// sample is a commit of a topic, as fetched at a point in time.
 type sample struct {
 	Commit
 	topic string
 }
 
-// sampleEvery is the time between two samples.
-const sampleEvery = 75 * time.Millisecond
+// sampleInterval is the time between two samples.
+const sampleInterval = 75 * time.Millisecond
 
-// run samples until ctx is done. What a cluster that changes cannot answer is left out.
+// run samples until ctx is done. Failed requests are ignored, because the cluster may be changing.
 func (s *sampler) run(ctx context.Context, brokers []string, group string) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
 	if err != nil {
-		s.note("", Commit{}, err)
+		s.record("", Commit{}, err)
 		return
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
 	last := map[string]map[int32]kadm.Offset{}
-	tick := time.NewTicker(sampleEvery)
+	tick := time.NewTicker(sampleInterval)
 	defer tick.Stop()
 	for {
 		select {
@@ -61,12 +61,12 @@ func (s *sampler) run(ctx context.Context, brokers []string, group string) {
 			}
 			last[o.Topic][o.Partition] = o
 			c, err := newCommit(now, o.Partition, o.At, o.Metadata)
-			s.note(o.Topic, c, err)
+			s.record(o.Topic, c, err)
 		})
 	}
 }
 
-func (s *sampler) note(topic string, c Commit, err error) {
+func (s *sampler) record(topic string, c Commit, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err == nil {
@@ -75,7 +75,7 @@ func (s *sampler) note(topic string, c Commit, err error) {
 	s.samples = append(s.samples, sample{c, topic})
 }
 
-// result returns the samples so far.
+// result returns the samples taken so far.
 func (s *sampler) result() ([]sample, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

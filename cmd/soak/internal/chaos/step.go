@@ -18,11 +18,11 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// step does one step of the plan.
-func (r *run) step(ctx context.Context, s Step) error {
+// runStep executes one step of the plan.
+func (r *run) runStep(ctx context.Context, s Step) error {
 	r.report.Steps[s.Do]++
 	if s.onMember() {
-		if len(r.members) == 0 { // they ended by themselves, which is told
+		if len(r.members) == 0 { // they exited unexpectedly, which was reported
 			return nil
 		}
 		s.Target %= len(r.members)
@@ -39,17 +39,17 @@ func (r *run) step(ctx context.Context, s Step) error {
 	case Leave:
 		r.leave(s.Target)
 	case Kill:
-		r.absent(ctx, s, func(m *member) {
-			_ = m.end(syscall.SIGKILL, time.Minute)
+		r.disrupt(ctx, s, func(m *member) {
+			_ = m.endWith(syscall.SIGKILL, time.Minute)
 			if m.code != -1 {
-				r.report.tell("ended by itself: %s with code %d\n%s", m.name, m.code, m.tail())
+				r.report.addBroken("exited unexpectedly: %s with code %d\n%s", m.name, m.code, m.logTail())
 			}
 			r.remove(s.Target)
 		})
 		return nil
 	case Freeze:
 		m := r.members[s.Target]
-		r.absent(ctx, s, func(*member) { m.signal(syscall.SIGSTOP) })
+		r.disrupt(ctx, s, func(*member) { m.signal(syscall.SIGSTOP) })
 		m.signal(syscall.SIGCONT)
 		m.thawed = time.Now()
 		return nil
@@ -100,7 +100,7 @@ func (r *run) step(ctx context.Context, s Step) error {
 	return nil
 }
 
-// disturb has a fault of the network affect one member for a while.
+// disturb applies a network fault to one member for a while.
 func (r *run) disturb(ctx context.Context, s Step) {
 	w := r.members[s.Target].wire
 	links := w.links[:len(w.links)-1]
@@ -117,7 +117,7 @@ func (r *run) disturb(ctx context.Context, s Step) {
 		case Block:
 			l.block(s.Up, s.Down)
 		case Slow:
-			l.slow(s.By)
+			l.setDelay(s.By)
 		case Late:
 			l.arm(1)
 		}
@@ -131,32 +131,33 @@ func (r *run) disturb(ctx context.Context, s Step) {
 	}
 }
 
-// absent takes a member away and looks on. Under fire that comes at once, with batches of which LaunchDarkly has failed
-// some. In calm it comes when requests go well, and if nothing else is wrong meanwhile, the others must take over in time:
-// all brokers are up, all members were in the group, which was not rebalancing, and had kept up with the producer.
-func (r *run) absent(ctx context.Context, s Step, do func(*member)) {
+// disrupt calls do, which kills or freezes a member, and waits. Under fire it does so immediately,
+// while LaunchDarkly is failing. In calm it first stops the faults, and the takeover by the other
+// members is judged if nothing else is wrong: all brokers are up, all members are in the group, the
+// group is not rebalancing, and it has caught up with the producer.
+func (r *run) disrupt(ctx context.Context, s Step, do func(*member)) {
 	if s.Fire {
 		do(r.members[s.Target])
 		pause(ctx, s.For+100*time.Millisecond)
 		return
 	}
-	r.calm()
-	pause(ctx, 500*time.Millisecond) // requests are under way again
-	judge := len(r.down) == 0 && r.keptUp(ctx) && r.stable(ctx)
+	r.stopFaults()
+	pause(ctx, 500*time.Millisecond) // until requests are in flight again
+	judge := len(r.down) == 0 && r.awaitCaughtUp(ctx) && r.awaitStable(ctx)
 	from := time.Now()
 	do(r.members[s.Target])
 	if judge && len(r.members) > 0 {
 		r.gone = append(r.gone, Absence{From: from, Deadline: from.Add(r.cfg.Session + takeover)})
 	}
 	pause(ctx, s.For+100*time.Millisecond)
-	r.faults()
+	r.startFaults()
 }
 
-// keptUp waits until no more is to be delivered than what came in the last second. It gives up after a while.
-func (r *run) keptUp(ctx context.Context) bool {
+// awaitCaughtUp waits until the undelivered events amount to at most two seconds of production. It
+// returns false after 10 seconds.
+func (r *run) awaitCaughtUp(ctx context.Context) bool {
 	for range 100 {
-		_, events, _ := r.ledgers[0].producer.result()
-		if counted, _ := r.ld.progress(); events-counted <= 2*r.cfg.Rate {
+		if r.backlog() <= 2*r.cfg.Rate {
 			return true
 		}
 		pause(ctx, 100*time.Millisecond)
@@ -164,8 +165,16 @@ func (r *run) keptUp(ctx context.Context) bool {
 	return false
 }
 
-// stable waits until the group is, with every member in it. It gives up after a while.
-func (r *run) stable(ctx context.Context) bool {
+// backlog returns the number of undelivered events of the main topic.
+func (r *run) backlog() int {
+	_, events, _ := r.ledgers[0].producer.result()
+	counted, _ := r.ld.progress()
+	return events - counted
+}
+
+// awaitStable waits until the group is stable and contains every member. It returns false after 10
+// seconds.
+func (r *run) awaitStable(ctx context.Context) bool {
 	client, err := kgo.NewClient(kgo.SeedBrokers(r.cfg.Cluster.Brokers()...))
 	if err != nil {
 		return false
@@ -175,7 +184,7 @@ func (r *run) stable(ctx context.Context) bool {
 	defer cancel()
 	admin := kadm.NewClient(client)
 	for seen := 0; seen < 3; pause(ctx, 100*time.Millisecond) {
-		if state, members := r.group(ctx, admin); state == "Stable" && members == len(r.members) {
+		if state, members := r.describeGroup(ctx, admin); state == "Stable" && members == len(r.members) {
 			seen++
 		} else {
 			seen = 0
@@ -187,8 +196,9 @@ func (r *run) stable(ctx context.Context) bool {
 	return true
 }
 
-// group returns the group's state, empty if it cannot be had, and how many members it has.
-func (r *run) group(ctx context.Context, admin *kadm.Client) (state string, members int) {
+// describeGroup returns the state of the group, or "" if it is not available, and the number of
+// members.
+func (r *run) describeGroup(ctx context.Context, admin *kadm.Client) (state string, members int) {
 	if r.cfg.Protocol == "consumer" {
 		groups, _ := admin.DescribeConsumerGroups(ctx, r.cfg.Name)
 		return groups[r.cfg.Name].State, len(groups[r.cfg.Name].Members)
@@ -197,24 +207,24 @@ func (r *run) group(ctx context.Context, admin *kadm.Client) (state string, memb
 	return groups[r.cfg.Name].State, len(groups[r.cfg.Name].Members)
 }
 
-// faults has LaunchDarkly fail now and then.
-func (r *run) faults() {
+// startFaults makes LaunchDarkly and late commits fail at random, except in a clean run.
+func (r *run) startFaults() {
 	if r.cfg.Clean {
-		r.ld.Random(r.cfg.Seed, 1, slow...)
+		r.ld.Random(r.cfg.Seed, 1, slowResponses...)
 		return
 	}
 	r.network.late.Store(uint64(r.cfg.Late * 1_000_000))
-	r.ld.Random(r.cfg.Seed+uint64(r.started), r.cfg.Faults, weather...)
+	r.ld.Random(r.cfg.Seed+uint64(r.started), r.cfg.Faults, randomFaults...)
 }
 
-// calm has LaunchDarkly take everything, slowly, and no commit arrive late.
-func (r *run) calm() {
+// stopFaults makes LaunchDarkly accept everything, with slow responses, and stops late commits.
+func (r *run) stopFaults() {
 	r.network.late.Store(0)
-	r.ld.Random(r.cfg.Seed, 1, slow...)
+	r.ld.Random(r.cfg.Seed, 1, slowResponses...)
 }
 
-// join starts a member. Its batches are of another size than those of the members before and after it.
-// instance is its instance ID; empty if it is not a static member.
+// join starts a member. Its batch size differs from that of the members before and after it.
+// instance is its instance ID, or "" if it is not a static member.
 func (r *run) join(instance string) error {
 	m, err := r.startMember(instance)
 	if err == nil {
@@ -231,9 +241,11 @@ func (r *run) startMember(instance string) (*member, error) {
 		return nil, err
 	}
 	environ := append([]string{
-		"S2LD_KAFKA_BROKERS=" + strings.Join(wire.brokers(), ","), "S2LD_KAFKA_TOPICS=" + strings.Join(r.topics(), ","), "S2LD_KAFKA_GROUP=" + r.cfg.Name,
+		"S2LD_KAFKA_BROKERS=" + strings.Join(wire.brokers(), ","), "S2LD_KAFKA_TOPICS=" + strings.Join(r.topics(), ","),
+		"S2LD_KAFKA_GROUP=" + r.cfg.Name,
 		"S2LD_KAFKA_REBALANCE_PROTOCOL=" + r.cfg.Protocol, "S2LD_KAFKA_SESSION_TIMEOUT=" + r.cfg.Session.String(),
-		"S2LD_LAUNCHDARKLY_EVENTS_URL=http://launchdarkly.test", "HTTP_PROXY=http://" + wire.launchDarkly(), "S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=" + ldtest.Sample.ClientSideID,
+		"S2LD_LAUNCHDARKLY_EVENTS_URL=http://launchdarkly.test", "HTTP_PROXY=http://" + wire.launchDarkly(),
+		"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=" + ldtest.Sample.ClientSideID,
 		"S2LD_BATCH_MAX_EVENTS=" + strconv.Itoa(30+20*(r.started%3)), "S2LD_BATCH_MAX_AGE=300ms",
 		"S2LD_DELIVERY_TIMEOUT=2s", "S2LD_DELIVERY_BACKOFF_MIN=50ms", "S2LD_DELIVERY_BACKOFF_MAX=1s",
 		"S2LD_DELIVERY_MAX_BUFFERED=" + strconv.Itoa(buffered>>20) + "MiB",
@@ -247,42 +259,46 @@ func (r *run) startMember(instance string) (*member, error) {
 	return m, err
 }
 
-// leave ends a member by SIGTERM. It must exit with 0; or with 1 while a broker is down or has just come back, or when it
-// has just been frozen itself, because it may then be unable to commit, or have lost its partitions.
+// leave stops a member with SIGTERM. The member must exit with code 0. Code 1 is allowed if there
+// is a backlog, if a broker is down or was recently restarted, or if the member was recently frozen
+// or affected by a network fault. The member may then be unable to deliver or commit everything, or
+// may have lost its partitions.
 func (r *run) leave(i int) {
 	m := r.members[i]
 	r.remove(i)
+	behind := !r.cfg.Clean && r.backlog() > 2*r.cfg.Rate
 	started := time.Now()
-	if err := m.end(syscall.SIGTERM, leaveLimit); err != nil {
-		r.report.tell("does not leave: %v\n%s", err, m.tail())
-	} else if m.code == 1 && (len(r.down) > 0 || time.Since(r.restored) <= leaveLimit || time.Since(m.thawed) <= leaveLimit || time.Since(m.wire.disturbed()) <= leaveLimit) {
+	if err := m.endWith(syscall.SIGTERM, leaveLimit); err != nil {
+		r.report.addBroken("did not leave: %v\n%s", err, m.logTail())
+	} else if m.code == 1 && (behind || len(r.down) > 0 || time.Since(r.restored) <= leaveLimit ||
+		time.Since(m.thawed) <= leaveLimit || time.Since(m.wire.lastFault()) <= leaveLimit) {
 		r.report.Excused++
 	} else if m.code != 0 {
-		r.report.tell("exit code: %d of %s after SIGTERM\n%s", m.code, m.name, m.tail())
+		r.report.addBroken("exit code: %d from %s after SIGTERM\n%s", m.code, m.name, m.logTail())
 	}
 	r.report.LongestLeave = max(r.report.LongestLeave, time.Since(started))
-	r.remember(m)
+	r.recordMemory(m)
 }
 
-// remove forgets a member that is about to end, or has ended.
+// remove removes a member that has exited or is about to exit.
 func (r *run) remove(i int) {
-	r.remember(r.members[i])
+	r.recordMemory(r.members[i])
 	r.members = slices.Delete(r.members, i, i+1)
 }
 
-// remember notes how much memory a member has used.
-func (r *run) remember(m *member) {
+// recordMemory records and checks the peak memory of a member.
+func (r *run) recordMemory(m *member) {
 	r.report.PeakBytes = max(r.report.PeakBytes, m.peakBytes())
 	if m.peakBytes() > peakLimit {
-		r.report.tell("memory: %s used %d MiB, limit %d", m.name, m.peakBytes()>>20, peakLimit>>20)
+		r.report.addBroken("memory: %s used %d MiB, limit %d MiB", m.name, m.peakBytes()>>20, peakLimit>>20)
 	}
 }
 
-// dead tells of members that have ended by themselves.
-func (r *run) dead() {
+// removeExited reports and removes members that have exited unexpectedly.
+func (r *run) removeExited() {
 	for i, m := range slices.Backward(r.members) {
-		if m.ended() {
-			r.report.tell("ended by itself: %s with code %d\n%s", m.name, m.code, m.tail())
+		if m.hasExited() {
+			r.report.addBroken("exited unexpectedly: %s with code %d\n%s", m.name, m.code, m.logTail())
 			r.remove(i)
 		}
 	}
@@ -291,7 +307,7 @@ func (r *run) dead() {
 func (r *run) killBroker(ctx context.Context, s Step) error {
 	cluster, ok := r.cfg.Cluster.(breakable)
 	if !ok {
-		return errors.New("this cluster's brokers cannot be killed")
+		return errors.New("kill broker: not supported by this cluster")
 	}
 	broker := s.Target
 	if s.Do == KillCoordinator {
@@ -304,7 +320,7 @@ func (r *run) killBroker(ctx context.Context, s Step) error {
 	return cluster.Kill(broker)
 }
 
-// restartBrokers starts what was killed and waits until all replicas are in sync.
+// restartBrokers starts the killed brokers and waits until all replicas are in sync.
 func (r *run) restartBrokers(ctx context.Context) error {
 	for _, broker := range r.down {
 		cluster := r.cfg.Cluster.(breakable)

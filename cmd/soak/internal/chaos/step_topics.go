@@ -16,7 +16,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// grow adds partitions to the main topic, and has the producer produce to them once all brokers know them.
+// grow adds partitions to the main topic. When all brokers know the partitions, it makes the
+// producer use them.
 func (r *run) grow(ctx context.Context) error {
 	const more = 2
 	p := r.ledgers[0].producer
@@ -24,21 +25,21 @@ func (r *run) grow(ctx context.Context) error {
 	if err = errors.Join(err, added.Error()); err != nil {
 		return err
 	}
-	if err := r.ready(ctx); err != nil {
+	if err := r.awaitBrokers(ctx); err != nil {
 		return err
 	}
 	return p.grow(ctx, r.cfg.Name, more)
 }
 
-// ready waits until the brokers are, if they can be killed. Others are at once.
-func (r *run) ready(ctx context.Context) error {
+// awaitBrokers waits until the brokers are ready. Brokers that cannot be killed are always ready.
+func (r *run) awaitBrokers(ctx context.Context) error {
 	if cluster, ok := r.cfg.Cluster.(breakable); ok {
 		return cluster.Ready(ctx)
 	}
 	return nil
 }
 
-// trim deletes the records of the main topic that are delivered and committed, as retention does.
+// trim deletes the delivered and committed records of the main topic, as retention would.
 func (r *run) trim(ctx context.Context) error {
 	committed, err := kafkatest.Committed(ctx, r.cfg.Cluster.Brokers(), r.cfg.Name)
 	if err != nil {
@@ -50,12 +51,14 @@ func (r *run) trim(ctx context.Context) error {
 			before.AddOffset(o.Topic, o.Partition, o.At, -1)
 		}
 	})
-	_, err = r.admin.DeleteRecords(ctx, before)
-	return err
+	if _, err := r.admin.DeleteRecords(ctx, before); err != nil && len(r.down) == 0 {
+		return err
+	}
+	return nil
 }
 
-// trimAhead has records wait for LaunchDarkly, and deletes half of those of one partition, as a retention does that is too
-// short.
+// trimAhead makes records wait for LaunchDarkly, and then deletes half of the waiting records in
+// one partition, as if the retention time were too short.
 func (r *run) trimAhead(ctx context.Context, s Step) error {
 	r.ld.Down(ldtest.Fault{Status: 503})
 	defer r.ld.Up()
@@ -80,17 +83,18 @@ func (r *run) trimAhead(ctx context.Context, s Step) error {
 	if _, err := r.admin.DeleteRecords(ctx, before); err != nil {
 		return err
 	}
-	if s.Fire { // the new owner finds a log that begins beyond the committed offset
+	if s.Fire { // the new owner finds a log that starts beyond the committed offset
 		m := r.members[len(r.members)-1]
 		r.remove(len(r.members) - 1)
-		_ = m.end(syscall.SIGKILL, time.Minute)
+		_ = m.endWith(syscall.SIGKILL, time.Minute)
 		return r.join(m.instance)
 	}
 	return nil
 }
 
-// electUnclean has a replica that lags become the leader of a partition of the unclean topic. One of the partition's two
-// brokers is stopped until the other is the only replica in sync, and continued when that one has been killed.
+// electUnclean makes a lagging replica the leader of a partition of the unclean topic. It pauses
+// one of the partition's two brokers until the other one is the only in-sync replica, kills that
+// one, and resumes the first.
 func (r *run) electUnclean(ctx context.Context, s Step) error {
 	cluster, ok := r.cfg.Cluster.(Apache)
 	l, partition := r.current(Unclean), int32(-1)
@@ -117,7 +121,7 @@ func (r *run) electUnclean(ctx context.Context, s Step) error {
 	err = r.awaitPartition(ctx, l.topic, partition, func(p kadm.PartitionDetail) bool { return len(p.ISR) == 1 })
 	if err == nil {
 		pause(ctx, s.For)
-		l.producer.hold() // so that each record of the old log is acknowledged
+		l.producer.hold() // every record of the old log must be acknowledged
 		defer l.producer.resume()
 		l.unclean[partition] = time.Now()
 		err = cluster.Kill(leader)
@@ -130,8 +134,9 @@ func (r *run) electUnclean(ctx context.Context, s Step) error {
 	return errors.Join(err, r.restartBrokers(ctx))
 }
 
-// awaitPartition waits until a partition is as it should be.
-func (r *run) awaitPartition(ctx context.Context, topic string, partition int32, reached func(kadm.PartitionDetail) bool) error {
+// awaitPartition waits until the metadata of a partition satisfies reached.
+func (r *run) awaitPartition(ctx context.Context, topic string, partition int32,
+	reached func(kadm.PartitionDetail) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
@@ -142,16 +147,16 @@ func (r *run) awaitPartition(ctx context.Context, topic string, partition int32,
 			return nil
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("wait for %s/%d: %w", topic, partition, ctx.Err())
+			return fmt.Errorf("wait for topic %s, partition %d: %w", topic, partition, ctx.Err())
 		}
 		pause(ctx, 100*time.Millisecond)
 	}
 }
 
-// recreate deletes a topic and creates it again.
+// recreate deletes and recreates a topic.
 func (r *run) recreate(ctx context.Context) error {
 	l := r.current(Recreate)
-	l.end()
+	l.stopProducing()
 	l.deleted = time.Now()
 	if _, err := r.admin.DeleteTopic(ctx, l.topic); err != nil {
 		return err
@@ -166,22 +171,22 @@ func (r *run) recreate(ctx context.Context) error {
 		}
 		pause(ctx, 50*time.Millisecond)
 	}
-	return r.open(ctx, Recreate)
+	return r.openLedger(ctx, Recreate)
 }
 
-// resetOffsets has all members leave, sets the group's offsets of the reset topic, and has as many members join. Nothing
-// is produced to that topic meanwhile.
+// resetOffsets makes all members leave, sets the group's offsets for the reset topic, and makes the
+// same number of members join. Nothing is produced to that topic meanwhile.
 func (r *run) resetOffsets(ctx context.Context, s Step) error {
 	l := r.current(Reset)
 	l.producer.hold()
 	defer l.producer.resume()
-	r.calm()
-	defer r.faults()
+	r.stopFaults()
+	defer r.startFaults()
 	count := len(r.members)
 	for len(r.members) > 0 {
 		r.leave(0)
 	}
-	if err := r.empty(ctx); err != nil {
+	if err := r.awaitEmpty(ctx); err != nil {
 		return err
 	}
 	brokers := r.cfg.Cluster.Brokers()
@@ -199,15 +204,17 @@ func (r *run) resetOffsets(ctx context.Context, s Step) error {
 			change.to[partition] = at.At
 		}
 		offset := map[string]int64{earliest: 0, beyond: end + 1000, middle: end / 2}[s.To]
-		change.from[partition] = min(offset, end)
+		if offset <= end { // otherwise start_at decides, which is earliest
+			change.from[partition] = offset
+		}
 		to.AddOffset(l.topic, partition, offset, -1)
 	}
-	pause(ctx, 10*time.Millisecond) // times are compared in milliseconds
+	pause(ctx, 10*time.Millisecond) // times are compared in whole milliseconds
 	change.time = time.Now()
 	pause(ctx, 10*time.Millisecond)
 	altered, err := r.admin.CommitOffsets(ctx, r.cfg.Name, to)
 	if err = errors.Join(err, altered.Error()); err != nil {
-		return fmt.Errorf("set the offsets: %w", err)
+		return fmt.Errorf("set offsets: %w", err)
 	}
 	l.resets = append(l.resets, change)
 	for range count {
@@ -215,38 +222,39 @@ func (r *run) resetOffsets(ctx context.Context, s Step) error {
 			return err
 		}
 	}
-	r.stable(ctx)
+	r.awaitStable(ctx)
 	return nil
 }
 
-// Where an operator sets offsets to.
+// These are the targets of a reset of offsets.
 const (
 	earliest = "earliest"
 	middle   = "middle"
 	beyond   = "beyond the end"
 )
 
-// empty waits until the group has no members, also no static ones, and nothing is on its way to a server.
-func (r *run) empty(ctx context.Context) error {
+// awaitEmpty waits until the group has no members, including static ones, and all connections are
+// closed.
+func (r *run) awaitEmpty(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
-		state, members := r.group(ctx, r.admin)
-		if state == "Empty" && members == 0 && !r.network.held() {
+		state, members := r.describeGroup(ctx, r.admin)
+		if state == "Empty" && members == 0 && !r.network.busy() {
 			return nil
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("wait for an empty group: it is %q with %d members: %w", state, members, ctx.Err())
+			return fmt.Errorf("wait for an empty group (state %q, %d members): %w", state, members, ctx.Err())
 		}
 		pause(ctx, 100*time.Millisecond)
 	}
 }
 
-// bounce ends a static member and starts it again at once.
+// bounce stops a static member and immediately starts it again.
 func (r *run) bounce(s Step) error {
 	m := r.members[s.Target]
 	if s.Fire {
-		_ = m.end(syscall.SIGKILL, time.Minute)
+		_ = m.endWith(syscall.SIGKILL, time.Minute)
 		r.remove(s.Target)
 	} else {
 		r.leave(s.Target)
@@ -254,11 +262,11 @@ func (r *run) bounce(s Step) error {
 	return r.join(m.instance)
 }
 
-// twin starts a second member with the instance ID of a static one. Either may be fenced, and may end itself then. One of
-// them goes on.
+// twin starts a second member with the instance ID of a static one. The coordinator may fence
+// either of them, which may then exit. One of them stays in the group.
 func (r *run) twin(ctx context.Context, s Step) error {
 	elder := r.members[s.Target]
-	if elder.instance == "" { // one that replaced a static member
+	if elder.instance == "" { // not a static member
 		return nil
 	}
 	before := r.network.seen.fenced()
@@ -268,19 +276,19 @@ func (r *run) twin(ctx context.Context, s Step) error {
 	}
 	pause(ctx, s.For)
 	fenced := r.network.seen.fenced() - before
-	if r.report.Fenced += fenced; fenced == 0 {
-		r.report.tell("not fenced: neither %s nor %s, with one instance ID", elder.name, younger.name)
+	if r.report.Fenced += fenced; fenced == 0 && len(r.down) == 0 && time.Since(r.restored) > leaveLimit {
+		r.report.addBroken("not fenced: %s or %s, which have the same instance ID", elder.name, younger.name)
 	}
 	leaver, stayer := younger, elder
-	if s.Fire || elder.ended() {
+	if s.Fire || elder.hasExited() {
 		leaver, stayer = elder, younger
 	}
 	r.members = append(slices.Delete(r.members, s.Target, s.Target+1), stayer)
-	if err := leaver.end(syscall.SIGTERM, leaveLimit); err != nil {
-		r.report.tell("does not leave: %v\n%s", err, leaver.tail())
+	if err := leaver.endWith(syscall.SIGTERM, leaveLimit); err != nil {
+		r.report.addBroken("did not leave: %v\n%s", err, leaver.logTail())
 	} else if leaver.code != 0 {
 		r.report.Excused++
 	}
-	r.remember(leaver)
+	r.recordMemory(leaver)
 	return nil
 }

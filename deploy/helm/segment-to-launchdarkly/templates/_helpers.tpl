@@ -28,12 +28,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- default (ternary (include "s2ld.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name }}
 {{- end }}
 
-{{/* The port of config.admin.listen, which is host:port. */}}
+{{/* Returns the port of config.admin.listen, which is host:port. */}}
 {{- define "s2ld.adminPort" -}}
 {{- dig "admin" "listen" ":9464" .Values.config | toString | splitList ":" | last }}
 {{- end }}
 
-{{/* The Secret whose keys are files; empty if there is none. */}}
+{{/* Returns the name of the Secret whose keys become files, or nothing if there is none. */}}
 {{- define "s2ld.secret" -}}
 {{- if .Values.secret.existing }}
 {{- .Values.secret.existing }}
@@ -42,17 +42,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- end }}
 
-{{/* Never more replicas than partitions. */}}
+{{/* Returns the maximum number of replicas, which never exceeds the number of partitions. */}}
 {{- define "s2ld.maxReplicas" -}}
 {{- $a := .Values.autoscaling }}
 {{- $max := min (int $a.partitions) (int (default $a.partitions $a.maxReplicas)) }}
 {{- if gt (int $a.minReplicas) (int $max) }}
-{{- fail (printf "autoscaling.minReplicas must be at most %d, as many as there may be" (int $max)) }}
+{{- fail (printf "autoscaling.minReplicas must be at most %d, the maximum number of replicas" (int $max)) }}
 {{- end }}
 {{- $max }}
 {{- end }}
 
-{{/* How fast the number of replicas changes. Each change moves partitions, which takes a drain. */}}
+{{/* Limits how fast the number of replicas changes, because each change moves partitions and drains them. */}}
 {{- define "s2ld.scalingBehavior" -}}
 scaleUp:
   stabilizationWindowSeconds: 60
@@ -64,7 +64,7 @@ scaleDown:
     - {type: Pods, value: 1, periodSeconds: 120}
 {{- end }}
 
-{{/* Fails with what has to be set and is not: the program would say the same, but only in its log. */}}
+{{/* Fails if a required value is not set. The program reports the same error, but only in its log. */}}
 {{- define "s2ld.require" -}}
 {{- $required := list (list "kafka" "brokers") (list "kafka" "topics") }}
 {{- if eq (dig "launchdarkly" "endpoint" "client_side" .Values.config) "client_side" }}
@@ -79,6 +79,6 @@ scaleDown:
 {{- end }}
 {{- end }}
 {{- if dig "kafka" "instance_id" "" .Values.config }}
-{{- fail "config.kafka.instance_id must not be set: all replicas would have the same, and throw each other out of the group" }}
+{{- fail "config.kafka.instance_id must not be set, because replicas with the same ID remove each other from the group" }}
 {{- end }}
 {{- end }}

@@ -1,0 +1,149 @@
+//go:build linux
+
+package chaos
+
+import (
+	"cmp"
+	"iter"
+	"net/http"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
+)
+
+// checkBodies checks that each payload ID has a single body, and that LaunchDarkly reported no
+// violation.
+func (c *checker) checkBodies() {
+	first := map[string]ldtest.Hash{}
+	for _, r := range c.Requests {
+		for _, f := range r.Faults {
+			c.report("violation reported by LaunchDarkly", "payload ID %s: %s", r.ID, f)
+		}
+		if r.Hash == (ldtest.Hash{}) {
+			continue
+		}
+		if h, known := first[r.ID]; known && h != r.Hash {
+			c.report("two bodies", "payload ID %s, the second at %s", r.ID, clock(r.Arrived))
+		}
+		first[r.ID] = r.Hash
+	}
+}
+
+// checkRanges checks that each request contains the events, or a part of the events, of a range
+// that a commit recorded earlier.
+func (c *checker) checkRanges() {
+	since := map[int32]map[[2]int64]int64{}
+	for _, k := range c.Commits {
+		if since[k.Partition] == nil {
+			since[k.Partition] = map[[2]int64]int64{}
+		}
+		from := k.Offset
+		for _, cut := range k.Cuts {
+			at, known := since[k.Partition][[2]int64{from, cut}]
+			if !known || k.Time.UnixMilli() < at {
+				since[k.Partition][[2]int64{from, cut}] = k.Time.UnixMilli()
+			}
+			from = cut
+		}
+	}
+	for partition, spans := range since {
+		for s, at := range spans {
+			c.ranges[partition] = append(c.ranges[partition], span{s[0], s[1], at})
+		}
+		slices.SortFunc(c.ranges[partition], func(a, b span) int { return cmp.Compare(a.first, b.first) })
+	}
+	for i := range c.Requests {
+		if len(c.Requests[i].Numbers) > 0 {
+			c.findRange(&c.Requests[i])
+		}
+	}
+}
+
+// findRange finds the recorded range of a request's events.
+func (c *checker) findRange(r *Request) {
+	first := c.byNumber[r.Numbers[0]]
+	for _, n := range r.Numbers {
+		record, known := c.byNumber[n]
+		if !known {
+			c.report("sent but never produced", "event %d by %s", n, r.ID)
+			return
+		}
+		if record.Partition != first.Partition {
+			c.report("partitions mixed", "payload ID %s: partitions %d and %d", r.ID, first.Partition, record.Partition)
+			return
+		}
+	}
+	r.Partition = first.Partition
+	ranges := c.ranges[first.Partition]
+	for i := sort.Search(len(ranges), func(i int) bool { return ranges[i].first > first.Offset }) - 1; i >= 0; i-- {
+		s := ranges[i]
+		if first.Offset >= s.next || s.since > r.Arrived.UnixMilli() {
+			continue
+		}
+		for version, v := range c.logs[first.Partition] {
+			for events := range c.remaining(first.Partition, v.events(s.first, s.next), r.Arrived) {
+				if isPart(r.Numbers, events) {
+					r.First, r.Next, r.version = s.first, s.next, version
+					return
+				}
+			}
+		}
+	}
+	c.report("sent before its cut was committed", "payload ID %s at %s: %d events from offset %d of partition %d", r.ID,
+		clock(r.Arrived), len(r.Numbers), first.Offset, first.Partition)
+}
+
+// remaining yields the possible lists of a range's events at a given time: all of them, or without
+// those that Kafka had deleted by then. Kafka deletes the first events, some of which may have been
+// read before their deletion.
+func (c *checker) remaining(partition int32, events []int, at time.Time) iter.Seq[[]int] {
+	return func(yield func([]int) bool) {
+		if !yield(events) {
+			return
+		}
+		if _, unclean := c.Unclean[partition]; unclean {
+			return
+		}
+		deleted := 0
+		for deleted < len(events) {
+			if lost := c.byNumber[events[deleted]].Lost; lost.IsZero() || lost.After(at) {
+				break
+			}
+			deleted++
+		}
+		for read := range deleted {
+			if !yield(slices.Concat(events[:read], events[deleted:])) {
+				return
+			}
+		}
+	}
+}
+
+// isPart reports whether numbers are those of a whole batch, one of its halves, a half of a half,
+// and so on. These are the parts in which a rejected batch is sent.
+func isPart(numbers, batch []int) bool {
+	for len(numbers) < len(batch) && len(batch) > 1 {
+		if middle := len(batch) / 2; slices.Contains(batch[:middle], numbers[0]) {
+			batch = batch[:middle]
+		} else {
+			batch = batch[middle:]
+		}
+	}
+	return slices.Equal(numbers, batch)
+}
+
+// checkClean checks that nothing was sent twice, except what LaunchDarkly rejected.
+func (c *checker) checkClean() {
+	sent := map[string]bool{} // by payload ID; false once it was rejected
+	for _, r := range c.Requests {
+		if sent[r.ID] {
+			c.report("sent twice in a clean run", "payload ID %s at %s", r.ID, clock(r.Arrived))
+		}
+		sent[r.ID] = r.Status != http.StatusBadRequest && r.Status != http.StatusRequestEntityTooLarge
+	}
+	if c.repeats > 0 {
+		c.report("dead letters written twice in a clean run", "%d", c.repeats)
+	}
+}

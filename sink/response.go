@@ -1,0 +1,92 @@
+package sink
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// verdict is the meaning of a response for a part. It determines how the client proceeds.
+type verdict uint8
+
+const (
+	accepted  verdict = iota // delivered
+	rejected                 // body rejected: retry once, then split it, or set a single event aside
+	tooLarge                 // body rejected for its size: like rejected, but without the retry
+	retryable                // transient failure: retry the same request after a backoff
+	halted                   // URL or credentials rejected, not the body: halt
+)
+
+// classify returns the meaning of a status code. It follows LaunchDarkly's documentation on
+// importing metric events, the behavior of LaunchDarkly's own SDKs, and otherwise RFC 9110.
+func classify(status int) verdict {
+	switch {
+	case status >= 200 && status < 300:
+		return accepted
+	case status == http.StatusBadRequest, status == http.StatusUnprocessableEntity:
+		return rejected
+	case status == http.StatusRequestEntityTooLarge:
+		return tooLarge
+	case status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= 500:
+		return retryable
+	default:
+		// This includes 401, 403, 404, and 406. It also includes 3xx, because following a redirect
+		// would send events elsewhere, and 405 and 407, because LaunchDarkly does not send them.
+		return halted
+	}
+}
+
+// response is the outcome of one attempt.
+type response struct {
+	verdict    verdict
+	status     int           // 0 if no response was received
+	excerpt    string        // start of the response body, or an error
+	retryAfter time.Duration // 0 if LaunchDarkly did not send Retry-After
+	token      string        // sent with the request, "" if none; never logged
+}
+
+// failed reports whether the request failed for a reason other than its body, so that the same
+// request must be retried.
+func (r response) failed() bool { return r.verdict == retryable || r.verdict == halted }
+
+// overloaded reports whether LaunchDarkly asked for fewer requests.
+func (r response) overloaded() bool {
+	return r.status == http.StatusTooManyRequests || r.status == http.StatusServiceUnavailable
+}
+
+func (r response) String() string {
+	if r.status == 0 {
+		return r.excerpt
+	}
+	return fmt.Sprintf("%d %s: %s", r.status, http.StatusText(r.status), r.excerpt)
+}
+
+// code returns the value of the metric label.
+func (r response) code() string {
+	if r.status == 0 {
+		return codeError
+	}
+	return strconv.Itoa(r.status)
+}
+
+// maxRetryAfter caps Retry-After, so that a corrupt date cannot block delivery indefinitely.
+const maxRetryAfter = time.Hour
+
+// parseRetryAfter parses a Retry-After header in either of its forms, seconds or a date (RFC 9110,
+// section 10.2.3). It returns 0 if the header is absent or malformed. A date is compared with the
+// response's Date header, because the server's clock may differ from the local one. If Date is
+// absent or malformed, the date is compared with now.
+func parseRetryAfter(header http.Header, now time.Time) time.Duration {
+	value := header.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil {
+		return time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
+	}
+	if until, err := http.ParseTime(value); err == nil {
+		if date, err := http.ParseTime(header.Get("Date")); err == nil {
+			now = date
+		}
+		return min(max(until.Sub(now), 0), maxRetryAfter)
+	}
+	return 0
+}

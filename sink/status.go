@@ -1,0 +1,59 @@
+package sink
+
+import (
+	"maps"
+	"time"
+)
+
+// Status is a snapshot of a [Client]. Its counters start at zero when the client is created.
+type Status struct {
+	Halt         Halt
+	Requests     map[string]int64 // by status code, or "error" if there was no readable response
+	Retries      int64            // attempts after a failed attempt for the same body
+	Delivered    int64            // events accepted by LaunchDarkly
+	Rejected     int64            // events rejected individually by LaunchDarkly
+	LastDelivery time.Time        // of the last accepted request; zero before the first
+}
+
+// Status returns a snapshot of the client.
+func (c *Client) Status() Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.status
+	s.Halt, s.Requests = c.halt, maps.Clone(c.status.Requests)
+	return s
+}
+
+// countRequest counts a request by the code of its response.
+func (c *Client) countRequest(code string) {
+	c.metrics.requests.WithLabelValues(code).Inc()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status.Requests[code]++
+}
+
+// countRetry counts an attempt that follows a failed one.
+func (c *Client) countRetry() {
+	c.metrics.retries.Inc()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status.Retries++
+}
+
+// countDelivery counts an accepted request.
+func (c *Client) countDelivery(events int) {
+	c.metrics.delivered.Add(float64(events))
+	c.metrics.lastDelivery.SetToCurrentTime()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status.Delivered += int64(events)
+	c.status.LastDelivery = time.Now()
+}
+
+// countRejection counts an event that was rejected individually.
+func (c *Client) countRejection() {
+	c.metrics.refused.Inc()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status.Rejected++
+}

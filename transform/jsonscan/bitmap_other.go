@@ -1,0 +1,7 @@
+//go:build !amd64
+
+package jsonscan
+
+const hasVector = false
+
+func bitmapVector(_, _ []byte) { panic("not called") }

@@ -1,0 +1,161 @@
+package jsonscan
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxDepth limits how deep arrays and objects can nest. encoding/json has the same limit.
+const maxDepth = 10_000
+
+// Scanner scans one document at a time. It holds scratch space, which grows to about a quarter of
+// the longest document. One goroutine at a time can use a Scanner.
+//
+// The unexported methods that validate take the index of a first byte and return the index just
+// past the last. If the document is invalid, they return the complement, ^p, of the index of the
+// first wrong byte, which is negative. If the document ends too early, p is its length.
+type Scanner struct {
+	root   *Field
+	b      []byte // the document
+	bitmap []byte // see bitmap.go
+
+	spans     []span // by slot: the values found in the document, or in the present item of its array
+	inherited []span // by slot: the values that Items hands down to each item; otherwise all zero
+
+	stack   []uint64 // scratch space of skip
+	scratch []byte   // the latest unescaped string
+	tooDeep bool     // the document is invalid because of maxDepth
+}
+
+// span is the position of a value in the document. The zero span stands for an absent value.
+type span struct{ start, end int }
+
+// NewScanner returns a Scanner that finds the fields of f.
+func (f *Fields) NewScanner() *Scanner {
+	return &Scanner{root: &f.root, spans: make([]span, f.root.end), inherited: make([]span, f.root.end)}
+}
+
+// Scan validates the document b. It returns the document without the white space around it, or a
+// *[SyntaxError].
+//
+// If the document is an object, Scan finds its fields. If the document is an array, Scan finds the
+// fields of each item that is an object, and calls item with the offset and bytes of each item, in
+// order. In these calls, [Scanner.Bytes] returns the fields of that item. Scan may find a syntax
+// error after it has called item for earlier items. item may be nil.
+//
+// The Scanner retains b until the next Scan or Reset.
+func (s *Scanner) Scan(b []byte, item func(offset int, value []byte)) (value []byte, err error) {
+	s.b = b
+	s.setBitmap(b)
+	s.stack = s.stack[:0]
+	s.tooDeep = false
+
+	clear(s.spans)
+	start := space(b, 0)
+	var end int
+	switch at(b, start) {
+	case '{':
+		end = s.object(start, s.root, 0)
+	case '[':
+		end = s.items(start, item)
+	default:
+		end = s.skip(start, 0)
+	}
+	if end < 0 {
+		return nil, s.syntaxError(^end)
+	}
+	if p := space(b, end); p < len(b) {
+		return nil, s.syntaxError(p)
+	}
+	return b[start:end], nil
+}
+
+// Items finds the fields of each item of the array that Scan found for f, and calls item like Scan.
+// If an item that is an object does not hold the name of a field in inherit, the item inherits that
+// field and the fields below it from the document. If Scan found no array for f, Items does nothing.
+func (s *Scanner) Items(f *Field, inherit []*Field, item func(offset int, value []byte)) {
+	if !is(s.Bytes(f), 0, '[') {
+		return
+	}
+	for _, field := range inherit {
+		copy(s.inherited[field.slot:field.end], s.spans[field.slot:field.end])
+	}
+	s.items(s.spans[f.slot].start, item)
+	clear(s.inherited)
+}
+
+// items validates the array that opens at b[p].
+func (s *Scanner) items(p int, item func(offset int, value []byte)) int {
+	b := s.b
+	if p = space(b, p+1); is(b, p, ']') {
+		return p + 1
+	}
+	for {
+		start := space(b, p)
+		if is(b, start, '{') {
+			copy(s.spans, s.inherited)
+			p = s.object(start, s.root, 1)
+		} else {
+			clear(s.spans)
+			p = s.skip(start, 1)
+		}
+		if p < 0 {
+			return p
+		}
+		if item != nil {
+			item(start, b[start:p])
+		}
+
+		switch p = space(b, p); at(b, p) {
+		case ',':
+			p++
+		case ']':
+			return p + 1
+		default:
+			return ^p
+		}
+	}
+}
+
+// Bytes returns the value found for f, as it stands in the document. It returns nil if the value is
+// absent.
+func (s *Scanner) Bytes(f *Field) []byte {
+	at := s.spans[f.slot]
+	if at.end == 0 {
+		return nil
+	}
+	return s.b[at.start:at.end]
+}
+
+// Reset releases the document. Bytes must not be called before the next Scan.
+func (s *Scanner) Reset() { s.b = nil }
+
+// SyntaxError describes why a document is invalid.
+type SyntaxError struct {
+	Offset  int    // of the first wrong byte; the document's length if the document ends too early
+	Problem string // never content of the document
+}
+
+// Error returns the offset and the problem.
+func (e *SyntaxError) Error() string { return fmt.Sprintf("byte %d: %s", e.Offset, e.Problem) }
+
+const byteOrderMark = "\xef\xbb\xbf"
+
+// syntaxError returns the error for a document whose byte p is wrong.
+func (s *Scanner) syntaxError(p int) *SyntaxError {
+	problem := "not JSON"
+	rest := string(s.b[p:min(p+utf8.UTFMax, len(s.b))])
+	r, size := utf8.DecodeRuneInString(rest)
+	switch {
+	case rest == "":
+		problem = "the document ends too early"
+	case s.tooDeep:
+		problem = fmt.Sprintf("nested deeper than %d", maxDepth)
+	case strings.HasPrefix(rest, byteOrderMark):
+		problem = "a byte-order mark"
+	case r == utf8.RuneError && size == 1:
+		problem = "not UTF-8"
+	}
+	return &SyntaxError{p, problem}
+}

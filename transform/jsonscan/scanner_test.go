@@ -1,0 +1,110 @@
+package jsonscan
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestSyntaxErrorsNameTheFirstWrongByte(t *testing.T) {
+	for document, want := range map[string]string{
+		"":                                  "byte 0: the document ends too early",
+		" \n":                               "byte 2: the document ends too early",
+		`{"a":"x`:                           "byte 7: the document ends too early",
+		`{"a":1}{`:                          "byte 7: not JSON",
+		`{"a":1 "b"}`:                       "byte 7: not JSON",
+		`{"a":tru}`:                         "byte 5: not JSON",
+		`["\u12g4"]`:                        "byte 6: not JSON",
+		"[\"\x01\"]":                        "byte 2: not JSON",
+		"\xef\xbb\xbf{}":                    "byte 0: a byte-order mark",
+		"{\"a\":\"xx\xe2\x82\"}":            "byte 8: not UTF-8",
+		strings.Repeat("[", maxDepth+1):     "byte 10000: nested deeper than 10000",
+		strings.Repeat(`{"a":`, maxDepth+1): "byte 50000: nested deeper than 10000",
+	} {
+		requireSame(t, []byte(document))
+		if value, err := shared.s.Scan([]byte(document), nil); value != nil || err == nil || err.Error() != want {
+			t.Errorf("%.80q: %q, %v, want %s", document, value, err, want)
+		}
+	}
+}
+
+func TestDocumentsInTestdata(t *testing.T) {
+	for _, document := range documents() {
+		requireSame(t, document)
+	}
+}
+
+// TestDocumentsTruncatedAnywhere also moves each string over all alignments to the bitmap.
+func TestDocumentsTruncatedAnywhere(t *testing.T) {
+	document := documents()[0]
+	for pad := range 65 {
+		requireSame(t, append(bytes.Repeat([]byte(" "), pad), document...))
+	}
+	for i := range document {
+		requireSame(t, bytes.Clone(document[:i:i])) // its own memory, so that a read past it is caught
+	}
+}
+
+func TestStringsOfAnyLengthAndContent(t *testing.T) {
+	for _, special := range []string{
+		"", `\"`, `\\`, `\u00e9`, `\ud83d\ude00`, "é", "✓", "😀", "\x7f", "#", "!", " ",
+	} {
+		for length := range 150 {
+			s := strings.Repeat("x", length) + special
+			requireSame(t, fmt.Appendf(nil, `{"a":"%s","properties":{"%[1]s":["%[1]s"],"value":"1"}}`, s+"y"))
+		}
+	}
+}
+
+func TestDeepDocumentsAreValid(t *testing.T) {
+	for _, depth := range []int{1, 2, 62, 63, 64, 65, 66, 127, 128, 129, 130, 1000, maxDepth - 2} {
+		for _, value := range []string{
+			strings.Repeat("[", depth) + strings.Repeat("]", depth),
+			strings.Repeat(`{"a":`, depth) + "0" + strings.Repeat("}", depth),
+			strings.Repeat(`[0,{"a":`, depth/2) + `""` + strings.Repeat("},[]]", depth/2),
+		} {
+			document := []byte(`{"properties":{"a":` + value + `}}`)
+			requireSame(t, document)
+			if _, err := shared.s.Scan(document, nil); err != nil {
+				t.Errorf("depth %d: %v", depth, err)
+			}
+		}
+	}
+}
+
+func TestScanDoesNotAllocate(t *testing.T) {
+	items := 0
+	item := func(int, []byte) { items++ }
+	for _, document := range documents() {
+		s := newSubject()
+		if _, err := s.s.Scan(document, item); err != nil { // scratch space grows here
+			continue
+		}
+		inherit := []*Field{s.fields["context"]}
+		if n := testing.AllocsPerRun(10, func() {
+			must1(s.s.Scan(document, item))
+			if batch := s.s.Bytes(s.fields["batch"]); kind(document) == '{' && kind(batch) == '[' {
+				s.s.Items(s.fields["batch"], inherit, item)
+			}
+		}); n > 0 {
+			t.Errorf("%s: %v allocations", document, n)
+		}
+	}
+}
+
+func TestItemsBeforeASyntaxErrorAreVisited(t *testing.T) {
+	var offsets []int
+	_, err := shared.s.Scan([]byte(`[1, {"a":2} ,]`), func(offset int, _ []byte) { offsets = append(offsets, offset) })
+	if want := "byte 13: not JSON"; err == nil || err.Error() != want || !slices.Equal(offsets, []int{1, 4}) {
+		t.Errorf("items at %v, then %v", offsets, err)
+	}
+}
+
+func TestItemsOfNoArrayDoesNothing(t *testing.T) {
+	for _, document := range []string{`{"batch":{"a":1}}`, `{"a":1}`, `[]`, `7`} {
+		must1(shared.s.Scan([]byte(document), nil))
+		shared.s.Items(shared.fields["batch"], nil, func(int, []byte) { t.Errorf("%s: an item", document) })
+	}
+}

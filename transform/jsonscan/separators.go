@@ -1,0 +1,30 @@
+package jsonscan
+
+import "encoding/binary"
+
+// A separator is what stands between two strings: the quote that ends the first one, and up to
+// three more bytes. Without white space it is nearly always one of these few. One comparison then
+// validates what otherwise takes three or four, and shows where the next string begins. Numbers,
+// literals, arrays, long strings, and strings with escapes take the general path.
+const (
+	nameValue  = '"' | ':'<<8                     // ":
+	nameString = '"' | ':'<<8 | '"'<<16           // ":"
+	nameOpen   = '"' | ':'<<8 | '{'<<16 | '"'<<24 // ":{"
+	stringName = '"' | ','<<8 | '"'<<16           // ","
+	closeName  = '"' | '}'<<8 | ','<<16 | '"'<<24 // "},"
+)
+
+// separator returns the four bytes from b[p] on as a little-endian number, or 0 at the end of b.
+func separator(b []byte, p int) uint32 {
+	if p >= 0 && p < len(b)-3 { // this form spares the compiler's own checks
+		return binary.LittleEndian.Uint32(b[p : p+4])
+	}
+	return 0
+}
+
+// clearTwo clears the lowest two bits of a window: the quote that ends one string, and the quote
+// that begins the next.
+func clearTwo(m uint64) uint64 {
+	m &= m - 1
+	return m & (m - 1)
+}
