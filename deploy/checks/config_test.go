@@ -2,6 +2,7 @@ package checks
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"flag"
 	"os"
@@ -9,27 +10,29 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"sigs.k8s.io/yaml"
 )
 
 var update = flag.Bool("update", false, "write what the program says into the files that are compared with it")
 
-// The program accepts what the chart renders, with the variables that the container has.
+// The program accepts what the chart renders, with the container's environment variables.
 func TestTheProgramAcceptsTheConfiguration(t *testing.T) {
 	elsewhere := map[string]string{"S2LD_KAFKA_BROKERS": "kafka:9092", "S2LD_KAFKA_RACK": "a"} // valueFrom
-	everyRelease(t, func(t *testing.T, o objects) {
-		var env []string
-		for _, e := range container(o).Env {
-			if strings.HasPrefix(e.Name, "S2LD_") {
-				if e.ValueFrom != nil {
-					e.Value = elsewhere[e.Name]
+	for _, path := range valueFiles(t) {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			r := render(t, path)
+			var env []string
+			for name, value := range r.env {
+				if strings.HasPrefix(name, "S2LD_") {
+					env = append(env, name+"="+cmp.Or(value, elsewhere[name]))
 				}
-				env = append(env, e.Name+"="+e.Value)
 			}
-		}
-		if out, err := check(t, o.Config.Data["config.yaml"], env); err != nil {
-			t.Errorf("%v\n%s\n%s", err, out, o.Config.Data["config.yaml"])
-		}
-	})
+			if out, err := check(t, r.config, env); err != nil {
+				t.Errorf("%v\n%s\n%s", err, out, r.config)
+			}
+		})
+	}
 	if out, err := check(t, "kafka: {broker: a}", nil); err == nil {
 		t.Errorf("it accepts anything: %s", out)
 	}
@@ -46,7 +49,8 @@ func check(t *testing.T, config string, env []string) (string, error) {
 	return string(out), err
 }
 
-// What stands under config in the values is the program's configuration: its schema is the program's.
+// What stands under config in the values is the program's configuration: its schema is the
+// program's.
 func TestValuesSchemaIsTheProgramsForConfig(t *testing.T) {
 	out, err := command(t, nil, "config", "schema").Output()
 	if err != nil {
@@ -62,6 +66,7 @@ func TestValuesSchemaIsTheProgramsForConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	properties := schema["properties"].(map[string]any)
+	checkDefaults(t, properties)
 	if reflect.DeepEqual(properties["config"], want) {
 		return
 	}
@@ -78,5 +83,20 @@ func TestValuesSchemaIsTheProgramsForConfig(t *testing.T) {
 	}
 	if err := os.WriteFile(path, buf.Bytes(), 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// checkDefaults checks that each value of the schema is in values.yaml, whose comments explain it.
+// helm lint checks the reverse.
+func checkDefaults(t *testing.T, properties map[string]any) {
+	t.Helper()
+	var values map[string]any
+	if err := yaml.Unmarshal(readFile(t, chartDir+"/values.yaml"), &values); err != nil {
+		t.Fatal(err)
+	}
+	for name := range properties {
+		if _, ok := values[name]; !ok && name != "global" { // global is Helm's own
+			t.Errorf("values.yaml has no %s", name)
+		}
 	}
 }

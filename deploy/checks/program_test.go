@@ -5,8 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"log"
 	"net/http"
 	"os"
 	"os/exec"
@@ -34,7 +32,6 @@ const (
 var scratch string
 
 func TestMain(m *testing.M) {
-	log.SetOutput(io.Discard) // Helm tells of each link
 	var err error
 	if scratch, err = os.MkdirTemp("", "segment-to-launchdarkly-checks-"); err != nil {
 		panic(err)

@@ -72,7 +72,7 @@ var listening = regexp.MustCompile(`msg="Listening on" .*address=(\S+)`)
 // startPrometheus runs a Prometheus with the hurried rules until the test ends.
 func startPrometheus(t *testing.T) *prometheus {
 	t.Helper()
-	bin, err := tools()
+	path, err := prometheusPath()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ scrape_configs:
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "prometheus"),
+	cmd := exec.CommandContext(t.Context(), path,
 		"--config.file="+filepath.Join(dir, "prometheus.yaml"), "--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address=127.0.0.1:0", "--query.lookback-delta=3s")
 	stderr, err := cmd.StderrPipe()

@@ -1,212 +1,151 @@
 package app
 
 import (
-	"bufio"
-	"encoding/base64"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
 )
 
-// chromium is a headless Chromium with one page, steered by the DevTools protocol
-// over pipes: https://chromedevtools.github.io/devtools-protocol.
+// chromium is a headless Chromium with one page.
 type chromium struct {
-	t        *testing.T
-	commands *os.File
-	messages *bufio.Reader
-	session  string
-	id       int
-	loaded   bool
-	console  []string // errors, warnings, and what the browser objects to
+	t   *testing.T
+	ctx context.Context // of the page; expires after two minutes
+
+	mu      sync.Mutex // guards console
+	console []string   // errors and warnings of the page and of the browser
 }
 
-// newChromium starts a Chromium. Tests that need one run only with CHROMIUM_TEST set.
+// newChromium starts a Chromium that runs until the test ends. It skips the test unless
+// CHROMIUM_TEST is set.
 func newChromium(t *testing.T) *chromium {
 	t.Helper()
 	if os.Getenv("CHROMIUM_TEST") == "" {
 		t.Skip("run it by: make test-browser")
 	}
-	program, err := exec.LookPath("chromium") // Debian: apt-get install chromium
-	if err != nil {
-		t.Fatal(err)
-	}
-	commandsEnd, commands, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	messages, messagesEnd, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-		"--no-first-run", "--disable-dev-shm-usage",
-		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
-		"--user-data-dir="+t.TempDir(), "--remote-debugging-pipe")
-	cmd.ExtraFiles = []*os.File{commandsEnd, messagesEnd} // descriptors 3 and 4
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	commandsEnd.Close()
-	messagesEnd.Close()
-	b := &chromium{t: t, commands: commands, messages: bufio.NewReader(messages)}
-	if err := messages.SetReadDeadline(time.Now().Add(2 * time.Minute)); err != nil {
-		t.Fatal(err)
-	}
+	b := &chromium{t: t}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancelBrowser := chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath("chromium"), // Debian: apt-get install chromium
+		chromedp.NoSandbox,            // root has none
+		chromedp.DisableGPU,
+	)...)
+	b.ctx, _ = chromedp.NewContext(ctx, chromedp.WithListener(b.record))
 	t.Cleanup(func() {
-		commands.Close() // which ends it
-		defer time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() }).Stop()
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("chromium ended: %v", err)
+		if err := chromedp.Cancel(b.ctx); err != nil {
+			t.Errorf("chromium exited: %v", err)
 		}
-		messages.Close()
+		cancelBrowser()
+		cancel()
 	})
-
-	var target struct{ TargetID, SessionID string }
-	b.call("Target.createTarget", object{"url": "about:blank"}, &target)
-	b.call("Target.attachToTarget", object{"targetId": target.TargetID, "flatten": true}, &target)
-	b.session = target.SessionID
-	for _, domain := range []string{"Page", "Runtime", "Log", "Network"} {
-		b.call(domain+".enable", nil, nil)
-	}
+	send(b, network.Enable, network.EnableParams{})
 	return b
 }
 
-type object map[string]any
-
-// call sends a command and waits for its result, which it puts into result.
-func (b *chromium) call(method string, params object, result any) {
-	b.t.Helper()
-	b.id++
-	command := object{"id": b.id, "method": method, "params": params}
-	if b.session != "" {
-		command["sessionId"] = b.session
+// record keeps what the page or the browser reports. The browser calls it for each event.
+func (b *chromium) record(event any) {
+	switch event.(type) {
+	case *log.EventEntryAdded, *runtime.EventConsoleAPICalled, *runtime.EventExceptionThrown:
+		text, err := json.Marshal(event)
+		if err != nil {
+			text = []byte(err.Error())
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.console = append(b.console, string(text))
 	}
-	text, err := json.Marshal(command)
+}
+
+// takeConsole returns what record has kept since the last call.
+func (b *chromium) takeConsole() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	console := b.console
+	b.console = nil
+	return console
+}
+
+// send runs a command of the DevTools protocol.
+func send[P, R any](b *chromium, command cdp.Command[P, R], params P) R {
+	b.t.Helper()
+	result, err := chromedp.Call(b.ctx, command, params)
 	if err != nil {
+		b.t.Fatalf("%s: %v", command.Method, err)
+	}
+	return result
+}
+
+// open loads an address on a screen of the given size, with a color scheme of light or dark.
+func (b *chromium) open(address string, width, height int64, scheme string) {
+	b.t.Helper()
+	send(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
+		Width: width, Height: height, ScreenWidth: width, ScreenHeight: height, DeviceScaleFactor: 1, Mobile: width < 500,
+	})
+	send(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+	})
+	b.load(chromedp.Navigate(address))
+}
+
+// load runs actions that load a page, and waits until it is loaded. Without any, it waits until
+// the page reloads itself.
+func (b *chromium) load(actions ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	if _, err := chromedp.RunResponse(b.ctx, actions...); err != nil {
 		b.t.Fatal(err)
 	}
-	if _, err := b.commands.Write(append(text, 0)); err != nil {
-		b.t.Fatal(err)
-	}
-	for {
-		m := b.next()
-		if m.ID != b.id {
-			continue
-		}
-		if m.Error != nil {
-			b.t.Fatalf("%s: %s", method, m.Error)
-		}
-		if result != nil {
-			if err := json.Unmarshal(m.Result, result); err != nil {
-				b.t.Fatal(err)
-			}
-		}
-		return
-	}
 }
 
-type message struct {
-	ID            int
-	Method        string
-	Params        json.RawMessage
-	Result, Error json.RawMessage
-}
-
-// next reads a message and notes what the page reports.
-func (b *chromium) next() (m message) {
+// eval returns the value of an expression, or the value that its promise resolves to.
+func eval[T any](b *chromium, expression string) T {
 	b.t.Helper()
-	text, err := b.messages.ReadBytes(0)
+	value, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
 	if err != nil {
-		b.t.Fatalf("chromium: %v", err)
+		b.t.Fatalf("%s: %v", expression, err)
 	}
-	if err := json.Unmarshal(text[:len(text)-1], &m); err != nil {
-		b.t.Fatalf("%v: %s", err, text)
-	}
-	switch m.Method {
-	case "Page.loadEventFired":
-		b.loaded = true
-	case "Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown":
-		b.console = append(b.console, string(m.Params))
-	}
-	return m
+	return value
 }
 
-// open loads an address on a screen of a size, in dark or light.
-func (b *chromium) open(address string, width, height int, scheme string) {
+// text returns the visible text of the elements that match a selector, one per line.
+func (b *chromium) text(selector string) string {
 	b.t.Helper()
-	b.call("Emulation.setDeviceMetricsOverride", object{
-		"width": width, "height": height, "screenWidth": width, "screenHeight": height,
-		"deviceScaleFactor": 1, "mobile": width < 500,
-	}, nil)
-	b.call("Emulation.setEmulatedMedia",
-		object{"features": []object{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
-	b.call("Page.navigate", object{"url": address}, nil)
-	b.load()
+	return eval[string](b, fmt.Sprintf(`[...document.querySelectorAll(%q)].map(e => e.innerText).join('\n')`, selector))
 }
 
-// load waits until a page is loaded.
-func (b *chromium) load() {
-	b.t.Helper()
-	for !b.loaded {
-		b.next()
-	}
-	b.loaded = false
-}
-
-// eval evaluates an expression, a promise too, and puts its value into result.
-func (b *chromium) eval(expression string, result any) {
-	b.t.Helper()
-	var answer struct {
-		Result           struct{ Value json.RawMessage }
-		ExceptionDetails json.RawMessage
-	}
-	b.call("Runtime.evaluate", object{"expression": expression, "awaitPromise": true, "returnByValue": true}, &answer)
-	if answer.ExceptionDetails != nil {
-		b.t.Fatalf("%s: %s", expression, answer.ExceptionDetails)
-	}
-	if result != nil {
-		if err := json.Unmarshal(answer.Result.Value, result); err != nil {
-			b.t.Fatalf("%s: %v: %s", expression, err, answer.Result.Value)
-		}
-	}
-}
-
-// text returns the visible text of what a selector finds, each on a line.
-func (b *chromium) text(selector string) (text string) {
-	b.t.Helper()
-	b.eval(fmt.Sprintf(`[...document.querySelectorAll(%q)].map(e => e.innerText).join('\n')`, selector), &text)
-	return text
-}
-
-// await waits until a condition holds, which it looks at whenever the page refreshes.
+// await waits until a condition holds. It checks the condition whenever the page refreshes.
+// chromedp.Poll would need 'unsafe-eval', which the page's policy forbids.
 func (b *chromium) await(condition string) {
 	b.t.Helper()
-	b.eval(fmt.Sprintf(`new Promise(done => {
+	eval[chromedp.Void](b, fmt.Sprintf(`new Promise(done => {
 		const look = () => { if (%s) done() }
 		new MutationObserver(look).observe(document.body, {childList: true})
 		look()
-	})`, condition), nil)
+	})`, condition))
 }
 
-// shoot writes the whole page as a picture into the directory that SCREENSHOTS
-// names, if it is set.
+// shoot writes the whole page as a picture into the directory SCREENSHOTS, if that is set.
 func (b *chromium) shoot(name string) {
 	b.t.Helper()
 	dir := os.Getenv("SCREENSHOTS")
 	if dir == "" {
 		return
 	}
-	var picture struct{ Data string }
-	b.call("Page.captureScreenshot", object{"captureBeyondViewport": true}, &picture)
-	png, err := base64.StdEncoding.DecodeString(picture.Data)
-	if err != nil {
-		b.t.Fatal(err)
+	picture, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100)) // 100: PNG
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, name+".png"), picture, 0o600)
 	}
-	if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o600); err != nil {
+	if err != nil {
 		b.t.Fatal(err)
 	}
 }

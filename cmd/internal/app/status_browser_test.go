@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
@@ -15,19 +18,17 @@ import (
 func inEachLook(b *chromium, name, address string, test func()) {
 	b.t.Helper()
 	for _, scheme := range []string{"light", "dark"} {
-		for screen, size := range map[string][2]int{"desk": {1280, 900}, "phone": {390, 844}} {
+		for screen, size := range map[string][2]int64{"desk": {1280, 900}, "phone": {390, 844}} {
 			look := fmt.Sprintf("%s-%s-%s", name, screen, scheme)
-			b.console = nil
+			b.takeConsole()
 			b.open(address, size[0], size[1], scheme)
 			b.shoot(look)
 			test()
-			var faults []string
-			b.eval(faultsOfLook, &faults)
-			for _, fault := range append(faults, b.console...) {
+			faults := eval[[]string](b, faultsOfLook)
+			for _, fault := range append(faults, b.takeConsole()...) {
 				b.t.Errorf("%s: %s", look, fault)
 			}
-			var dark bool
-			if b.eval(`luminance(backgroundOf(document.body)) < .2`, &dark); dark != (scheme == "dark") {
+			if dark := eval[bool](b, `luminance(backgroundOf(document.body)) < .2`); dark != (scheme == "dark") {
 				b.t.Errorf("%s: the background is not %s", look, scheme)
 			}
 		}
@@ -107,16 +108,15 @@ func TestStatusPageInABrowser(t *testing.T) {
 
 	// It refreshes itself, and keeps its place.
 	s.ld.Up()
-	b.eval("scrollTo(0, 200)", nil)
+	eval[chromedp.Void](b, "scrollTo(0, 200)")
 	b.await("document.querySelector('h1').innerText === 'running'")
-	var y int
-	if b.eval("scrollY", &y); y != 200 {
+	if y := eval[int](b, "scrollY"); y != 200 {
 		t.Errorf("a refresh moves the page to %d", y)
 	}
 
 	// It says when there is nothing newer.
 	s.leave()
-	b.eval("refresh()", nil)
+	eval[chromedp.Void](b, "refresh()")
 	if got := b.text("#note"); !strings.HasPrefix(got, "No response") {
 		t.Errorf("the program has ended, the page says %q", got)
 	}
@@ -136,7 +136,7 @@ func TestStatusPageAtItsWorstInABrowser(t *testing.T) {
 	inEachLook(b, "worst", server.URL, func() {})
 
 	// Without its script it reloads itself.
-	b.call("Emulation.setScriptExecutionDisabled", object{"value": true}, nil)
+	send(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 	b.open(server.URL, 390, 844, "light")
 	b.load()
 }
