@@ -8,6 +8,7 @@ import (
 )
 
 // document maps the calls in the record's document. It returns an error if the document is invalid.
+// The reference implementation in reference_test.go repeats its rules.
 func (t *Transformer) document(r *record) error {
 	if r.value == nil {
 		r.add(Tombstone, "")

@@ -133,10 +133,15 @@ func TestConfluentPrefixIsSkipped(t *testing.T) {
 	}
 }
 
+// aBatch has calls that inherit the context of the batch, and calls that do not.
+const aBatch = `{"context":{"device":{"id":"top"}},"batch":[{"type":"track","event":"1"},` +
+	`{"type":"track","event":"2","context":{}},{"type":"track","event":"3","context":null,"userId":"u"},` +
+	`{"type":"track","event":"4","context":{"device":{"id":"own"}}},{"type":"track","event":"5"}]}`
+
 // TestTruncatedRecordIsRejected also pads the records, so that the document and each of its strings
 // end at every position within the blocks of the scan.
 func TestTruncatedRecordIsRejected(t *testing.T) {
-	records := append(sample(2), lines("testdata", "records.ndjson")[15], []byte("\x00\x00\x00\x00\x01"+anEvent))
+	records := append(sample(2), []byte(aBatch), []byte("\x00\x00\x00\x00\x01"+anEvent))
 	for _, record := range records {
 		for pad := range 17 {
 			padded := append(bytes.Repeat([]byte(" "), pad), record...)

@@ -12,7 +12,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
-// paths lists the fields that package transform looks up with schema 3.
+// paths lists some of the fields that package transform looks up with schema 3.
 var paths = []string{
 	"type", "event", "userId", "anonymousId", "timestamp", "properties", "properties.value", "integrations.All",
 }

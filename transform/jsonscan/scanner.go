@@ -42,7 +42,8 @@ func (f *Fields) NewScanner() *Scanner {
 // If the document is an object, Scan finds its fields. If the document is an array, Scan finds the
 // fields of each item that is an object, and calls item with the offset and the bytes of each item,
 // in order. During a call to item, [Scanner.Bytes] returns the fields of that item. Scan can call
-// item for some items before it finds a syntax error. item may be nil.
+// item for some items before it finds a syntax error. item may be nil. It must not call Scan, Items,
+// or Reset.
 //
 // The Scanner retains b until the next call to Scan or Reset.
 func (s *Scanner) Scan(b []byte, item func(offset int, value []byte)) (value []byte, err error) {

@@ -24,5 +24,5 @@
 //
 // Record sizes follow a log-normal distribution with a median of 0.8 KB and a 99th percentile of
 // 2.9 KB, as in public samples of Segment events. The records compress about as well as those
-// samples, six to one in blocks of 64 KB.
+// samples, six to one in blocks of 64 KB. No record has an envelope.
 package segmenttest
