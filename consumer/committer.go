@@ -353,7 +353,7 @@ var (
 	errRemoved = errors.New("removed from the consumer group")
 )
 
-// endCauseOf returns the cause for which a commit error ends the session, or "" if it does not.
+// endCauseOf returns why a commit error ends the session, or "" if the session continues.
 func endCauseOf(err error) string {
 	switch {
 	case errors.Is(err, errUnanswered):
@@ -368,9 +368,9 @@ func endCauseOf(err error) string {
 }
 
 // isTransient reports whether a commit error may pass without an operator. It decides when the error
-// becomes a problem (recordResult), and whether the last commit is retried (storeAll). Errors that
-// the client calls retriable are those of a coordinator that is moved, loading, or slow, and of
-// topics that it does not know yet.
+// becomes a problem (recordResult), and whether the last commit is retried (storeAll). The client
+// treats an error as retriable if the coordinator has moved, is loading, or is slow, or if the
+// broker does not know the topic yet.
 func isTransient(err error) bool {
 	if _, responded := errors.AsType[*kerr.Error](err); !responded {
 		return true

@@ -227,7 +227,7 @@ func (s *session) startPartitions(starts []start) (started []*partition, err err
 			continue
 		}
 		if old.queue.used() {
-			err := fmt.Errorf("start %s: assigned while being read", at.topicPartition)
+			err := fmt.Errorf("start %s: assigned again without being revoked", at.topicPartition)
 			s.end(endAssignment, err)
 			return nil, err
 		}

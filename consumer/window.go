@@ -23,7 +23,7 @@ type window struct {
 
 	mu       sync.Mutex // guards the fields below
 	batches  []*batch
-	floor    position      // end of the batches and of the records without events after them
+	floor    position      // end offset of the last batch and of any records without events that follow it
 	cuts     []int64       // recorded cuts of an earlier owner beyond floor
 	bytes    int           // held by batches and dead letters
 	sends    int           // number of deliveries in progress

@@ -105,8 +105,8 @@ func (c *Client) Halted() Halt {
 // Deliver starts to deliver a batch and returns immediately. The batch is retried until it is
 // delivered or ctx is done. When ctx is done, the in-flight attempt is canceled, no new one starts,
 // and [Delivery.Done] is called. [Delivery.Until] ends a delivery without canceling its in-flight
-// attempt, so that the outcome of that attempt is known. A batch must not be delivered twice,
-// because its body is released when it is split.
+// attempt, so that the outcome of that attempt is known. Do not deliver a batch twice. Splitting
+// a batch releases its body.
 func (c *Client) Deliver(ctx context.Context, d Delivery) {
 	if d.Until == nil {
 		d.Until = ctx

@@ -65,6 +65,6 @@ func NewMetrics(r prometheus.Registerer, budget *Budget) *Metrics {
 	auto.NewGaugeFunc(prometheus.GaugeOpts{Name: prefix + "buffered_bytes",
 		Help: "Bytes of all buffered request bodies, open and sealed."}, func() float64 { return float64(budget.Used()) })
 	auto.NewGaugeFunc(prometheus.GaugeOpts{Name: prefix + "buffered_limit_bytes",
-		Help: "Limit of buffered_bytes (delivery.max_buffered)."}, func() float64 { return float64(budget.Limit()) })
+		Help: "Limit on buffered_bytes (delivery.max_buffered)."}, func() float64 { return float64(budget.Limit()) })
 	return m
 }

@@ -30,8 +30,8 @@ func (t *Transformer) time(raw []byte) (ms int64, ok bool) {
 	return ms, ok && ms > 0
 }
 
-// msFrom is the smallest number that counts as milliseconds. Smaller numbers are seconds. Both the
-// rule and the value, a year of 365.25 days, come from Segment's library new-date.
+// msFrom is the smallest number that counts as milliseconds. Smaller numbers are seconds. The
+// rule and the value (a year of 365.25 days) come from Segment's new-date library.
 const msFrom = 31_557_600_000
 
 // maxMs is the latest time that ECMAScript, and therefore Segment's own code, can represent.
@@ -67,7 +67,7 @@ func epochMs(s []byte) (ms int64, ok bool) {
 }
 
 // scale returns the time for the number n * 10^exp / 1,000. The result is the number itself if it
-// counts as milliseconds, and n * 10^exp if it counts as seconds.
+// is interpreted as milliseconds, or n * 10^exp if it is interpreted as seconds.
 func scale(n uint64, exp int) (ms int64, ok bool) {
 	for ; exp > 0 && n > 0; exp-- {
 		if n > maxMs*1000/10 {

@@ -28,8 +28,8 @@ func used() usage {
 	return usage{Peak: peak(), Allocs: m.Mallocs, AllocBytes: m.TotalAlloc, GCs: uint64(m.NumGC)}
 }
 
-// peak returns VmHWM from proc(5). It does not use maxrss from getrusage(2), because that starts at
-// the value of the parent.
+// peak returns VmHWM from proc(5). It does not use maxrss from getrusage(2), because a child
+// process inherits its parent's value.
 func peak() (kilobytes uint64) {
 	status, _ := os.ReadFile("/proc/self/status")
 	if _, line, found := bytes.Cut(status, []byte("VmHWM:")); found {

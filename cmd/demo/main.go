@@ -100,7 +100,7 @@ func parse(f *flag.FlagSet, args []string, arguments int) error {
 	case f.NArg() > arguments:
 		return usageError{fmt.Errorf("%s: %q is neither a flag nor a command; see %[1]s -help", f.Name(), f.Arg(arguments))}
 	case f.NArg() < arguments:
-		return usageError{fmt.Errorf("%s: an argument is missing; see %[1]s -help", f.Name())}
+		return usageError{fmt.Errorf("%s: missing argument; see %[1]s -help", f.Name())}
 	}
 	return nil
 }

@@ -8,8 +8,8 @@ import (
 	"strconv"
 )
 
-// history bounds the past that is kept per partition, in ranges and in offsets below the committed
-// offset. Older steps are not checked.
+// history limits how much is kept per partition, both in ranges and in offsets below the
+// committed offset. Older steps are not checked.
 const history = 1 << 16
 
 // maxIDs is the maximum number of payload IDs kept.

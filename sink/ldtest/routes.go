@@ -103,7 +103,7 @@ func (a *arrival) checkHeaders(r *http.Request) {
 }
 
 var (
-	errCutShort = errors.New("body was cut short")
+	errCutShort = errors.New("request body truncated")
 	errTooLarge = errors.New("body too large")
 )
 

@@ -59,7 +59,7 @@ var help = map[string]string{
 	"launchdarkly.client_side_id": "Client-side ID of the environment, from LaunchDarkly's account settings. " +
 		"Required for client_side. LaunchDarkly may respond with 202 even if the ID does not exist.",
 	"launchdarkly.project_key":     "Key of the project. Required for metric_import.",
-	"launchdarkly.environment_key": "Key of the environment. Required for metric_import.",
+	"launchdarkly.environment_key": "LaunchDarkly environment key. Required for metric_import.",
 	"launchdarkly.access_token": "Access token whose role allows importEventData. Required for metric_import. " +
 		"If it is set by file, the file is read again for each request.",
 	"launchdarkly.event_schema": "Version of the event schema, 3 or 4. " +

@@ -178,7 +178,7 @@ func (c *checker) checkCounts() {
 	for _, r := range c.Produced {
 		switch by := c.accepted[r.Number]; {
 		case KindOf(r.Number) != Delivered && len(by) > 0:
-			c.report("delivered but must not be", "event %d, partition %d, offset %d", r.Number, r.Partition, r.Offset)
+			c.report("delivered, but should not have been", "event %d, partition %d, offset %d", r.Number, r.Partition, r.Offset)
 		case KindOf(r.Number) != Delivered:
 		case len(by) > 0 && r.Offset < c.From[r.Partition]:
 			c.report("delivered from below the group's offset", "event %d, partition %d, offset %d", r.Number, r.Partition,

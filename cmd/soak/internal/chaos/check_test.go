@@ -49,7 +49,7 @@ func TestCheckerFindsEachBrokenInvariant(t *testing.T) {
 		"stalled: event 4": func(e *Evidence) {
 			e.Produced[4].Acked = e.Requests[2].Done.Add(-cleanStallLimit - 1)
 		},
-		"delivered but must not be: event 1": func(e *Evidence) { e.Requests[1].Numbers = []int{0, 1, 3} },
+		"delivered, but should not have been: event 1": func(e *Evidence) { e.Requests[1].Numbers = []int{0, 1, 3} },
 		"two bodies: payload ID b": func(e *Evidence) {
 			r := e.Requests[0]
 			r.Hash[0]++

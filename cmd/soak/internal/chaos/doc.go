@@ -67,8 +67,8 @@
 //   - After a lagging replica was elected, the committed offset of that partition may decrease
 //     once, but not below the first offset whose record was lost, and cuts beyond that offset may
 //     be forgotten once. The lost records are determined from the log that survived.
-//   - After an operator has set the offsets, every record from those offsets on is delivered
-//     exactly once more. Nothing before those offsets is delivered. An offset beyond the end offset
+//   - After an operator has set the offsets, every record at or after those offsets is delivered
+//     again exactly once. Nothing before those offsets is delivered. An offset beyond the end offset
 //     counts as no offset, so that start_at decides. Events that LaunchDarkly deduplicates by a
 //     payload ID from before the change count as delivered.
 //

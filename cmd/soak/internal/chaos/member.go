@@ -121,7 +121,7 @@ func (m *member) watch() {
 	}
 }
 
-// measure updates the peak of resident memory.
+// measure updates the peak resident memory.
 func (m *member) measure() {
 	peak := processMemory(m.process.Pid, residentPeak)
 	m.mu.Lock()

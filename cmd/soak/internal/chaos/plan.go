@@ -56,7 +56,7 @@ type Step struct {
 	Static bool
 	// To is the target of a reset: earliest, middle, or beyond.
 	To string
-	// Fault is the fault of an outage.
+	// Fault is the fault injected during an outage.
 	Fault ldtest.Fault
 	// For is the duration of the step, or the time to wait after it.
 	For time.Duration
