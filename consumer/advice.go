@@ -6,7 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// advise returns the text of a broker's error, with advice for the operator.
+// advise returns the text of a broker error, with advice for the operator if the cause is known.
 func advise(err error) string {
 	switch {
 	case errors.Is(err, kerr.TopicAuthorizationFailed):
@@ -22,7 +22,7 @@ func advise(err error) string {
 	}
 }
 
-// adviseDeadLetter returns the text of a dead-letter topic's error, with advice for the operator.
+// adviseDeadLetter is like advise, for errors about the dead-letter topic.
 func adviseDeadLetter(err error) string {
 	switch {
 	case errors.Is(err, kerr.TopicAuthorizationFailed):

@@ -6,36 +6,36 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 )
 
-// position is a position in a partition's log.
+// position is a point between two records of a partition's log.
 type position struct {
-	offset int64 // of the next record
-	epoch  int32 // leader epoch of the record before offset; -1 if unknown
+	offset int64 // offset of the next record
+	epoch  int32 // leader epoch of the previous record; -1 if unknown
 }
 
-// batch is the range [first.offset, next) of a partition's log and its delivery state.
+// batch is the range [first.offset, next) of a partition's log, with its delivery state.
 //
 //	open ──seal──► sealed ──record──► recorded ──deliver──► delivered ──► finished
 //	                  └────────── holds no events ─────────────┘
 //
-// An open batch belongs to the partition's intake and grows. A sealed batch is in the window and
-// its range never changes again. It must not be sent yet, because no commit has stored its cut. A
-// recorded batch may be sent, because the next owner of the partition will form the same batch. A
-// delivered batch is finished once its dead letters are written too, and the watermark then passes
-// it.
+// An open batch belongs to the partition's intake and still grows. A sealed batch is in the window,
+// and its range never changes again. A sealed batch must not be sent until a commit has stored its
+// cut. A recorded batch may be sent, because the partition's next owner would form the same batch.
+// A delivered batch is finished once its dead letters are written. The watermark passes only
+// finished batches.
 //
-// A batch that is unfinished when the partition is released is left to the next owner.
+// Batches unfinished when the partition is released are left for the next owner.
 type batch struct {
 	first  position
-	opened time.Time // arrival of its first event
+	opened time.Time // when intake opened the range
 
-	// The fields below are set by seal.
+	// seal sets the fields below.
 	next  int64       // end of the range
-	body  *sink.Batch // nil if the range has no events or was delivered
-	bytes int         // memory budget used by body
+	body  *sink.Batch // nil if the range has no events, and after delivery
+	bytes int         // size of body in the memory budget
 
 	// The window's mutex guards the fields below.
 	state   batchState
-	letters int // dead letters not yet acknowledged by the broker
+	letters int // number of dead letters not yet acknowledged by the broker
 }
 
 type batchState uint8
@@ -57,8 +57,8 @@ func (b *batch) seal(next int64, body *sink.Batch) {
 	b.bytes = body.Bytes()
 }
 
-// markRecorded records that a commit has stored the batch's cut, and reports whether to send the
-// batch now.
+// markRecorded marks the batch as recorded, because a commit has stored its cut. It reports whether
+// to send the batch now.
 func (b *batch) markRecorded() bool {
 	if b.state != stateSealed {
 		return false
@@ -67,8 +67,9 @@ func (b *batch) markRecorded() bool {
 	return true
 }
 
-// markDelivered records that every event was accepted or dead-lettered, and returns the freed
-// bytes. It drops the body, since the batch may have to wait in the window for an older one.
+// markDelivered marks the batch as delivered, because every event was accepted or dead-lettered. It
+// drops the body, since the batch may wait in the window for older batches, and returns the number
+// of bytes freed.
 func (b *batch) markDelivered() (freed int) {
 	b.state, b.body = stateDelivered, nil
 	freed, b.bytes = b.bytes, 0

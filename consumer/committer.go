@@ -15,42 +15,45 @@ import (
 )
 
 // committer commits the windows of a session's partitions to the group. A commit is a write-ahead
-// log entry: it holds the watermark and the cuts beyond it, and a batch is sent only after a commit
-// has stored its cut. One commit is in flight at a time and carries all partitions that changed,
-// which shares its cost. Sealing continues meanwhile, which hides its latency.
+// log entry with the watermark and the cuts beyond it. A batch is sent only after a commit has
+// stored its cut. Only one commit is in flight at a time. Each commit includes all changed
+// partitions, which share its cost. Meanwhile, intake continues to seal batches, which hides the
+// commit latency.
 //
-// A commit must not be overtaken by an older one, but Kafka orders requests only within a
-// connection. A commit whose connection broke may still be applied after newer ones of the same
-// member and generation, and would undo their cuts. Each commit is therefore sent once. If it may
-// have been written but got no response, the session ends. The next session has a different member
-// ID or generation, so the broker rejects the old commit if it is still in flight.
+// An older commit must not overwrite a newer one, but Kafka orders requests only within a
+// connection. If a commit's connection breaks, the broker may still apply the commit after newer
+// ones of the same member and generation. The newer cuts would then be lost. Each commit is
+// therefore sent only once. If a commit may have reached the broker but got no response, the
+// session ends. The next session has a different member ID or generation, so the broker rejects the
+// old commit if it is still in flight.
 type committer struct {
 	client  *kgo.Client
 	group   string
 	static  *string            // instance ID; nil for a dynamic member
-	ids     map[string]topicID // topic IDs of the session
-	written *atomic.Int64      // number of commit requests written at least in part
+	ids     map[string]topicID // IDs of the session's topics
+	written *atomic.Int64      // number of commit requests at least partly written
 	health  *health
 	metrics *metrics
 	send    func(*partition, *batch)    // sends a batch whose cut is stored
 	end     func(cause string, e error) // ends the session
 
-	commitNow chan struct{} // capacity 1; signals that a sealed batch waits for its commit
+	commitNow chan struct{} // capacity 1; signals that a sealed batch is waiting for a commit
 
-	// commitMu makes [snapshot, commit, apply] atomic, and [last commit, fence]. Acquire it before
-	// any other lock. It is held until the broker responds, and guards coordinator.
+	// commitMu makes [snapshot, commit, apply] and [last commit, fence] atomic, and guards
+	// coordinator. commitMu is acquired before any other lock and held until the broker responds.
 	commitMu    chanMutex
-	coordinator int32 // node that coordinates the group; -1 if unknown
+	coordinator int32 // node ID of the group coordinator; -1 if unknown
 
 	mu    sync.Mutex              // guards the fields below
-	dirty map[*partition]struct{} // partitions to commit
+	dirty map[*partition]struct{} // partitions to include in the next commit
 }
 
-// chanMutex is a mutex for long critical sections. A context can cancel the wait for it, and
-// virtual time advances meanwhile, which it does not for a sync.Mutex. Its capacity is 1.
+// chanMutex is a mutex for long critical sections. It is a channel with capacity 1, so that a
+// context can cancel the wait. In a synctest bubble, time advances while lock blocks, unlike with a
+// sync.Mutex.
 type chanMutex chan struct{}
 
-// lock acquires the mutex. If ctx is done first, it returns the cause.
+// lock acquires the mutex. If ctx is done first, lock returns context.Cause(ctx).
 func (m chanMutex) lock(ctx context.Context) error {
 	select {
 	case m <- struct{}{}:
@@ -62,9 +65,9 @@ func (m chanMutex) lock(ctx context.Context) error {
 
 func (m chanMutex) unlock() { <-m }
 
-// run commits until ctx is done: immediately if a sealed batch waits for it, and otherwise every
-// commitInterval. It retries every failed commit, because an operator may fix the cause. owned
-// returns the session's partitions.
+// run commits until ctx is done. It commits immediately if a sealed batch is waiting, and otherwise
+// every commitInterval. It retries failed commits indefinitely, because an operator may fix the
+// cause. owned returns the session's partitions.
 func (c *committer) run(ctx context.Context, owned func() []*partition) {
 	tick := time.NewTicker(commitInterval)
 	defer tick.Stop()
@@ -77,7 +80,7 @@ func (c *committer) run(ctx context.Context, owned func() []*partition) {
 			c.markStale(owned())
 		}
 		stored, err := c.commit(ctx)
-		if err == nil || stored > 0 { // partitions that failed wait for the next commit
+		if err == nil || stored > 0 { // failed partitions wait for the next commit
 			attempt = 0
 			continue
 		}
@@ -91,7 +94,7 @@ func (c *committer) run(ctx context.Context, owned func() []*partition) {
 	}
 }
 
-// requestCommit makes run commit immediately.
+// requestCommit triggers an immediate commit.
 func (c *committer) requestCommit() {
 	select {
 	case c.commitNow <- struct{}{}:
@@ -106,8 +109,8 @@ func (c *committer) markDirty(p *partition) {
 	c.dirty[p] = struct{}{}
 }
 
-// markStale adds partitions whose last commit is older than refreshInterval to the next commit,
-// because some brokers expire the offsets of groups that do not commit.
+// markStale adds partitions whose last commit is older than refreshInterval to the next commit.
+// Some brokers expire offsets that are not committed again.
 func (c *committer) markStale(partitions []*partition) {
 	for _, p := range partitions {
 		if time.Since(p.window.status().storedAt) >= refreshInterval {
@@ -116,8 +119,8 @@ func (c *committer) markStale(partitions []*partition) {
 	}
 }
 
-// commit commits the dirty partitions, and sends the batches that it thereby recorded. It returns
-// the number of partitions committed.
+// commit commits the dirty partitions and sends the newly recorded batches. It returns the number
+// of committed partitions.
 func (c *committer) commit(ctx context.Context) (stored int, err error) {
 	if err := c.commitMu.lock(ctx); err != nil {
 		return 0, err
@@ -136,8 +139,8 @@ func (c *committer) commit(ctx context.Context) (stored int, err error) {
 	return c.store(ctx, snapshots)
 }
 
-// commitAll commits those of the partitions that changed. It retries until it succeeds, ctx is
-// done, or the session ends.
+// commitAll commits the given partitions that have changed. It retries transient errors until ctx
+// is done or the session ends.
 func (c *committer) commitAll(ctx context.Context, partitions []*partition) error {
 	if err := c.commitMu.lock(ctx); err != nil {
 		return err
@@ -146,8 +149,8 @@ func (c *committer) commitAll(ctx context.Context, partitions []*partition) erro
 	return c.storeAll(ctx, partitions)
 }
 
-// commitLast commits like commitAll, and then fences the windows of the partitions before another
-// commit can start, so that they are never committed again.
+// commitLast commits like commitAll and then fences the partitions' windows. No other commit can
+// start in between, so the partitions are never committed again.
 func (c *committer) commitLast(ctx context.Context, partitions []*partition) error {
 	err := c.commitMu.lock(ctx)
 	if err == nil {
@@ -182,7 +185,7 @@ func (c *committer) storeAll(ctx context.Context, partitions []*partition) error
 }
 
 // store sends one commit and applies the result. It marks failed partitions as dirty again, and
-// returns the number of partitions committed. The caller holds commitMu.
+// returns the number of committed partitions. The caller holds commitMu.
 func (c *committer) store(ctx context.Context, snapshots map[*partition]snapshot) (stored int, err error) {
 	if len(snapshots) == 0 {
 		return 0, nil
@@ -194,7 +197,7 @@ func (c *committer) store(ctx context.Context, snapshots map[*partition]snapshot
 	for p, s := range snapshots {
 		if one := failed[p]; all != nil || one != nil {
 			c.markDirty(p)
-			if err == nil || endCauseOf(one) != "" { // partitions may fail for different reasons
+			if err == nil || endCauseOf(one) != "" { // an error that ends the session takes precedence
 				err = one
 			}
 			continue
@@ -230,11 +233,11 @@ func (c *committer) recordResult(ctx context.Context, err error) {
 	}
 }
 
-// exchange sends one commit request and returns the errors of the partitions that failed.
+// exchange sends one commit request and returns an error for each failed partition.
 //
-// It does not use the client's own commit, which waits while the client joins the group. A join
-// takes until the slowest member has released its partitions. Meanwhile the broker still accepts
-// commits of the old generation.
+// exchange does not use the client's own commit function, which blocks while the client is joining
+// the group. A join lasts until the slowest member has released its partitions. During a join, the
+// broker still accepts commits of the old generation.
 func (c *committer) exchange(
 	ctx context.Context, snapshots map[*partition]snapshot,
 ) (failed map[*partition]error, err error) {
@@ -280,15 +283,15 @@ func (c *committer) exchange(
 	return failed, nil
 }
 
-// commitKey identifies a partition in a response: by topic name up to version 9 of the protocol,
-// and by topic ID in version 10 or later.
+// commitKey identifies a partition in an OffsetCommit response. Responses identify topics by name
+// up to version 9, and by ID in later versions.
 type commitKey struct {
 	topic     string
 	id        topicID
 	partition int32
 }
 
-// compose returns the request for snapshots, and a map to look up the partitions in the response.
+// compose returns the commit request for snapshots, and a map from response keys to partitions.
 func (c *committer) compose(
 	snapshots map[*partition]snapshot, member string, generation int32,
 ) (*kmsg.OffsetCommitRequest, map[commitKey]*partition) {
@@ -316,7 +319,7 @@ func (c *committer) compose(
 	return request, sent
 }
 
-// findCoordinator returns the node that coordinates the group, and looks it up if it is unknown.
+// findCoordinator returns the group coordinator's node ID, looking it up if it is unknown.
 func (c *committer) findCoordinator(ctx context.Context) (int32, error) {
 	if c.coordinator >= 0 {
 		return c.coordinator, nil
@@ -344,16 +347,15 @@ func (c *committer) findCoordinator(ctx context.Context) (int32, error) {
 }
 
 var (
-	// errUnanswered means that a commit may have been written but got no response. The broker may
-	// still apply it as long as this member and generation are valid.
+	// errUnanswered means that a commit may have reached the broker but got no response. The broker
+	// may still apply the commit as long as the member and generation are valid.
 	errUnanswered = errors.New("no response to an offset commit")
-	// errRemoved means that the group removed the member that a partition was assigned to. The
-	// client may have rejoined on its own, and other members may have owned the partition in
-	// between.
+	// errRemoved means that the group removed the member that owned a partition. The client may
+	// have rejoined since, and other members may have owned the partition in between.
 	errRemoved = errors.New("removed from the consumer group")
 )
 
-// endCauseOf returns why a commit error ends the session, or "" if the session continues.
+// endCauseOf returns the end cause if a commit error ends the session, and "" otherwise.
 func endCauseOf(err error) string {
 	switch {
 	case errors.Is(err, errUnanswered):
@@ -367,10 +369,9 @@ func endCauseOf(err error) string {
 	}
 }
 
-// isTransient reports whether a commit error may pass without an operator. It decides when the error
-// becomes a problem (recordResult), and whether the last commit is retried (storeAll). The client
-// treats an error as retriable if the coordinator has moved, is loading, or is slow, or if the
-// broker does not know the topic yet.
+// isTransient reports whether a commit error may resolve without operator action. recordResult
+// reports other errors immediately, and storeAll does not retry them. kerr.IsRetriable covers a
+// coordinator that has moved, is loading, or is slow, and a topic still unknown to the broker.
 func isTransient(err error) bool {
 	if _, responded := errors.AsType[*kerr.Error](err); !responded {
 		return true
@@ -379,7 +380,8 @@ func isTransient(err error) bool {
 		errors.Is(err, kerr.IllegalGeneration) || errors.Is(err, kerr.StaleMemberEpoch)
 }
 
-// isCoordinatorError reports whether the node that responded does not coordinate the group.
+// isCoordinatorError reports whether err means that the responding node does not coordinate the
+// group.
 func isCoordinatorError(err error) bool {
 	return errors.Is(err, kerr.NotCoordinator) || errors.Is(err, kerr.CoordinatorNotAvailable)
 }

@@ -16,94 +16,94 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// Start selects where a partition without a committed offset starts. The zero Start is the earliest
-// record.
+// Start selects the start position of partitions without a committed offset. The zero value selects
+// the earliest record.
 type Start struct {
-	// Latest starts a partition at the end of the log as of its first assignment.
+	// Latest selects the end of the log at the time of the partition's first assignment.
 	Latest bool
-	// Time, if set, starts a partition at the first record that is not older.
+	// Time, if set, selects the first record with this timestamp or a later one.
 	Time time.Time
 }
 
-// Config configures a [Consumer]. A field is required unless its comment names a default.
+// Config configures a [Consumer]. A field is required unless its comment gives a default or says
+// what an empty value means.
 type Config struct {
-	// Client holds the options to connect to Kafka: brokers, TLS, SASL, and rack. Default: none.
+	// Client holds the Kafka connection options: brokers, TLS, SASL, and rack. Default: none.
 	Client []kgo.Opt
-	// Hooks holds the metrics and log hooks of all clients, which use them concurrently. Default:
-	// none.
+	// Hooks holds the metrics and log hooks of all Kafka clients. Hooks must be safe for concurrent
+	// use. Default: none.
 	Hooks []kgo.Opt
 
 	// Topics lists the topics to read.
 	Topics []string
 	// Group names the consumer group.
 	Group string
-	// Start selects where a partition without a committed offset starts. Default: the earliest
-	// record.
+	// Start selects the start position of partitions without a committed offset. Default: the
+	// earliest record.
 	Start Start
-	// InstanceID is the ID of a static member. Empty means dynamic membership.
+	// InstanceID makes the consumer a static member with this ID. Empty means dynamic membership.
 	InstanceID string
 	// ConsumerProtocol selects the KIP-848 protocol. Default: the classic protocol with the
 	// cooperative-sticky assignor.
 	ConsumerProtocol bool
-	// SessionTimeout is the session timeout of the classic protocol. The KIP-848 protocol ignores
-	// it.
+	// SessionTimeout is the session timeout of the classic protocol. The KIP-848 protocol does not
+	// use it.
 	SessionTimeout time.Duration
 
-	// MaxEvents is the maximum number of events in a batch. A single record with more events
-	// exceeds it.
+	// MaxEvents is the maximum number of events in a batch. A single record may exceed this limit.
 	MaxEvents int
 	// MaxBytes is the maximum size of a request body in bytes, before compression. A single record
-	// with larger events exceeds it.
+	// may exceed this limit.
 	MaxBytes int
 	// MaxAge is the maximum age of an open batch.
 	MaxAge time.Duration
-	// Gzip enables compression of request bodies. Default: false.
+	// Gzip enables gzip compression of request bodies. Default: false.
 	Gzip bool
 
-	// DrainTimeout bounds the wait for deliveries when partitions are released. During the first
-	// half new requests still start; during the second half only in-flight requests may finish. It
-	// must be less than RebalanceTimeout.
+	// DrainTimeout is the maximum time to wait for deliveries when partitions are released. New
+	// requests may start only during the first half; in-flight requests may finish until the end.
+	// DrainTimeout must be less than RebalanceTimeout.
 	DrainTimeout time.Duration
-	// DeadLetterTopic names the topic that receives rejected calls. Empty means that they are only
-	// counted and logged.
+	// DeadLetterTopic names the topic that receives rejected calls. Empty means that rejected calls
+	// are only counted and logged.
 	DeadLetterTopic string
-	// Redrive marks Topics as dead-letter topics: only the call that a dead letter was written for
-	// is mapped. Default: false.
+	// Redrive treats Topics as dead-letter topics. Only the call that each dead letter was written
+	// for is mapped. Default: false.
 	Redrive bool
 
 	// Mapping maps Segment calls to LaunchDarkly events.
 	Mapping *transform.Mapping
 	// Sink delivers batches to LaunchDarkly.
 	Sink *sink.Client
-	// Budget bounds the memory of open buffers, request bodies, and dead letters.
+	// Budget bounds the memory used by open buffers, request bodies, and dead letters.
 	Budget *sink.Budget
-	// Registry receives the metrics of the consumer.
+	// Registry receives the consumer's metrics.
 	Registry prometheus.Registerer
-	// Log receives the log of the consumer.
+	// Log receives the consumer's log entries.
 	Log *zap.Logger
 }
 
-// RebalanceTimeout bounds how long the group waits for a member to release partitions.
+// RebalanceTimeout is the maximum time that the group waits for a member to release partitions.
 const RebalanceTimeout = time.Minute
 
 const (
-	commitInterval  = time.Second      // interval of commits if no batch waits for one
-	commitTimeout   = 10 * time.Second // timeout of one commit; longer than the brokers' offsets.commit.timeout.ms
-	commitPatience  = 15 * time.Second // time until transient commit errors become a problem
-	refreshInterval = time.Minute      // between commits of unchanged offsets, which some brokers expire
-	metadataAge     = 30 * time.Second // time until added partitions are found; kgo's default is 5 minutes
-	watchInterval   = 15 * time.Second // between checks of the topics and their end offsets
+	commitInterval  = time.Second      // between commits while no batch is waiting
+	commitTimeout   = 10 * time.Second // timeout of a commit request; longer than the brokers' offsets.commit.timeout.ms
+	commitPatience  = 15 * time.Second // time before transient commit errors are reported as a problem
+	refreshInterval = time.Minute      // between commits of unchanged offsets; some brokers expire old commits
+	metadataAge     = 30 * time.Second // maximum time to detect added partitions; kgo's default is 5 minutes
+	watchInterval   = 15 * time.Second // between checks of topics and end offsets
 	recheckInterval = 2 * time.Second  // between lookups of a missing topic
 
-	sessionBackoffFirst   = 250 * time.Millisecond // bound of the first backoff between sessions
-	sessionBackoffLongest = 10 * time.Second       // bound of all backoffs between sessions
+	sessionBackoffFirst   = 250 * time.Millisecond // maximum first backoff between sessions
+	sessionBackoffLongest = 10 * time.Second       // maximum backoff between sessions
 
-	pollRecords = 2000                   // maximum number of records per poll
-	maxQueued   = 16 << 20               // bytes of polled but unmapped records, over all partitions
+	pollRecords = 2000                   // maximum records per poll
+	maxQueued   = 16 << 20               // maximum bytes of polled but unmapped records, across all partitions
 	pollBackoff = 250 * time.Millisecond // pause after a poll that returned only errors
-	fetchWait   = 500 * time.Millisecond // maximum wait of a fetch for records; also delays resumed partitions
-	fetchBytes  = 1 << 20                // compressed bytes per fetch from one broker
-	fetchPart   = 512 << 10              // compressed bytes per partition in a fetch
+	fetchWait   = 500 * time.Millisecond // maximum time that a fetch waits for records; also delays resumed partitions
+	fetchBytes  = 1 << 20                // maximum compressed bytes per fetch from one broker
+	fetchPart   = 512 << 10              // maximum compressed bytes per partition in a fetch
 )
 
 func (c *Config) validate() error {
@@ -122,18 +122,18 @@ func (c *Config) validate() error {
 	return nil
 }
 
-// groupOptions returns the options of the group client that consumes the given topics.
+// groupOptions returns the options for a group client that consumes the given topics.
 func (c *Config) groupOptions(ids map[string]topicID) []kgo.Opt {
 	opts := slices.Concat(c.Client, c.Hooks, []kgo.Opt{
 		kgo.ConsumeTopics(slices.Collect(maps.Keys(ids))...),
 		kgo.ConsumerGroup(c.Group),
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(),
-		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), // fallback only: adjustOffsets sets the real position
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), // fallback only; adjustOffsets sets the start position
 		kgo.RebalanceTimeout(RebalanceTimeout),
 		kgo.MetadataMaxAge(metadataAge),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.KeepControlRecords(), // so that the watermark passes them and the lag reaches 0
+		kgo.KeepControlRecords(), // the watermark must pass control records for the lag to reach 0
 		kgo.FetchMaxWait(fetchWait),
 		kgo.FetchMaxBytes(fetchBytes),
 		kgo.FetchMaxPartitionBytes(fetchPart),
@@ -143,7 +143,7 @@ func (c *Config) groupOptions(ids map[string]topicID) []kgo.Opt {
 		opts = append(opts, kgo.InstanceID(c.InstanceID))
 	}
 	for _, id := range ids {
-		if id == (topicID{}) { // version 10 and later name topics by ID only
+		if id == (topicID{}) { // OffsetCommit version 10 and later identify topics only by ID
 			versions := kversion.Stable()
 			versions.SetMaxKeyVersion(keyOffsetCommit, 9)
 			opts = append(opts, kgo.MaxVersions(versions))
@@ -151,7 +151,7 @@ func (c *Config) groupOptions(ids map[string]topicID) []kgo.Opt {
 		}
 	}
 	if c.ConsumerProtocol {
-		// The sticky balancer selects the server's uniform assignor.
+		// With server-side balancing, the sticky balancer selects the brokers' uniform assignor.
 		return append(opts, kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer()))
 	}
 	return append(opts,

@@ -16,8 +16,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// Consumer reads topics as a member of a consumer group and delivers their events. See the package
-// documentation.
+// Consumer reads topics as a member of a consumer group and delivers their events to LaunchDarkly.
+// See the package documentation.
 type Consumer struct {
 	cfg     Config
 	log     *zap.Logger
@@ -29,7 +29,7 @@ type Consumer struct {
 	failure error      // first error that ended Run before its context was done
 }
 
-// New returns a consumer. It starts no goroutines and does not connect.
+// New returns a consumer. It starts no goroutines and does not connect to Kafka.
 func New(cfg Config) (*Consumer, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -39,11 +39,11 @@ func New(cfg Config) (*Consumer, error) {
 	return c, nil
 }
 
-// Run joins the group and consumes until ctx is done, in one session after another. Then it stops
-// reading, delivers sealed batches (see Config.DrainTimeout), commits, and leaves the group. It
-// returns nil only if every sealed batch was delivered and committed. Otherwise the error describes
-// the remaining batches or the failure that stopped Run. When Run returns, all its goroutines have
-// exited. Call it only once.
+// Run joins the group and consumes until ctx is done, in one session after another. It then stops
+// reading, delivers sealed batches (see Config.DrainTimeout), commits, and leaves the group. Run
+// returns nil only if every sealed batch was delivered and committed. Otherwise, the error
+// describes the undelivered batches or the failure that stopped Run. When Run returns, all its
+// goroutines have exited. Run must be called only once.
 func (c *Consumer) Run(ctx context.Context) error {
 	admin, err := kgo.NewClient(slices.Concat(c.cfg.Client, c.cfg.Hooks, []kgo.Opt{
 		kgo.MetadataMinAge(adminMetadataAge), kgo.DisableClientMetrics(),
@@ -85,10 +85,11 @@ func (c *Consumer) setFailure(err error) {
 	c.failure = cmp.Or(c.failure, err)
 }
 
-// adminMetadataAge bounds the age of the admin client's metadata about partition leaders.
+// adminMetadataAge is the maximum age of the admin client's cached partition metadata.
 const adminMetadataAge = 250 * time.Millisecond
 
-// runSessions runs sessions until ctx is done, and returns the error of the last session.
+// runSessions runs sessions until ctx is done or an unrecoverable error occurs. It returns the last
+// error, if any.
 func (c *Consumer) runSessions(ctx context.Context, env *environment) error {
 	for attempt := 0; ; {
 		ids, err := c.findTopics(ctx, env)
@@ -115,7 +116,7 @@ func (c *Consumer) runSessions(ctx context.Context, env *environment) error {
 		}
 		attempt++
 		wait := sessionBackoff(attempt)
-		if cause == endFenced { // rejoining immediately would fence the other member in turn
+		if cause == endFenced { // an immediate rejoin would fence the other member
 			c.health.report(subjectGroup, cannotJoin(err))
 			wait = sessionBackoffLongest
 		}
@@ -128,8 +129,8 @@ func (c *Consumer) runSessions(ctx context.Context, env *environment) error {
 	}
 }
 
-// sessionBackoff returns the backoff after the given number of consecutive sessions without a
-// commit. It is exponential and capped, and half of it is random.
+// sessionBackoff returns a capped exponential backoff with jitter. attempt counts sessions from 1,
+// and starts over after a session that committed.
 func sessionBackoff(attempt int) time.Duration {
 	bound := sessionBackoffLongest
 	if shift := attempt - 1; shift < 10 {
@@ -138,8 +139,8 @@ func sessionBackoff(attempt int) time.Duration {
 	return bound/2 + rand.N(bound/2)
 }
 
-// findTopics waits until at least one configured topic exists, and returns the IDs of those that
-// exist. It returns nil when ctx is done, and an error only if waiting cannot help.
+// findTopics waits until at least one configured topic exists, and returns the IDs of all that
+// exist. It returns nil if ctx is done first, and an error only if retrying cannot help.
 func (c *Consumer) findTopics(ctx context.Context, env *environment) (map[string]topicID, error) {
 	for {
 		lookCtx, cancel := context.WithTimeout(ctx, watchInterval)
@@ -159,8 +160,8 @@ func (c *Consumer) findTopics(ctx context.Context, env *environment) (map[string
 	}
 }
 
-// findTopicsOnce returns the IDs of the configured topics that exist now. It also checks that the
-// brokers support the group protocol.
+// findTopicsOnce returns the IDs of the configured topics that currently exist. It also checks that
+// the brokers support the configured group protocol.
 func (c *Consumer) findTopicsOnce(ctx context.Context, env *environment) (map[string]topicID, error) {
 	found, err := env.topics.lookUp(ctx, c.cfg.Topics...)
 	if err != nil {
@@ -185,9 +186,8 @@ func (c *Consumer) findTopicsOnce(ctx context.Context, env *environment) (map[st
 var errNoServerSideGroups = errors.New("kafka.rebalance_protocol consumer needs Kafka 4.0 or later on all brokers")
 
 // CheckConsumerProtocol returns an error if the brokers do not support the consumer protocol
-// (KIP-848). Brokers older than 4.0 offer at most a preview of it, which the client does not use.
-// The client would fall back to the classic protocol, whose members cannot share a group with those
-// of the consumer protocol.
+// (KIP-848). Brokers older than 4.0 offer at most a preview, which the client does not use. Without
+// this check, the client would silently fall back to the classic protocol.
 func CheckConsumerProtocol(ctx context.Context, client *kgo.Client) error {
 	response, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, client)
 	if err == nil {
@@ -206,7 +206,7 @@ func CheckConsumerProtocol(ctx context.Context, client *kgo.Client) error {
 
 const keyConsumerGroupHeartbeat = 68
 
-// setCurrent sets the running session; nil means that there is none.
+// setCurrent sets the running session, or nil between sessions.
 func (c *Consumer) setCurrent(s *session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -8,32 +8,32 @@ import (
 	"strings"
 )
 
-// metadataVersion is the first word of the metadata of a commit, which records the cuts beyond the
+// metadataVersion is the first word of the commit metadata, which records the cuts beyond the
 // committed offset:
 //
 //	v1 +1000 +1000 +437 @dGhlIHRvcGljJ3MgSUQh
 //
-// Each number is the length of a range of offsets. The first range begins at the committed offset,
-// and every other range begins at the end of the previous one. The next owner of the partition
-// seals its batches at exactly these offsets. The last word is the topic ID in the format of
-// Kafka's tools. It is missing if the brokers have no topic IDs. Brokers that store offsets by
-// topic name may apply those of a deleted topic to its replacement, and the ID distinguishes the
-// two. Kafka stores the string with the offset and returns it to the next owner.
+// Each number is the length of an offset range. The first range begins at the committed offset, and
+// each later range begins where the previous one ends. The partition's next owner seals its batches
+// at exactly these range ends. The last word is the topic ID in the format of Kafka's tools. This
+// word is omitted if the topic has no ID. Brokers that store offsets by topic name may return a
+// deleted topic's offsets for its replacement. The topic ID reveals the mismatch. Kafka stores the
+// metadata with the offset and returns both to the next owner.
 const metadataVersion = "v1"
 
-// metadataBytes is the default of the broker setting offset.metadata.max.bytes. The metadata of a
-// full window fits into it; see maxWindow.
+// metadataBytes is the default value of the broker setting offset.metadata.max.bytes. The metadata
+// of a full window fits within this limit; see maxWindow.
 const metadataBytes = 4096
 
-// topicID identifies one incarnation of a topic. The zero topicID means that the ID is unknown.
+// topicID identifies one incarnation of a topic. The zero value means that the ID is unknown.
 type topicID = [16]byte
 
 // idWordBytes is the length of the topic ID in the metadata, including the space before it.
 const idWordBytes = len(" @") + 22
 
-// formatMetadata returns the commit metadata for the committed offset from, the cuts in ascending
-// order, and the topic ID, along with the number of cuts that it records. The list stops before a
-// cut that is not above its predecessor, and before a cut that would exceed metadataBytes.
+// formatMetadata returns the metadata for a commit of offset from, with the given cuts and topic
+// ID, and the number of cuts recorded. It stops at the first cut that is not above its predecessor
+// or does not fit in metadataBytes.
 func formatMetadata(from int64, cuts []int64, id topicID) (metadata string, recorded int) {
 	b := append(make([]byte, 0, 64), metadataVersion...)
 	for _, cut := range cuts {

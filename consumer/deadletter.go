@@ -20,37 +20,37 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// Headers of a dead letter, in addition to those of the record.
+// A dead letter has these headers in addition to those of the original record.
 const (
 	headerPrefix    = "s2ld."
 	headerReason    = headerPrefix + "reason"    // mapping reason, or reasonRefused
 	headerDetail    = headerPrefix + "detail"    // mapping error, or LaunchDarkly's response
-	headerTopic     = headerPrefix + "topic"     // topic of the record
-	headerPartition = headerPrefix + "partition" // partition of the record
-	headerOffset    = headerPrefix + "offset"    // offset of the record
-	headerCall      = headerPrefix + "call"      // index of the call in the record, starting at 0
-	headerStatus    = headerPrefix + "status"    // HTTP status, if LaunchDarkly rejected the event
-	headerOmitted   = headerPrefix + "omitted"   // size of the value in bytes, if too large for the topic
-	headerValue     = headerPrefix + "value"     // valueEvent, if the value is not that of the record
+	headerTopic     = headerPrefix + "topic"     // topic of the original record
+	headerPartition = headerPrefix + "partition" // partition of the original record
+	headerOffset    = headerPrefix + "offset"    // offset of the original record
+	headerCall      = headerPrefix + "call"      // zero-based index of the call in the original record
+	headerStatus    = headerPrefix + "status"    // LaunchDarkly's HTTP status, if LaunchDarkly rejected the event
+	headerOmitted   = headerPrefix + "omitted"   // size of the omitted value in bytes, if it was too large for the topic
+	headerValue     = headerPrefix + "value"     // valueEvent, if the value is not the original record's
 )
 
-// valueEvent marks a dead letter whose value is the LaunchDarkly event, because the record was
-// already deleted when LaunchDarkly rejected the event.
+// valueEvent marks a dead letter whose value is the LaunchDarkly event, because the original record
+// is no longer available.
 const valueEvent = "event"
 
-// reasonRefused is the reason for events rejected by LaunchDarkly.
+// reasonRefused is the dead-letter reason for events rejected by LaunchDarkly.
 const reasonRefused = "refused"
 
 // rejection describes why a call becomes a dead letter.
 type rejection struct {
 	reason, detail string
-	status         int  // HTTP status of LaunchDarkly's response; 0 if there was none
-	event          bool // the value is the LaunchDarkly event
+	status         int  // LaunchDarkly's HTTP status; 0 if the mapping rejected the call
+	event          bool // the dead letter's value is the LaunchDarkly event
 }
 
-// deadLetters writes calls that can never be delivered to the dead-letter topic. It has its own
-// clients, which outlive the sessions, and is safe for concurrent use. A dead letter may be written
-// twice after a crash, after a release of the partition, or after a lost acknowledgement.
+// deadLetters writes rejected calls to the dead-letter topic. It has its own clients, which outlive
+// sessions, and is safe for concurrent use. A dead letter may be written twice after a crash, a
+// partition release, or a lost acknowledgment.
 type deadLetters struct {
 	cfg     *Config
 	health  *health
@@ -58,24 +58,24 @@ type deadLetters struct {
 	log     *zap.Logger
 	limited *zap.Logger // rate-limited log of rejected calls
 
-	producer  *kgo.Client   // for letters of up to largeLetter bytes
-	large     *kgo.Client   // for larger letters, one at a time, since a batch would exceed the topic's limit
-	largeMu   chanMutex     // held while large writes
+	producer  *kgo.Client   // writes dead letters of up to largeLetter bytes
+	large     *kgo.Client   // writes larger dead letters one at a time, because batches would exceed the topic's limit
+	largeMu   chanMutex     // held while large writes a dead letter
 	rereadSem chan struct{} // bounds concurrent rereads; capacity maxRereads
 	failing   failingLetters
 
-	writing sync.WaitGroup // dead letters in progress, from write to done
+	writing sync.WaitGroup // dead letters being written; write adds one, and done removes it
 }
 
 const (
-	maxRereads       = 4           // maximum number of concurrent rereads
-	rejectionsLogged = 50          // rejected calls logged per second; the metrics count all of them
+	maxRereads       = 4           // maximum concurrent rereads
+	rejectionsLogged = 50          // maximum rejected calls logged per second; the metrics count all of them
 	letterBackoff    = time.Second // between attempts to write a dead letter, on top of the client's own retries
-	largeLetter      = 900_000     // bytes; batches of smaller letters stay below the brokers' default limit of 1 MB
-	largestLetter    = 90 << 20    // bytes; the client's requests are limited to 100 MiB
+	largeLetter      = 900_000     // bytes; even batches of smaller letters stay below the brokers' default limit of 1 MB
+	largestLetter    = 90 << 20    // bytes; the client limits requests to 100 MiB
 )
 
-// newDeadLetters returns a writer for dead letters. It does not connect.
+// newDeadLetters returns a dead-letter writer. It does not connect to Kafka.
 func newDeadLetters(cfg *Config, h *health, m *metrics) (*deadLetters, error) {
 	d := &deadLetters{
 		cfg: cfg, health: h, metrics: m, log: cfg.Log,
@@ -84,9 +84,9 @@ func newDeadLetters(cfg *Config, h *health, m *metrics) (*deadLetters, error) {
 	d.limited = cfg.Log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(core, time.Second, rejectionsLogged, 0)
 	}))
-	// Before Kafka 3.0, an idempotent producer needs a permission on the cluster. It also keeps
-	// letters whose outcome is unknown. Since letters may be written twice, idempotence gains
-	// nothing.
+	// Idempotence gains nothing, because dead letters may be written twice anyway. An idempotent
+	// producer also cannot cancel records whose outcome is unknown, and needs a cluster permission
+	// before Kafka 3.0.
 	opts := slices.Concat(cfg.Client, cfg.Hooks, []kgo.Opt{
 		kgo.DisableIdempotentWrite(), kgo.DisableClientMetrics(), kgo.UnknownTopicRetries(0),
 	})
@@ -101,14 +101,15 @@ func newDeadLetters(cfg *Config, h *health, m *metrics) (*deadLetters, error) {
 	return d, nil
 }
 
-// close closes the clients and waits for all writes. Their contexts must be done.
+// close closes the clients and waits for all writes to finish. The writes' contexts must already be
+// done.
 func (d *deadLetters) close() {
 	d.producer.Close()
 	d.large.Close()
 	d.writing.Wait()
 }
 
-// logRejected logs a call that the mapping rejected.
+// logRejected logs a call rejected by the mapping.
 func (d *deadLetters) logRejected(r *kgo.Record, call int, c transform.Call) {
 	d.limited.Warn("call rejected",
 		zap.String("topic", r.Topic), zap.Int32("partition", r.Partition), zap.Int64("offset", r.Offset),
@@ -117,11 +118,11 @@ func (d *deadLetters) logRejected(r *kgo.Record, call int, c transform.Call) {
 
 // compose returns the dead letter for one call of a record.
 func (d *deadLetters) compose(r *kgo.Record, call int, why rejection) *kgo.Record {
-	// The memory of the record will be reused (see recordPool), so everything is copied.
+	// Copy everything, because recordPool reuses the record's memory.
 	l := &kgo.Record{
 		Topic: d.cfg.DeadLetterTopic, Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value), Timestamp: r.Timestamp,
 	}
-	// The headers of an earlier dead letter are dropped.
+	// Drop the headers of an earlier dead letter.
 	for _, h := range r.Headers {
 		if !strings.HasPrefix(h.Key, headerPrefix) {
 			l.Headers = append(l.Headers, kgo.RecordHeader{Key: strings.Clone(h.Key), Value: bytes.Clone(h.Value)})
@@ -145,16 +146,16 @@ func (d *deadLetters) compose(r *kgo.Record, call int, why rejection) *kgo.Recor
 	return l
 }
 
-// letterBytes returns the approximate memory use of a dead letter.
+// letterBytes returns a dead letter's approximate memory use in bytes.
 func letterBytes(l *kgo.Record) int { return len(l.Key) + len(l.Value) + recordOverhead }
 
-// write writes a dead letter, and retries until the broker has acknowledged it or ctx is done. Then
-// it calls done once. It blocks while the client's buffer is full.
+// write writes a dead letter, retrying until the broker has acknowledged it or ctx is done, and
+// then calls done once. It blocks only while the client's buffer is full.
 func (d *deadLetters) write(ctx context.Context, l *kgo.Record, done func(error)) {
 	d.writing.Add(1)
 	d.writeOnce(ctx, l, func(err error) {
 		defer d.writing.Done()
-		if d.failing.remove(l) { // no letter waits for another attempt
+		if d.failing.remove(l) { // no dead letter is waiting for another attempt
 			d.health.resolve(subjectDeadLetters)
 		}
 		if err == nil {
@@ -164,7 +165,7 @@ func (d *deadLetters) write(ctx context.Context, l *kgo.Record, done func(error)
 	})
 }
 
-// writeOnce makes one attempt to write l and passes the result to onWritten.
+// writeOnce attempts to write l once and passes the result to onWritten.
 func (d *deadLetters) writeOnce(ctx context.Context, l *kgo.Record, done func(error)) {
 	attempt := &kgo.Record{Topic: l.Topic, Key: l.Key, Value: l.Value, Headers: l.Headers, Timestamp: l.Timestamp}
 	if letterBytes(l) <= largeLetter {
@@ -182,8 +183,8 @@ func (d *deadLetters) writeOnce(ctx context.Context, l *kgo.Record, done func(er
 	}()
 }
 
-// onWritten calls done or schedules another attempt. It does not block, since the client may be
-// waiting for it.
+// onWritten calls done or schedules another attempt. It does not block, because the client may be
+// waiting for it to return.
 func (d *deadLetters) onWritten(ctx context.Context, l *kgo.Record, err error, done func(error)) {
 	wait := letterBackoff
 	switch {
@@ -193,7 +194,7 @@ func (d *deadLetters) onWritten(ctx context.Context, l *kgo.Record, err error, d
 	case ctx.Err() != nil:
 		done(context.Cause(ctx))
 		return
-	case errors.Is(err, context.Canceled): // the context of another letter in the same producer batch
+	case errors.Is(err, context.Canceled): // another dead letter in the same producer batch was canceled
 	case errors.Is(err, kerr.MessageTooLarge) && len(l.Value) > largeLetter/2:
 		d.log.Warn("record too large for the dead-letter topic; omitting its value",
 			zap.String("topic", header(l, headerTopic)), numericHeader(l, "partition", headerPartition),
@@ -219,8 +220,8 @@ func (d *deadLetters) onWritten(ctx context.Context, l *kgo.Record, err error, d
 	}()
 }
 
-// failingLetters is the set of dead letters whose last attempt failed. The zero value is empty and
-// ready to use.
+// failingLetters is the set of dead letters whose last write attempt failed. The zero value is
+// empty and ready to use.
 type failingLetters struct {
 	mu      sync.Mutex // guards the fields below
 	letters map[*kgo.Record]bool
@@ -235,7 +236,7 @@ func (f *failingLetters) add(l *kgo.Record) {
 	f.letters[l] = true
 }
 
-// remove removes a letter that was written or abandoned, and reports whether the set is now empty.
+// remove removes a written or abandoned dead letter, and reports whether the set is now empty.
 func (f *failingLetters) remove(l *kgo.Record) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -244,8 +245,8 @@ func (f *failingLetters) remove(l *kgo.Record) bool {
 }
 
 // writeRejected writes the dead letter for an event rejected by LaunchDarkly. It returns when the
-// broker has acknowledged the letter or ctx is done. The record is no longer in memory, so it is
-// read again.
+// broker has acknowledged the dead letter or ctx is done. It reads the original record again,
+// because the record is no longer in memory.
 func (d *deadLetters) writeRejected(ctx context.Context, r sink.Rejection) error {
 	source, offset := r.Batch.Source, r.Batch.Offset(r.Event)
 	d.log.Warn("event rejected by LaunchDarkly",
@@ -278,12 +279,12 @@ func (d *deadLetters) writeRejected(ctx context.Context, r sink.Rejection) error
 	select {
 	case err := <-written:
 		return err
-	case <-ctx.Done(): // the client does not cancel a write that may have happened
+	case <-ctx.Done(): // the client does not cancel writes that the broker may have received
 		return context.Cause(ctx)
 	}
 }
 
-// callOf returns the index of the call behind an event of a record.
+// callOf returns the index of the call that produced a record's event.
 func (d *deadLetters) callOf(r *kgo.Record, event int) int {
 	if d.cfg.Redrive {
 		if call := redrivenCall(r); call != allCalls {
@@ -303,11 +304,11 @@ func (d *deadLetters) callOf(r *kgo.Record, event int) int {
 	return 0
 }
 
-// allCalls is the call index that means all calls of a record.
+// allCalls is the call index that selects all calls of a record.
 const allCalls = -1
 
-// redrivenCall returns the index of the call that a dead letter was written for, or allCalls if its
-// headers name none. The other calls of the record were already delivered.
+// redrivenCall returns the index of the call that a dead letter was written for, or allCalls if the
+// headers name no call. The record's other calls must not be mapped again.
 func redrivenCall(r *kgo.Record) int {
 	if call, err := strconv.Atoi(header(r, headerCall)); err == nil && call >= 0 {
 		return call
@@ -315,16 +316,16 @@ func redrivenCall(r *kgo.Record) int {
 	return allCalls
 }
 
-// isEvent reports whether the value of a dead letter is a LaunchDarkly event.
+// isEvent reports whether a dead letter's value is a LaunchDarkly event.
 func isEvent(r *kgo.Record) bool { return header(r, headerValue) == valueEvent }
 
-// numericHeader returns a log field with the number in a header.
+// numericHeader returns a log field called key, with the number in the header called name.
 func numericHeader(r *kgo.Record, key, name string) zap.Field {
 	n, _ := strconv.ParseInt(header(r, name), 10, 64)
 	return zap.Int64(key, n)
 }
 
-// header returns the value of a header, or "" if the record does not have it.
+// header returns the value of a header, or "" if the record has no such header.
 func header(r *kgo.Record, key string) string {
 	for i := range r.Headers {
 		if r.Headers[i].Key == key {

@@ -10,16 +10,16 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 )
 
-// deliverer passes recorded batches to the sink. Each batch comes back either delivered or left to
+// deliverer passes recorded batches to the sink. The sink either delivers a batch or leaves it for
 // the next owner. Events rejected by LaunchDarkly become dead letters.
 type deliverer struct {
 	sink    *sink.Client
 	letters *deadLetters
 	delay   prometheus.Histogram
-	fail    func(error) // makes Run return the error
+	fail    func(error) // ends Run with the error
 }
 
-// send starts the delivery of a batch whose cut is stored. It does not block.
+// send starts delivering a batch whose cut is stored. It does not block.
 func (d *deliverer) send(p *partition, b *batch) {
 	body := b.body
 	d.sink.Deliver(p.ctx, sink.Delivery{
@@ -29,7 +29,7 @@ func (d *deliverer) send(p *partition, b *batch) {
 			switch {
 			case err == nil:
 				d.delay.Observe(time.Since(body.Oldest).Seconds())
-			case p.sendCtx.Err() == nil: // only a release of the partition may end a delivery
+			case p.sendCtx.Err() == nil: // a delivery may fail only if the partition is released
 				d.fail(fmt.Errorf("deliver offsets %d to %d of %s: %w",
 					body.First, body.Next-1, p.topicPartition, err))
 			}

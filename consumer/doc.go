@@ -8,83 +8,83 @@
 // The package guarantees:
 //
 //  1. The committed offset never passes a record until the record is delivered, filtered, or
-//     written to the dead-letter topic. Without a dead-letter topic, rejected calls are counted and
-//     logged.
-//  2. A batch is a range of one partition's log. It is sent only after its end, the cut, is stored
-//     in the metadata of a commit (cuts.go). The next owner of the partition first cuts at the same
-//     offsets, regardless of its settings. A batch redelivered after a crash or a rebalance is
-//     therefore the same batch under the same payload ID, and LaunchDarkly counts it once.
-//  3. A commit is never overtaken by an older one. A commit that may have been written but got no
-//     response ends the session. The next session has a different member ID or generation, so the
-//     broker rejects older commits that are still in flight. This fence needs no clock.
-//  4. After a partition is revoked or lost, none of its batches is recorded, committed, or newly
-//     sent. The broker does not enforce this: it checks which member commits, not which partitions
-//     it owns.
-//  5. The start offset of a partition is never guessed (start.go). Every rewind, skip, and loss is
-//     counted and logged, and no record already read is dropped silently.
-//  6. A stuck partition, event, or batch delays no other. Each partition has a bounded window of
-//     unfinished batches, and a full window stops only its own intake. All windows together leave
-//     half of the memory budget free.
-//  7. Memory is bounded. The budget bounds request bodies and dead letters, the poll loop bounds
-//     records, and fetchbudget.go bounds decompressed fetches.
-//  8. On a clean revoke or stop, sealed batches are delivered or left to the next owner. No
-//     in-flight request is canceled, so nothing is sent twice. This requires a Config.DrainTimeout
-//     of at least twice the request timeout. If LaunchDarkly rejected a whole batch, parts of it
-//     may be resent under the same payload IDs.
-//  9. Run returns within Config.DrainTimeout plus 15 seconds after its context is done, even if the
+//     written to the dead-letter topic. Without a dead-letter topic, rejected calls are only
+//     counted and logged.
+//  2. A batch is a range of one partition's log. A batch is sent only after commit metadata records
+//     the end of its range, the cut (cuts.go). The partition's next owner first seals batches at
+//     the recorded cuts, regardless of its own settings. A batch redelivered after a crash or
+//     rebalance therefore has the same events and payload ID, and LaunchDarkly counts it once.
+//  3. An older commit never overwrites a newer one. If a commit may have reached the broker but got
+//     no response, the session ends. The next session has a different member ID or generation, so
+//     the broker rejects older commits still in flight. This fence does not depend on clocks.
+//  4. After a partition is revoked or lost, the previous owner records, commits, and sends no more
+//     of its batches. The broker does not enforce this rule: it checks which member commits, not
+//     which partitions that member owns.
+//  5. A partition's start offset is never guessed (start.go). Every rewind, skip, and loss is
+//     counted and logged. No record is silently dropped after being read.
+//  6. A stuck partition, batch, or event never delays the others. Each partition has a bounded
+//     window of unfinished batches, and a full window stops only that partition's intake. Together,
+//     the windows leave half of the memory budget free.
+//  7. Memory is bounded. The budget limits request bodies and dead letters, the poll loop limits
+//     queued records, and fetchbudget.go limits decompressed fetches.
+//  8. On a clean revoke or stop, sealed batches are delivered or left for the next owner. No
+//     in-flight request is canceled if Config.DrainTimeout is at least twice the request timeout,
+//     so nothing is sent twice. After LaunchDarkly rejects a whole batch, parts of the batch may
+//     still be resent under the same payload IDs.
+//  9. Once its context is done, Run returns within Config.DrainTimeout plus 15 seconds, even if the
 //     brokers never respond.
 //
 // The package does not guarantee:
 //
 //   - the order of events
 //   - that a dead letter is written only once
-//   - that events count once if the mapping, the destination, or batch.max_bytes changes between
-//     two attempts for the same range, because the request body or its ID then differs
-//   - that stuck partitions delay no other if two batches of each exceed half of the budget
-//   - that a topic without an ID (brokers older than 2.8) is known to have been recreated if no
-//     member was running at the time
+//   - that events are counted once if the mapping, the destination, or batch.max_bytes changes
+//     before a range is sent again, because the request body or its ID then differs
+//   - that stuck partitions never delay the others if two batches per stuck partition exceed half
+//     of the memory budget
+//   - that a topic without an ID (brokers older than 2.8) is recognized as recreated if no member
+//     was running at the time
 //
 // # Sessions
 //
-// [Consumer.Run] runs one session after another. A session is one membership in the group. It owns
+// [Consumer.Run] runs one session after another. A session is one membership in the group, and owns
 // the Kafka client, the partitions, and their start offsets. Rebalances within a session are
-// cooperative: a partition that stays with its member is read and delivered without interruption.
-// Nothing is restarted within a session. Instead, the session ends on:
+// cooperative: partitions that keep their owner are read and delivered without interruption.
+// Nothing is restarted within a session. Instead, the whole session ends on:
 //
-//   - an offset commit that may have been written but got no response within 10 seconds (5 for the
-//     last commit of a revoke or stop), or whose connection broke (a killed coordinator, or a network
-//     outage at that moment)
+//   - an offset commit that may have reached the broker but got no response within 10 seconds (5
+//     for the last commit on a revoke or stop) or before its connection broke
 //   - lost membership (a session timeout, or removal by an operator)
-//   - another member with the same instance ID
-//   - a partition assigned while it is being read, or committed offsets that could not be fetched
-//     within 10 seconds
+//   - another member joining with the same instance ID
+//   - a partition assigned while it is already being read
+//   - start offsets that cannot be resolved because a lookup fails permanently or for 10 seconds
 //   - a topic that was created, recreated, or deleted
-//   - a truncated log, or a record that the client returned twice
+//   - a truncated log, or a record returned twice by the client
 //
-// The end of a session costs one rejoin. The partitions pause until the group has rebalanced,
-// usually for a few seconds. Batches in flight are resent under their payload IDs, and LaunchDarkly
-// ignores those that it has already counted. The next session starts from the committed offsets
-// after a backoff of at most 0.25 seconds, or of up to 10 seconds if the session committed nothing.
-// sessions_ended_total counts sessions by the cause of their end.
+// Ending a session costs one rejoin. The member's partitions pause until the group has rebalanced,
+// usually for a few seconds. In-flight batches are resent under the same payload IDs, and
+// LaunchDarkly ignores those already counted. The next session starts from the committed offsets
+// after a backoff of at most 0.25 seconds. The backoff grows to 10 seconds while sessions end
+// without a commit, and is 10 seconds after an instance ID conflict. The metric
+// sessions_ended_total counts ended sessions by cause.
 //
-// A session survives a coordinator that moves cleanly, a broker that stops cleanly, a closed idle
-// connection, and a rejected commit, unless the broker reports that the member was removed or fenced
-// (endCauseOf).
+// A session survives a clean coordinator move, a clean broker stop, and a closed idle connection. A
+// session also survives a rejected commit, unless the broker reports that the member was removed or
+// fenced (endCauseOf).
 //
 // # How batches and partitions end
 //
-// A batch is open, then sealed, recorded, and delivered; see batch. It ends in one of three ways.
-// It is finished when the watermark passes it. It is left to the next owner, recorded or not, when
-// the partition is released. It is lost, and counted as lost, if the log was truncated or the topic
-// was recreated.
+// A batch is opened, sealed, recorded, and delivered; see batch. A batch is finished when the
+// watermark passes it. When the partition is released, unfinished batches are left for the next
+// owner, recorded or not. If the log is truncated or the topic is recreated, batches may be lost,
+// and the cause is logged.
 //
-// Ownership of a partition ends on a revoke, on a stop, or with the session; see the table in
-// drain.go.
+// Partition ownership ends on a revoke, on a stop, or with the session; see the table in drain.go.
 //
 // # Locks
 //
-// Acquire locks in this order. Hold none of them while calling the client, the sink, or a broker,
-// except for committer.commitMu:
+// Acquire locks in this order, and hold none of them except committer.commitMu while waiting for
+// the client, the sink, or a broker:
 //
 //	committer.commitMu  [snapshot, commit, apply] and [last commit, fence]; held until the
 //	                    broker responds
@@ -92,50 +92,52 @@
 //	window.mu           one per partition: its batches, floor, and cuts
 //	committer.mu        the dirty partitions
 //
-// The locks of recordQueue, logEnd, health, topics, Consumer, and sink.Budget come last: acquire no
-// other lock while holding one of them.
+// The locks of recordQueue, logEnd, health, topics, Consumer, and sink.Budget are leaf locks:
+// acquire no other lock while holding one.
 //
-// Callbacks of the Kafka client block the rebalance that they belong to. onAssigned and onLost do
-// not block. onOffsetsFetched blocks for at most 20 seconds. onRevoked blocks for at most
-// Config.DrainTimeout plus 5 seconds, which is less than [RebalanceTimeout]. The poll loop calls
-// AllowRebalance after each poll and never waits for a delivery in between.
+// Each Kafka client callback blocks the rebalance in progress until the callback returns.
+// onAssigned and onLost return immediately. onOffsetsFetched blocks for at most 20 seconds.
+// onRevoked blocks for at most Config.DrainTimeout plus 5 seconds. If onRevoked takes longer than
+// [RebalanceTimeout], the group removes the member. The poll loop calls AllowRebalance after each
+// poll, without waiting for a delivery first.
 //
 // # Goroutines
 //
-// [Consumer.Run] runs the poll loop of the session itself. The session owns one goroutine that
-// commits, one that watches topics, and one per partition that maps records. They have exited when
-// session.run returns. Goroutines that write dead letters have exited when Run returns.
+// [Consumer.Run] runs the session's poll loop in the caller's goroutine. The session starts one
+// goroutine to commit, one to watch topics, and one per partition to map records. All of them exit
+// before session.run returns. Goroutines that write dead letters exit before Run returns.
 //
 // # Client behavior that is easy to miss
 //
-//   - The client calls revoked with an empty map at the end of every cooperative rebalance. Without
-//     a lost callback, it calls nothing at all when the group removes the member.
-//   - A rebalance waits until polled records are handed over (BlockRebalanceOnPoll). It must never
-//     wait for a delivery, or the group would remove the member.
-//   - Pausing a partition discards its fetched records, and a pause survives rebalances. A
-//     partition is therefore paused late, and resumed when it is assigned.
+//   - The client calls the revoked callback with an empty map at the end of every cooperative
+//     rebalance. Without a lost callback, the client does not report that the group removed the
+//     member.
+//   - With BlockRebalanceOnPoll, a rebalance waits until the polled records are distributed.
+//     Distribution must never wait for a delivery, or the group would remove the member.
+//   - Pausing a partition discards its fetched records, and a pause survives rebalances. Partitions
+//     are therefore paused late, and resumed on assignment.
 //   - Client.Request retries on its own. Broker.Request retries only if nothing was written.
-//   - Offsets have gaps where transactions ended or compaction ran.
-//   - Closing the client waits for a join in progress before it leaves the group, and does not send
-//     a static member's instance ID. Sessions therefore cancel the client and leave the group
+//   - Offsets have gaps left by transactions and compaction.
+//   - Client.Close waits for a join in progress before leaving the group, and does not send a
+//     static member's instance ID. Sessions therefore cancel the client and leave the group
 //     themselves.
-//   - There is no max.poll.interval, so a stuck delivery keeps its partition. For this reason, the
-//     age of the oldest batch is a metric.
+//   - The client has no max.poll.interval, so a member with a stuck delivery keeps its partition.
+//     The oldest batch's age is therefore a metric.
 //
 // # Cost
 //
-// go run ./cmd/bench compares the CPU per record with that of only fetching and discarding it. With
-// -pprof it writes a CPU profile. Findings:
+// go run ./cmd/bench compares the CPU time per record with that of fetching and discarding the
+// record. With -pprof, the command also writes CPU profiles. Findings:
 //
 //   - The fetch size affects memory, not throughput: halving it cut peak memory by a quarter and
-//     did not change the rate. A fetch should hold several producer batches of one partition,
-//     because Apache Kafka truncates the last batch, which is then fetched again.
-//   - Lending the client memory for records (recordPool) saves a tenth of the CPU if the returned
-//     slices are reused. With the wrong size classes, the pool only used more memory.
-//   - In-flight requests cost nothing while they wait. At a latency of 100 ms, 64 requests in
-//     flight keep up with one processor; 16 do not.
-//   - Counters are updated once per poll, not once per record.
-//   - A partition must not be paused whenever its window is briefly full. Each pause discards
-//     records that are fetched again, and a resumed partition waits for the fetch in flight, which
-//     is why a fetch waits for at most half a second.
+//     left the rate unchanged. A fetch should have room for several producer batches per partition,
+//     because Apache Kafka truncates the last batch, and the client fetches that batch again.
+//   - Reusing record memory (recordPool) saves a tenth of the CPU time. With the wrong size
+//     classes, nothing was reused, and the pool only added memory.
+//   - In-flight requests use no CPU while they wait. At a latency of 100 ms, 64 in-flight requests
+//     keep up with one processor; 16 do not.
+//   - Counters are updated once per poll and partition, not once per record.
+//   - A partition must not be paused every time its window is briefly full. Each pause discards
+//     records, which must be fetched again. A resumed partition also waits for the fetch in flight,
+//     so a fetch waits for at most half a second.
 package consumer

@@ -10,7 +10,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// This file implements the ways in which ownership of a partition ends. The steps, in order:
+// This file implements the release of partitions. The steps are, in order:
 //
 //	                      on a revoke or a stop      at the end of the session
 //	1. intake             stops, seals               stops
@@ -21,18 +21,18 @@ import (
 //	6. memory             is released                is released
 //	7. group membership   ends on a stop             ends
 //
-// On a revoke or a stop, an in-flight request is not canceled while it can still finish in time,
-// because the next owner would resend it. Batches not yet sent are left to the next owner, which
-// forms the same batches. lastCommitTimeout is added to DrainTimeout because without the last
-// commit, the next owner would resend batches already delivered.
+// On a revoke or a stop, in-flight requests may finish, because the next owner would resend
+// canceled ones. Unsent batches are left for the next owner, which forms the same batches. The last
+// commit has its own timeout in addition to DrainTimeout, because without this commit the next
+// owner would resend delivered batches.
 
 const (
-	lastCommitTimeout = 5 * time.Second // for the commit before partitions are released
-	leaveTimeout      = 3 * time.Second // for the request to leave the group while Run stops
+	lastCommitTimeout = 5 * time.Second // for the last commit before partitions are released
+	leaveTimeout      = 3 * time.Second // for the request to leave the group while Run is stopping
 )
 
-// drain delivers the sealed batches of partitions, commits, and releases the partitions. The error
-// describes the batches left to the next owner.
+// drain delivers the partitions' sealed batches, commits, and releases the partitions. The error
+// describes any batches left for the next owner.
 func (s *session) drain(partitions []*partition) error {
 	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.DrainTimeout)
 	defer cancel()
@@ -76,8 +76,7 @@ func (s *session) drain(partitions []*partition) error {
 	}
 }
 
-// waitDelivered waits until a partition with a stopped intake has delivered all batches, or ctx is
-// done.
+// waitDelivered waits until intake has stopped and the window is empty, or ctx is done.
 func (p *partition) waitDelivered(ctx context.Context) {
 	select {
 	case <-p.stopped:
@@ -87,8 +86,8 @@ func (p *partition) waitDelivered(ctx context.Context) {
 	p.window.wait(ctx, func() bool { return len(p.window.batches) == 0 || p.ctx.Err() != nil })
 }
 
-// drop releases partitions immediately. It fences them, cancels their requests, waits for their
-// goroutines, and releases their memory. Dropping a partition twice is a no-op.
+// drop releases partitions without draining them. It fences their windows, cancels their requests,
+// waits for their goroutines, and releases their memory. Dropping a partition twice is a no-op.
 func (s *session) drop(partitions []*partition) {
 	for _, p := range partitions {
 		p.window.fence()
@@ -120,20 +119,20 @@ func (s *session) stop() error {
 	return s.drain(partitions)
 }
 
-// leave closes the client and leaves the group. It cancels the client first. Otherwise, the client
-// would wait for a join in progress, until other members have released partitions, and could rejoin
-// meanwhile. A static member of the classic protocol stays in the group, so that a restart causes
-// no rebalance, unless the group is waiting for it to join.
+// leave closes the client and leaves the group. It cancels the client first. Otherwise, Close would
+// wait for a join in progress, and the client could rejoin in the meantime. A static member of the
+// classic protocol stays in the group, so that a restart causes no rebalance. Such a member leaves
+// only if the group is waiting for it to rejoin.
 //
-// While Run stops, leave blocks for at most leaveTimeout. Otherwise it retries until the group
-// would time out the member anyway.
+// While Run is stopping, leave blocks for at most leaveTimeout. Otherwise, leave retries until the
+// member's session would time out anyway.
 func (s *session) leave(ctx context.Context) {
 	member, _ := s.client.GroupMetadata()
 	s.cancelClient()
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
-		s.client.CloseAllowingRebalance() // Close can hang behind a canceled poll
+		s.client.CloseAllowingRebalance() // Close can hang after a canceled poll
 	}()
 	defer func() { <-closed }()
 
@@ -151,7 +150,7 @@ func (s *session) leave(ctx context.Context) {
 	}
 }
 
-// leaveGroup sends the group the request of a member to leave.
+// leaveGroup asks the group to remove the member.
 func leaveGroup(ctx context.Context, client *kgo.Client, cfg *Config, member string) error {
 	var instance *string
 	if cfg.InstanceID != "" {
@@ -166,9 +165,9 @@ func leaveGroup(ctx context.Context, client *kgo.Client, cfg *Config, member str
 	}
 	request := kmsg.NewPtrConsumerGroupHeartbeatRequest()
 	request.Group, request.MemberID, request.InstanceID = cfg.Group, member, instance
-	request.MemberEpoch = -1 // KIP-848: the member leaves for good
+	request.MemberEpoch = -1 // KIP-848: the member leaves permanently
 	if instance != nil {
-		request.MemberEpoch = -2 // the static member will return; requires the instance ID, which kgo does not send
+		request.MemberEpoch = -2 // a static member leaves temporarily; requires the instance ID, which kgo does not send
 	}
 	_, err := request.RequestWith(ctx, client)
 	return err

@@ -9,24 +9,24 @@ import (
 )
 
 const (
-	maxBatchBytes = 32 << 20 // decompressed size limit of a producer batch; a larger one stops its partition
-	maxFetchBytes = 32 << 20 // decompressed but unpolled bytes at which decompression stops
+	maxBatchBytes = 32 << 20 // maximum decompressed size of a producer batch; a larger batch stops its partition
+	maxFetchBytes = 32 << 20 // maximum decompressed but unpolled bytes; beyond it, decompression fails
 )
 
 // fetchBudget bounds the decompressed size of fetches. The client's own limits count compressed
-// bytes, and JSON may compress by a factor of 1000. Decompression of a batch beyond the bound
-// fails, and the client fetches the batch again after the records already decompressed were polled.
-// It is safe for concurrent use.
+// bytes, but JSON can compress by a factor of 1000. Beyond the bound, decompressing a batch fails.
+// The client fetches the batch again once the records already decompressed are polled. fetchBudget
+// is safe for concurrent use.
 type fetchBudget struct {
 	inner    kgo.Decompressor
-	unpolled atomic.Int64 // bytes decompressed since reset
+	unpolled atomic.Int64 // bytes decompressed since the last reset
 }
 
 var errFetchBudget = errors.New("decompress batch: too many bytes decompressed but not yet polled")
 
 // newFetchBudget returns a fetchBudget that allocates from pool.
 func newFetchBudget(pool kgo.Pool) (*fetchBudget, error) {
-	// Only a client can create a decompressor with a limit. This client never connects.
+	// Only a kgo client can create a size-limited decompressor. This client never connects.
 	client, err := kgo.NewClient(
 		kgo.WithPools(pool), kgo.MaxDecompressBatchBytes(maxBatchBytes), kgo.DisableClientMetrics())
 	if err != nil {
@@ -46,5 +46,5 @@ func (b *fetchBudget) Decompress(src []byte, codec kgo.CompressionCodecType) ([]
 	return out, err
 }
 
-// reset records that all fetched records were polled.
+// reset records that all fetched records have been polled.
 func (b *fetchBudget) reset() { b.unpolled.Store(0) }

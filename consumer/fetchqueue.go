@@ -11,34 +11,33 @@ import (
 // chunk holds the records that one poll returned for one partition.
 type chunk struct {
 	records  []*kgo.Record
-	logStart int64 // first offset of the log
+	logStart int64 // start offset of the log
 	bytes    int   // approximate memory use of records
 }
 
-// recordQueue holds polled records until the partition's intake maps them. The poll loop pushes and
-// never blocks; intake pops. A partition that makes no progress is paused instead. It is paused
-// late, because pausing discards records already fetched, and a resumed partition waits for the
-// fetch in flight.
+// recordQueue holds polled records until the partition's intake maps them. Pushing never blocks the
+// poll loop. Instead, a partition that makes no progress is paused. Pausing is delayed, because it
+// discards fetched records, and a resumed partition waits for the fetch in flight.
 type recordQueue struct {
 	ready  chan struct{} // capacity 1; signals that there may be chunks
 	pause  func()        // stops fetching the partition
 	resume func()        // resumes fetching the partition
-	queued *atomic.Int64 // bytes in all queues, except for paused partitions, which must not block others
+	queued *atomic.Int64 // bytes in the queues of unpaused partitions; paused ones must not block others
 
 	mu     sync.Mutex // guards the fields below
 	chunks []chunk
-	popped int       // bytes of the last popped chunk, which intake may still hold
+	popped int       // bytes of the last popped chunk, which intake may still be using
 	bytes  int       // bytes of chunks, plus popped
-	stuck  time.Time // when intake began to wait for its window; zero if it is not waiting
+	stuck  time.Time // when intake began to wait for window room; zero if it is not waiting
 	paused bool
 	pushed bool // at least one chunk was pushed
 	closed bool // the partition was released
 }
 
-// pauseAfter is the time that intake waits for its window before the partition is paused.
+// pauseAfter is how long intake may wait for window room before its partition is paused.
 const pauseAfter = 200 * time.Millisecond
 
-// push adds a chunk. If the queue is closed, it drops the chunk.
+// push adds a chunk, or drops it if the queue is closed.
 func (q *recordQueue) push(c chunk) {
 	q.mu.Lock()
 	if q.closed {
@@ -56,7 +55,8 @@ func (q *recordQueue) push(c chunk) {
 	}
 }
 
-// pauseIfStuck pauses the partition if its intake has waited for its window for pauseAfter.
+// pauseIfStuck pauses the partition if its intake has waited for window room longer than
+// pauseAfter.
 func (q *recordQueue) pauseIfStuck() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -68,8 +68,8 @@ func (q *recordQueue) pauseIfStuck() {
 	q.pause()
 }
 
-// pop removes and returns the oldest chunk. It releases the bytes of the chunk popped before. If
-// the queue is empty, it resumes a paused partition.
+// pop removes and returns the oldest chunk, and releases the bytes of the previously popped one. If
+// the queue is empty, pop resumes a paused partition.
 func (q *recordQueue) pop() (chunk, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -91,7 +91,7 @@ func (q *recordQueue) pop() (chunk, bool) {
 	return c, true
 }
 
-// add adds n to the bytes that the queue holds; n may be negative. The caller holds mu.
+// add adds n to the queue's byte count; n may be negative. The caller holds mu.
 func (q *recordQueue) add(n int) {
 	q.bytes += n
 	if !q.paused {
@@ -106,15 +106,15 @@ func (q *recordQueue) used() bool {
 	return q.pushed
 }
 
-// setStuck sets the time when intake began to wait for its window. Zero means that it is not
-// waiting.
+// setStuck sets the time when intake began to wait for window room. The zero time means that intake
+// is not waiting.
 func (q *recordQueue) setStuck(since time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.stuck = since
 }
 
-// close empties the queue. Later pushes are dropped.
+// close empties the queue and makes it drop later chunks.
 func (q *recordQueue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -10,11 +10,11 @@ import (
 	"go.uber.org/zap"
 )
 
-// group implements the client's callbacks for changes of the assignment. The client calls them one
-// at a time: onRevoked with partitions to release, onAssigned with new partitions, and then
-// onOffsetsFetched and adjustOffsets with their offsets. The callbacks for assigned, revoked, and
-// lost must all be set. Without the one for lost, the client calls nothing when the group removes
-// the member.
+// group implements the Kafka client's assignment callbacks. The client calls them one at a time:
+// onRevoked with partitions to release, onAssigned with new partitions, and then onOffsetsFetched
+// and adjustOffsets with the new partitions' offsets. The assigned, revoked, and lost callbacks
+// must all be set. Without a lost callback, the client does not report that the group removed the
+// member.
 type group struct {
 	*session
 	ready chan struct{} // closed when session.client is set; callbacks may run before kgo.NewClient returns
@@ -31,8 +31,8 @@ func (g *group) options() []kgo.Opt {
 	}
 }
 
-// onAssigned records the assigned partitions. onOffsetsFetched starts them, because only it
-// receives the commit metadata. The map may be empty. onAssigned does not block.
+// onAssigned records the assigned partitions, if any. onOffsetsFetched starts these partitions,
+// because only that callback receives the commit metadata. onAssigned does not block.
 func (g *group) onAssigned(_ context.Context, _ *kgo.Client, assigned map[string][]int32) {
 	g.metrics.rebalances.WithLabelValues(rebalanceAssigned).Inc()
 	n := 0
@@ -46,7 +46,7 @@ func (g *group) onAssigned(_ context.Context, _ *kgo.Client, assigned map[string
 	}
 	g.mu.Unlock()
 	if n > 0 {
-		return // their offsets are not fetched yet
+		return // onOffsetsFetched runs next
 	}
 	g.health.setJoined(true)
 	g.health.resolve(subjectAssignment)
@@ -54,12 +54,12 @@ func (g *group) onAssigned(_ context.Context, _ *kgo.Client, assigned map[string
 }
 
 // onOffsetsFetched starts the assigned partitions at the positions that [starter] resolves. It
-// blocks for at most twice startPatience, or until ctx is done.
+// blocks for at most twice startPatience, and returns early if ctx is done.
 func (g *group) onOffsetsFetched(ctx context.Context, _ *kgo.Client, response *kmsg.OffsetFetchResponse) error {
 	<-g.ready
 	started, err := g.startAssigned(ctx, response)
 	switch {
-	case ctx.Err() != nil: // the group rebalances; the client then fetches the offsets again
+	case ctx.Err() != nil: // the group is rebalancing; the client will fetch the offsets again
 		return ctx.Err()
 	case errors.Is(err, errEnded):
 		return err
@@ -92,7 +92,7 @@ func (g *group) startAssigned(
 	if err != nil {
 		return nil, err
 	}
-	// The check comes last, to prove that the requests above were about the session's topics.
+	// Check the topics last, to prove that the requests above did not see a recreated topic.
 	if err := g.starter.checkTopics(ctx); err != nil {
 		if errors.Is(err, errRecreated) {
 			g.end(endTopics, err)
@@ -116,16 +116,16 @@ func (g *group) startAssigned(
 			uncommitted = append(uncommitted, p)
 		}
 	}
-	// New start offsets are committed before any record is read, so that no record is skipped
-	// between two owners. If the commit fails, for example without the permission, the committer
-	// reports it and nothing is sent until it succeeds.
+	// Commit new start offsets before any record is read, so that no record is skipped between two
+	// owners. If the commit fails, for example for lack of permission, the committer reports the
+	// error, and nothing is sent until a commit succeeds.
 	if err := g.committer.commitAll(ctx, uncommitted); err != nil && g.over() {
 		return nil, errEnded
 	}
 	return started, ctx.Err()
 }
 
-// adjustOffsets replaces offsets by the start positions of the partitions.
+// adjustOffsets replaces the fetched offsets with the partitions' start positions.
 func (g *group) adjustOffsets(
 	_ context.Context, offsets map[string]map[int32]kgo.Offset,
 ) (map[string]map[int32]kgo.Offset, error) {
@@ -143,9 +143,8 @@ func (g *group) adjustOffsets(
 	return offsets, nil
 }
 
-// onRevoked drains partitions that the group reassigns to another member. The map is empty at the
-// end of every cooperative rebalance. onRevoked blocks for at most Config.DrainTimeout plus
-// lastCommitTimeout.
+// onRevoked drains the revoked partitions. The client passes an empty map at the end of every
+// cooperative rebalance. onRevoked blocks for at most Config.DrainTimeout plus lastCommitTimeout.
 func (g *group) onRevoked(_ context.Context, _ *kgo.Client, revoked map[string][]int32) {
 	partitions := g.forgetAwaited(revoked)
 	if len(partitions) == 0 {
@@ -160,8 +159,9 @@ func (g *group) onRevoked(_ context.Context, _ *kgo.Client, revoked map[string][
 		zap.Int("partitions", len(partitions)), zap.Duration("duration", time.Since(started)))
 }
 
-// onLost ends the session, because other members may already own the partitions. A member that
-// could not join loses no partitions, and the client retries on its own. onLost does not block.
+// onLost ends the session, because other members may already own the partitions. If no partitions
+// are lost, the member could not join the group, and the client retries on its own. onLost does not
+// block.
 func (g *group) onLost(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
 	partitions := g.forgetAwaited(lost)
 	g.mu.Lock()
@@ -175,8 +175,8 @@ func (g *group) onLost(_ context.Context, _ *kgo.Client, lost map[string][]int32
 	g.end(endLost, errRemoved)
 }
 
-// forgetAwaited stops waiting for the offsets of the named partitions, and returns those of them
-// that the session has started.
+// forgetAwaited stops waiting for the named partitions' offsets, and returns the named partitions
+// already started.
 func (g *group) forgetAwaited(names map[string][]int32) (partitions []*partition) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

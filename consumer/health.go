@@ -9,9 +9,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// health tracks the state of the consumer apart from its partitions: whether it is a member of the
-// group, when it last polled and committed, and the problems that an operator should look at. It
-// outlives sessions and is safe for concurrent use.
+// health tracks the consumer's state apart from its partitions: group membership, the last poll and
+// commit, and the problems that an operator should look at. It outlives sessions and is safe for
+// concurrent use.
 type health struct {
 	log *zap.Logger
 
@@ -27,13 +27,13 @@ type health struct {
 // problem is a condition that an operator should look at.
 type problem struct {
 	message string      // log message, constant for each kind of problem
-	text    string      // text for operators, with advice; shown by /readyz and the status page
+	text    string      // text for operators, with advice; shown by /readyz and on the status page
 	fields  []zap.Field // log fields
 }
 
 func newHealth(log *zap.Logger) *health { return &health{log: log, problems: map[string]string{}} }
 
-// report records a problem until it is resolved, and logs it if its text is new.
+// report records a subject's problem until it is resolved, and logs the problem if its text is new.
 func (h *health) report(subject string, p problem) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -43,7 +43,7 @@ func (h *health) report(subject string, p problem) {
 	}
 }
 
-// resolve removes the problem with a subject and logs its end.
+// resolve removes a subject's problem, if any, and logs that it is resolved.
 func (h *health) resolve(subject string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -53,14 +53,15 @@ func (h *health) resolve(subject string) {
 	}
 }
 
-// forget removes the problem with a subject that this member no longer owns.
+// forget removes a subject's problem without logging, because this member no longer owns the
+// subject.
 func (h *health) forget(subject string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.problems, subject)
 }
 
-// setJoined sets whether the consumer is a member of the group.
+// setJoined records whether the consumer is a member of the group.
 func (h *health) setJoined(joined bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -106,7 +107,7 @@ func (h *health) recordCommitFailure() time.Duration {
 	return time.Since(h.failingSince)
 }
 
-// forgetCommitFailures forgets failed commits, because there is nothing left to commit.
+// forgetCommitFailures clears failed commits, because nothing is left to commit.
 func (h *health) forgetCommitFailures() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -124,8 +125,8 @@ func (h *health) status() Status {
 	}
 }
 
-// Subjects of problems. Topics and partitions have subjects of their own; see topics.report and
-// pollSubject.
+// These are problem subjects. Topics and partitions have subjects of their own; see topics.report
+// and pollSubject.
 const (
 	subjectBrokers     = "brokers"
 	subjectGroup       = "group"
@@ -134,13 +135,13 @@ const (
 	subjectDeadLetters = "dead letters"
 )
 
-// Kinds of topics, as problems name them.
+// These names of topic kinds appear in problems.
 const (
 	kindTopic           = "topic"
 	kindDeadLetterTopic = "dead-letter topic"
 )
 
-// cannotJoin returns the problem of a member that the group does not accept.
+// cannotJoin returns the problem to report if the member cannot join the group.
 func cannotJoin(err error) problem {
 	const message = "cannot join the consumer group"
 	return problem{message: message, text: message + ": " + advise(err), fields: []zap.Field{zap.Error(err)}}

@@ -11,17 +11,17 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// Causes for sealing a batch, used as metric label values.
+// These causes for sealing a batch are metric label values.
 const (
-	sealFull     = "full"     // the next record would exceed batch.max_events or batch.max_bytes
+	sealFull     = "full"     // the next record does not fit within batch.max_events and batch.max_bytes
 	sealAge      = "age"      // the batch reached batch.max_age
 	sealPressure = "pressure" // delivery.max_buffered is used up
 	sealCut      = "cut"      // an earlier owner recorded a cut at this offset
 	sealDrain    = "drain"    // the partition is being drained
 )
 
-// intake maps the records of one partition, appends their events to the buffer, and seals batches
-// into the window. All of its state belongs to the goroutine that executes run.
+// intake maps a partition's records, buffers their events, and pushes sealed batches into the
+// window. All intake state belongs to the goroutine that executes run.
 type intake struct {
 	*partition
 	cfg        *Config
@@ -35,13 +35,13 @@ type intake struct {
 	calls       []transform.Call
 	counts      callCounts
 	buffer      *sink.Buffer
-	held        int         // bytes of the buffer counted in the memory budget
-	open        *batch      // range of the buffered events; nil if no range is open
+	held        int         // buffered bytes counted in the memory budget
+	open        *batch      // batch with the range of the buffered events; nil if no range is open
 	openEpoch   int32       // leader epoch of the first buffered record with events
 	age         *time.Timer // runs while a range is open
-	next        position    // first record not yet mapped
-	floor       position    // start of the next range; records below it are in the window or finished
-	cuts        []int64     // recorded cuts of an earlier owner beyond next; seal exactly there
+	next        position    // position of the first unmapped record
+	floor       position    // start of the open or next range; earlier records are in the window or finished
+	cuts        []int64     // an earlier owner's recorded cuts beyond next; seal exactly there
 }
 
 // run maps records until the partition is stopped or released.
@@ -57,7 +57,7 @@ func (in *intake) run() {
 			return
 		case <-in.stop:
 			in.publishFloor()
-			if in.open != nil && len(in.cuts) == 0 { // a partial recorded range is left to the next owner
+			if in.open != nil && len(in.cuts) == 0 { // leave a partial recorded range for the next owner
 				in.seal(sealDrain)
 			}
 			return
@@ -77,7 +77,7 @@ func (in *intake) run() {
 	}
 }
 
-// mapChunk maps the records of one chunk.
+// mapChunk maps a chunk's records. It ends the session if an offset is below next.
 func (in *intake) mapChunk(c chunk) {
 	defer in.counts.flush(in.metrics)
 	if c.logStart > in.next.offset {
@@ -90,8 +90,8 @@ func (in *intake) mapChunk(c chunk) {
 			return
 		}
 		if r.Offset < in.next.offset {
-			// Only a new start can tell whether the log was truncated or the client returned it
-			// twice.
+			// Either the log was truncated, or the client returned a record twice. Only a new
+			// session can tell which.
 			in.endSession(endPosition, fmt.Errorf("read %s: offset %d returned again after offset %d",
 				in.topicPartition, r.Offset, in.next.offset-1))
 			return
@@ -106,11 +106,11 @@ func (in *intake) mapChunk(c chunk) {
 
 // mapRecord maps one record at or beyond next.
 func (in *intake) mapRecord(r *kgo.Record) {
-	for len(in.cuts) > 0 && r.Offset >= in.cuts[0] { // the log has a gap before the cut
+	for len(in.cuts) > 0 && r.Offset >= in.cuts[0] { // the log has a gap at the cut
 		in.next.offset = in.cuts[0]
 		in.sealAtCut()
 	}
-	if r.Attrs.IsControl() { // a transaction marker belongs to the range but holds no calls
+	if r.Attrs.IsControl() { // transaction markers belong to the range but contain no calls
 		in.advancePast(r)
 		return
 	}
@@ -140,8 +140,8 @@ func (in *intake) mapRecord(r *kgo.Record) {
 	}
 }
 
-// render appends the events of a record to the buffered bytes and returns the result. It also
-// returns the index of the only call that was mapped, or allCalls.
+// render appends a record's events to the buffered bytes and returns the result. It also returns
+// the index of the only call mapped, or allCalls if every call was mapped.
 func (in *intake) render(r *kgo.Record) (body []byte, only int) {
 	body, in.calls = in.buffer.Bytes(), in.calls[:0]
 	only = allCalls
@@ -156,7 +156,8 @@ func (in *intake) render(r *kgo.Record) (body []byte, only int) {
 	return body, only
 }
 
-// advancePast moves next past a record, and seals there if an earlier owner did.
+// advancePast moves next past a record. If an earlier owner recorded a cut there, it seals the
+// range.
 func (in *intake) advancePast(r *kgo.Record) {
 	in.next = position{r.Offset + 1, r.LeaderEpoch}
 	if len(in.cuts) > 0 && in.next.offset == in.cuts[0] {
@@ -164,7 +165,7 @@ func (in *intake) advancePast(r *kgo.Record) {
 	}
 }
 
-// openRange opens a range at the floor unless one is open.
+// openRange opens a range at the floor unless a range is already open.
 func (in *intake) openRange() {
 	if in.open != nil {
 		return
@@ -175,8 +176,8 @@ func (in *intake) openRange() {
 }
 
 // publishFloor advances the floor past records that need no delivery. The floor does not move while
-// a range is open. It does not move between two recorded cuts either, because the range must be the
-// same as that of the earlier owner.
+// a range is open. Between two recorded cuts, the floor does not move either, because the range
+// must match the earlier owner's.
 func (in *intake) publishFloor() {
 	if in.open != nil || len(in.cuts) > 0 || in.floor == in.next {
 		return
@@ -186,7 +187,7 @@ func (in *intake) publishFloor() {
 }
 
 // sealAtCut seals the open range at the first recorded cut, which equals next. If no range is open,
-// it advances the floor.
+// sealAtCut advances the floor.
 func (in *intake) sealAtCut() {
 	in.cuts = in.cuts[1:]
 	if in.open != nil {
@@ -197,8 +198,9 @@ func (in *intake) sealAtCut() {
 	in.window.setFloor(in.floor, in.cuts)
 }
 
-// onAge seals a range that has been open for batch.max_age. A range recorded by an earlier owner
-// waits for its cut. If the log ends before the cut, its records are lost, and the range is sealed.
+// onAge seals the open range once it reaches batch.max_age. A range recorded by an earlier owner
+// waits for its cut instead. If the log ends before the cut, the remaining records are lost, and
+// onAge seals the range early.
 func (in *intake) onAge() {
 	switch {
 	case in.open == nil:
@@ -213,14 +215,14 @@ func (in *intake) onAge() {
 // seal closes the open range at next and pushes it into the window.
 func (in *intake) seal(cause string) { in.push(in.sealBody(), cause) }
 
-// sealBody seals the buffer and returns it as the body of the open range, which ends at next. It
-// returns nil if the range has no events.
+// sealBody seals the buffer into the body of the open range, which ends at next. It returns nil if
+// the range has no events.
 func (in *intake) sealBody() *sink.Batch {
 	return in.buffer.Seal(in.source, in.openEpoch, in.open.first.offset, in.next.offset, in.cfg.Gzip)
 }
 
-// push closes the open range with a sealed body and pushes it into the window. It waits for room
-// unless the partition is being drained.
+// push closes the open range with the given body and pushes it into the window. push waits for room
+// unless the partition is stopped or released.
 func (in *intake) push(body *sink.Batch, cause string) {
 	b := in.open
 	in.open = nil
@@ -236,16 +238,16 @@ func (in *intake) push(body *sink.Batch, cause string) {
 	in.window.push(b, in.floor, in.cuts)
 }
 
-// updateBudget updates the memory budget to the current size of the buffer.
+// updateBudget adjusts the memory budget to the buffer's current size.
 func (in *intake) updateBudget() {
 	held := in.buffer.Len()
 	in.memory.addOpen(held - in.held)
 	in.held = held
 }
 
-// writeDeadLetters logs the rejected calls of a record and writes one dead letter for each. The
-// open range stays unfinished until the broker has acknowledged them. only is the index of the only
-// call that was mapped, or allCalls.
+// writeDeadLetters logs a record's rejected calls and writes one dead letter for each. The open
+// range stays unfinished until the broker has acknowledged all of them. only is the index of the
+// only call mapped, or allCalls.
 func (in *intake) writeDeadLetters(r *kgo.Record, only int) {
 	for i, call := range in.calls {
 		if call.Reason.Outcome() != transform.Rejected {
@@ -268,14 +270,15 @@ func (in *intake) writeDeadLetters(r *kgo.Record, only int) {
 	}
 }
 
-// callCounts counts mapped records and calls. They are added to the metrics per chunk, because
-// updating the metrics for each record would cost too much.
+// callCounts counts mapped records and calls. The counts are added to the metrics once per chunk,
+// because updating the metrics for each record would cost too much.
 type callCounts struct {
 	records int
 	reasons [transform.Reasons]int
 }
 
-// add counts one record and its calls, and returns how many of the calls are events and rejected.
+// add counts one record and its calls. It returns the number of events and the number of rejected
+// calls.
 func (c *callCounts) add(calls []transform.Call) (events, rejected int) {
 	c.records++
 	for i := range calls {
@@ -291,7 +294,7 @@ func (c *callCounts) add(calls []transform.Call) (events, rejected int) {
 	return events, rejected
 }
 
-// flush adds the counts to the metrics and resets them.
+// flush adds the counts to the metrics and resets the counts.
 func (c *callCounts) flush(m *metrics) {
 	m.records.Add(int64(c.records))
 	for reason, n := range c.reasons {

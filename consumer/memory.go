@@ -6,11 +6,11 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 )
 
-// memory accounts for the bytes in the open buffers, sealed bodies, and unwritten dead letters of
-// all partitions. It is safe for concurrent use.
+// memory counts the bytes of all partitions' open buffers, sealed bodies, and unwritten dead
+// letters. It is safe for concurrent use.
 type memory struct {
 	budget     *sink.Budget
-	unfinished atomic.Int64 // bytes of sealed bodies and dead letters, freed without another poll
+	unfinished atomic.Int64 // bytes of sealed bodies and dead letters; freeing them needs no further poll
 }
 
 // addOpen adds n bytes of open buffers; n may be negative.
@@ -22,7 +22,7 @@ func (m *memory) addUnfinished(n int) {
 	m.budget.Add(n)
 }
 
-// crowded reports whether sealed bodies and dead letters use half of the budget. Each window then
-// accepts only one batch at a time, so that any number of stuck partitions leaves the other half to
-// the rest.
+// crowded reports whether sealed bodies and dead letters use at least half of the budget. Each
+// window then accepts only one batch at a time, so that stuck partitions leave memory for the
+// others.
 func (m *memory) crowded() bool { return m.unfinished.Load() >= m.budget.Limit()/2 }

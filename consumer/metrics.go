@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	prefix = "segment_launchdarkly_consumer_" // of all metric names
+	prefix = "segment_launchdarkly_consumer_" // prefix of all metric names
 
 	labelOutcome   = "outcome"
 	labelReason    = "reason"
@@ -29,11 +29,11 @@ const (
 	rebalanceLost     = "lost"
 )
 
-// metrics holds the package's metrics. The metrics of a partition are collected from its state, so
-// that its series disappear when the partition is released.
+// metrics holds the package's metrics. Partition metrics are collected from the partitions' state,
+// so a partition's series disappear when it is released.
 type metrics struct {
-	records atomic.Int64                    // records mapped
-	calls   [transform.Reasons]atomic.Int64 // calls mapped, by reason
+	records atomic.Int64                    // number of mapped records
+	calls   [transform.Reasons]atomic.Int64 // number of mapped calls, by reason
 
 	batches        *prometheus.CounterVec
 	batchEvents    prometheus.Histogram
@@ -91,7 +91,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			letterReasons = append(letterReasons, reason.String())
 		}
 	}
-	// Every series exists from the start, so that rate() sees the first increment.
+	// Create every series at startup, so that rate() sees the first increment.
 	for vector, values := range map[*prometheus.CounterVec][]string{
 		m.batches:       {sealFull, sealAge, sealPressure, sealCut, sealDrain},
 		m.deadLetters:   letterReasons,
@@ -107,10 +107,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return m
 }
 
-// collector collects the metrics that are read from the state of the consumer.
+// collector collects the metrics computed from the consumer's state.
 type collector struct{ c *Consumer }
 
-// newDesc returns the description of a metric.
+// newDesc returns a metric description, adding the common prefix to the name.
 func newDesc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(prefix+name, help, labels, nil)
 }

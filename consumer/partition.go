@@ -9,23 +9,23 @@ import (
 	"go.uber.org/zap"
 )
 
-// topicPartition identifies a partition.
+// topicPartition identifies a partition by topic and number.
 type topicPartition struct {
 	topic     string
 	partition int32
 }
 
-// String formats the partition for errors and problems.
+// String formats the partition for errors and problem texts.
 func (n topicPartition) String() string {
 	return "topic " + n.topic + ", partition " + strconv.Itoa(int(n.partition))
 }
 
-// partition is an assigned partition. The poll loop fills its queue, intake moves records from the
-// queue to the window in a goroutine of its own, and deliveries and commits empty the window. See
-// drain.go for how ownership ends.
+// partition is an assigned partition. The poll loop fills the queue. Intake, in its own goroutine,
+// maps queued records and pushes batches into the window. Deliveries empty the window. See drain.go
+// for how ownership ends.
 type partition struct {
 	topicPartition
-	member string // member ID at the time of the assignment
+	member string // member ID when the partition was assigned
 	log    *zap.Logger
 	queue  recordQueue
 	window *window
@@ -33,17 +33,17 @@ type partition struct {
 
 	ctx         context.Context // done when the partition is released; cancels in-flight requests
 	cancel      context.CancelFunc
-	sendCtx     context.Context // child of ctx; when done, no request starts, but in-flight requests continue
+	sendCtx     context.Context // child of ctx; once done, no new request starts, but in-flight requests continue
 	stopSending context.CancelFunc
 	stop        chan struct{} // closed to make intake seal the open range and return
 	stopOnce    sync.Once
 	stopped     chan struct{} // closed when intake has returned
 
-	releaseIntake func() // releases the memory of intake; called once, after stopped is closed
+	releaseIntake func() // releases intake's memory; called once, after stopped is closed
 	releaseOnce   sync.Once
 }
 
-// newPartition returns a partition that starts at s, without its intake.
+// newPartition returns a partition that starts at s. The caller adds the queue and the intake.
 func newPartition(s start, member string, log *zap.Logger, w *window) *partition {
 	p := &partition{
 		topicPartition: s.topicPartition, member: member,
@@ -56,11 +56,12 @@ func newPartition(s start, member string, log *zap.Logger, w *window) *partition
 	return p
 }
 
-// stopIntake makes intake stop mapping records, seal the open range, and return. It does not wait.
+// stopIntake signals intake to stop mapping records, seal the open range, and return. It does not
+// wait.
 func (p *partition) stopIntake() { p.stopOnce.Do(func() { close(p.stop) }) }
 
-// stopping reports whether intake should return. It is called for each record, so it avoids a
-// select over both channels, which would lock both.
+// stopping reports whether intake should return. It runs for every record, so it avoids a select
+// over both channels, which would lock both.
 func (p *partition) stopping() bool {
 	select {
 	case <-p.stop:
@@ -91,35 +92,34 @@ func (p *partition) waitForRoom() {
 // logEnd tracks the end offset of a partition's log. It is safe for concurrent use.
 type logEnd struct {
 	mu       sync.Mutex // guards the fields below
-	offset   int64      // last stable offset from a fetch or from the leader, whichever is newer
+	offset   int64      // most recent last stable offset, from a fetch or from the leader
 	atLeader int64      // last stable offset reported by the leader
 	asked    time.Time  // when the leader was asked
 }
 
-// setFetched records the last stable offset of a fetch, which may come from a lagging replica.
+// setFetched records the last stable offset from a fetch, which a lagging replica may have served.
 func (e *logEnd) setFetched(offset int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.offset = offset
 }
 
-// setListed records the last stable offset reported by the leader, which was asked at the given
-// time.
+// setListed records the last stable offset that the leader reported when asked at the given time.
 func (e *logEnd) setListed(offset int64, asked time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.offset, e.atLeader, e.asked = offset, offset, asked
 }
 
-// last returns the latest known last stable offset.
+// last returns the most recent last stable offset.
 func (e *logEnd) last() int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.offset
 }
 
-// reached reports whether the leader, asked after since, reported an end of the log at or below
-// next. Fetches do not count, because a lagging or newly elected replica reports an earlier end.
+// reached reports whether the leader, asked after since, reported an end offset at or below next.
+// Fetches do not count, because a lagging or newly elected replica may report an earlier end.
 func (e *logEnd) reached(next int64, since time.Time) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -11,16 +11,16 @@ import (
 	"go.uber.org/zap"
 )
 
-// poller runs the poll loop of a session.
+// poller runs a session's poll loop.
 type poller struct {
 	*session
 	fetched *fetchBudget
-	queued  atomic.Int64 // bytes in the record queues, except for paused partitions
+	queued  atomic.Int64 // bytes in the record queues of unpaused partitions
 }
 
 // run distributes polled records to their partitions until ctx is done or the session ends. A
-// rebalance waits only for the distribution. It must never wait for a delivery, or the group would
-// remove the member.
+// rebalance waits until a poll's records are distributed. Distribution must therefore never wait
+// for a delivery, or the group would remove the member.
 func (s *poller) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -38,7 +38,7 @@ func (s *poller) run(ctx context.Context) {
 		if s.client.BufferedFetchRecords() == 0 {
 			s.fetched.reset()
 		}
-		// The client returns some errors again on every poll.
+		// The client repeats some errors on every poll.
 		if !waited && fetches.NumRecords() == 0 && len(fetches.Errors()) > 0 {
 			select {
 			case <-time.After(pollBackoff):
@@ -49,12 +49,13 @@ func (s *poller) run(ctx context.Context) {
 }
 
 // waitToPoll waits until another poll may start, and reports false if ctx is done first. It waits
-// while too many polled records are unmapped, or while request bodies use up the budget, including
-// the bodies that the queued records will become.
+// while too many polled records are unmapped, or while request bodies use up the budget. Queued
+// records count toward the budget, because they will become request bodies. While such records
+// wait, waitToPoll pauses partitions that make no progress, whose records then no longer count.
 //
-// It waits for the budget only while sealed batches and dead letters hold much of it, because they
-// are freed without another poll. Open ranges are not: they may wait for records up to a recorded
-// cut. Partitions that make no progress are paused, and their queued records no longer count.
+// If no records are queued, waitToPoll waits for the budget only while sealed batches and dead
+// letters use much of it. Batches and dead letters are freed without another poll. An open range,
+// in contrast, may need more records to reach a recorded cut.
 func (s *poller) waitToPoll(ctx context.Context) bool {
 	for {
 		s.health.recordPoll()
@@ -82,7 +83,7 @@ func (s *poller) waitToPoll(ctx context.Context) bool {
 	}
 }
 
-// distribute pushes the polled records of a partition into its queue.
+// distribute pushes a partition's polled records into its queue.
 func (s *poller) distribute(t kgo.FetchTopic, f kgo.FetchPartition) {
 	name := topicPartition{t.Topic, f.Partition}
 	if f.Err != nil {
@@ -96,7 +97,7 @@ func (s *poller) distribute(t kgo.FetchTopic, f kgo.FetchPartition) {
 		return
 	}
 	p := s.owned(name)
-	if p == nil { // the session has ended; a revoke would wait for AllowRebalance
+	if p == nil { // the session has ended; a revoke would have waited for AllowRebalance
 		return
 	}
 	p.end.setFetched(f.LastStableOffset)
@@ -108,13 +109,13 @@ func (s *poller) distribute(t kgo.FetchTopic, f kgo.FetchPartition) {
 	p.queue.push(c)
 }
 
-// recordOverhead is the approximate memory use of a record in bytes, excluding its key and value.
+// recordOverhead is a record's approximate memory use in bytes, excluding its key and value.
 const recordOverhead = 256
 
-// pollSubject returns the subject of problems with reading a partition.
+// pollSubject returns the subject of problems reading a partition.
 func pollSubject(name topicPartition) string { return "read " + name.String() }
 
-// onPollError counts a poll error, and reports it as a problem or ends the session.
+// onPollError counts a poll error, and then reports it as a problem or ends the session.
 func (s *poller) onPollError(name topicPartition, err error) {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
 		errors.Is(err, kgo.ErrClientClosed) {
@@ -129,11 +130,11 @@ func (s *poller) onPollError(name topicPartition, err error) {
 		return
 	}
 	switch {
-	case name.topic == "": // an error of the group
+	case name.topic == "": // a group error
 		s.health.report(subjectGroup, cannotJoin(err))
-	case name.partition < 0: // an error of the topic; watcher resolves the problem
+	case name.partition < 0: // a topic error; watcher resolves the problem
 		s.topics.report(kindTopic, name.topic, err, advise)
-	case s.owned(name) == nil: // a failed offset fetch, which ends the session elsewhere
+	case s.owned(name) == nil: // a failed offset fetch; onOffsetsFetched ends the session
 	default:
 		s.health.report(pollSubject(name), problem{
 			message: "cannot read partition",

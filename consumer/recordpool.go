@@ -8,10 +8,9 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 )
 
-// recordPool lends the client the memory into which it decompresses a producer batch. The client
-// returns the memory when intake has mapped and recycled the last record of the batch (see
-// [kgo.Record.Recycle]). Records that are dropped unread are left to the garbage collector. It is
-// safe for concurrent use.
+// recordPool provides memory for the producer batches that the client decompresses. The client
+// returns a batch's memory once intake has recycled all of its records (see [kgo.Record.Recycle]).
+// Records dropped unread are left to the garbage collector. recordPool is safe for concurrent use.
 type recordPool struct {
 	bytes   sink.SlicePool[byte]
 	records sink.SlicePool[kgo.Record]
@@ -22,13 +21,13 @@ var (
 	_ kgo.PoolRecords         = (*recordPool)(nil)
 )
 
-// minRatio is the minimum compression ratio of most batches of JSON.
+// minRatio is the compression ratio that most JSON batches reach.
 const minRatio = 4
 
-// GetDecompressBytes returns a slice for the decompressed bytes. It returns nil if the pool has
-// none, and the client then allocates one of the right size. It tries the class that minRatio
-// suggests and the next one. A class that is too large never gets a hit and only holds on to
-// memory.
+// GetDecompressBytes returns a pooled slice for the decompressed bytes. It tries the size class
+// that minRatio suggests, and then the next larger one. If both are empty, it returns nil, and the
+// client allocates a slice of the right size. A size class that is too large never gets a hit and
+// only holds on to memory.
 func (p *recordPool) GetDecompressBytes(compressed []byte, _ kgo.CompressionCodecType) []byte {
 	size := len(compressed) * minRatio
 	if b := p.bytes.Get(size); b != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// reread returns the record at an offset, or nil if the log no longer holds it. It retries errors
-// until ctx is done.
+// reread returns the record at an offset, or nil if the log no longer contains it. It retries
+// errors until ctx is done.
 func reread(ctx context.Context, opts []kgo.Opt, name topicPartition, offset int64) (*kgo.Record, error) {
 	at := map[string]map[int32]kgo.Offset{name.topic: {name.partition: kgo.NewOffset().At(offset)}}
 	reader, err := kgo.NewClient(slices.Concat(opts, []kgo.Opt{
@@ -40,7 +40,7 @@ func reread(ctx context.Context, opts []kgo.Opt, name topicPartition, offset int
 				return r, nil
 			}
 		}
-		if pollCtx.Err() == nil && len(fetches.Errors()) > 0 { // the client returns some errors again on every poll
+		if pollCtx.Err() == nil && len(fetches.Errors()) > 0 { // the client repeats some errors on every poll
 			select {
 			case <-time.After(pollBackoff):
 			case <-ctx.Done():
@@ -49,5 +49,5 @@ func reread(ctx context.Context, opts []kgo.Opt, name topicPartition, offset int
 	}
 }
 
-// rereadInterval bounds the wait for a record before the start offset of the log is fetched again.
+// rereadInterval is how long a poll waits for the record before reread checks the log start again.
 const rereadInterval = 5 * time.Second

@@ -17,19 +17,19 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 )
 
-// Causes for the end of a session, used as metric label values. Nothing is restarted within a
-// session. Any state that can no longer be trusted ends it, and the next session starts from the
-// committed offsets.
+// These causes for the end of a session are metric label values. Nothing is restarted within a
+// session. If any state can no longer be trusted, the session ends, and the next session starts
+// from the committed offsets.
 const (
-	endUnanswered = "commit_unanswered" // a commit may have been written but got no response
+	endUnanswered = "commit_unanswered" // a commit may have reached the broker but got no response
 	endLost       = "lost"              // the group removed this member or reassigned its partitions
 	endFenced     = "instance_fenced"   // another member joined with the same instance ID
 	endAssignment = "assignment"        // a partition was assigned while it was being read
 	endOffsets    = "offset_fetch"      // the offsets of assigned partitions could not be fetched
-	endPosition   = "position"          // the client returned a record twice or lost its position
+	endPosition   = "position"          // the client returned an offset below the next expected one
 	endTruncated  = "truncated"         // the log was truncated below the read position
 	endTopics     = "topics"            // a topic was created, recreated, or deleted
-	endStopped    = "stopped"           // the context of Run is done, or a failure ended Run
+	endStopped    = "stopped"           // Run's context is done, or a failure ended Run
 )
 
 var endCauses = []string{
@@ -37,8 +37,8 @@ var endCauses = []string{
 }
 
 // session is one membership in the consumer group. It owns the client, the partitions and their
-// start positions, and the goroutines that poll, commit, and watch topics. See drain.go for how it
-// ends.
+// start positions, and the goroutines that poll, commit, and watch topics. See drain.go for how a
+// session ends.
 type session struct {
 	*environment
 	ids       map[string]topicID // IDs of the consumed topics
@@ -50,19 +50,19 @@ type session struct {
 
 	ctx          context.Context // done when the session ends
 	cancel       context.CancelFunc
-	cancelClient context.CancelFunc // closes the client's connections and ends its retries
+	cancelClient context.CancelFunc // closes the client's connections and stops its retries
 
 	mu         sync.Mutex                    // guards the fields below
-	cause      string                        // cause of the end; "" while the session is running
+	cause      string                        // end cause; "" while the session is running
 	err        error                         // error that ended the session, if any
 	partitions map[topicPartition]*partition // started and not yet released
-	awaited    map[topicPartition]bool       // assigned, but offsets not fetched yet
-	starts     map[topicPartition]kgo.Offset // passed from onOffsetsFetched to adjustOffsets
-	owesJoin   bool                          // the group waits for this member to rejoin after a revoke
-	groupErr   error                         // last error of the client's group management
+	awaited    map[topicPartition]bool       // assigned partitions whose offsets are not fetched yet
+	starts     map[topicPartition]kgo.Offset // start offsets, passed from onOffsetsFetched to adjustOffsets
+	owesJoin   bool                          // the group is waiting for this member to rejoin after a revoke
+	groupErr   error                         // last group management error
 }
 
-// environment holds the dependencies that all sessions of a consumer share.
+// environment holds the dependencies shared by all sessions of a consumer.
 type environment struct {
 	cfg     *Config
 	log     *zap.Logger
@@ -71,11 +71,12 @@ type environment struct {
 	memory  *memory
 	topics  *topics
 	letters *deadLetters
-	admin   *kgo.Client // for lookups and for leaving the group; not a member
-	fail    func(error) // makes Run return an error that waiting cannot fix
+	admin   *kgo.Client // client for lookups and for leaving the group; not a member
+	fail    func(error) // ends Run with an error that waiting cannot fix
 }
 
-// newSession returns a session that consumes the given topics. Its client starts to join the group.
+// newSession returns a session that consumes the given topics. Its client immediately starts
+// joining the group.
 func newSession(env *environment, ids map[string]topicID) (*session, error) {
 	s := &session{
 		environment: env, ids: ids,
@@ -92,7 +93,7 @@ func newSession(env *environment, ids map[string]topicID) (*session, error) {
 	s.starter = &starter{cfg: env.cfg, topics: env.topics, ids: ids, metrics: env.metrics, log: env.log}
 	s.deliverer = &deliverer{sink: env.cfg.Sink, letters: env.letters, delay: env.metrics.delay, fail: env.fail}
 	hook := &clientHook{onError: s.setGroupErr}
-	if env.cfg.ConsumerProtocol { // a classic join means that the brokers have the protocol disabled
+	if env.cfg.ConsumerProtocol { // a classic join means that the brokers have the consumer protocol disabled
 		hook.onJoin = func() { env.fail(errNoServerSideGroups) }
 	}
 	s.committer = &committer{
@@ -120,11 +121,11 @@ func newSession(env *environment, ids map[string]topicID) (*session, error) {
 	return s, nil
 }
 
-// clientHook observes client events that are available only to hooks.
+// clientHook receives client events that are available only to hooks.
 type clientHook struct {
-	commits atomic.Int64 // number of commit requests written at least in part
-	onJoin  func()       // if set, called after each join request of the classic protocol
-	onError func(error)  // called with each error of the group management
+	commits atomic.Int64 // number of commit requests at least partly written
+	onJoin  func()       // if set, called after each JoinGroup request of the classic protocol
+	onError func(error)  // called with each group management error
 }
 
 // OnGroupManageError implements [kgo.HookGroupManageError].
@@ -149,8 +150,8 @@ const (
 	keyJoinGroup    = 11
 )
 
-// run consumes until ctx is done or the session ends. When it returns, all goroutines of the
-// session have exited, and the member has left the group. If ctx is done, the cause is endStopped,
+// run consumes until ctx is done or the session ends. Before returning, run waits for the session's
+// goroutines and leaves the group (see leave). If ctx ended the session, the cause is endStopped,
 // and the error describes the undelivered batches.
 func (s *session) run(ctx context.Context) (cause string, err error) {
 	var running sync.WaitGroup
@@ -171,8 +172,8 @@ func (s *session) run(ctx context.Context) (cause string, err error) {
 	return s.cause, s.err
 }
 
-// end ends the session. After that, it records, sends, and commits no more batches. Only the first
-// call has an effect. It does not block.
+// end ends the session, which then records, sends, and commits no more batches. Only the first call
+// has an effect. end does not block.
 func (s *session) end(cause string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -187,7 +188,7 @@ func (s *session) end(cause string, err error) {
 	s.cancel()
 }
 
-// setGroupErr records an error of the client's group management, which is reported after onLost.
+// setGroupErr records a group management error, which the client reports after calling onLost.
 func (s *session) setGroupErr(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -201,7 +202,7 @@ func (s *session) over() bool {
 	return s.cause != ""
 }
 
-// all returns the partitions of the session that are not released.
+// all returns the session's unreleased partitions.
 func (s *session) all() []*partition {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -215,9 +216,9 @@ func (s *session) owned(name topicPartition) *partition {
 	return s.partitions[name]
 }
 
-// startPartitions creates partitions and starts their intake. If a partition that is being read is
-// assigned again, the session ends: the client did not revoke the partition and may keep reading
-// beyond the committed offset, which would look like a gap in the log.
+// startPartitions creates partitions and starts their intake. If a partition being read is assigned
+// again, startPartitions ends the session. The client did not revoke the partition and may keep
+// reading beyond the committed offset, which would look like a gap in the log.
 func (s *session) startPartitions(starts []start) (started []*partition, err error) {
 	member, _ := s.client.GroupMetadata()
 	var unread []*partition
@@ -247,14 +248,14 @@ func (s *session) startPartitions(starts []start) (started []*partition, err err
 		s.starts[at.topicPartition] = kgo.NewOffset().At(at.offset).WithEpoch(at.epoch)
 		s.client.ResumeFetchPartitions(map[string][]int32{at.topic: {at.partition}}) // a pause survives a rebalance
 		started = append(started, p.partition)
-		go p.run() // drop waits for it
+		go p.run() // drop waits for this goroutine
 	}
 	return started, nil
 }
 
 var errEnded = errors.New("session ended")
 
-// newPartition returns the intake of a new partition that starts at the given position.
+// newPartition creates a partition that starts at the given position, and returns its intake.
 func (s *session) newPartition(at start, member string) *intake {
 	source := at.sourceID(s.ids[at.topic])
 	var p *partition

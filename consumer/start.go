@@ -14,44 +14,42 @@ import (
 )
 
 // This file alone decides where a partition starts. The decision depends on the committed offset,
-// the leader's description of the log, and the known topics. It never depends on the offsets of
-// records read: a session that reads an unexpected offset ends, and the next session decides again.
-// The rules, in order:
+// the log bounds that the leader reports, and the known topics. Records already read never affect
+// the decision. A session that reads an unexpected offset ends, and the next session decides again.
+// The rules apply in this order:
 //
-//  1. There is no committed offset: kafka.start_at decides. A partition added after the topic was
-//     first seen is read from its start. The resolved offset is committed before any record is
+//  1. If there is no committed offset, kafka.start_at decides. A partition added after the topic
+//     was first seen is read from its start. The start offset is committed before any record is
 //     read.
-//  2. The metadata names another incarnation of the topic: the new log is read from its start. The
-//     offset belongs to the old log. It was committed before the topic was recreated, or later, by
-//     topic name, by a member that had not yet detected the change. A group copied from another
-//     cluster looks the same. There, the operator must reset the offsets, which clears the metadata
-//     (see the runbook).
-//  3. The leader reports that the epoch of the committed offset ends below it: the log was
-//     truncated. The partition is rewound to the offset where the logs diverge.
-//  4. The offset is beyond the end of the log for another reason. If the metadata names this
-//     incarnation, records were lost, and the partition is rewound to the end of the log. Otherwise
-//     the offset does not belong to this log, and kafka.start_at decides as if there were no
-//     offset.
-//  5. The offset is below the start of the log: the client continues at the start, and intake
+//  2. If the metadata names another incarnation of the topic, the new log is read from its start.
+//     The committed offset belongs to the old log: it was committed before the topic was recreated,
+//     or by a member that had not yet detected the change. Offsets copied from another cluster look
+//     the same. In that case, the operator must reset the offsets, which clears the metadata (see
+//     the runbook).
+//  3. If the leader reports that the committed offset's epoch ends below that offset, the log was
+//     truncated. The partition is rewound to the end of the epoch, where the logs diverge.
+//  4. If the offset is beyond the log end for another reason, the topic ID in the metadata decides.
+//     If it names this incarnation, records were lost, and the partition is rewound to the log end.
+//     Otherwise, the offset does not belong to this log, and kafka.start_at decides as in rule 1.
+//  5. If the offset is below the log start, the client continues at the log start, and intake
 //     counts the offsets in between as lost.
 //
-// Every rewind and every offset that does not apply is logged and counted, and drops the recorded
-// cuts.
+// Rules 2 to 4 also log and count every change of the offset, and drop the recorded cuts.
 
-// start is the position at which a partition starts, and its commit state.
+// start is a partition's start position and commit state.
 type start struct {
 	topicPartition
 	position
-	cuts      []int64 // recorded cuts of an earlier owner beyond the offset
+	cuts      []int64 // an earlier owner's recorded cuts beyond the offset
 	metadata  string  // committed metadata
 	recorded  topicID // topic ID in the metadata; zero if there is none
-	committed bool    // the group has this offset; otherwise it must be committed first
+	committed bool    // the group has committed this offset; if false, commit it before reading
 	end       int64   // end offset of the log
 }
 
-// sourceID returns the topic ID for payload IDs and commit metadata. id is the current ID of the
-// topic. Batches with recorded cuts may have been sent already, so they keep the ID that they were
-// recorded with. That ID is zero if the brokers had no topic IDs at the time.
+// sourceID returns the topic ID for payload IDs and commit metadata. id is the topic's current ID.
+// Batches with recorded cuts may already have been sent, so they keep the recorded topic ID. The
+// recorded ID is zero if the brokers had no topic IDs at the time.
 func (s *start) sourceID(id topicID) topicID {
 	if len(s.cuts) > 0 || id == (topicID{}) {
 		return s.recorded
@@ -59,23 +57,23 @@ func (s *start) sourceID(id topicID) topicID {
 	return id
 }
 
-// bounds holds the bounds of the logs, as reported by the leaders.
+// bounds holds the log bounds reported by the leaders.
 type bounds struct {
 	start, end map[topicPartition]position
-	epochEnd   map[topicPartition]position // end of the epoch of the committed offset
+	epochEnd   map[topicPartition]position // end of the committed offset's epoch
 }
 
-// starter resolves the start positions of partitions for one session.
+// starter resolves the start positions of a session's partitions.
 type starter struct {
 	cfg     *Config
 	topics  *topics
-	ids     map[string]topicID // topic IDs of the session
+	ids     map[string]topicID // IDs of the session's topics
 	metrics *metrics
 	log     *zap.Logger
 }
 
-// checkTopics returns errRecreated if a topic of the session was recreated. It retries until the
-// brokers know all topics.
+// checkTopics returns errRecreated if one of the session's topics was recreated. It retries while
+// the brokers do not know all topics.
 func (s *starter) checkTopics(ctx context.Context) error {
 	return s.retry(ctx, func() error {
 		found, err := s.topics.lookUp(ctx, slices.Collect(maps.Keys(s.ids))...)
@@ -132,9 +130,8 @@ func (s *starter) resolve(ctx context.Context, response *kmsg.OffsetFetchRespons
 	return starts, nil
 }
 
-// parse returns the committed offsets in a response. If a partition has none, its offset is -1.
-// parse fails if any partition has an error, because the client does not fetch single offsets
-// again.
+// parse returns the committed offsets in a response, or -1 for partitions without one. It fails if
+// any partition has an error, because the client does not refetch the offsets of single partitions.
 func (s *starter) parse(response *kmsg.OffsetFetchResponse) (committed []start, err error) {
 	names := make(map[topicID]string, len(s.ids))
 	for name, id := range s.ids {
@@ -144,7 +141,7 @@ func (s *starter) parse(response *kmsg.OffsetFetchResponse) (committed []start, 
 	for _, group := range response.Groups {
 		for _, t := range group.Topics {
 			name := t.Topic
-			if name == "" { // version 10 and later name topics by ID
+			if name == "" { // OffsetFetch version 10 and later identify topics by ID
 				name = names[t.TopicID]
 			}
 			if _, ok := s.ids[name]; !ok {
@@ -177,8 +174,8 @@ func (s *starter) parse(response *kmsg.OffsetFetchResponse) (committed []start, 
 	return committed, nil
 }
 
-// resolveCommitted applies rules 2 to 5 to a committed offset. It reports whether c is now the
-// start position; otherwise kafka.start_at decides.
+// resolveCommitted applies rules 2 to 5 to a committed offset, and reports whether c is now the
+// start position. If not, kafka.start_at decides.
 func (s *starter) resolveCommitted(c *start, b bounds) bool {
 	if !c.committed {
 		return false
@@ -187,8 +184,8 @@ func (s *starter) resolveCommitted(c *start, b bounds) bool {
 	current := c.recorded == id || c.recorded == (topicID{}) || id == (topicID{})
 	sure := c.recorded == id && id != (topicID{})
 	epochEnd, known := b.epochEnd[c.topicPartition]
-	// An election that loses records begins a new epoch. If there are no topic IDs and the same
-	// epoch ends early, it is a different log.
+	// A leader election that loses records begins a new epoch. Without a matching topic ID, an
+	// early end of the current epoch therefore means that this is a different log.
 	truncated := known && epochEnd.offset < c.offset && (sure || epochEnd.epoch != end.epoch)
 	switch {
 	case !current:
@@ -206,7 +203,7 @@ func (s *starter) resolveCommitted(c *start, b bounds) bool {
 	return true
 }
 
-// move moves c from its committed offset to another position.
+// move replaces c's committed offset with another start position, and logs and counts the change.
 func (s *starter) move(c *start, cause string, to position) {
 	s.metrics.moves.WithLabelValues(cause).Inc()
 	s.log.Error("committed offset no longer in the log", zap.String("cause", cause),
@@ -215,15 +212,15 @@ func (s *starter) move(c *start, cause string, to position) {
 	c.position, c.cuts, c.committed = to, nil, false
 }
 
-// Causes for moving a partition away from its committed offset, used as metric label values.
+// These causes for not starting at the committed offset are metric label values.
 const (
 	moveRecreated = "recreated"  // the topic was recreated
 	moveTruncated = "truncated"  // the brokers lost the end of the log
-	moveForeign   = "not_in_log" // the offset was committed for another log and is beyond the end of this one
+	moveForeign   = "not_in_log" // the offset belongs to another log and is beyond the end of this one
 )
 
-// fetchBounds fetches the bounds of the logs from the leaders. It retries while a partition is
-// unknown, for example because it was just added.
+// fetchBounds fetches the log bounds from the leaders. It retries while the brokers do not know a
+// partition, for example one just added.
 func (s *starter) fetchBounds(ctx context.Context, committed []start) (b bounds, err error) {
 	partitions := make([]topicPartition, len(committed))
 	epochs := map[topicPartition]int32{}
@@ -248,7 +245,7 @@ func (s *starter) fetchBounds(ctx context.Context, committed []start) (b bounds,
 	return b, err
 }
 
-// startAt returns the positions at which kafka.start_at makes partitions start.
+// startAt returns the start positions selected by kafka.start_at.
 func (s *starter) startAt(
 	ctx context.Context, partitions []topicPartition, b bounds,
 ) (at map[topicPartition]position, err error) {
@@ -278,7 +275,7 @@ func (s *starter) startAt(
 	return at, nil
 }
 
-// retry calls do until it succeeds, fails permanently, startPatience has passed, or ctx is done.
+// retry calls do until it succeeds or fails permanently, startPatience has passed, or ctx is done.
 func (s *starter) retry(ctx context.Context, do func() error) error {
 	deadline := time.Now().Add(startPatience)
 	for {
@@ -295,11 +292,11 @@ func (s *starter) retry(ctx context.Context, do func() error) error {
 }
 
 const (
-	startPatience = 10 * time.Second       // time until a partition unknown to the brokers ends the session
+	startPatience = 10 * time.Second       // how long lookups are retried before the session ends
 	startInterval = 250 * time.Millisecond // between retries
 )
 
-// isRetriable reports whether a retry of a failed lookup may succeed soon.
+// isRetriable reports whether retrying a failed lookup may soon succeed.
 func isRetriable(err error) bool {
 	for _, permanent := range []error{
 		errRecreated, kerr.TopicAuthorizationFailed, kerr.ClusterAuthorizationFailed, kerr.UnsupportedVersion,
@@ -311,7 +308,7 @@ func isRetriable(err error) bool {
 	return true
 }
 
-// missing returns the assigned partitions that have no start position.
+// missing returns the assigned partitions without a start position.
 func missing(assigned map[topicPartition]bool, starts []start) (names []topicPartition) {
 	for name := range assigned {
 		if !slices.ContainsFunc(starts, func(s start) bool { return s.topicPartition == name }) {
@@ -321,7 +318,7 @@ func missing(assigned map[topicPartition]bool, starts []start) (names []topicPar
 	return names
 }
 
-// errMissing returns the error for partitions whose committed offset could not be fetched.
+// errMissing returns the error for assigned partitions missing from the OffsetFetch response.
 func errMissing(names []topicPartition) error {
 	return fmt.Errorf("fetch committed offsets: %d assigned partitions missing from the response, including %s",
 		len(names), names[0])

@@ -8,32 +8,32 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// Status is a snapshot of a consumer.
+// Status is a snapshot of a consumer's state.
 type Status struct {
 	Joined     bool                     // the consumer is a member of the group
 	Leaving    bool                     // Run is about to return
 	LastPoll   time.Time                // zero before the first poll
 	LastCommit time.Time                // last successful commit; zero before the first
 	Records    int64                    // records mapped since the consumer was created
-	Calls      [transform.Reasons]int64 // calls of these records, by reason
+	Calls      [transform.Reasons]int64 // calls in these records, by reason
 	Problems   []string                 // conditions that an operator should look at
 	Partitions []PartitionStatus        // sorted by topic and partition
 }
 
-// PartitionStatus is a snapshot of an assigned partition.
+// PartitionStatus is a snapshot of an assigned partition's state.
 type PartitionStatus struct {
 	Topic     string
 	Partition int32
-	Watermark int64         // first offset that is not delivered
+	Watermark int64         // first undelivered offset
 	Committed int64         // last committed offset
-	End       int64         // last known end offset (last stable offset); negative if unknown
-	Lag       int64         // offsets between Watermark and End
-	InFlight  int           // sealed batches that are not finished
-	Bytes     int           // size of these batches
-	Age       time.Duration // age of the oldest of these batches; 0 if there is none
+	End       int64         // latest known end offset (last stable offset); negative if unknown
+	Lag       int64         // number of offsets between Watermark and End
+	InFlight  int           // number of unfinished sealed batches
+	Bytes     int           // bytes held by these batches and their dead letters
+	Age       time.Duration // age of the oldest of these batches; 0 if there are none
 }
 
-// Status returns a snapshot.
+// Status returns a snapshot of the consumer's state.
 func (c *Consumer) Status() Status {
 	s := c.health.status()
 	s.Records = c.metrics.records.Load()
@@ -55,14 +55,14 @@ func (c *Consumer) Status() Status {
 	return s
 }
 
-// status returns a snapshot of the partition.
+// status returns a snapshot of the partition's state.
 func (p *partition) status() PartitionStatus {
 	w, end := p.window.status(), p.end.last()
 	s := PartitionStatus{
 		Topic: p.topic, Partition: p.partition, Watermark: w.watermark, Committed: w.stored,
 		End: end, InFlight: w.batches, Bytes: w.bytes,
 	}
-	if s.Lag = end - w.watermark; s.Lag < 0 { // the log was truncated, which the client has not reported yet
+	if s.Lag = end - w.watermark; s.Lag < 0 { // the log was truncated, but the client has not reported it yet
 		s.Lag = -s.Lag
 	}
 	if !w.opened.IsZero() {
@@ -71,7 +71,7 @@ func (p *partition) status() PartitionStatus {
 	return s
 }
 
-// queued returns the size of the records that were polled and are not mapped yet.
+// queued returns the size in bytes of polled but unmapped records, excluding paused partitions.
 func (c *Consumer) queued() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()

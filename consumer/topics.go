@@ -17,7 +17,7 @@ import (
 type topicInfo struct {
 	id         topicID // zero if the brokers have no topic IDs
 	partitions int32   // number of partitions
-	err        error   // error of this topic alone, if it does not exist or access is denied
+	err        error   // error for this topic, for example if it does not exist or access is denied
 }
 
 // topics looks up topics and remembers them across sessions. It is safe for concurrent use.
@@ -38,9 +38,9 @@ type knownTopic struct {
 	recreated  bool  // the topic was recreated since the consumer started
 }
 
-// lookUp fetches topics from the brokers and remembers those that exist. A topic whose ID differs
-// from the known ID was recreated. A zero ID is no evidence of that, and the known ID is kept.
-// lookUp returns an error only if the whole request failed; errors of single topics are in their
+// lookUp fetches topics from the brokers and remembers the existing ones. A topic whose ID differs
+// from the known ID was recreated. If the brokers send no ID, lookUp keeps the known one. lookUp
+// returns an error only if the whole request fails. Errors for single topics are in their
 // topicInfo.
 func (t *topics) lookUp(ctx context.Context, names ...string) (map[string]topicInfo, error) {
 	request := kmsg.NewPtrMetadataRequest()
@@ -81,8 +81,8 @@ func (t *topics) lookUp(ctx context.Context, names ...string) (map[string]topicI
 	return found, nil
 }
 
-// remember stores a topic that exists, and returns its ID. If the brokers sent no ID, it returns
-// the known one.
+// remember stores an existing topic and returns its ID. If the brokers sent no ID, remember returns
+// the known one. It counts and logs a recreation.
 func (t *topics) remember(name string, info topicInfo) topicID {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -102,14 +102,14 @@ func (t *topics) remember(name string, info topicInfo) topicID {
 	return known.id
 }
 
-// firstSeen returns a topic as first seen.
+// firstSeen returns a topic as first seen; see knownTopic.
 func (t *topics) firstSeen(name string) knownTopic {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.known[name]
 }
 
-// report reports a problem with a topic, or resolves it if err is nil.
+// report reports err as a problem with a topic. If err is nil, report resolves the problem.
 func (t *topics) report(kind, name string, err error, advise func(error) string) {
 	subject := kind + " " + name
 	switch {
@@ -128,9 +128,9 @@ func (t *topics) report(kind, name string, err error, advise func(error) string)
 	}
 }
 
-// listOffsets returns the offsets and leader epochs that the partition leaders list for a
-// timestamp. The timestamp is one of the constants below, or Unix milliseconds. listOffsets fails
-// if any partition fails.
+// listOffsets returns the offsets and leader epochs that the partition leaders report for a
+// timestamp. The timestamp is one of the constants below or a Unix time in milliseconds.
+// listOffsets fails if any partition fails.
 func listOffsets(
 	ctx context.Context, client *kgo.Client, partitions []topicPartition, timestamp int64, isolation int8,
 ) (map[topicPartition]position, error) {
@@ -176,8 +176,8 @@ const (
 	readCommitted   = 1 // the log ends at the last stable offset
 )
 
-// endOfEpoch returns the end offset of the given leader epoch of each partition. It omits
-// partitions whose leader does not know the epoch.
+// endOfEpoch returns the end offset of each partition's given leader epoch. It omits partitions
+// whose leader does not know the epoch.
 func endOfEpoch(
 	ctx context.Context, client *kgo.Client, epochs map[topicPartition]int32,
 ) (map[topicPartition]position, error) {
@@ -216,7 +216,7 @@ func endOfEpoch(
 	return ends, nil
 }
 
-// eachTopic calls f once per topic, with the numbers of its partitions.
+// eachTopic calls f once per topic with the topic's partition numbers.
 func eachTopic(partitions []topicPartition, f func(topic string, numbers []int32)) {
 	byTopic := map[string][]int32{}
 	for _, name := range partitions {

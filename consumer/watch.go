@@ -9,15 +9,16 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// watcher detects changes that the client does not report. It ends the session if a topic was
-// created, deleted, or recreated. It also lists end offsets, because the lag of a partition that is
-// not fetched would otherwise not grow.
+// watcher detects topic changes that the client does not report. It ends the session if a topic was
+// created, deleted, or recreated. It also lists end offsets, so that a partition's lag grows even
+// while the partition is not fetched.
 type watcher struct {
 	*session
-	gone map[string]int // by topic: consecutive checks that did not find it
+	gone map[string]int // number of consecutive checks that did not find a topic, by topic
 }
 
-// run checks the topics every watchInterval until ctx is done.
+// run checks the topics every watchInterval until ctx is done. If a topic seems to be missing, run
+// checks again after recheckInterval.
 func (w *watcher) run(ctx context.Context) {
 	for {
 		wait := watchInterval
@@ -34,9 +35,9 @@ func (w *watcher) run(ctx context.Context) {
 	}
 }
 
-// check checks all topics once, and reports false if a topic must be checked again soon. A broker
-// that has just started knows no topics, so a topic counts as deleted only if two checks in a row
-// did not find it.
+// check checks all topics once, and reports false if a topic must be checked again soon. A newly
+// started broker knows no topics, so a topic counts as deleted only after two consecutive checks do
+// not find it.
 func (w *watcher) check(ctx context.Context) (sure bool) {
 	found, err := w.topics.lookUp(ctx, w.cfg.watchedTopics()...)
 	if err != nil {
@@ -72,7 +73,7 @@ func (w *watcher) check(ctx context.Context) (sure bool) {
 	return sure
 }
 
-// listEnds updates the end offsets of the session's partitions from their leaders.
+// listEnds updates the session's end offsets from the partition leaders.
 func (w *watcher) listEnds(ctx context.Context) {
 	partitions := w.all()
 	names := make([]topicPartition, len(partitions))

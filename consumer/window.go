@@ -7,25 +7,26 @@ import (
 	"time"
 )
 
-// maxWindow is the maximum number of unfinished sealed batches of one partition. Each batch needs
-// at most two range lengths in the commit metadata, one for itself and one for a gap of filtered
-// records before it. The metadata therefore fits 64 batches even with 19 digits per length.
+// maxWindow is the maximum number of unfinished sealed batches per partition. Each batch needs at
+// most two range lengths in the commit metadata: one for the batch and one for a preceding gap of
+// filtered records. The metadata therefore fits 64 batches, even with 19 digits per length.
 const maxWindow = 64
 
 // window holds the sealed, unfinished batches of one partition in log order, along with the last
 // successful commit. Intake pushes batches, the committer takes snapshots, and deliveries advance
-// the watermark. None of them changes the committed state after the window is fenced.
+// the watermark. Once the window is fenced, no new snapshots are committed and no more batches are
+// sent.
 type window struct {
 	source  topicID // topic ID for the commit metadata; see start.go
 	memory  *memory
-	changed func(urgent bool) // called with mu held when a commit is due; urgent if a batch waits for it
+	changed func(urgent bool) // called with mu held when a commit is due; urgent if a batch is waiting for it
 	room    chan struct{}     // capacity 1; signals that there may be room
 
 	mu       sync.Mutex // guards the fields below
 	batches  []*batch
-	floor    position      // end offset of the last batch and of any records without events that follow it
-	cuts     []int64       // recorded cuts of an earlier owner beyond floor
-	bytes    int           // held by batches and dead letters
+	floor    position      // position after the last batch and any records without events that follow it
+	cuts     []int64       // an earlier owner's recorded cuts beyond floor
+	bytes    int           // bytes held by batches and dead letters
 	sends    int           // number of deliveries in progress
 	fenced   bool          // the partition was released; recording and advancing have stopped
 	stored   snapshot      // last successful commit
@@ -34,7 +35,7 @@ type window struct {
 	notify   chan struct{} // closed and replaced when sends, batches, or bytes may have decreased
 }
 
-// snapshot is the state of a partition that one commit stores.
+// snapshot is a partition's state as stored by one commit.
 type snapshot struct {
 	position
 	metadata string
@@ -78,7 +79,7 @@ func (w *window) addLetter(b *batch, bytes int) {
 	w.addBytes(bytes)
 }
 
-// endLetter records that a dead letter of b was written, or abandoned with the partition.
+// endLetter records that a dead letter of b was written or abandoned.
 func (w *window) endLetter(b *batch, bytes int, written bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -100,7 +101,7 @@ func (w *window) endSend(b *batch, delivered bool) {
 	w.advanceWatermark(false)
 }
 
-// addBytes adds to the bytes that the window holds; bytes may be negative. The caller holds mu.
+// addBytes adds to the window's byte count; bytes may be negative. The caller holds mu.
 func (w *window) addBytes(bytes int) {
 	w.bytes += bytes
 	w.memory.addUnfinished(bytes)
@@ -148,7 +149,7 @@ func (w *window) snapshot() (s snapshot, ok bool) {
 	defer w.mu.Unlock()
 	s.position = w.watermark()
 	cuts := make([]int64, 0, 2*len(w.batches)+len(w.cuts))
-	ends := make([]int, 0, len(w.batches)) // per batch, the number of cuts up to its own
+	ends := make([]int, 0, len(w.batches)) // per batch, the number of cuts up to and including its own
 	at := s.offset
 	for _, b := range w.batches {
 		if b.first.offset != at {
@@ -173,9 +174,8 @@ func (w *window) snapshot() (s snapshot, ok bool) {
 	return s, !w.fenced
 }
 
-// applyCommit records that a commit, sent at the given time, stored s. It returns the batches to
-// send now. The caller must call endSend for each of them. If the window is fenced, it returns
-// none.
+// applyCommit records that a commit sent at the given time stored s. It returns the batches to send
+// now, or none if the window is fenced. The caller must call endSend for each batch returned.
 func (w *window) applyCommit(s snapshot, sent time.Time) (send []*batch) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -192,23 +192,23 @@ func (w *window) applyCommit(s snapshot, sent time.Time) (send []*batch) {
 	return send
 }
 
-// fence makes the window stop recording batches and advancing the watermark. The broker does not
-// enforce this: it checks which member commits, not which partitions it owns.
+// fence stops the window from recording batches and advancing the watermark. The broker would still
+// accept commits: it checks which member commits, not which partitions that member owns.
 func (w *window) fence() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.fenced = true
 }
 
-// windowStatus is the state of a window for metrics and the status page.
+// windowStatus is a window's state for metrics and the status page.
 type windowStatus struct {
 	watermark int64     // first undelivered offset
 	stored    int64     // last committed offset
 	storedAt  time.Time // when the last successful commit was sent
 	batches   int       // number of unfinished batches
-	bytes     int       // held by unfinished batches and dead letters
-	opened    time.Time // arrival of the first event of the oldest unfinished batch; zero if there is none
-	unwritten int       // number of unwritten dead letters of unfinished batches
+	bytes     int       // bytes held by unfinished batches and dead letters
+	opened    time.Time // when the oldest unfinished batch was opened; zero if there is none
+	unwritten int       // number of unwritten dead letters in unfinished batches
 }
 
 // status returns the current state of the window.
@@ -228,7 +228,7 @@ func (w *window) status() windowStatus {
 	return s
 }
 
-// release returns the bytes held by the batches of a fenced window to the budget.
+// release returns the bytes of a fenced window's batches to the budget.
 func (w *window) release() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

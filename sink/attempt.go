@@ -14,7 +14,7 @@ func (c *Client) attempt(j *job) {
 	}
 	r := c.send(j)
 	ctx := j.delivery.ctx
-	canceled := r.verdict == retryable && ctx.Err() != nil // by the caller, not by LaunchDarkly
+	canceled := r.verdict == retryable && ctx.Err() != nil // the caller canceled the request
 
 	c.mu.Lock()
 	c.inFlight--
@@ -36,7 +36,7 @@ func (c *Client) attempt(j *job) {
 		c.requeue(j, 0)
 	case r.verdict == retryable:
 		c.retry(j, r)
-	case r.verdict == rejected && j.rejects == 0: // like LaunchDarkly's own SDKs, which send it twice
+	case r.verdict == rejected && j.rejects == 0: // retry once, like LaunchDarkly's SDKs
 		j.rejects++
 		c.retry(j, r)
 	case j.part.events() > 1:
@@ -47,11 +47,10 @@ func (c *Client) attempt(j *job) {
 	}
 }
 
-// reassess changes the verdict if other responses show that it means something else. After
-// maxConsecutiveRejects events in a row were rejected, the destination is at fault rather than the
-// events, so a rejected body becomes a halt. While other requests are accepted, the batch is at
-// fault rather than the destination, so a halt becomes a retryable failure of this batch. The
-// caller holds the mutex.
+// reassess adjusts r's verdict in light of other responses. After maxConsecutiveRejects rejected
+// events in a row, the destination is at fault, so a rejected body becomes a halt. While other
+// requests are accepted, the batch is at fault, so a halt becomes a retryable failure. The caller
+// must hold c.mu.
 func (c *Client) reassess(r *response, j *job) {
 	switch {
 	case r.verdict == accepted:
@@ -70,12 +69,11 @@ func (c *Client) reassess(r *response, j *job) {
 	}
 }
 
-// recordHalt records that a response to j called for a halt, and reports whether only j is at
-// fault. That is the case if another request was accepted since the last such response or, the
-// first time, since the attempt of j started. Once another request was accepted between two such
-// responses, j stays at fault, because it may be the only batch sent for hours. From then on its
-// responses halt delivery only while several batches are failing and none is accepted. The caller
-// holds the mutex.
+// recordHalt records a halted verdict for j and reports whether only j is at fault. It returns true
+// if another request was accepted since j's previous halted verdict or, for the first one, since
+// the attempt started. Once a request has been accepted between two halted verdicts, recordHalt
+// also returns true unless the destination is failing. This exception keeps j from halting delivery
+// whenever no other batch is being sent. The caller must hold c.mu.
 func (c *Client) recordHalt(j *job) (onlyThis bool) {
 	othersAccepted := c.acceptedRequests > j.acceptedBefore
 	j.haltedAlone = j.haltedAlone || j.hasHalted && othersAccepted
@@ -83,11 +81,11 @@ func (c *Client) recordHalt(j *job) (onlyThis bool) {
 	return othersAccepted || j.haltedAlone && !c.limiter.failing()
 }
 
-// maxConsecutiveRejects is the number of events that may be set aside in a row. Without it, a proxy
-// that responds with 400 in place of LaunchDarkly would empty the topic.
+// maxConsecutiveRejects is the maximum number of events set aside in a row. Without this limit, a
+// proxy that responds with 400 instead of LaunchDarkly would cause every event to be set aside.
 const maxConsecutiveRejects = 100
 
-// retry requeues j after a backoff.
+// retry requeues j after the Retry-After delay or, without one, after a backoff.
 func (c *Client) retry(j *job, r response) {
 	wait := r.retryAfter
 	if wait == 0 {
@@ -97,7 +95,7 @@ func (c *Client) retry(j *job, r response) {
 	c.requeue(j, wait)
 }
 
-// setAside hands a rejected event over to the caller.
+// setAside passes a rejected event to [Delivery.Rejected] and finishes the job.
 func (c *Client) setAside(j *job, r response) {
 	c.countRejection()
 	raw := j.part.raw()
@@ -106,8 +104,8 @@ func (c *Client) setAside(j *job, r response) {
 	}))
 }
 
-// recordResponse updates the limiter and the halt, and logs the first failure of a series and the
-// recovery. The caller holds the mutex.
+// recordResponse updates the limiter and the halt state. It logs the first failure of a series and
+// the recovery. The caller must hold c.mu.
 func (c *Client) recordResponse(r response, j *job) {
 	failing := c.limiter.failedBatches > 0
 	c.limiter.onResponse(r, &j.attemptState, time.Now())

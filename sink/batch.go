@@ -9,31 +9,32 @@ import (
 	"github.com/google/uuid"
 )
 
-// Source identifies the partition that a batch comes from. It is part of the payload IDs.
+// Source identifies the partition that a batch comes from and the consumer group that reads it.
+// Payload IDs depend on all of its fields.
 type Source struct {
-	Group     string   // consumer group; a new group is a deliberate replay, with new IDs
-	Topic     string   // topic name
-	TopicID   [16]byte // topic ID; zero if the brokers do not support it
-	Partition int32    // partition number
+	Group     string // consumer group; a new group replays events under new payload IDs
+	Topic     string
+	TopicID   [16]byte // zero if the brokers do not support topic IDs
+	Partition int32
 }
 
 // Batch is a contiguous range of one partition's log, [First, Next), rendered as one request body.
-// It never changes after it is sealed.
+// A sealed batch never changes.
 type Batch struct {
 	Source      Source
 	LeaderEpoch int32     // leader epoch of the first record; -1 if unknown
-	First, Next int64     // first offset covered, and the one after the last
-	Events      int       // number of events in the body, at least 1
-	Oldest      time.Time // oldest timestamp of the records with events
+	First, Next int64     // offset range [First, Next)
+	Events      int       // at least 1
+	Oldest      time.Time // earliest timestamp among the records with events
 
-	offsets []int64 // by event: the offset of its record
-	whole   part    // its body is nil after a split
+	offsets []int64 // record offset of each event
+	whole   part    // all events as one request; body is nil after a split
 }
 
-// Offset returns the offset of the record that contained an event.
+// Offset returns the record offset of the event with the given index.
 func (b *Batch) Offset(event int) int64 { return b.offsets[event] }
 
-// EventInRecord returns the index of an event among the events of its record, starting at 0.
+// EventInRecord returns the index of an event within its record, starting at 0.
 func (b *Batch) EventInRecord(event int) int {
 	n := 0
 	for event-n > 0 && b.offsets[event-n-1] == b.offsets[event] {
@@ -42,21 +43,21 @@ func (b *Batch) EventInRecord(event int) int {
 	return n
 }
 
-// Bytes returns the bytes that the batch occupies in a [Budget]. It must be called before the batch
-// is delivered.
+// Bytes returns the number of bytes that the batch occupies in a [Budget]. It must be called before
+// [Client.Deliver].
 func (b *Batch) Bytes() int { return len(b.whole.body) + 8*len(b.offsets) }
 
-// part is a range of a batch's events that is sent as one request: all of them, or one half of a
-// part that LaunchDarkly rejected.
+// part is a range of a batch's events sent as one request. A part is either the whole batch or half
+// of a part that LaunchDarkly rejected.
 type part struct {
-	low, high  int    // events [low, high) of the batch
-	body       []byte // as sent
-	compressed bool   // body is compressed
+	low, high  int    // range [low, high) of event indexes in the batch
+	body       []byte // request body as sent
+	compressed bool   // whether body is compressed
 	size       int    // length of the uncompressed body
 	sum        uint64 // XXH64 of the uncompressed body
 }
 
-// newPart returns a part with the given body. It retains raw unless it compresses it.
+// newPart returns a part whose uncompressed body is raw. It retains raw unless compress is true.
 func newPart(low, high int, raw []byte, compress bool) part {
 	p := part{low: low, high: high, body: raw, size: len(raw), sum: xxhash.Sum64(raw), compressed: compress}
 	if compress {
@@ -65,10 +66,10 @@ func newPart(low, high int, raw []byte, compress bool) part {
 	return p
 }
 
-// events returns the number of events.
+// events returns the number of events in the part.
 func (p *part) events() int { return p.high - p.low }
 
-// raw returns the uncompressed body. The caller must not modify it.
+// raw returns the uncompressed body. The caller must not modify the result.
 func (p *part) raw() []byte {
 	if !p.compressed {
 		return p.body
@@ -76,12 +77,12 @@ func (p *part) raw() []byte {
 	return inflate(p.body, p.size)
 }
 
-// split divides a part in half by event index, so that the same part always has the same halves.
-// The part must have more than one event.
+// split divides a part in half by event index, so the same part always has the same halves. The
+// part must contain more than one event.
 func (p *part) split() (left, right part) {
 	raw := p.raw()
 	middle := (p.low + p.high) / 2
-	comma := eventEnd(raw, middle-p.low) // between the halves
+	comma := eventEnd(raw, middle-p.low) // index of the comma between the halves
 	l := bytes.Clone(raw[:comma+1])
 	l[comma] = ']'
 	r := bytes.Clone(raw[comma:])
@@ -89,17 +90,17 @@ func (p *part) split() (left, right part) {
 	return newPart(p.low, middle, l, p.compressed), newPart(middle, p.high, r, p.compressed)
 }
 
-// Part identifies one possible request body of a batch: the whole batch, or a part that results
-// from splitting it.
+// Part identifies a request body that may be sent for a batch: the whole batch or a part created by
+// splitting it.
 type Part struct {
-	Low, High int    // events [Low, High) of the batch
+	Low, High int    // range [Low, High) of event indexes in the batch
 	ID        string // payload ID
 	Sum       uint64 // XXH64 of the uncompressed body
 }
 
-// Parts returns all parts in which the batch may be sent to destination: the whole batch, then the
-// parts of its left half, then the parts of its right half. It must not be called after the batch
-// is delivered.
+// Parts returns every part that may be sent to destination, in this order: the whole batch, the
+// parts of its left half, and the parts of its right half. It must be called before
+// [Client.Deliver].
 func (b *Batch) Parts(destination string) []Part { return b.parts(nil, b.whole, destination) }
 
 func (b *Batch) parts(all []Part, p part, destination string) []Part {
@@ -111,8 +112,7 @@ func (b *Batch) parts(all []Part, p part, destination string) []Part {
 	return b.parts(b.parts(all, left, destination), right, destination)
 }
 
-// eventEnd returns the index after the n-th event of a JSON array of objects. The first event is
-// number 1.
+// eventEnd returns the index just past the n-th event in a JSON array of objects, counting from 1.
 func eventEnd(array []byte, n int) int {
 	depth, quoted := 0, false
 	for i := 0; i < len(array); i++ {
@@ -136,14 +136,14 @@ func eventEnd(array []byte, n int) int {
 	panic("sink: body has fewer events than counted")
 }
 
-// namespace is the UUIDv5 namespace of payload IDs. It must never change, so that the IDs stay the
-// same across upgrades.
+// namespace is the UUIDv5 namespace of payload IDs. The namespace must never change, because a
+// change would alter every payload ID.
 var namespace = uuid.MustParse("7d1f3b52-6f0c-5a55-9d0e-3c1b6a0f2e84")
 
-// payloadID returns the payload ID of a part of the batch sent to destination. Every field has a
-// fixed length or is preceded by its length, so that different inputs never encode to the same
-// bytes. The hash of the body need not be cryptographic: it only distinguishes bodies of the same
-// range, which differ only if the mapping was changed between two attempts.
+// payloadID returns the payload ID for sending p to destination. Every field has a fixed length or
+// a length prefix, so different inputs never have the same encoding. The body hash does not have to
+// be cryptographic. The hash only distinguishes bodies for the same range, which differ only if the
+// mapping changed between two attempts.
 func (b *Batch) payloadID(p *part, destination string) string {
 	name := make([]byte, 0, 256)
 	text := func(s string) {

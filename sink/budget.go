@@ -2,12 +2,12 @@ package sink
 
 import "sync"
 
-// Budget bounds the total bytes of the bodies of all partitions, open and sealed. It is safe for
-// concurrent use.
+// Budget bounds the total size of all request bodies, open and sealed, across partitions. It is
+// safe for concurrent use.
 //
-// Add never blocks, because a rendered body has to be kept somewhere. Instead, callers check
-// [Budget.Room] before they render more. The limit can therefore be exceeded by the bytes that each
-// caller renders between two checks.
+// Add never blocks, because a rendered body is already in memory. Instead, callers wait for
+// [Budget.Room] before they render more. The limit can therefore be exceeded by the bytes that
+// callers render between two checks.
 type Budget struct {
 	limit int64
 
@@ -17,7 +17,7 @@ type Budget struct {
 	room chan struct{} // closed while used < limit
 }
 
-// NewBudget returns a budget of limit bytes. The limit must be positive.
+// NewBudget returns a budget with the given limit in bytes, which must be positive.
 func NewBudget(limit int64) *Budget {
 	b := &Budget{limit: limit, full: make(chan struct{}), room: make(chan struct{})}
 	close(b.room)
@@ -27,7 +27,7 @@ func NewBudget(limit int64) *Budget {
 // Limit returns the limit in bytes.
 func (b *Budget) Limit() int64 { return b.limit }
 
-// Add adds n bytes to the bytes in use. A negative n releases bytes.
+// Add increases the bytes in use by n. A negative n releases bytes.
 func (b *Budget) Add(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -43,21 +43,23 @@ func (b *Budget) Add(n int) {
 	}
 }
 
-// Used returns the bytes currently in use.
+// Used returns the number of bytes in use.
 func (b *Budget) Used() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.used
 }
 
-// Full returns a channel that is closed when the budget is exhausted. It may be closed already.
+// Full returns a channel that is closed when the budget is exhausted. The channel may already be
+// closed.
 func (b *Budget) Full() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.full
 }
 
-// Room returns a channel that is closed when there is room. It may be closed already.
+// Room returns a channel that is closed when the budget has room. The channel may already be
+// closed.
 func (b *Budget) Room() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -9,19 +9,19 @@ import (
 
 const (
 	smallestBody = 8 << 10 // initial capacity of a buffer
-	headroom     = 4 << 10 // free space below which a buffer grows; more than most records need
-	largestBody  = 4 << 20 // larger bodies are not kept for reuse
+	headroom     = 4 << 10 // free space provided by Bytes; more than most records need
+	largestBody  = 4 << 20 // maximum capacity of a body kept for reuse
 )
 
-// bodies holds raw bodies for reuse. A buffer starts with a small one and replaces it with one of
-// twice the size when it is full. The memory that a partition holds therefore follows its use,
-// regardless of the number of partitions and of what they held before.
+// bodies keeps raw bodies for reuse. A buffer starts with a small body and replaces it with one of
+// twice the capacity as needed. Memory use therefore follows the buffered content, not the number
+// of partitions or earlier peaks.
 var bodies SlicePool[byte]
 
 // Buffer collects the events of one partition until they are sealed. It is not safe for concurrent
-// use. The zero Buffer is not usable; see [NewBuffer].
+// use. Use [NewBuffer] to create one.
 //
-// Events are rendered in place:
+// Callers render events in place:
 //
 //	body := render(buffer.Bytes(), record) // appends events, each followed by a comma
 //	full := buffer.Append(body, events, record.Offset, record.Timestamp, seal)
@@ -29,18 +29,18 @@ type Buffer struct {
 	maxEvents, maxBytes int
 
 	body    []byte    // '[', then events, each followed by a comma
-	offsets []int64   // by event
-	oldest  time.Time // oldest timestamp of the events
+	offsets []int64   // record offset of each event
+	oldest  time.Time // earliest timestamp among the events' records
 }
 
-// NewBuffer returns a buffer whose batches hold at most maxEvents events and maxBytes bytes. A
-// batch exceeds these limits only if it contains a single record that does.
+// NewBuffer returns a buffer that limits a batch to maxEvents events and maxBytes bytes. A batch
+// exceeds a limit only if a single record's events do.
 func NewBuffer(maxEvents, maxBytes int) *Buffer {
 	return &Buffer{maxEvents: maxEvents, maxBytes: maxBytes}
 }
 
-// Bytes returns the slice to append the next events to. It is valid until the next call of Extend,
-// Seal, or Reset.
+// Bytes returns the slice to append the next events to. The slice is valid until the next call to
+// Bytes, Append, Extend, Seal, or Reset.
 func (b *Buffer) Bytes() []byte {
 	if cap(b.body)-len(b.body) < headroom {
 		b.grow()
@@ -48,7 +48,7 @@ func (b *Buffer) Bytes() []byte {
 	return b.body
 }
 
-// grow moves the body to a slice with the next larger power of two as capacity.
+// grow moves the body to a slice whose capacity is the next power of two.
 func (b *Buffer) grow() {
 	capacity := max(smallestBody, 1<<bits.Len(uint(cap(b.body))))
 	body := bodies.Get(capacity)
@@ -63,28 +63,29 @@ func (b *Buffer) grow() {
 	b.body = body
 }
 
-// release keeps the body for reuse.
+// release returns the body to the pool if its capacity is suitable.
 func (b *Buffer) release() {
 	if c := cap(b.body); c >= smallestBody && c <= largestBody {
 		bodies.Put(b.body)
 	}
 }
 
-// Len returns the number of bytes held, which is what the buffer occupies in a [Budget].
+// Len returns the number of buffered bytes. The caller accounts for them in a [Budget].
 func (b *Buffer) Len() int { return len(b.body) }
 
-// Events returns the number of events held.
+// Events returns the number of buffered events.
 func (b *Buffer) Events() int { return len(b.offsets) }
 
-// Fits reports whether the buffer may grow to length bytes with the given number of additional
-// events. The last comma becomes the closing bracket, so length is exactly the length of the body.
+// Fits reports whether the buffer can grow to length bytes and the given number of additional
+// events. Seal turns the last comma into the closing bracket, so length is also the final body's
+// length.
 func (b *Buffer) Fits(length, events int) bool {
 	return len(b.offsets)+events <= b.maxEvents && length <= b.maxBytes
 }
 
-// Append is like [Buffer.Extend], but observes the buffer's limits. If the record's events do not
-// fit, it first calls seal, which must call [Buffer.Seal] on the events already held and return the
-// result. Append then returns that batch.
+// Append is like [Buffer.Extend], but enforces the buffer's limits. If the record's events do not
+// fit, Append first calls seal, which must seal the buffered events with [Buffer.Seal] and return
+// the batch. Append then returns that batch.
 func (b *Buffer) Append(body []byte, events int, offset int64, timestamp time.Time, seal func() *Batch) (full *Batch) {
 	if events > 0 && len(b.offsets) > 0 && !b.Fits(len(body), events) {
 		tail := bytes.Clone(body[len(b.body):])
@@ -95,11 +96,11 @@ func (b *Buffer) Append(body []byte, events int, offset int64, timestamp time.Ti
 	return full
 }
 
-// Full reports whether no further event fits.
+// Full reports whether the buffer has reached one of its limits.
 func (b *Buffer) Full() bool { return len(b.offsets) >= b.maxEvents || len(b.body) >= b.maxBytes }
 
-// Extend replaces the content with body, which must be the result of [Buffer.Bytes] with the events
-// of one record appended. offset and timestamp are those of the record. Extend retains body.
+// Extend sets the content to body, which must be the result of [Buffer.Bytes] followed by the
+// events of one record. offset and timestamp belong to that record. Extend retains body.
 func (b *Buffer) Extend(body []byte, events int, offset int64, timestamp time.Time) {
 	b.body = body
 	if events == 0 {
@@ -113,8 +114,8 @@ func (b *Buffer) Extend(body []byte, events int, offset int64, timestamp time.Ti
 	}
 }
 
-// Seal returns the buffered events as a batch of the given range, optionally compressed, and
-// empties the buffer. It returns nil if the buffer holds no event.
+// Seal empties the buffer and returns its events as a batch for the range [first, next). If
+// compress is true, the body is compressed. Seal returns nil if the buffer contains no events.
 func (b *Buffer) Seal(source Source, leaderEpoch int32, first, next int64, compress bool) *Batch {
 	if len(b.offsets) == 0 {
 		b.Reset()

@@ -11,63 +11,64 @@ import (
 	"go.uber.org/zap"
 )
 
-// Delivery is a batch to deliver, with callbacks for its outcome.
+// Delivery describes a batch to deliver and the callbacks for its outcome.
 type Delivery struct {
-	// Batch is the batch to deliver. Each batch is delivered once.
+	// Batch is the batch to deliver. A batch must not be delivered twice.
 	Batch *Batch
-	// Until is the context after which no new attempt starts, while the in-flight one may finish.
-	// It must be derived from the delivery's context. Nil means the delivery's context itself.
+	// Until stops new attempts once it is done. In-flight attempts can still finish. Until must be
+	// derived from the delivery's context. Nil means the delivery's context.
 	Until context.Context
-	// Rejected takes over an event that can never be delivered. It may block until ctx, the
-	// delivery's context, is done, and may be called for several events concurrently. If it returns
-	// an error, Done receives that error after the batch's other events are finished.
+	// Rejected takes over an event that LaunchDarkly rejected individually. Rejected may block
+	// until ctx, the delivery's context, is done, and may be called for several events
+	// concurrently. After all events are finished, Done receives the first error returned by
+	// Rejected.
 	Rejected func(ctx context.Context, r Rejection) error
-	// Done is called exactly once, from a goroutine of the client. The error is nil if every event
-	// was accepted or taken over.
+	// Done is called exactly once, from one of the client's goroutines. The error is nil if every
+	// event was accepted or taken over by Rejected.
 	Done func(error)
 }
 
-// Rejection describes a single event that LaunchDarkly rejected.
+// Rejection describes an event that LaunchDarkly rejected individually.
 type Rejection struct {
 	Batch   *Batch
 	Event   int    // index in the batch
-	Body    []byte // the event
-	Status  int    // status code of the response
+	Body    []byte // the event as JSON
+	Status  int    // status code of the last response
 	Excerpt string // start of the response body
 }
 
 // Halt describes whether and why delivery is halted.
 type Halt struct {
 	Since    time.Time // zero if delivery is not halted
-	Response string    // the last response
+	Response string    // latest response or error that halted delivery
 }
 
 // Client sends batches to LaunchDarkly. Its methods are safe for concurrent use.
 type Client struct {
 	cfg         Config
 	url         string
-	destination string // for payload IDs
+	destination string // identity of the environment, for payload IDs
 	metrics     *Metrics
 	log         *zap.Logger
 
-	running  sync.WaitGroup // deliveries and attempts
-	watching sync.WaitGroup // watchToken
+	running  sync.WaitGroup // deliveries and their attempts
+	watching sync.WaitGroup // the watchToken goroutine
 
 	mu                 sync.Mutex // guards the fields below
 	limiter            limiter
-	failures           map[Source]int // by partition: failed attempts since the last success
+	failures           map[Source]int // failed attempts per partition since its last success
 	ready              list.List      // jobs waiting for a slot, oldest first
 	inFlight           int            // requests in flight
-	wakeTimer          *time.Timer    // dispatches when the limiter allows the next start
+	wakeTimer          *time.Timer    // calls dispatch when the limiter allows the next attempt
 	halt               Halt
-	status             Status        // without Halt
-	rejectedToken      string        // access token that LaunchDarkly last rejected, never logged
-	stopWatch          chan struct{} // closed to stop watchToken; nil while it is not running
+	status             Status        // all fields except Halt
+	rejectedToken      string        // last access token rejected by LaunchDarkly; never logged
+	stopWatch          chan struct{} // closed to stop watchToken; nil if not running
 	consecutiveRejects int           // events set aside since the last accepted request
-	acceptedRequests   int           // since the client was created
+	acceptedRequests   int           // accepted requests since the client was created
 }
 
-// New returns a client. It starts no goroutine.
+// New validates cfg and returns a client. It starts no goroutines.
 func New(cfg Config) (*Client, error) {
 	url, err := cfg.url()
 	if err == nil {
@@ -102,11 +103,11 @@ func (c *Client) Halted() Halt {
 	return c.halt
 }
 
-// Deliver starts to deliver a batch and returns immediately. The batch is retried until it is
-// delivered or ctx is done. When ctx is done, the in-flight attempt is canceled, no new one starts,
-// and [Delivery.Done] is called. [Delivery.Until] ends a delivery without canceling its in-flight
-// attempt, so that the outcome of that attempt is known. Do not deliver a batch twice. Splitting
-// a batch releases its body.
+// Deliver starts delivering a batch and returns immediately. The batch is retried until it is
+// delivered or ctx is done. When ctx is done, in-flight attempts are canceled, no new attempts
+// start, and [Delivery.Done] is called. When only [Delivery.Until] is done, in-flight attempts can
+// still finish, so their outcome is known. A batch must not be delivered twice, because splitting
+// it releases its body.
 func (c *Client) Deliver(ctx context.Context, d Delivery) {
 	if d.Until == nil {
 		d.Until = ctx
@@ -115,8 +116,8 @@ func (c *Client) Deliver(ctx context.Context, d Delivery) {
 	c.addPart(&delivery{Delivery: d, ctx: ctx, parts: 1}, d.Batch.whole)
 }
 
-// Close waits for all deliveries to finish and closes the connections. To abort deliveries, cancel
-// their contexts. Deliver must not be called after Close.
+// Close waits for all deliveries to finish and closes idle connections. To abort a delivery, cancel
+// its context. Deliver must not be called after Close.
 func (c *Client) Close() {
 	c.running.Wait()
 	c.mu.Lock()
@@ -133,8 +134,7 @@ func (c *Client) Close() {
 	}
 }
 
-// enqueue appends a job to the queue, unless the job has been abandoned. The caller holds the
-// mutex.
+// enqueue appends a job to the queue, unless the job has been abandoned. The caller must hold c.mu.
 func (c *Client) enqueue(j *job) {
 	if j.waiting {
 		j.place = c.ready.PushBack(j)
@@ -142,7 +142,7 @@ func (c *Client) enqueue(j *job) {
 	}
 }
 
-// dispatch starts as many attempts as the limiter allows. The caller holds the mutex.
+// dispatch starts as many attempts as the limiter allows. The caller must hold c.mu.
 func (c *Client) dispatch() {
 	for c.ready.Len() > 0 && c.inFlight < c.limiter.limit {
 		if wait := time.Until(c.limiter.notBefore()); wait > 0 {
@@ -151,7 +151,7 @@ func (c *Client) dispatch() {
 		}
 		j := c.dequeue()
 		if j.delivery.Until.Err() != nil {
-			continue // abandonWaiting is about to finish it
+			continue // abandonWaiting is about to finish the job
 		}
 		j.waiting = false
 		if !j.hasHalted {
@@ -164,9 +164,9 @@ func (c *Client) dispatch() {
 	}
 }
 
-// dequeue removes the next job from the queue and returns it. That is the oldest one, or, while the
-// destination is failing or delivery is halted, the oldest one of the highest priority. The caller
-// holds the mutex.
+// dequeue removes and returns the next job in the queue, which is normally the oldest. While the
+// destination is failing or delivery is halted, it is the oldest job of the highest priority. The
+// caller must hold c.mu.
 func (c *Client) dequeue() *job {
 	first := c.ready.Front()
 	if c.limiter.failing() || !c.halt.Since.IsZero() {
@@ -181,9 +181,9 @@ func (c *Client) dequeue() *job {
 	return j
 }
 
-// priority returns the priority of a queued job as a probe. It is lower for jobs that are likely to
-// fail by themselves: those from partitions with recent failures, and, lowest, those that were
-// rejected, halted, or split. The caller holds the mutex.
+// priority returns a queued job's priority as a probe. A probe should not fail for reasons
+// unrelated to the destination. Jobs from partitions with recent failures therefore have a lower
+// priority. Rejected, halted, and split jobs have the lowest priority. The caller must hold c.mu.
 func (c *Client) priority(e *list.Element) int {
 	j := e.Value.(*job)
 	if j.rejects > 0 || j.hasHalted || j.part.events() < j.delivery.Batch.Events {
@@ -192,7 +192,7 @@ func (c *Client) priority(e *list.Element) int {
 	return -c.failures[j.delivery.Batch.Source]
 }
 
-// dispatchAfter schedules a call of dispatch. The caller holds the mutex.
+// dispatchAfter schedules a call to dispatch. The caller must hold c.mu.
 func (c *Client) dispatchAfter(wait time.Duration) {
 	if c.wakeTimer != nil {
 		c.wakeTimer.Reset(wait)

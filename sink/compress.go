@@ -8,12 +8,12 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// gzipWriters is shared by all partitions, because a writer holds several hundred kilobytes and is
-// only needed while a batch is sealed.
+// gzipWriters is shared by all partitions, because a writer uses several hundred kilobytes and is
+// needed only while a batch is being sealed.
 var gzipWriters = sync.Pool{New: func() any {
 	w, err := gzip.NewWriterLevel(nil, gzip.BestSpeed)
 	if err != nil {
-		panic(err) // the level is a constant
+		panic(err) // unreachable: the level is valid
 	}
 	return &deflater{Writer: w}
 }}
@@ -23,18 +23,18 @@ type deflater struct {
 	out bytes.Buffer
 }
 
-// deflate returns raw compressed, in a slice of exactly the needed length.
+// deflate compresses raw with gzip into a new slice.
 func deflate(raw []byte) []byte {
 	d := gzipWriters.Get().(*deflater)
 	defer gzipWriters.Put(d)
 	d.out.Reset()
 	d.Reset(&d.out)
-	d.Write(raw) //nolint:errcheck // a bytes.Buffer never fails
+	d.Write(raw) //nolint:errcheck // writing to a bytes.Buffer cannot fail
 	d.Close()
 	return bytes.Clone(d.out.Bytes())
 }
 
-// inflate reverses deflate. size is the length of the result.
+// inflate reverses deflate. size is the uncompressed length.
 func inflate(body []byte, size int) []byte {
 	raw := make([]byte, size)
 	r, err := gzip.NewReader(bytes.NewReader(body))

@@ -15,19 +15,19 @@ import (
 type Endpoint string
 
 const (
-	// ClientSide is POST /events/bulk/{client-side ID}. It supports schemas 3 and 4 and needs no
-	// credentials.
+	// ClientSide is POST /events/bulk/{client-side ID}. It supports event schemas 3 and 4 and
+	// requires no credentials.
 	ClientSide Endpoint = "client_side"
-	// MetricImport is POST /v2/event-data-import/{project}/{environment}. It supports only schema 4
-	// and needs an access token that allows the importEventData action.
+	// MetricImport is POST /v2/event-data-import/{project}/{environment}. It supports only event
+	// schema 4 and requires an access token that allows the importEventData action.
 	MetricImport Endpoint = "metric_import"
 )
 
-// Config configures a [Client]. All fields without a stated default are required.
+// Config configures a [Client]. Fields without a stated default are required.
 type Config struct {
 	// EventsURL is the scheme and host of the events service, without a trailing slash.
 	EventsURL string
-	// Endpoint selects the API. It determines which of the fields below apply.
+	// Endpoint selects the API and determines which of the fields below apply.
 	Endpoint Endpoint
 
 	// ClientSideID identifies the environment for ClientSide.
@@ -36,14 +36,15 @@ type Config struct {
 	// ProjectKey and EnvironmentKey identify the environment for MetricImport.
 	ProjectKey     string
 	EnvironmentKey string
-	// AccessToken returns the token for MetricImport. It is called before each request, and every
-	// second while the client is halted, so that the token can be rotated. It must be safe for
+	// AccessToken returns the access token for MetricImport. The client calls it before each
+	// request and, while halted, every second, so the token can be rotated. It must be safe for
 	// concurrent use.
 	AccessToken func() (string, error)
 
-	// Schema is the version of the event schema, 3 or 4. MetricImport supports only 4.
+	// Schema is the event schema version, 3 or 4. MetricImport supports only 4.
 	Schema int
-	// Version is the version of this program, for the User-Agent header. It must be a single word.
+	// Version is this program's version, which is sent in the User-Agent header. It must be a
+	// single word.
 	Version string
 
 	// MaxInFlight is the maximum number of concurrent requests. It must be at least 1.
@@ -55,12 +56,12 @@ type Config struct {
 	// BackoffMax is the upper bound of every backoff.
 	BackoffMax time.Duration
 
-	// Transport sends the requests. The client never follows redirects. Nil means a transport with
-	// settings suited to this client.
+	// Transport sends the requests. The client never follows redirects. Nil means a transport tuned
+	// for this client.
 	Transport http.RoundTripper
-	// Metrics receives the client's metrics. Nil means metrics that are not exported.
+	// Metrics contains the client's metrics. Nil means that they are not exported.
 	Metrics *Metrics
-	// Log receives the client's log. Nil disables logging.
+	// Log receives the client's log entries. Nil disables logging.
 	Log *zap.Logger
 }
 
@@ -83,10 +84,10 @@ func (c *Config) validate() error {
 	return nil
 }
 
-// destination returns the identity of the environment that receives the events, for use in payload
-// IDs. An environment may have several URLs, and an event counts once regardless of the URL it is
-// sent to. The keys are escaped, so that two different environments never produce the same string.
-// Like [namespace], the format must never change.
+// destination returns the identity of the environment that receives the events. This identity is
+// part of every payload ID. The URL is not included, because an environment may have several URLs
+// and must count each event only once. The keys are escaped, so different environments never have
+// the same identity. Like [namespace], the format must never change.
 func (c *Config) destination() string {
 	if c.Endpoint == ClientSide {
 		return string(ClientSide) + "/" + url.PathEscape(c.ClientSideID)
@@ -99,7 +100,7 @@ func (c *Config) url() (string, error) {
 	u, err := url.Parse(c.EventsURL)
 	switch {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" ||
-		u.Scheme+"://"+u.Host != c.EventsURL: // no error may quote it, because it could hold a password
+		u.Scheme+"://"+u.Host != c.EventsURL: // the error must not quote the URL, which may contain a password
 		return "", errors.New("events URL: must be a scheme and a host, such as https://events.launchdarkly.com")
 	case c.Endpoint == ClientSide && c.ClientSideID == "":
 		return "", errors.New("endpoint client_side: client-side ID is required")
@@ -117,13 +118,13 @@ func (c *Config) url() (string, error) {
 	}
 }
 
-// maxHeaderBytes limits the headers of a response. Go's default is 10 MiB.
+// maxHeaderBytes is the maximum size of the response headers. Go's default is 10 MiB.
 const maxHeaderBytes = 64 << 10
 
 // newTransport returns a transport that keeps one connection per in-flight request, detects dead
-// connections, and limits the memory used by a response.
+// connections, and limits the memory used per response.
 //
-// Over HTTP/2 all requests share a connection, and a request that times out leaves it open. Pings
+// Over HTTP/2, all requests share one connection, which stays open when a request times out. Pings
 // detect a dead connection within one timeout, or within 2 s if the timeout is shorter.
 func newTransport(maxInFlight int, timeout time.Duration) *http.Transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()

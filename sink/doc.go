@@ -1,50 +1,50 @@
-// Package sink delivers custom events to LaunchDarkly. It collects events in a [Buffer], seals the
-// buffer into a [Batch], and sends batches with a [Client]. It knows nothing about Kafka or
+// Package sink delivers custom events to LaunchDarkly. A [Buffer] collects events and seals them
+// into a [Batch], and a [Client] sends the batches. The package does not depend on Kafka or
 // Segment.
 //
-// What the package guarantees:
+// The package guarantees:
 //
 //  1. A [Batch] never changes after [Buffer.Seal]: its range, body, and payload ID are fixed.
-//  2. The payload ID is a function of the content sent. The same range of the same log, rendered to
-//     the same body for the same environment, always has the same ID, and two different bodies
-//     never share one. The environment is identified by its client-side ID, or by its project and
-//     environment keys. Its URL and the access token are not part of the ID.
-//  3. Every attempt to send a body uses the same bytes and the same payload ID, so that
-//     LaunchDarkly counts the body once regardless of how often it is sent.
-//  4. A batch is reported as delivered only after every event in it was either accepted by
-//     LaunchDarkly with a 2xx response or, if rejected individually, taken over by the caller (see
-//     [Delivery.Rejected]). The 2xx response must be readable to its end, or for 64 KiB. Redirects
-//     are never followed and never count as delivered.
-//  5. Nothing is dropped. Retryable failures are retried until the context is done, after a capped
-//     exponential backoff with full jitter, or after the delay in Retry-After. If LaunchDarkly
-//     rejects the URL or the credentials rather than the events, the client halts: it sends one
-//     probe at a time, slowly, and another one as soon as the access token changes (see
-//     [Client.Halted]). If LaunchDarkly rejects the requests of one batch while it accepts others,
-//     that batch halts delivery at most once and then backs off alone. Only 400, 413, and 422 count
-//     as a rejection of events, and only until 100 events in a row have been rejected. A server
-//     that responds to everything with 400 or 405 is not LaunchDarkly, or is misconfigured, and
-//     must not empty the topic.
-//  6. A batch that is backing off does not occupy a slot for in-flight requests, so it delays no
-//     other batch. While the destination as a whole is failing, the client sends single probes
-//     until one succeeds, regardless of how many batches are waiting.
-//  7. When the context of a delivery is done, the in-flight attempt is canceled, no new attempt
-//     starts, and [Delivery.Done] is called immediately afterwards. When only [Delivery.Until] is
-//     done, the in-flight attempt is allowed to finish.
-//  8. The memory held by a [Buffer] is proportional to its content. Callers that fill buffers must
-//     account for buffered and waiting bytes in a [Budget].
+//  2. The payload ID is derived only from the [Source], the range, the body, and the environment.
+//     Equal inputs always produce the same ID, and different bodies never share one. The
+//     environment is identified by its client-side ID or by its project and environment keys,
+//     depending on the endpoint. The URL and the access token are not part of the ID.
+//  3. Every attempt to send a body uses the same bytes and the same payload ID. LaunchDarkly
+//     therefore counts the events once, however often the body is sent.
+//  4. A batch is reported as delivered only after each of its events has been accepted by
+//     LaunchDarkly or handed over to the caller (see [Delivery.Rejected]). Acceptance requires a
+//     2xx response that can be read to its end or up to 64 KiB. Redirects are never followed and
+//     never count as delivered.
+//  5. Nothing is dropped. Retryable failures are retried until the context is done. Each retry
+//     waits for the delay in Retry-After or, without this header, for a capped exponential backoff
+//     with full jitter. If LaunchDarkly rejects the URL or the credentials rather than the events,
+//     the client halts (see [Client.Halted]). While halted, the client sends one probe at a time,
+//     at intervals of up to [Config.BackoffMax] and immediately after the access token changes. If
+//     LaunchDarkly rejects one batch in this way but accepts others, that batch halts delivery at
+//     most once and then backs off alone. Only 400, 413, and 422 count as rejections of events.
+//     After 100 rejected events in a row, these responses halt delivery as well. Without this
+//     limit, a proxy that responds to everything with 400 would cause every event to be rejected.
+//  6. A batch in backoff does not count against [Config.MaxInFlight], so it does not delay other
+//     batches. While the destination itself is failing, the client lowers its concurrency, down to
+//     one request at a time, no matter how many batches are waiting.
+//  7. When the context of a delivery is done, its in-flight attempts are canceled, no new attempts
+//     start, and [Delivery.Done] is called. When only [Delivery.Until] is done, in-flight attempts
+//     can still finish.
+//  8. The memory used by a [Buffer] is proportional to its content. Callers must account for
+//     buffered and undelivered bytes in a [Budget].
 //
 // Limitations:
 //
 //   - Batches may be delivered in any order.
-//   - LaunchDarkly's deduplication window is not published. An outage of this program may exceed
-//     it.
-//   - If LaunchDarkly rejects a batch, accepts its parts, and then (after a crash) accepts the
-//     whole batch, the events in those parts count twice.
+//   - LaunchDarkly does not publish its deduplication window. Batches resent after an outage longer
+//     than this window count twice.
+//   - If LaunchDarkly rejects a batch, accepts its parts, and then accepts the whole batch after a
+//     crash, the events in those parts count twice.
 //   - If the mapping, the destination (endpoint or environment), or batch.max_bytes changes between
-//     two attempts, in-flight events may be sent in a different body or under a different payload
-//     ID. They then count twice.
+//     two attempts, the same events may be sent in a different body or under a different payload
+//     ID. Such events count twice.
 //
-// A [Client] runs one goroutine per in-flight request, a short-lived one for each delivery whose
-// context is done, and, while halted, one that reads the access token every second. [Client.Close]
-// returns after all of them have exited.
+// A [Client] runs one goroutine per in-flight request. While halted with an access token, it also
+// runs one that reads the token every second. [Client.Close] waits for these goroutines. Timer and
+// context callbacks run in short-lived goroutines of their own.
 package sink

@@ -8,17 +8,18 @@ import (
 	"go.uber.org/zap"
 )
 
-// delivery is a batch being delivered, in one or several parts.
+// delivery is the state of a batch being delivered in one or more parts.
 type delivery struct {
 	Delivery
-	ctx context.Context // for attempts
+	ctx context.Context // context of the attempts
 
-	// The client's mutex guards the fields below.
+	// Client.mu guards the fields below.
 	parts int   // unfinished parts
 	err   error // first error
 }
 
-// job is a part being delivered. Unguarded fields belong to the goroutine of its attempt.
+// job is the state of a part being delivered. The attempt's goroutine owns the fields that the
+// mutex does not guard.
 type job struct {
 	delivery *delivery
 	part     part
@@ -27,14 +28,14 @@ type job struct {
 	rejects  int         // responses that rejected the body
 	unwatch  func() bool // stops watching Delivery.Until
 
-	// The client's mutex guards the fields below.
+	// Client.mu guards the fields below.
 	attemptState   attemptState
-	hasHalted      bool          // at least one response had the verdict halted
-	haltedAlone    bool          // halted again although another request was accepted in between
-	acceptedBefore int           // Client.acceptedRequests at the last halt, or when the first attempt started
-	waiting        bool          // not in flight, but in the queue or backing off
-	place          *list.Element // in the queue; nil if not queued
-	timer          *time.Timer   // of the last backoff
+	hasHalted      bool          // whether any response had the verdict halted
+	haltedAlone    bool          // whether the job halted again after another request was accepted
+	acceptedBefore int           // Client.acceptedRequests at the last halt, or at the attempt's start if there was none
+	waiting        bool          // queued or backing off, not in flight
+	place          *list.Element // position in the queue; nil if not queued
+	timer          *time.Timer   // timer of the last backoff; nil if there was none
 }
 
 // addPart creates a job for a part and queues it.
@@ -46,7 +47,7 @@ func (c *Client) addPart(d *delivery, p part) {
 	c.enqueue(j)
 }
 
-// split replaces a part with its halves.
+// split replaces a part with two jobs for its halves.
 func (c *Client) split(d *delivery, p part) {
 	left, right := p.split()
 	c.metrics.splits.Inc()
@@ -54,17 +55,17 @@ func (c *Client) split(d *delivery, p part) {
 	d.parts++
 	c.mu.Unlock()
 	if p.events() == d.Batch.Events {
-		d.Batch.whole.body = nil // the halves replace it in memory
+		d.Batch.whole.body = nil // release the memory; the halves have their own bodies
 	}
 	c.addPart(d, left)
 	c.addPart(d, right)
 }
 
-// requeue queues a job again after a failed attempt and the given wait. If the wait is 0, only the
+// requeue queues a job again after a failed attempt, delayed by wait. If wait is 0, only the
 // limiter delays the next attempt.
 func (c *Client) requeue(j *job, wait time.Duration) {
 	c.mu.Lock()
-	abandoned := j.delivery.Until.Err() != nil // abandonWaiting ignores jobs in flight
+	abandoned := j.delivery.Until.Err() != nil // abandonWaiting ignores in-flight jobs
 	if !abandoned {
 		j.attempts++
 		j.waiting = true
@@ -84,8 +85,8 @@ func (c *Client) requeue(j *job, wait time.Duration) {
 	}
 }
 
-// abandonWaiting finishes a waiting job because its delivery allows no new attempt. It ignores jobs
-// in flight, which watch their own context.
+// abandonWaiting finishes a waiting job whose delivery allows no new attempts. It ignores in-flight
+// jobs, which finish after their attempt.
 func (c *Client) abandonWaiting(j *job) {
 	c.mu.Lock()
 	waiting := j.waiting
@@ -108,7 +109,7 @@ func (c *Client) attemptDone(j *job, err error) {
 	c.partDone(j.delivery, err)
 }
 
-// partDone records that a part is finished. After the last part it finishes the delivery.
+// partDone records that a part is finished. After the last part, it finishes the delivery.
 func (c *Client) partDone(d *delivery, err error) {
 	c.mu.Lock()
 	d.parts--
@@ -116,7 +117,7 @@ func (c *Client) partDone(d *delivery, err error) {
 		d.err = err
 	}
 	if err != nil {
-		delete(c.failures, d.Batch.Source) // the partition is being released and may never return
+		delete(c.failures, d.Batch.Source) // the partition is being released and might not return
 	}
 	last, err := d.parts == 0, d.err
 	c.mu.Unlock()
@@ -126,7 +127,7 @@ func (c *Client) partDone(d *delivery, err error) {
 	}
 }
 
-// fields returns log fields that describe an attempt of the job.
+// fields returns the log fields for an attempt and its response.
 func (j *job) fields(r response) []zap.Field {
 	b := j.delivery.Batch
 	return []zap.Field{

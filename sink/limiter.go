@@ -5,42 +5,42 @@ import (
 	"time"
 )
 
-// limiter decides how many requests may be in flight and when the next one may start. It watches
-// the destination as a whole; the backoff of a single batch is up to the client.
+// limiter decides how many requests may be in flight and when the next one may start. The limiter
+// tracks the destination's state. The client handles the backoff of individual batches.
 //
-// The destination is failing once several different batches have failed since the last success. A
-// single batch that fails repeatedly says nothing about the destination and slows down no other.
-//   - The concurrency is halved when the destination is failing or asks for fewer requests (429,
-//     503). It is raised by one per accepted request, up to the configured maximum. Requests that
-//     were in flight together and fail together halve it once, because they may have shared a
-//     connection.
-//   - No request starts before Retry-After has passed. While the destination is failing, starts are
-//     also delayed by a backoff that grows with each halving. The first success ends that backoff.
-//   - While delivery is halted, one probe is sent at a time, after a random delay of half to all of
-//     the maximum backoff. A batch that is rejected while others are accepted causes no halt; see
-//     [Client.recordHalt].
+// The destination is failing once more than maxStrayFailures batches have failed since the last
+// success. A single batch that fails repeatedly therefore slows down no other.
+//   - Concurrency is halved when the destination is failing or responds with 429 or 503. Each
+//     accepted request increases concurrency by one, up to the configured maximum. Requests in
+//     flight together cause only one halving, because they may have shared a connection.
+//   - No request starts before the delay in Retry-After has passed. While the destination is
+//     failing, requests are also delayed by a backoff that grows with each halving. The first
+//     success ends this backoff.
+//   - While delivery is halted, one probe is sent at a time, after a random delay between half the
+//     maximum backoff and the maximum. A batch rejected while others are accepted causes no halt;
+//     see [Client.recordHalt].
 //
-// All fields are guarded by the client's mutex.
+// Client.mu guards all fields.
 type limiter struct {
 	max                    int
 	backoffMin, backoffMax time.Duration
 
-	limit         int       // maximum concurrency, from 1 to max
+	limit         int       // current concurrency limit, from 1 to max
 	series        int       // number of the current series of failures; a success starts a new one
-	failedBatches int       // batches that failed in this series
-	backoffSteps  int       // backoffs in this series
-	halvings      int       // an attempt started before the last halving causes no further one
-	retryAfter    time.Time // no attempt starts earlier, even after a success
-	nextProbe     time.Time // no attempt starts earlier, unless a request succeeds
+	failedBatches int       // batches that failed in the current series
+	backoffSteps  int       // backoffs in the current series
+	halvings      int       // number of halvings; attempts in flight at a halving cause no other
+	retryAfter    time.Time // no attempt starts before this time, even after a success
+	nextProbe     time.Time // no attempt starts before this time unless a request succeeds
 }
 
-// attemptState is the state that the limiter keeps for a job.
+// attemptState is the limiter's state for one job.
 type attemptState struct {
-	series   int // in which the job last failed
-	halvings int // when its current attempt started
+	series   int // series in which the job last failed
+	halvings int // limiter.halvings when the current attempt started
 }
 
-// newLimiter returns a limiter without failures.
+// newLimiter returns a limiter that allows maxInFlight concurrent requests.
 func newLimiter(maxInFlight int, backoffMin, backoffMax time.Duration) limiter {
 	return limiter{max: maxInFlight, backoffMin: backoffMin, backoffMax: backoffMax, limit: maxInFlight, series: 1}
 }
@@ -49,16 +49,16 @@ func newLimiter(maxInFlight int, backoffMin, backoffMax time.Duration) limiter {
 // considered failing.
 const maxStrayFailures = 3
 
-// failing reports whether the destination as a whole is failing.
+// failing reports whether the destination is failing.
 func (l *limiter) failing() bool { return l.failedBatches > maxStrayFailures }
 
-// notBefore returns the time before which no attempt may start.
+// notBefore returns the earliest time at which the next attempt may start.
 func (l *limiter) notBefore() time.Time { return latest(l.retryAfter, l.nextProbe) }
 
-// onStart records that an attempt of a job starts.
+// onStart records the start of a job's attempt.
 func (l *limiter) onStart(s *attemptState) { s.halvings = l.halvings }
 
-// onResponse adjusts the limits to the outcome of a job's attempt.
+// onResponse updates the limiter with the outcome of a job's attempt.
 func (l *limiter) onResponse(r response, s *attemptState, now time.Time) {
 	if !r.failed() {
 		l.series++
@@ -95,8 +95,8 @@ func latest(a, b time.Time) time.Time {
 }
 
 // backoff returns the delay after the given number of failed attempts, which must be at least 1.
-// The bound grows exponentially from least to most, and the delay is drawn from 0 to the bound
-// (full jitter).
+// The delay is random between 0 and a bound (full jitter). The bound doubles with each attempt,
+// from least to most.
 func backoff(attempts int, least, most time.Duration) time.Duration {
 	bound := most
 	if shift := attempts - 1; least < most>>shift {

@@ -6,13 +6,13 @@ import (
 )
 
 const (
-	prefix = "segment_launchdarkly_sink_" // of metric names
+	prefix = "segment_launchdarkly_sink_" // prefix of all metric names
 
 	labelCode = "code"
-	codeError = "error" // no readable response
+	codeError = "error" // label value if there was no readable response
 )
 
-// Metrics holds the package's metrics. See [NewMetrics].
+// Metrics contains the package's metrics. Use [NewMetrics] to create it.
 type Metrics struct {
 	requests      *prometheus.CounterVec
 	duration      prometheus.Histogram
@@ -28,7 +28,7 @@ type Metrics struct {
 	lastDelivery  prometheus.Gauge
 }
 
-// NewMetrics registers the package's metrics and returns them. The budget provides the values of
+// NewMetrics registers the package's metrics and returns them. budget provides the values of
 // buffered_bytes and buffered_limit_bytes.
 func NewMetrics(r prometheus.Registerer, budget *Budget) *Metrics {
 	auto := promauto.With(r)
@@ -60,7 +60,7 @@ func NewMetrics(r prometheus.Registerer, budget *Budget) *Metrics {
 			Help: "Unix time of the last accepted request, or 0 before the first."}),
 	}
 	for _, code := range []string{"202", "400", "401", "429", "500", "503", codeError} {
-		m.requests.WithLabelValues(code) // so that rate() sees the first increment
+		m.requests.WithLabelValues(code) // create the series, so that rate() sees the first increment
 	}
 	auto.NewGaugeFunc(prometheus.GaugeOpts{Name: prefix + "buffered_bytes",
 		Help: "Bytes of all buffered request bodies, open and sealed."}, func() float64 { return float64(budget.Used()) })

@@ -7,19 +7,20 @@ import (
 	"time"
 )
 
-// verdict is the meaning of a response for a part. It determines how the client proceeds.
+// verdict classifies a response and determines how the client proceeds.
 type verdict uint8
 
 const (
 	accepted  verdict = iota // delivered
-	rejected                 // body rejected: retry once, then split it, or set a single event aside
-	tooLarge                 // body rejected for its size: like rejected, but without the retry
+	rejected                 // body rejected: retry once, then split it or set its only event aside
+	tooLarge                 // body too large: like rejected, but without the retry
 	retryable                // transient failure: retry the same request after a backoff
-	halted                   // URL or credentials rejected, not the body: halt
+	halted                   // URL or credentials rejected: halt delivery
 )
 
-// classify returns the meaning of a status code. It follows LaunchDarkly's documentation on
-// importing metric events, the behavior of LaunchDarkly's own SDKs, and otherwise RFC 9110.
+// classify returns the verdict for a status code. It follows LaunchDarkly's documentation on
+// importing metric events and the behavior of LaunchDarkly's SDKs. For other status codes, it
+// follows RFC 9110.
 func classify(status int) verdict {
 	switch {
 	case status >= 200 && status < 300:
@@ -31,8 +32,8 @@ func classify(status int) verdict {
 	case status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= 500:
 		return retryable
 	default:
-		// This includes 401, 403, 404, and 406. It also includes 3xx, because following a redirect
-		// would send events elsewhere, and 405 and 407, because LaunchDarkly does not send them.
+		// The default includes 401, 403, 404, and 406. Following a 3xx would send events elsewhere,
+		// and LaunchDarkly does not send 405 or 407.
 		return halted
 	}
 }
@@ -40,17 +41,16 @@ func classify(status int) verdict {
 // response is the outcome of one attempt.
 type response struct {
 	verdict    verdict
-	status     int           // 0 if no response was received
+	status     int           // 0 if there was no readable response
 	excerpt    string        // start of the response body, or an error
 	retryAfter time.Duration // 0 if LaunchDarkly did not send Retry-After
-	token      string        // sent with the request, "" if none; never logged
+	token      string        // access token sent with the request; never logged
 }
 
-// failed reports whether the request failed for a reason other than its body, so that the same
-// request must be retried.
+// failed reports whether the request failed for a reason other than its body and must be retried.
 func (r response) failed() bool { return r.verdict == retryable || r.verdict == halted }
 
-// overloaded reports whether LaunchDarkly asked for fewer requests.
+// overloaded reports whether LaunchDarkly asked for fewer requests (429 or 503).
 func (r response) overloaded() bool {
 	return r.status == http.StatusTooManyRequests || r.status == http.StatusServiceUnavailable
 }
@@ -62,7 +62,7 @@ func (r response) String() string {
 	return fmt.Sprintf("%d %s: %s", r.status, http.StatusText(r.status), r.excerpt)
 }
 
-// code returns the value of the metric label.
+// code returns the value of the code label in metrics.
 func (r response) code() string {
 	if r.status == 0 {
 		return codeError
@@ -73,10 +73,10 @@ func (r response) code() string {
 // maxRetryAfter caps Retry-After, so that a corrupt date cannot block delivery indefinitely.
 const maxRetryAfter = time.Hour
 
-// parseRetryAfter parses a Retry-After header in either of its forms, seconds or a date (RFC 9110,
-// section 10.2.3). It returns 0 if the header is absent or malformed. A date is compared with the
-// response's Date header, because the server's clock may differ from the local one. If Date is
-// absent or malformed, the date is compared with now.
+// parseRetryAfter returns the delay in a Retry-After header, which contains seconds or a date (RFC
+// 9110, section 10.2.3). It returns 0 if the header is absent or malformed. A date is compared with
+// the response's Date header, because the server's clock may differ from the local clock. If Date
+// is absent or malformed, the date is compared with now.
 func parseRetryAfter(header http.Header, now time.Time) time.Duration {
 	value := header.Get("Retry-After")
 	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil {

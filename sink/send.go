@@ -15,8 +15,8 @@ const (
 	headerSchema    = "X-LaunchDarkly-Event-Schema"
 	headerPayloadID = "X-LaunchDarkly-Payload-ID"
 
-	maxExcerptBytes  = 256      // of a response body, for logs and dead letters
-	maxResponseBytes = 64 << 10 // of a response body that are read at all
+	maxExcerptBytes  = 256      // limit for response bodies in logs and dead letters
+	maxResponseBytes = 64 << 10 // limit for reading a response body
 )
 
 // send makes one attempt and returns its outcome.
@@ -37,14 +37,14 @@ func (c *Client) send(j *job) response {
 }
 
 // exchange sends a request and reads the response. It calls the transport directly, because an
-// [http.Client] follows redirects.
+// [http.Client] would follow redirects.
 func (c *Client) exchange(request *http.Request) response {
 	resp, err := c.cfg.Transport.RoundTrip(request)
 	if err != nil {
 		return response{verdict: retryable, excerpt: excerpt([]byte(err.Error()))}
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode < 200 { // 101: the body is the raw connection, and reading it could block
+	if resp.StatusCode < 200 { // 101: the body is the raw connection, and reading it can block
 		return response{verdict: retryable, excerpt: "unexpected status " + resp.Status}
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxResponseBytes))
@@ -54,7 +54,8 @@ func (c *Client) exchange(request *http.Request) response {
 	}
 	r := response{verdict: classify(resp.StatusCode), status: resp.StatusCode, excerpt: excerpt(body), token: token}
 	if err != nil && !r.failed() {
-		// The outcome of a truncated response is unknown. The payload ID makes a retry harmless.
+		// If the response is truncated, the outcome is unknown. The payload ID makes a retry
+		// harmless.
 		return response{verdict: retryable, excerpt: fmt.Sprintf("read response with status %d: %v", r.status, err)}
 	}
 	if r.overloaded() {
@@ -63,8 +64,8 @@ func (c *Client) exchange(request *http.Request) response {
 	return r
 }
 
-// request builds the request for a job. It is the same for every attempt, except for a rotated
-// access token.
+// request builds the HTTP request for a job. Only a rotated access token can differ between
+// attempts.
 func (c *Client) request(ctx context.Context, j *job) (*http.Request, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(j.part.body))
 	if err != nil {

@@ -5,16 +5,16 @@ import (
 	"sync"
 )
 
-// SlicePool keeps slices for reuse in classes of similar capacity. Class c holds capacities from
-// 2^(c-1) to below 2^c. The zero SlicePool is empty and ready for use. It is safe for concurrent
-// use.
+// SlicePool keeps slices for reuse, grouped into classes by capacity. Class c contains slices with
+// a capacity of at least 2^(c-1) and less than 2^c. The zero SlicePool is empty and ready to use. A
+// SlicePool is safe for concurrent use.
 type SlicePool[T any] struct {
 	classes [bits.UintSize + 1]sync.Pool // of *[]T
 }
 
 // Get returns an empty slice from the class of the given capacity, or nil if that class is empty.
-// The slice has at least the given capacity if that is a power of two, and otherwise more than half
-// of it.
+// If capacity is a power of two, the slice has at least that capacity. Otherwise, its capacity is
+// more than half of the requested one.
 func (p *SlicePool[T]) Get(capacity int) []T {
 	if s, ok := p.classes[bits.Len(uint(capacity))].Get().(*[]T); ok {
 		return *s

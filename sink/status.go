@@ -5,17 +5,18 @@ import (
 	"time"
 )
 
-// Status is a snapshot of a [Client]. Its counters start at zero when the client is created.
+// Status is a snapshot of a [Client]'s state. All counters start at zero when the client is
+// created.
 type Status struct {
 	Halt         Halt
 	Requests     map[string]int64 // by status code, or "error" if there was no readable response
-	Retries      int64            // attempts after a failed attempt for the same body
+	Retries      int64            // attempts that followed a failed attempt for the same body
 	Delivered    int64            // events accepted by LaunchDarkly
 	Rejected     int64            // events rejected individually by LaunchDarkly
-	LastDelivery time.Time        // of the last accepted request; zero before the first
+	LastDelivery time.Time        // time of the last accepted request; zero before the first
 }
 
-// Status returns a snapshot of the client.
+// Status returns a snapshot of the client's state.
 func (c *Client) Status() Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -24,7 +25,7 @@ func (c *Client) Status() Status {
 	return s
 }
 
-// countRequest counts a request by the code of its response.
+// countRequest counts a request by its response code.
 func (c *Client) countRequest(code string) {
 	c.metrics.requests.WithLabelValues(code).Inc()
 	c.mu.Lock()
@@ -40,7 +41,7 @@ func (c *Client) countRetry() {
 	c.status.Retries++
 }
 
-// countDelivery counts an accepted request.
+// countDelivery counts the events of an accepted request and records the time.
 func (c *Client) countDelivery(events int) {
 	c.metrics.delivered.Add(float64(events))
 	c.metrics.lastDelivery.SetToCurrentTime()
@@ -50,7 +51,7 @@ func (c *Client) countDelivery(events int) {
 	c.status.LastDelivery = time.Now()
 }
 
-// countRejection counts an event that was rejected individually.
+// countRejection counts an individually rejected event.
 func (c *Client) countRejection() {
 	c.metrics.refused.Inc()
 	c.mu.Lock()

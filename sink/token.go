@@ -8,7 +8,7 @@ import (
 	"unicode"
 )
 
-// tokenInterval is the interval at which the access token is read while delivery is halted.
+// tokenInterval is the time between reads of the access token while delivery is halted.
 const tokenInterval = time.Second
 
 // token returns the access token, which must never be logged.
@@ -17,16 +17,15 @@ func (c *Client) token() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read access token: %w", err)
 	}
-	// net/http would reject it too, but with an error that looks like a network failure.
+	// net/http would also reject such a token, but with an error that looks like a network failure.
 	if strings.ContainsFunc(token, unicode.IsControl) {
 		return "", errors.New("access token: contains a control character")
 	}
 	return token, nil
 }
 
-// watchToken reads the access token every second until stop is closed. When the token differs from
-// the one that LaunchDarkly rejected, it allows an attempt to start. It runs while delivery is
-// halted.
+// watchToken runs while delivery is halted. It reads the access token every second and passes it to
+// tryToken, until stop is closed.
 func (c *Client) watchToken(stop <-chan struct{}) {
 	for {
 		select {
@@ -40,7 +39,7 @@ func (c *Client) watchToken(stop <-chan struct{}) {
 	}
 }
 
-// tryToken allows an immediate probe if the token has changed, once per change.
+// tryToken allows one immediate probe each time the token changes.
 func (c *Client) tryToken(token string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -51,14 +50,14 @@ func (c *Client) tryToken(token string) {
 	}
 }
 
-// startTokenWatch starts watchToken. The caller holds the mutex.
+// startTokenWatch starts watchToken. The caller must hold c.mu.
 func (c *Client) startTokenWatch() {
 	stop := make(chan struct{})
 	c.stopWatch = stop
 	c.watching.Go(func() { c.watchToken(stop) })
 }
 
-// stopTokenWatch stops watchToken if it is running. The caller holds the mutex.
+// stopTokenWatch stops watchToken if it is running. The caller must hold c.mu.
 func (c *Client) stopTokenWatch() {
 	if c.stopWatch != nil {
 		close(c.stopWatch)

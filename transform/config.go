@@ -10,36 +10,37 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/jsonscan"
 )
 
-// Config configures a mapping. A path is a list of names joined by dots that starts at the top
-// level of the call, such as "properties.value". A path cannot contain a name that has a dot in it.
+// Config configures a mapping. A path, such as "properties.value", is a list of names joined by
+// dots, starting at the top level of the call. Names that contain a dot cannot be part of a path.
 type Config struct {
-	// Schema is the version of LaunchDarkly's event schema. It must be 3, which writes userKey, or 4,
-	// which writes contextKeys.
+	// Schema is the version of LaunchDarkly's event schema, 3 or 4. Version 3 events have a
+	// userKey, and version 4 events have contextKeys.
 	Schema int
 
-	// Contexts maps each context kind to the paths of the fields that can contain its key, in order of
-	// precedence. The first field that contains a non-empty string or a number is used. Kinds are
-	// rendered in sorted order. A metric counts an event only if the kind and the key equal those for
-	// which the SDK evaluates flags. Schema 4 requires at least one kind, and at least one path per
-	// kind. Schema 3 ignores Contexts: its key is userId, or anonymousId if userId contains no key.
+	// Contexts maps each context kind to the paths of the fields that can contain its key, in order
+	// of precedence. The first field that contains a non-empty string or a number is used. Kinds
+	// are rendered in sorted order. A metric counts an event only if its kind and key match the
+	// context for which the SDK evaluates flags. Schema 4 requires at least one kind, and at least
+	// one path per kind. Schema 3 ignores Contexts. The schema 3 key is userId, or anonymousId if
+	// userId contains no key.
 	Contexts map[string][]string
 
 	// MetricValue lists the paths of the fields that can contain the metric's value, in order of
-	// precedence. The first field that contains a finite number, or a string that is a finite number,
-	// is used. Without such a field, the event has no metricValue.
+	// precedence. The first field that contains a finite number, or a string that is one, is used.
+	// If there is no such field, the event has no metricValue.
 	MetricValue []string
 
-	// IntegrationNames lists the names that refer to this destination in a call's integrations object.
-	// If the object contains several of them, the first one in the list decides. If IntegrationNames
-	// is empty, only the All entry of the object decides.
+	// IntegrationNames lists the names that refer to this destination in a call's integrations
+	// object. If the object contains several of these names, the first one in the list decides. If
+	// the list is empty, only the object's All entry decides.
 	IntegrationNames []string
 
 	// HonorIntegrations filters out calls whose integrations object excludes this destination. If
 	// HonorIntegrations is false, the object is ignored.
 	HonorIntegrations bool
 
-	// MaxEventBytes is the maximum size of an event in bytes, without the comma after it. A larger
-	// event is rejected. Zero means no limit.
+	// MaxEventBytes is the maximum size of an event in bytes, excluding the comma after it. A
+	// larger event is rejected. Zero means no limit.
 	MaxEventBytes int
 }
 
@@ -47,26 +48,26 @@ type Config struct {
 type Mapping struct {
 	fields *jsonscan.Fields
 
-	// The fields below are in the order in which document and render use them.
+	// The fields below are listed in order of their use in document and render.
 	typ, batch       *jsonscan.Field
 	honor            bool
 	integrationNames []*jsonscan.Field // in order of precedence
 	integrationsAll  *jsonscan.Field
 	event            *jsonscan.Field
-	keyOpen          string // before the first key
+	keyOpen          string // text before the first key
 	keys             []keyRule
-	keyClose         string // after the last key
+	keyClose         string // text after the last key
 	times            []*jsonscan.Field
 	metricValue      []*jsonscan.Field
 	properties       *jsonscan.Field
 
-	inherited     []*jsonscan.Field // inherited by the calls in a batch
+	inherited     []*jsonscan.Field // fields that the calls in a batch inherit
 	maxEventBytes int
 }
 
 // keyRule describes how to render one user key or context key.
 type keyRule struct {
-	name   string            // as rendered, with its quotes and a colon
+	name   string            // rendered name, with quotes and a colon
 	fields []*jsonscan.Field // in order of precedence
 }
 
@@ -148,7 +149,7 @@ func Compile(cfg Config) (*Mapping, error) {
 	return m, nil
 }
 
-// validKind reports whether kind is a valid context kind by LaunchDarkly's rules.
+// validKind reports whether kind is a valid context kind under LaunchDarkly's rules.
 func validKind(kind string) bool {
 	if kind == "" || kind == "kind" || kind == "multi" {
 		return false

@@ -7,8 +7,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/jsonscan"
 )
 
-// document maps the calls in the record's document. It returns an error if the document is invalid.
-// The reference implementation in reference_test.go repeats its rules.
+// document maps the calls in a record. It returns an error if the record's document is invalid. The
+// reference implementation in reference_test.go repeats these rules.
 func (t *Transformer) document(r *record) error {
 	if r.value == nil {
 		r.add(Tombstone, "")
@@ -56,7 +56,7 @@ func (t *Transformer) document(r *record) error {
 	return nil
 }
 
-// explain translates an error of Scan for a record whose document begins after prefix bytes.
+// explain adapts an error from Scan for a record whose document begins after prefix bytes.
 func explain(err error, value []byte, prefix int) error {
 	if len(value) == 0 {
 		return errors.New("the value is empty")
@@ -71,8 +71,8 @@ var jsonTypes = [...]string{
 	"absent", "null", "a boolean", "a number", "an empty string", "a string", "an array", "an object",
 }
 
-// The details below describe the type of a value and are indexed by typeOf. They are built once to
-// avoid an allocation per rejected call.
+// These details describe a value's type and are indexed by the result of typeOf. The arrays are
+// built once to avoid an allocation per rejected call.
 var (
 	documentIs   = details("the document")
 	itemIs       = details("the item")
@@ -87,8 +87,7 @@ func details(subject string) (d [len(jsonTypes)]string) {
 	return d
 }
 
-// typeOf returns the index in jsonTypes of the type of a value, which is nil if the value is
-// absent.
+// typeOf returns the index of a value's type in jsonTypes. raw is nil if the value is absent.
 func typeOf(raw []byte) int {
 	if len(raw) == 0 {
 		return 0

@@ -16,8 +16,8 @@ func (t *Transformer) call(r *record) {
 	r.add(reason, detail)
 }
 
-// render appends the event and its comma to dst. It applies the rules in order, and the first rule
-// that the call breaks determines the reason. In that case dst may contain part of an event.
+// render appends the event and a comma to dst. It applies the rules in order and returns the reason
+// for the first rule that the call breaks. In that case, the result can contain part of an event.
 func (t *Transformer) render(dst []byte, timestamp int64) (_ []byte, reason Reason, detail string) {
 	m, start := t.m, len(dst)
 
@@ -56,7 +56,7 @@ func (t *Transformer) render(dst []byte, timestamp int64) (_ []byte, reason Reas
 	}
 	dst = append(dst, m.keyClose...)
 
-	ms := timestamp // fallback; never the clock, because a replay must produce the same event
+	ms := timestamp // fallback; not the clock, because a replay must produce the same event
 	for _, field := range m.times {
 		if at, ok := t.time(t.scan.Bytes(field)); ok {
 			ms = at
@@ -110,10 +110,10 @@ func (t *Transformer) isTrack(raw []byte) bool {
 		s[0]|0x20 == 't' && s[1]|0x20 == 'r' && s[2]|0x20 == 'a' && s[3]|0x20 == 'c' && s[4]|0x20 == 'k'
 }
 
-// included reports whether the call's integrations object includes this destination, by the same
-// rule as Segment's own code (enabled in the facade library). The boolean under All, in any letter
-// case, is the default. The first configured name that the object contains overrides the default:
-// false excludes the destination, and any other value includes it.
+// included reports whether the call's integrations object includes this destination. The rule is
+// the same as in Segment's facade library (function enabled). The value of All, in any letter case,
+// is the default. The first configured name in the object overrides the default: false excludes the
+// destination, and any other value includes it.
 func (t *Transformer) included() bool {
 	for _, name := range t.m.integrationNames {
 		if raw := t.scan.Bytes(name); raw != nil {
@@ -124,13 +124,13 @@ func (t *Transformer) included() bool {
 	return all == nil || all[0] != 'f'
 }
 
-// isKey reports whether raw is a non-empty string or a number. Only these can be an event name, a
-// user key, or a context key.
+// isKey reports whether raw is a non-empty string or a number. Only such a value can be an event
+// name, a user key, or a context key.
 func isKey(raw []byte) bool {
 	return len(raw) > 0 && (raw[0] == '"' && len(raw) > 2 || isNumber(raw[0]))
 }
 
-// appendKey appends a key as a string. It copies the digits of a number verbatim.
+// appendKey appends a key as a JSON string. It copies the digits of a number verbatim.
 func appendKey(dst, raw []byte) []byte {
 	if raw[0] == '"' {
 		return append(dst, raw...)
@@ -140,8 +140,8 @@ func appendKey(dst, raw []byte) []byte {
 	return append(dst, '"')
 }
 
-// number returns the digits of raw if raw is a finite number, or a string that consists of one.
-// Otherwise it returns nil. The result is valid until the next call to t.scan.Text.
+// number returns the finite number in raw, which can be a JSON number or a string that consists of
+// one. If there is none, it returns nil. The result is valid until the next call to t.scan.Text.
 func (t *Transformer) number(raw []byte) []byte {
 	if len(raw) == 0 {
 		return nil
@@ -160,10 +160,10 @@ func (t *Transformer) number(raw []byte) []byte {
 	return raw
 }
 
-// isFinite reports whether a JSON number is in the range of a float64. Parsers disagree on numbers
-// outside of that range (RFC 8259, section 6).
+// isFinite reports whether a JSON number is within the range of a float64. Parsers disagree on
+// numbers outside this range (RFC 8259, section 6).
 func isFinite(number []byte) bool {
-	small := len(number) < 300 // always in range without an exponent
+	small := len(number) < 300 // always in range if there is no exponent
 	for _, c := range number {
 		if c|0x20 == 'e' {
 			small = false

@@ -1,19 +1,19 @@
 package transform
 
-// Outcome is the result of mapping one call.
+// Outcome classifies the result of mapping one call.
 type Outcome uint8
 
 const (
 	Event    Outcome = iota // rendered as a LaunchDarkly custom event
-	Filtered                // not for LaunchDarkly; see the reason
+	Filtered                // not meant for LaunchDarkly; see the reason
 	Rejected                // meant for LaunchDarkly, but unusable; see the reason
 )
 
-// String returns the outcome as it appears in metrics and in the output of the dry run.
+// String returns the outcome as it appears in metrics and in the output of the transform command.
 func (o Outcome) String() string { return [...]string{"event", "filtered", "rejected"}[o] }
 
-// Reason is why a call was filtered or rejected. An event has the reason [None]. [Reason.Help]
-// describes each reason.
+// Reason identifies why a call was filtered or rejected. Events have the reason [None].
+// [Reason.Help] describes each reason.
 type Reason uint8
 
 const (
@@ -56,8 +56,8 @@ var reasons = [Reasons]struct {
 // Outcome returns the outcome of a call with this reason.
 func (r Reason) Outcome() Outcome { return reasons[r].outcome }
 
-// String returns the reason as it appears in metrics, logs, and dead letters. For None it returns
-// "".
+// String returns the reason as it appears in metrics, logs, and dead letters. It returns "" for
+// None.
 func (r Reason) String() string { return reasons[r].name }
 
 // Help returns a phrase that describes the reason.

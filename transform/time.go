@@ -1,7 +1,7 @@
 package transform
 
-// time parses the value of a field as a time and returns Unix milliseconds, without fractions. ok
-// is false if the field is absent or unreadable. The formats are those that occur in practice:
+// time parses a field's value as a time and returns it in whole Unix milliseconds. ok is false if
+// the field is absent or unreadable. The supported formats are those that occur in practice:
 //
 //   - RFC 3339: a date, T or a space, a time of day with any number of fractional digits, and an
 //     offset such as Z or +07:00
@@ -9,8 +9,8 @@ package transform
 //   - a date alone, meaning midnight UTC
 //   - a JSON number, or a string of digits; see epochMs
 //
-// Times up to the start of 1970 count as unreadable, because programming languages write them for
-// an unset time.
+// Times at or before the start of 1970 count as unreadable, because many programs write them for an
+// unset time.
 func (t *Transformer) time(raw []byte) (ms int64, ok bool) {
 	switch {
 	case len(raw) == 0:
@@ -30,8 +30,8 @@ func (t *Transformer) time(raw []byte) (ms int64, ok bool) {
 	return ms, ok && ms > 0
 }
 
-// msFrom is the smallest number that counts as milliseconds. Smaller numbers are seconds. The
-// rule and the value (a year of 365.25 days) come from Segment's new-date library.
+// msFrom is the smallest number that counts as milliseconds. Smaller numbers count as seconds. Both
+// the rule and the value (365.25 days) come from Segment's new-date library.
 const msFrom = 31_557_600_000
 
 // maxMs is the latest time that ECMAScript, and therefore Segment's own code, can represent.
@@ -39,8 +39,8 @@ const maxMs = 8_640_000_000_000_000
 
 // epochMs parses a JSON number, or a string of digits, as Unix time in seconds or milliseconds.
 func epochMs(s []byte) (ms int64, ok bool) {
-	// n * 10^exp is the number times 1,000. n has at most 19 digits, which suffice for maxMs * 1,000.
-	// Digits that do not fit belong to a fraction, or to a number that is too large.
+	// n * 10^exp is the number times 1,000. n has at most 19 digits, which is enough for maxMs *
+	// 1,000. Digits that do not fit belong to a fraction or to a number that is too large.
 	var n uint64
 	exp, fraction := 3, false
 	for i, c := range s {
@@ -66,8 +66,8 @@ func epochMs(s []byte) (ms int64, ok bool) {
 	return scale(n, exp)
 }
 
-// scale returns the time for the number n * 10^exp / 1,000. The result is the number itself if it
-// is interpreted as milliseconds, or n * 10^exp if it is interpreted as seconds.
+// scale returns the time for the number n * 10^exp / 1,000. A number of milliseconds is returned as
+// is. A number of seconds is multiplied by 1,000.
 func scale(n uint64, exp int) (ms int64, ok bool) {
 	for ; exp > 0 && n > 0; exp-- {
 		if n > maxMs*1000/10 {
@@ -84,8 +84,8 @@ func scale(n uint64, exp int) (ms int64, ok bool) {
 	return int64(n), n <= maxMs
 }
 
-// exponent parses the exponent of a JSON number. An exponent that is too large for any time is
-// truncated.
+// exponent parses the exponent of a JSON number. It truncates an exponent that is too large for any
+// time.
 func exponent(s []byte) int {
 	n, negative := 0, false
 	for _, c := range s {
@@ -153,7 +153,7 @@ func dateMs(s []byte) (ms int64, ok bool) {
 	return ms - int64(offset)*60_000, ok
 }
 
-// offsetMinutes parses the offset after the time of day. An empty offset means UTC.
+// offsetMinutes parses the UTC offset after the time of day. An empty offset means UTC.
 func offsetMinutes(s []byte) (minutes int, ok bool) {
 	switch {
 	case len(s) == 0, len(s) == 1 && s[0]|0x20 == 'z':
@@ -186,7 +186,7 @@ func digits(s []byte) (n int) {
 
 func isDigit(c byte) bool { return c-'0' <= 9 }
 
-// two parses the first two bytes of s as a number. It returns -1 if they are not digits.
+// two parses the first two bytes of s as a number. It returns -1 if either is not a digit.
 func two(s []byte) int {
 	if !isDigit(s[0]) || !isDigit(s[1]) {
 		return -1
@@ -208,15 +208,15 @@ func daysIn(year, month int) int {
 	}
 }
 
-// daysSince1970 returns the number of days from 1970-01-01 to a date. It counts in years that begin
-// in March, so that the leap day is the last day of a year.
+// daysSince1970 returns the number of days from 1970-01-01 to a date. Internally, years begin in
+// March, so that a leap day is the last day of its year.
 func daysSince1970(year, month, day int) int {
 	month -= 3
 	if month < 0 {
 		month += 12
 		year--
 	}
-	// (153*month+2)/5 is the number of days in the year before the month. There are 719,468 days from
-	// 0000-03-01 to 1970-01-01.
+	// (153*month+2)/5 is the number of days between the start of the year and the start of the
+	// month. There are 719,468 days from 0000-03-01 to 1970-01-01.
 	return 365*year + year/4 - year/100 + year/400 + (153*month+2)/5 + day - 1 - 719_468
 }

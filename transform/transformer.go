@@ -6,8 +6,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/jsonscan"
 )
 
-// Transformer maps records. It holds scratch space that grows to about a quarter of the size of the
-// longest record. It is not safe for concurrent use.
+// Transformer maps records. Its scratch space grows to about a quarter of the longest record's
+// size. A Transformer is not safe for concurrent use.
 type Transformer struct {
 	m    *Mapping
 	scan *jsonscan.Scanner
@@ -16,8 +16,8 @@ type Transformer struct {
 // Call is the result of mapping one Segment call.
 type Call struct {
 	Reason Reason // None if the call is an event
-	Detail string // why the call was rejected; never contains data of the record
-	End    int    // length of dst after the call, including its event and comma if there is one
+	Detail string // why the call was rejected; contains no record data
+	End    int    // length of dst after the call's event and comma, if any
 }
 
 // NewTransformer returns a Transformer that uses m.
@@ -27,21 +27,21 @@ func (m *Mapping) NewTransformer() *Transformer {
 
 // Append maps one record. value is the record's value, or nil for a tombstone. timestamp is the
 // record's timestamp in Unix milliseconds. Append appends each event and a comma to dst, so that
-// the events of successive records form the contents of a JSON array. It appends one Call to calls
-// for each call in the record, in order. It retains none of value, dst, and calls.
+// the events of successive records form the contents of a JSON array. It also appends one Call to
+// calls for each call in the record, in order. It does not retain value, dst, or calls.
 func (t *Transformer) Append(dst []byte, calls []Call, value []byte, timestamp int64) ([]byte, []Call) {
 	return t.AppendOnly(dst, calls, value, timestamp, -1)
 }
 
 // AppendOnly is like Append, but maps only the call with index only, or all calls if only is -1. If
-// the record has no such call, AppendOnly appends one rejected Call. If the record is a tombstone,
-// contains no calls, or is rejected as a whole, AppendOnly appends one Call regardless of only.
+// the record has no such call, AppendOnly appends one rejected Call. It also appends one Call,
+// regardless of only, if the record is a tombstone, contains no calls, or is rejected entirely.
 func (t *Transformer) AppendOnly(dst []byte, calls []Call, value []byte, timestamp int64, only int) ([]byte, []Call) {
 	before := len(calls)
-	var r record // assigned field by field, because a literal would be built twice
+	var r record // assigned field by field, because the compiler would build a literal twice
 	r.dst, r.calls, r.value, r.timestamp, r.only = dst, calls, value, timestamp, only
 	if err := t.document(&r); err != nil {
-		// Some calls may have been mapped before the scan found the error.
+		// Discard the calls mapped before the scan found the error.
 		r.dst, r.calls = dst, calls
 		r.add(Malformed, err.Error())
 	}
@@ -66,7 +66,7 @@ func (r *record) add(reason Reason, detail string) {
 	r.calls = append(r.calls, Call{reason, detail, len(r.dst)})
 }
 
-// wants reports whether the call with index i is to be mapped.
+// wants reports whether the call with index i must be mapped.
 func (r *record) wants(i int) bool {
 	return r.only < 0 || r.only == i
 }

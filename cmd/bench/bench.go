@@ -13,24 +13,24 @@ import (
 
 const (
 	busyTopic  = "bench"
-	idleTopic  = "bench-idle" // has no records
-	partitions = 6            // of each topic
+	idleTopic  = "bench-idle" // contains no records
+	partitions = 6            // per topic
 )
 
-// bench is one measurement.
+// bench holds the state of a measurement.
 type bench struct {
 	*options
-	ctx      context.Context // kills the children when it is done
+	ctx      context.Context // kills the child processes when done
 	progress io.Writer
-	self     string // path of this program
+	self     string // path of this binary
 
 	brokers  []string
 	receiver *child
-	settings map[string]string // environment variables of the roles
+	settings map[string]string // environment variables of the floor and the forwarder
 	expected tally
 }
 
-// run runs one measurement.
+// run runs a measurement and returns the results.
 func run(ctx context.Context, o *options, progress io.Writer) (r *results, err error) {
 	dir, err := os.MkdirTemp("", "segment-to-launchdarkly-bench-")
 	if err != nil {
@@ -87,7 +87,7 @@ func run(ctx context.Context, o *options, progress io.Writer) (r *results, err e
 
 func (b *bench) say(format string, a ...any) { fmt.Fprintf(b.progress, "bench: "+format+"\n", a...) }
 
-// prepare asks the broker and the receiver for their addresses, and creates the topics.
+// prepare asks the broker and the receiver for their addresses and creates the topics.
 func (b *bench) prepare(broker *child) error {
 	if err := broker.ask("addresses", &b.brokers); err != nil {
 		return err
@@ -110,12 +110,12 @@ func (b *bench) prepare(broker *child) error {
 	return nil
 }
 
-// start starts a role. The variables in over override those of this process.
+// start starts a role in a child process. The variables in over override the inherited environment.
 func (b *bench) start(binary, role string, over map[string]string, flags ...string) (*child, error) {
 	return start(b.ctx, binary, role, environ(over), append(flags, "-records", strconv.Itoa(b.records))...)
 }
 
-// startMember starts a role that joins a group. Idle runs are not profiled.
+// startMember starts a role that joins a consumer group. Idle runs are not profiled.
 func (b *bench) startMember(binary, role, topic, group string) (*child, error) {
 	b.settings["S2LD_KAFKA_TOPICS"], b.settings["S2LD_KAFKA_GROUP"] = topic, group
 	if topic == idleTopic {
@@ -124,7 +124,7 @@ func (b *bench) startMember(binary, role, topic, group string) (*child, error) {
 	return b.start(binary, role, b.settings, "-pprof", b.pprof)
 }
 
-// environ returns the environment variables of this process, overridden by those in over.
+// environ returns this process's environment variables, overridden by those in over.
 func environ(over map[string]string) (all []string) {
 	for _, variable := range os.Environ() {
 		name, _, _ := strings.Cut(variable, "=")

@@ -9,10 +9,10 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 )
 
-// dataDir is the environment variable that sets the data directory of the broker.
+// dataDir is the environment variable that sets the broker's data directory.
 const dataDir = "BENCH_DATA_DIR"
 
-// runBroker runs the embedded broker.
+// runBroker runs the embedded broker until stdin is closed.
 func runBroker(_ *options, stdin io.Reader, stdout io.Writer) error {
 	cluster, err := kafkatest.NewEmbedded(kfake.DataDir(os.Getenv(dataDir)))
 	if err != nil {

@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// child is a role in a separate process, which runs this program or another build of it. The parent
-// writes one command per line to the child's standard input, and reads one line of JSON per
-// command. Builds compared with -against must therefore have the same commands. The child exits
-// when its input is closed, which happens at the latest when the parent exits.
+// child is a process that runs one role, using this or another build of bench. The parent writes
+// one command per line to the child's standard input and reads one line of JSON per command. Builds
+// compared with -against must therefore support the same commands. The child exits when its input
+// is closed or the parent exits.
 type child struct {
 	role   string
 	cmd    *exec.Cmd
@@ -30,7 +30,7 @@ type reply struct {
 	Error  string          `json:"error,omitempty"`
 }
 
-// start starts a child from binary, a build of this program.
+// start starts a child from binary, a build of bench.
 func start(ctx context.Context, binary, role string, environ []string, flags ...string) (c *child, err error) {
 	c = &child{role: role, cmd: exec.CommandContext(ctx, binary, append([]string{"-role", role}, flags...)...)}
 	c.cmd.Env, c.cmd.Stderr = environ, &c.stderr
@@ -48,8 +48,8 @@ func start(ctx context.Context, binary, role string, environ []string, flags ...
 // replyTimeout is how long a child may take to respond.
 const replyTimeout = 10 * time.Minute
 
-// ask sends a command to the child, waits for the response, and stores it in answer unless answer
-// is nil.
+// ask sends a command to the child and waits for the response. It stores the result in answer
+// unless answer is nil.
 func (c *child) ask(command string, answer any) error {
 	timer := time.AfterFunc(replyTimeout, func() { _ = c.cmd.Process.Kill() })
 	defer timer.Stop()
@@ -61,7 +61,7 @@ func (c *child) ask(command string, answer any) error {
 	switch {
 	case err != nil:
 		_ = c.cmd.Process.Kill()
-		_ = c.cmd.Wait() // completes c.stderr
+		_ = c.cmd.Wait() // c.stderr is complete after Wait
 		return fmt.Errorf("%s: %s: %w\n%s", c.role, command, err, c.stderr.Bytes()[max(0, c.stderr.Len()-4096):])
 	case r.Error != "":
 		return fmt.Errorf("%s: %s: %s", c.role, command, r.Error)
@@ -81,7 +81,8 @@ func (c *child) stop() time.Duration {
 	return c.cmd.ProcessState.UserTime() + c.cmd.ProcessState.SystemTime()
 }
 
-// obey is the child's side. It responds to each command from in until in is closed.
+// obey runs in the child. It executes each command read from in and writes a reply to out, until in
+// is closed.
 func obey(in io.Reader, out io.Writer, commands map[string]func() (any, error)) error {
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {

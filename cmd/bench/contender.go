@@ -10,19 +10,19 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 )
 
-// contender is a role that runs once per round.
+// contender is a role measured once per round.
 type contender struct {
 	name   string
-	binary string // path of a build of bench
+	binary string // path of the bench binary
 	run    func(c contender, topic, run string) (result, error)
 }
 
-// result is the resource usage and the outcome of one run of a contender.
+// result holds a contender's resource usage and outcome in one run.
 type result struct {
 	usage
 	received
 	perSecond float64 // records per second
-	lost      int64   // events lost or surplus, plus records not committed
+	lost      int64   // missing and surplus events, plus uncommitted records
 }
 
 func (b *bench) contenders() []contender {
@@ -34,13 +34,13 @@ func (b *bench) contenders() []contender {
 }
 
 const (
-	idleTime     = time.Second            // length of an idle run after the group is joined
-	pollInterval = 50 * time.Millisecond  // time between checks of the progress
-	quiet        = 300 * time.Millisecond // time without requests after which a run may be complete
-	stuck        = 2 * time.Minute        // time without progress after which a run has failed
+	idleTime     = time.Second            // duration of an idle run after joining the group
+	pollInterval = 50 * time.Millisecond  // time between progress checks
+	quiet        = 300 * time.Millisecond // time without requests before asking whether a run is complete
+	stuck        = 2 * time.Minute        // time without progress before a run fails
 )
 
-// floor runs the floor once.
+// floor runs the floor once and returns the result.
 func (b *bench) floor(x contender, topic, run string) (r result, err error) {
 	c, err := b.startMember(x.binary, roleFloor, topic, group(x, run))
 	if err != nil {
@@ -63,7 +63,7 @@ func (b *bench) floor(x contender, topic, run string) (r result, err error) {
 	return r, nil
 }
 
-// forwarder runs the forwarder once.
+// forwarder runs the forwarder once and returns the result.
 func (b *bench) forwarder(x contender, topic, run string) (r result, err error) {
 	group := group(x, run)
 	c, err := b.startMember(x.binary, roleForwarder, topic, group)
@@ -94,11 +94,12 @@ func (b *bench) forwarder(x contender, topic, run string) (r result, err error) 
 	return r, err
 }
 
-// group returns the name of the consumer group of a run.
+// group returns the consumer group name for a run.
 func group(x contender, run string) string { return "bench-" + x.name + "-" + run }
 
-// awaitJoined waits until the group is joined and has committed the start offset of each partition
-// of the idle topic. It asks the broker, because asking the forwarder would cost CPU there.
+// awaitJoined waits until the forwarder has joined the group and committed the start offset of
+// every idle-topic partition. It asks the broker, because a request to the forwarder would cost the
+// forwarder CPU time.
 func (b *bench) awaitJoined(group string) error {
 	for since := time.Now(); time.Since(since) < stuck; time.Sleep(pollInterval) {
 		committed, err := kafkatest.Committed(b.ctx, b.brokers, group)
@@ -112,7 +113,7 @@ func (b *bench) awaitJoined(group string) error {
 }
 
 // awaitSent waits until the forwarder has mapped all records and sent all full batches. It asks the
-// forwarder only when no more requests arrive.
+// forwarder only after requests have stopped arriving.
 func (b *bench) awaitSent(forwarder *child) error {
 	for last, since := 0, time.Now(); ; {
 		time.Sleep(pollInterval)
@@ -138,8 +139,8 @@ func (b *bench) awaitSent(forwarder *child) error {
 	}
 }
 
-// uncommitted returns the number of records that the group has not committed, plus the number of
-// offsets that it has committed beyond the end offsets.
+// uncommitted returns the difference between committed and end offsets, in either direction, summed
+// over all partitions.
 func (b *bench) uncommitted(group string) (n int64, err error) {
 	committed, err := kafkatest.Committed(b.ctx, b.brokers, group)
 	if err != nil {

@@ -19,9 +19,9 @@ type floored struct {
 	PerSecond float64 // records per second after the first poll
 }
 
-// runFloor runs a consumer group that fetches and discards records at the lowest cost that the
-// client allows. Its fetches are twice as large as the forwarder's, because smaller ones cost more
-// CPU unless the client has a record pool.
+// runFloor runs a consumer group that fetches and discards records as cheaply as the client allows.
+// Fetches are twice as large as the forwarder's, because small fetches cost more CPU unless the
+// client has a record pool.
 func runFloor(o *options, stdin io.Reader, stdout io.Writer) error {
 	cfg, err := config.Load("", os.Environ())
 	if err != nil {
@@ -54,7 +54,7 @@ func runFloor(o *options, stdin io.Reader, stdout io.Writer) error {
 	go func() {
 		defer close(done)
 		var first time.Time
-		before := 0 // records of the first poll
+		before := 0 // records in the first poll
 		for ctx.Err() == nil {
 			fetches := client.PollFetches(ctx)
 			n := fetches.NumRecords()

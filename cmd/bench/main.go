@@ -1,45 +1,47 @@
-// Bench measures the cost of a record. It compares the CPU, memory, and time that the program needs
-// to deliver a topic of Segment events with those of the floor, a consumer group that fetches the
-// same records with the same client and discards them.
+// Bench measures the CPU, memory, and time that the program needs to deliver a topic of Segment
+// events. The baseline, called the floor, is a consumer group that fetches the same records with
+// the same client and discards them.
 //
 //	go run ./cmd/bench                       write a table
 //	go run ./cmd/bench -rounds 3             write a table in less time
 //	go run ./cmd/bench -json                 write JSON
 //	go run ./cmd/bench -pprof /tmp/profiles  also write CPU profiles
 //
-// Each role is a separate process. The broker is embedded. The receiver stands in for LaunchDarkly,
-// accepts everything, and counts it. The floor and the forwarder take turns over several rounds.
-// The forwarder is the program with its production configuration. Environment variables change its
-// settings, as in S2LD_BATCH_MAX_EVENTS=500 go run ./cmd/bench.
+// The broker, the receiver, the floor, and the forwarder each run in a separate process. The broker
+// is an embedded Kafka. The receiver is a fake LaunchDarkly that accepts and counts all events. The
+// forwarder is the program with its default settings. Environment variables override these
+// settings, for example S2LD_BATCH_MAX_EVENTS=500 go run ./cmd/bench. The floor and the forwarder
+// take turns over several rounds.
 //
 // # Figures
 //
-// CPU is the user and system time of the whole process, minus that of an idle run. In an idle run,
-// the same role starts, joins a group on an empty topic, and leaves. Allocations and garbage
-// collections are those of the Go runtime, also minus those of the idle run. Peak memory is the
-// largest resident set of the process, and nothing is subtracted.
+// CPU is the process's user and system time, minus that of an idle run. In an idle run, the same
+// role starts, joins a group on an empty topic, and leaves. Allocations and garbage collections are
+// Go runtime statistics, also minus those of the idle run. Peak memory is the process's largest
+// resident set, with nothing subtracted.
 //
-// Records per second exclude startup and shutdown. For the floor, they cover the time from the
-// first poll to the last. For the forwarder, they cover the time from the first request to the last
-// one before the stop.
+// Records per second excludes startup and shutdown. For the floor, the rate is measured from the
+// first poll to the last. For the forwarder, it is measured from the first request to the last one
+// before shutdown.
 //
-// Lost is the number of events that are missing or surplus after deduplication by payload ID, plus
-// the number of records that the group has not committed. If it is not 0, the exit code is 1. The
-// receiver decompresses and counts request bodies only after a run, because it shares the CPU with
-// the forwarder.
+// Lost is the number of missing or surplus events after deduplication by payload ID, plus the
+// number of uncommitted records. If Lost is not 0, the exit code is 1. The receiver decompresses
+// and counts request bodies only after a run, because it shares the machine's CPUs with the
+// forwarder.
 //
 // # Profiles
 //
-// The documentation of package consumer describes where the forwarder's CPU goes. To profile it:
+// The documentation of package consumer lists findings from earlier profiles. To profile the
+// forwarder:
 //
 //	go run ./cmd/bench -pprof /tmp/profiles && go tool pprof -top -cum /tmp/profiles/*-forwarder-*.cpu.pprof
 //
 // # Comparing builds
 //
-// Compare by the ratio to the floor, because the floor and the forwarder take turns on the same
-// machine. All other figures depend on the load of the machine.
+// Compare builds by their ratio to the floor, because the floor and the forwarder take turns on the
+// same machine. All other figures depend on the machine's load.
 //
-// To measure a change, let both builds take turns:
+// To measure a change, run both builds in the same rounds:
 //
 //	go build -o /tmp/before ./cmd/bench      # then make the change
 //	go run ./cmd/bench -against /tmp/before
@@ -58,7 +60,7 @@ import (
 	"syscall"
 )
 
-// options holds the flags. Only role, records, and pprof are passed to a role.
+// options holds the command-line flags. Child processes receive only -role, -records, and -pprof.
 type options struct {
 	role    string
 	records int
@@ -92,15 +94,15 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 }
 
 func main() {
-	// The first signal stops the measurement. The children exit with this process.
+	// The first signal stops the measurement. The child processes exit when this process does.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
-// execute runs one command line and returns the exit code. It is 0 on success, 1 if a step failed
-// or anything was lost, and 2 if a flag is invalid.
+// execute runs bench with the given arguments and returns the exit code. The code is 0 on success,
+// 1 if a step failed or anything was lost, and 2 if a flag is invalid.
 func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	o, err := parse(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
@@ -110,7 +112,7 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 		fmt.Fprintln(stderr, err)
 		return 2
 	}
-	runtime.MemProfileRate = 0 // the program's own binary has no heap profile either
+	runtime.MemProfileRate = 0 // no heap profiling, as in the program's own binary
 	if o.role != "" {
 		err = roles[o.role](o, stdin, stdout)
 	} else {
@@ -123,8 +125,8 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	return 0
 }
 
-// roles maps each role to the function that a child runs. The function returns when standard input
-// is closed.
+// roles maps each role to the function that a child process runs. The function returns when
+// standard input is closed.
 var roles = map[string]func(o *options, stdin io.Reader, stdout io.Writer) error{
 	roleBroker:    runBroker,
 	roleReceiver:  runReceiver,

@@ -14,24 +14,23 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
-// latency is how long the receiver waits before it responds.
+// latency is how long the receiver waits before responding.
 const latency = time.Millisecond
 
-// receiver stands in for LaunchDarkly. It accepts everything, and stores the requests until the
-// next report.
+// receiver is a fake LaunchDarkly that accepts every request and stores it until the next report.
 type receiver struct {
 	mu       sync.Mutex // guards the field below
 	requests []request  // in order of arrival
 }
 
 type request struct {
-	arrived   time.Time // when its last byte was read
+	arrived   time.Time // when the last byte of the body was read
 	payloadID string
 	gzip      bool
-	body      []byte // as sent
+	body      []byte // still compressed if gzip is set
 }
 
-// received is a receiver's report on the requests since the last report.
+// received is the receiver's report on all requests since the previous report.
 type received struct {
 	tally             // after deduplication by payload ID
 	Requests  int     // including duplicates
@@ -46,7 +45,7 @@ func runReceiver(_ *options, stdin io.Reader, stdout io.Writer) error {
 	}
 	server := &http.Server{Handler: rc}
 	defer server.Close()
-	go server.Serve(listener) //nolint:errcheck // it returns after Close
+	go server.Serve(listener) //nolint:errcheck // returns only after Close
 	steady := 0
 	return obey(stdin, stdout, map[string]func() (any, error){
 		"address": func() (any, error) { return "http://" + listener.Addr().String(), nil },
@@ -80,11 +79,11 @@ func (rc *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusAccepted)
 }
 
-// report decompresses and counts the requests. The first steady requests arrived at full speed, and
-// the others after the forwarder was told to stop.
+// report decompresses the requests and counts their events. steady is the number of requests that
+// arrived before the forwarder was told to stop.
 func report(requests []request, steady int) (r received, err error) {
 	seen := make(map[string]bool, len(requests))
-	inBetween := int64(0) // events after the first request, up to the last one at full speed
+	inBetween := int64(0) // events in requests[1:steady]
 	for i, request := range requests {
 		r.Requests++
 		if seen[request.payloadID] {
@@ -107,10 +106,10 @@ func report(requests []request, steady int) (r received, err error) {
 	return r, nil
 }
 
-// number precedes the number of each event, which is the first of the generated properties.
+// number is the text before an event's number, which is the first generated property.
 const number = `"data":{"` + segmenttest.NumberField + `":`
 
-// count counts the events in the body of a request.
+// count counts the events in a request body and adds up their numbers.
 func count(r request) (t tally, err error) {
 	body := r.body
 	if r.gzip {

@@ -9,7 +9,7 @@ import (
 	"text/tabwriter"
 )
 
-// results holds the results of a measurement, in the format of -json.
+// results holds the results of a measurement, in the format written by -json.
 type results struct {
 	Machine struct {
 		CPUs int    `json:"cpus"`
@@ -28,11 +28,11 @@ type results struct {
 	idle       map[string]usage
 }
 
-// round holds the figures of one round by contender.
+// round maps contender names to their figures in one round.
 type round map[string]*figures
 
-// figures holds the figures of one run. The CPU, the allocations, and the collections of the idle
-// run are subtracted.
+// figures holds the figures of one run. CPU, allocations, and garbage collections exclude those of
+// the idle run.
 type figures struct {
 	CPU      float64 `json:"cpu_microseconds_per_record"`
 	Ratio    float64 `json:"ratio_to_floor"`
@@ -45,7 +45,7 @@ type figures struct {
 	Lost     float64 `json:"lost"`
 }
 
-// columns lists the figures in the order of the table.
+// columns lists the figures in table order.
 var columns = []struct {
 	name   string
 	format string
@@ -70,12 +70,12 @@ func newResults(o *options, contenders []contender, expected tally, valueBytes i
 	return r
 }
 
-// addIdle adds a contender's idle run.
+// addIdle adds the result of a contender's idle run.
 func (r *results) addIdle(c contender, x result) {
 	r.idle[c.name], r.Idle[c.name] = x.usage, x.CPU.Seconds()
 }
 
-// add adds the results of a round by contender, and updates the medians.
+// add adds one round's results, keyed by contender name, and updates the medians.
 func (r *results) add(results map[string]result) {
 	now := round{}
 	for _, c := range r.contenders {

@@ -11,24 +11,24 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
-// tally holds a number of events and the sum of the numbers that they carry. If one event is lost
-// and another is duplicated, the count is correct, but the sum is not.
+// tally holds the number of events and the sum of their event numbers. If one event is lost and
+// another is duplicated, the count is still correct, but the sum is not.
 type tally struct {
 	Events int64
 	Sum    int64
 }
 
-// missing returns how many expected events are missing, or how many events are surplus.
+// missing returns the number of missing or surplus events.
 func (t tally) missing(got tally) int64 {
 	n := max(t.Events-got.Events, got.Events-t.Events)
 	if n == 0 && t.Sum != got.Sum {
-		return 1 // at least one, and as many duplicates
+		return 1 // at least one event is missing and another duplicated
 	}
 	return n
 }
 
-// load produces the records evenly over the partitions. It returns the events that must be
-// delivered and the size of all values.
+// load produces the records, spread evenly over the partitions. It returns a tally of the events
+// that must be delivered and the total size of the record values.
 func (b *bench) load(ctx context.Context) (expected tally, valueBytes int64, err error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(b.brokers...), kgo.DefaultProduceTopic(busyTopic),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.ZstdCompression()),
@@ -52,7 +52,7 @@ func (b *bench) load(ctx context.Context) (expected tally, valueBytes int64, err
 		r := &kgo.Record{Value: slices.Clone(value), Partition: int32(n % partitions)}
 		client.Produce(ctx, r, func(_ *kgo.Record, err error) {
 			if err != nil {
-				cancel(fmt.Errorf("produce: %w", err)) // only the first error counts
+				cancel(fmt.Errorf("produce: %w", err)) // keeps only the first error
 			}
 		})
 	}

@@ -12,24 +12,24 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 )
 
-// usage is the total resource usage of a process.
+// usage is a process's total resource usage.
 type usage struct {
-	CPU        time.Duration // user and system time; the parent sets it after the process exits
-	Peak       uint64        // bytes of the largest resident set; 0 if the system does not report it
+	CPU        time.Duration // user and system time, set by the parent after the process exits
+	Peak       uint64        // largest resident set in bytes; 0 if the system does not report it
 	Allocs     uint64        // objects allocated
-	AllocBytes uint64        // bytes of these objects
+	AllocBytes uint64        // bytes allocated
 	GCs        uint64        // garbage collections
 }
 
-// used returns the usage of this process without its CPU.
+// used returns this process's usage, excluding CPU time.
 func used() usage {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return usage{Peak: peak(), Allocs: m.Mallocs, AllocBytes: m.TotalAlloc, GCs: uint64(m.NumGC)}
 }
 
-// peak returns VmHWM from proc(5). It does not use maxrss from getrusage(2), because a child
-// process inherits its parent's value.
+// peak returns this process's peak resident memory in bytes, from VmHWM in proc(5). getrusage(2) is
+// not suitable, because a child process inherits its parent's maxrss.
 func peak() (kilobytes uint64) {
 	status, _ := os.ReadFile("/proc/self/status")
 	if _, line, found := bytes.Cut(status, []byte("VmHWM:")); found {
@@ -38,8 +38,8 @@ func peak() (kilobytes uint64) {
 	return kilobytes << 10
 }
 
-// profile writes a CPU profile, until stop is called, to a file in o.pprof that is named after the
-// group. If o.pprof is empty, it does nothing.
+// profile writes a CPU profile to a file in o.pprof until stop is called. The file is named after
+// the group and the process ID. If o.pprof is empty, profile does nothing.
 func profile(o *options, cfg *config.Config) (stop func(), err error) {
 	if o.pprof == "" {
 		return func() {}, nil

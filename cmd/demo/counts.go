@@ -6,7 +6,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// callCounts holds the number of calls for each reason.
+// callCounts holds the number of calls per reason.
 type callCounts [transform.Reasons]int64
 
 // of returns the number of calls with the given outcome.
@@ -19,8 +19,8 @@ func (c callCounts) of(outcome transform.Outcome) (n int64) {
 	return n
 }
 
-// reasons formats the nonzero counts of an outcome by reason, such as "not_track 4,700, tombstone
-// 20". It returns "none" if there are none.
+// reasons formats an outcome's nonzero counts by reason, for example "not_track 4,700, tombstone
+// 20". It returns "none" if all counts are zero.
 func (c callCounts) reasons(outcome transform.Outcome) string {
 	var parts []string
 	for reason, calls := range c {

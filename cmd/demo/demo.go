@@ -23,13 +23,13 @@ const (
 	partitions  = 6
 )
 
-// seed determines the events and the faults.
+// seed is the seed for the generated events and the random faults.
 const seed = 1
 
-// faultRate is the share of requests that fail with -faults.
+// faultRate is the fraction of requests that fail if -faults is set.
 const faultRate = 0.2
 
-// options holds the flags of the demo.
+// options holds the demo's flags.
 type options struct {
 	events int64
 	rate   float64
@@ -72,7 +72,7 @@ func runDemo(args []string, sys system) error {
 		return err
 	}
 
-	dir, err := os.MkdirTemp("", "segment-to-launchdarkly-demo-") // records in memory would take a gigabyte
+	dir, err := os.MkdirTemp("", "segment-to-launchdarkly-demo-") // records kept in memory would take a gigabyte
 	if err != nil {
 		return err
 	}

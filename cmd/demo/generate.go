@@ -17,25 +17,25 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
-// generator produces records of Segment events to a topic.
+// generator produces records with Segment events to a topic.
 type generator struct {
 	brokers []string
 	topic   string
-	events  int64   // records to produce; 0 means until ctx is done
+	events  int64   // number of records to produce; 0 means no limit
 	rate    float64 // records per second; 0 means as fast as possible
 
-	expect func(calls []transform.Reason) // called for each record before it is produced; may be nil
+	expect func(calls []transform.Reason) // called before each record is produced; may be nil
 
 	produced atomic.Int64 // records acknowledged by the broker
-	last     atomic.Int64 // Unix time when the last of them was acknowledged
+	last     atomic.Int64 // Unix time of the last acknowledgment
 }
 
-// run produces until all records are acknowledged. When ctx is done, it stops producing and waits
-// for the records in flight, for at most ackTimeout.
+// run produces the records and waits until all are acknowledged. When ctx is done, run stops
+// producing and waits for records in flight for at most ackTimeout.
 func (g *generator) run(ctx context.Context) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(g.brokers...), kgo.DefaultProduceTopic(g.topic),
 		kgo.ProducerBatchCompression(kgo.ZstdCompression()), kgo.ProducerLinger(5*time.Millisecond),
-		kgo.MetadataMinAge(time.Second)) // reports a missing topic within seconds
+		kgo.MetadataMinAge(time.Second)) // to report a missing topic within seconds
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (g *generator) run(ctx context.Context) error {
 	return context.Cause(failed)
 }
 
-// wait waits until record n is due, and reports whether to produce it.
+// wait waits until record n is due and reports whether to produce the record.
 func (g *generator) wait(ctx, failed context.Context, started time.Time, n int64) bool {
 	if g.rate > 0 {
 		due := started.Add(time.Duration(float64(n) / g.rate * float64(time.Second)))
@@ -89,7 +89,7 @@ func (g *generator) wait(ctx, failed context.Context, started time.Time, n int64
 // ackTimeout is how long the broker may take to acknowledge a record.
 const ackTimeout = 10 * time.Second
 
-// health responds with 503 if the broker has acknowledged no record for ackTimeout.
+// health responds with 503 if the broker has not acknowledged a record for ackTimeout.
 func (g *generator) health(w http.ResponseWriter, _ *http.Request) {
 	if time.Since(time.Unix(g.last.Load(), 0)) > ackTimeout {
 		w.WriteHeader(http.StatusServiceUnavailable)

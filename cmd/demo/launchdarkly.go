@@ -14,11 +14,11 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// controlPath is the path prefix of the fake's control API.
+// controlPath is the path prefix of the fake LaunchDarkly's control API.
 const controlPath = "/control"
 
-// withControl returns a handler that serves the fake and its control API on one port. It does not
-// use http.ServeMux, because that cleans paths, and the fake must see them verbatim.
+// withControl returns a handler for both the fake LaunchDarkly and its control API. It does not use
+// http.ServeMux, which cleans paths, because the fake must see paths verbatim.
 func withControl(ld *ldtest.Server) http.Handler {
 	control := http.StripPrefix(controlPath, ld.Control())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -30,10 +30,10 @@ func withControl(ld *ldtest.Server) http.Handler {
 	})
 }
 
-// serve starts an HTTP server and returns it. The caller closes it.
+// serve starts and returns an HTTP server. The caller must close the server.
 func serve(listener net.Listener, handler http.Handler, errorLog io.Writer) *http.Server {
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ErrorLog: log.New(errorLog, "", 0)}
-	go server.Serve(listener) //nolint:errcheck // it returns after Close
+	go server.Serve(listener) //nolint:errcheck // returns only after Close or Shutdown
 	return server
 }
 
@@ -58,7 +58,7 @@ poison?contains=TEXT, and limit?bytes=N. At exit, it writes its report as one li
 
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_ = server.Shutdown(ctx) // Close cancels the requests that hang
+	_ = server.Shutdown(ctx) // hanging requests are canceled by Close below
 	_ = server.Close()
 	return json.NewEncoder(sys.stdout).Encode(ld.Report())
 }

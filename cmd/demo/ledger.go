@@ -10,28 +10,28 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
-// ledger compares the produced calls with the events that LaunchDarkly counts, independently of the
-// program. It holds one byte per record, starting at the oldest record with an event that has not
+// ledger compares the produced calls with the events counted by LaunchDarkly, independently of the
+// program. It keeps one byte per record, starting with the oldest record whose events have not all
 // arrived.
 type ledger struct {
 	mu   sync.Mutex             // guards the fields below
-	gen  *segmenttest.Generator // generates a record again
-	base int64                  // all events of the records before base have arrived
+	gen  *segmenttest.Generator // regenerates records
+	base int64                  // number of the first record in awaited; all events of earlier records have arrived
 
-	// awaited has one byte per record, starting at base, with one bit per call whose event has not
-	// arrived.
+	// awaited has one byte per record, starting at base. Each set bit marks a call whose event has
+	// not arrived yet.
 	awaited []byte
 
 	truth      [transform.Reasons]int64 // calls produced, by expected reason
-	arrived    int64                    // events that were awaited
+	arrived    int64                    // awaited events that have arrived
 	duplicates int64                    // events that had already arrived under another payload ID
-	unexpected int64                    // events of calls that are filtered, rejected, or were not produced
+	unexpected int64                    // events that were never produced or should have been filtered or rejected
 	example    string                   // describes the first unexpected event
 }
 
 func newLedger() *ledger { return &ledger{gen: segmenttest.New(seed)} }
 
-// expect adds the next record. It is called before the record is produced.
+// expect adds the calls of the next record. It must be called before the record is produced.
 func (l *ledger) expect(calls []transform.Reason) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -45,8 +45,8 @@ func (l *ledger) expect(calls []transform.Reason) {
 	l.awaited = append(l.awaited, events)
 }
 
-// addRequest adds the events of a request, unless LaunchDarkly rejected the request or ignored it
-// as a duplicate.
+// addRequest adds a request's events, unless LaunchDarkly rejected the request or ignored it as a
+// duplicate.
 func (l *ledger) addRequest(r ldtest.Request) {
 	if !r.Accepted || r.Duplicate {
 		return
@@ -56,7 +56,7 @@ func (l *ledger) addRequest(r ldtest.Request) {
 	drops := r.Drops
 	for i, identity := range r.Identities {
 		if len(drops) > 0 && drops[0].Index == i {
-			drops = drops[1:] // LaunchDarkly drops the event, so it stays missing
+			drops = drops[1:] // LaunchDarkly dropped this event, so it stays missing
 			continue
 		}
 		l.addEvent(identity)
@@ -67,7 +67,7 @@ func (l *ledger) addRequest(r ldtest.Request) {
 	}
 }
 
-// addEvent adds one event by its number. The caller holds mu.
+// addEvent adds one event, identified by its number. The caller must hold mu.
 func (l *ledger) addEvent(identity string) {
 	number, err := strconv.ParseInt(identity, 10, 64)
 	n, i := segmenttest.CallOf(number)
@@ -91,7 +91,7 @@ func (l *ledger) addEvent(identity string) {
 	}
 }
 
-// addUnexpected counts an event that must not exist. The caller holds mu.
+// addUnexpected counts an event that must not exist. The caller must hold mu.
 func (l *ledger) addUnexpected(format string, a ...any) {
 	if l.unexpected++; l.unexpected == 1 {
 		l.example = fmt.Sprintf(format, a...)
@@ -105,7 +105,7 @@ type account struct {
 	example                                  string // describes the first unexpected event; "" if there is none
 }
 
-// account returns a snapshot.
+// account returns a snapshot of the ledger.
 func (l *ledger) account() account {
 	l.mu.Lock()
 	defer l.mu.Unlock()

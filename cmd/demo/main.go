@@ -1,15 +1,15 @@
-// Demo shows segment-to-launchdarkly at work with only Go installed. It runs an embedded Kafka, a
-// generator of Segment events, the program, and a fake LaunchDarkly in one process.
+// Demo demonstrates segment-to-launchdarkly and requires only Go. It runs an embedded Kafka, a
+// Segment event generator, the program, and a fake LaunchDarkly in one process.
 //
 //	go run ./cmd/demo                   run until Ctrl-C
 //	go run ./cmd/demo -events 50000     run for 50,000 records
-//	go run ./cmd/demo -faults           run with random failures of LaunchDarkly
+//	go run ./cmd/demo -faults           run with random LaunchDarkly failures
 //
-// The exit code is 1 if an event is missing or counted twice. Standard output carries only a
-// summary, one line of JSON, at the end. Everything else is written to standard error.
+// The exit code is 1 if an event is missing or counted twice. Demo writes a final summary to
+// standard output as one line of JSON, and everything else to standard error.
 //
-// docker-compose.yml runs the parts in separate containers, together with the built program. The
-// parts are described by demo launchdarkly -help, demo generate -help, and demo probe -help.
+// docker-compose.yml runs these parts in separate containers, with Apache Kafka as the broker. For
+// the demo's subcommands, see demo launchdarkly -help, demo generate -help, and demo probe -help.
 package main
 
 import (
@@ -23,7 +23,7 @@ import (
 	"syscall"
 )
 
-// The exit codes.
+// Exit codes.
 const (
 	exitOK          = 0
 	exitFailure     = 1   // an event is missing or counted twice, or a step failed
@@ -31,11 +31,11 @@ const (
 	exitInterrupted = 130 // a second signal arrived
 )
 
-// system is a command's access to the process.
+// system holds the output streams, environment, and signals that a command uses.
 type system struct {
 	stdout, stderr io.Writer
 	environ        []string
-	signals        <-chan os.Signal // the first asks for a clean stop, the second for an immediate one
+	signals        <-chan os.Signal // the first requests a clean stop, the second an immediate stop
 }
 
 func main() {
@@ -44,7 +44,7 @@ func main() {
 	os.Exit(execute(os.Args[1:], system{os.Stdout, os.Stderr, os.Environ(), signals}))
 }
 
-// execute runs one command line and returns the exit code.
+// execute runs the command given by args and returns the exit code.
 func execute(args []string, sys system) int {
 	command := runDemo
 	if len(args) > 0 {
@@ -90,12 +90,12 @@ func newFlags(name, text string, sys system) *flag.FlagSet {
 	return f
 }
 
-// parse parses a command line with the given number of arguments after the flags.
+// parse parses args and requires exactly the given number of arguments after the flags.
 func parse(f *flag.FlagSet, args []string, arguments int) error {
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return err
-	case err != nil: // f has printed the error
+	case err != nil: // f has already printed the error
 		return usageError{fmt.Errorf("see %s -help", f.Name())}
 	case f.NArg() > arguments:
 		return usageError{fmt.Errorf("%s: %q is neither a flag nor a command; see %[1]s -help", f.Name(), f.Arg(arguments))}
@@ -105,7 +105,7 @@ func parse(f *flag.FlagSet, args []string, arguments int) error {
 	return nil
 }
 
-// untilSignal returns a context that the first signal cancels.
+// untilSignal returns a context canceled by the first signal.
 func untilSignal(signals <-chan os.Signal) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {

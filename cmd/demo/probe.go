@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// runProbe checks the health of a server, in images that have neither a shell nor curl.
+// runProbe checks a server's health, for use in images with neither a shell nor curl.
 func runProbe(args []string, sys system) error {
 	f := newFlags("demo probe", "Demo probe URL succeeds if the URL responds with 200 within two seconds.", sys)
 	if err := parse(f, args, 1); err != nil {

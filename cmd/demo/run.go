@@ -14,7 +14,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// demo holds the parts of the demo and their progress.
+// demo holds the demo's components and progress.
 type demo struct {
 	options
 	group     string
@@ -29,12 +29,12 @@ type demo struct {
 	started time.Time
 	drawn   time.Time // when the counters were last shown
 	last    progress
-	moved   time.Time // when last changed
+	moved   time.Time // when the progress last changed
 }
 
-// progress is how far the delivery of the produced records has come.
+// progress counts delivered events, committed records, and produced records.
 type progress struct {
-	arrived   int64 // events that LaunchDarkly counts
+	arrived   int64 // events counted by LaunchDarkly
 	committed int64 // records committed
 	end       int64 // records in the topic
 }
@@ -102,7 +102,7 @@ func (d *demo) run(sys system) error {
 // pollInterval is how often the demo checks its progress.
 const pollInterval = 200 * time.Millisecond
 
-// recordProgress stores p and returns for how long it has not changed.
+// recordProgress stores p and returns the time since the progress last changed.
 func (d *demo) recordProgress(p progress) (idle time.Duration) {
 	if p != d.last {
 		d.last, d.moved = p, time.Now()
@@ -110,14 +110,14 @@ func (d *demo) recordProgress(p progress) (idle time.Duration) {
 	return time.Since(d.moved)
 }
 
-// progress queries the broker and the ledger.
+// progress determines the current progress from the broker and the ledger.
 func (d *demo) progress(ctx context.Context) (p progress, err error) {
 	p.arrived = d.ledger.account().arrived
 	offsets, err := d.kafka.FetchOffsetsForTopics(ctx, d.group, topic)
 	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // no member has joined yet
 		return p, fmt.Errorf("committed offsets: %w", err)
 	}
-	ends, err := d.kafka.ListEndOffsets(ctx, topic) // listed after the commits, so it is never lower
+	ends, err := d.kafka.ListEndOffsets(ctx, topic) // fetched after the committed offsets, so never lower
 	if err != nil {
 		return p, fmt.Errorf("end offsets: %w", err)
 	}
@@ -126,8 +126,8 @@ func (d *demo) progress(ctx context.Context) (p progress, err error) {
 	return p, errors.Join(offsets.Error(), ends.Error())
 }
 
-// draw shows a progress bar if the number of records is known, and otherwise the counters of the
-// program.
+// draw shows a progress bar if the number of records is known. Otherwise, it shows the program's
+// counters.
 func (d *demo) draw(p progress) {
 	width := d.screen.width()
 	if d.events > 0 {

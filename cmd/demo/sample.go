@@ -13,8 +13,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
-// sideBySide formats a Segment call and its event in two columns, or one below the other if the
-// columns would be too narrow.
+// sideBySide formats a Segment call and its event in two columns. If the columns would be too
+// narrow, the event goes below the call.
 func sideBySide(call, event []byte, width int) string {
 	const (
 		titleLeft  = "Segment call as it is in the topic"
@@ -45,14 +45,14 @@ func sideBySide(call, event []byte, width int) string {
 	return b.String()
 }
 
-// outline formats a JSON object as lines of at most the given number of columns. It abbreviates
-// nested objects and arrays, except for the top-level members named in shown.
+// outline formats a JSON object as lines of at most the given width. It abbreviates nested objects
+// and arrays, except for the top-level members named in shown.
 func outline(object []byte, columns int) (lines []string) {
 	var b bytes.Buffer
 	if err := json.Indent(&b, object, "", "  "); err != nil {
 		return []string{cut(string(object), columns)}
 	}
-	end := "" // prefix of the line that ends the abbreviated value
+	end := "" // prefix of the line that closes the abbreviated value
 	for line := range strings.Lines(b.String()) {
 		line = strings.TrimRight(line, "\n")
 		if end != "" {
@@ -70,25 +70,25 @@ func outline(object []byte, columns int) (lines []string) {
 	return lines
 }
 
-// opens matches a line that opens an object or an array. Its groups are the indentation, the name,
-// and the bracket.
+// opens matches a line that opens an object or an array. The groups capture the indentation, the
+// member name, and the bracket.
 var opens = regexp.MustCompile(`^( +)"([^"]*)": ([{\[])$`)
 
-// shown names the members of a call or an event that are not abbreviated.
+// shown contains the top-level members of calls and events that outline does not abbreviate.
 var shown = map[string]bool{"properties": true, "data": true, "contextKeys": true}
 
-// sample is a call and its event.
+// sample is a Segment call and its LaunchDarkly event.
 type sample struct{ call, event []byte }
 
-// sampler picks the first event that is easy to read. The event has a metric value, and its record
-// is a single short call in ASCII.
+// sampler picks the first easily readable event. Such an event has a metric value, and its record
+// is a single short call in printable ASCII.
 type sampler struct {
 	gen    *segmenttest.Generator
 	picked chan sample // capacity 1, because only one sample is picked
-	done   bool        // the sample was picked
+	done   bool        // a sample has been picked
 }
 
-// inspect looks for a sample in a request that LaunchDarkly received. It must not be called
+// inspect looks for a sample in a request received by LaunchDarkly. It must not be called
 // concurrently.
 func (s *sampler) inspect(r ldtest.Request) {
 	if s.done || !r.Accepted {
@@ -111,7 +111,7 @@ func (s *sampler) inspect(r ldtest.Request) {
 	}
 }
 
-// plain reports whether every byte of text takes one column.
+// plain reports whether text is printable ASCII, so that every byte takes one column.
 func plain(text []byte) bool {
 	return !bytes.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })
 }

@@ -12,19 +12,19 @@ import (
 	"golang.org/x/term"
 )
 
-// screen writes lines, and below them live lines that it updates in place. Without a terminal, it
-// writes the live lines once per liveInterval.
+// screen writes ordinary lines and, below them, live lines that it updates in place. Without a
+// terminal, it writes the live lines at most once per liveInterval.
 type screen struct {
 	w        io.Writer
 	fd       int
-	terminal bool // w is a terminal
+	terminal bool // whether w is a terminal
 
 	mu      sync.Mutex // guards the fields below
 	live    []string
-	written time.Time // when live lines were last written without a terminal
+	written time.Time // when the live lines were last written without a terminal
 }
 
-// liveInterval is how often live lines are written without a terminal.
+// liveInterval is how often the live lines are written without a terminal.
 const liveInterval = 10 * time.Second
 
 func newScreen(w io.Writer) *screen {
@@ -36,7 +36,7 @@ func newScreen(w io.Writer) *screen {
 	return s
 }
 
-// width returns the columns of the terminal, or 120 without one.
+// width returns the number of terminal columns, or 120 without a terminal.
 func (s *screen) width() int {
 	if s.terminal {
 		if width, _, err := term.GetSize(s.fd); err == nil && width > 0 {
@@ -75,7 +75,7 @@ func (s *screen) show(lines ...string) {
 	}
 }
 
-// clearSequence returns the control sequence that removes the live lines. The caller holds mu.
+// clearSequence returns the control sequence that removes the live lines. The caller must hold mu.
 func (s *screen) clearSequence() string {
 	if len(s.live) > 1 {
 		return fmt.Sprintf("\r\x1b[%dA\x1b[J", len(s.live)-1)

@@ -14,7 +14,7 @@ import (
 )
 
 // settings returns the program's configuration. The user's environment variables override the
-// demo's defaults, and the addresses of the demo's parts override both.
+// demo's defaults, except for the topics and addresses.
 func settings(user, brokers []string, ld string) (*config.Config, error) {
 	values := map[string]string{
 		"S2LD_BATCH_MAX_AGE":                "1s",    // delivers the first events soon
@@ -48,7 +48,7 @@ func settings(user, brokers []string, ld string) (*config.Config, error) {
 	return cfg, nil
 }
 
-// newLogger returns the program's logger, which writes above the live lines of the screen.
+// newLogger returns the program's logger, which writes above the screen's live lines.
 func newLogger(cfg config.Log, s *screen) *zap.Logger {
 	level, err := zapcore.ParseLevel(cfg.Level)
 	if err != nil {

@@ -10,19 +10,19 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// summary is written as one line of JSON at the end.
+// summary is the demo's final output, written as one line of JSON.
 type summary struct {
 	Produced   int64   `json:"produced"`   // records produced
-	Delivered  int64   `json:"delivered"`  // expected events that LaunchDarkly counts
-	Missing    int64   `json:"missing"`    // expected events that LaunchDarkly does not count
-	Duplicates int64   `json:"duplicates"` // events that LaunchDarkly counts again
-	Filtered   int64   `json:"filtered"`   // calls, according to the program
-	Rejected   int64   `json:"rejected"`   // calls, according to the program
-	Requests   int64   `json:"requests"`   // requests that LaunchDarkly received
+	Delivered  int64   `json:"delivered"`  // expected events counted by LaunchDarkly
+	Missing    int64   `json:"missing"`    // expected events not counted by LaunchDarkly
+	Duplicates int64   `json:"duplicates"` // times that an event was counted again
+	Filtered   int64   `json:"filtered"`   // calls, as reported by the program
+	Rejected   int64   `json:"rejected"`   // calls, as reported by the program
+	Requests   int64   `json:"requests"`   // requests received by LaunchDarkly
 	Seconds    float64 `json:"seconds"`    // time until everything was delivered and committed
 }
 
-// summarize writes the summary, and returns an error that describes every deviation.
+// summarize writes the summary and returns an error that describes every discrepancy.
 func (d *demo) summarize(stdout io.Writer, seconds float64) error {
 	read, sent := d.program.Status()
 	calls := callCounts(read.Calls)

@@ -45,7 +45,8 @@ func brokerAdvice(err error, cfg *config.Config) string {
 }
 
 // networkAdvice returns advice on a failed connection, or "" for an unknown error. key is the
-// configuration key with the address, and authorities is the setting with the trusted certificates.
+// configuration key that contains the address. authorities names the source of the trusted
+// certificates.
 func networkAdvice(err error, key, authorities string) string {
 	var (
 		noName    *net.DNSError

@@ -85,7 +85,8 @@ func (c *checks) pass(subject, result string) { c.writeLine("ok", subject, resul
 
 func (c *checks) skip(subject, reason string) { c.writeLine("skip", subject, reason) }
 
-// fail writes a failed check. advice is one or more sentences on how to fix it, or "".
+// fail reports a failed check. advice is empty, or describes how to fix it in one or more
+// sentences.
 func (c *checks) fail(subject string, err error, advice string) {
 	c.failed = true
 	result := err.Error()
@@ -99,7 +100,7 @@ func (c *checks) writeLine(result, subject, text string) {
 	fmt.Fprintf(c.out, "%-4s  %s: %s\n", result, subject, strings.ReplaceAll(text, "\n", "; "))
 }
 
-// checkContext returns the context of one request.
+// checkContext returns a context for one request, with a timeout of checkTimeout.
 func checkContext() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), checkTimeout)
 }

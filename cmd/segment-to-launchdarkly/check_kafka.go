@@ -18,15 +18,15 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer"
 )
 
-// checkKafka checks the brokers, then the topics and the group through the first broker that
-// responds.
+// checkKafka checks the brokers. It then checks the topics and the group through the first broker
+// that responds.
 func (c *checks) checkKafka(cfg *config.Config) {
 	opts, err := cfg.KafkaOptions()
 	if err != nil {
 		c.fail("configuration", err, "")
 		return
 	}
-	var client *kgo.Client // of the first broker that responds
+	var client *kgo.Client // client of the first broker that responds
 	var brokers []kmsg.MetadataResponseBroker
 	for _, addr := range cfg.Kafka.Brokers {
 		cl, err := kgo.NewClient(slices.Concat(opts, []kgo.Opt{kgo.SeedBrokers(addr)})...)
@@ -72,7 +72,7 @@ func (c *checks) checkKafka(cfg *config.Config) {
 	c.checkGroup(client, adm, cfg)
 }
 
-// failBroker is [checks.fail] without the advice that the Kafka client adds to an error.
+// failBroker is like [checks.fail], but removes the Kafka client's own advice from err.
 func (c *checks) failBroker(subject string, err error, advice string) {
 	if _, ok := errors.AsType[*kgo.ErrFirstReadEOF](err); ok {
 		err = errors.New("the broker closed the connection immediately")
@@ -80,7 +80,7 @@ func (c *checks) failBroker(subject string, err error, advice string) {
 	c.fail(subject, err, advice)
 }
 
-// fetchMetadata requests the list of brokers from one broker. It opens a new connection with the
+// fetchMetadata requests the broker list from one broker. It opens a new connection with the
 // configured TLS and SASL.
 func fetchMetadata(b *kgo.Broker) (*kmsg.MetadataResponse, error) {
 	ctx, cancel := checkContext()
@@ -94,7 +94,7 @@ func fetchMetadata(b *kgo.Broker) (*kmsg.MetadataResponse, error) {
 	return resp.(*kmsg.MetadataResponse), nil
 }
 
-// security describes the TLS and SASL of a connection.
+// security describes how a connection uses TLS and SASL.
 func security(cfg *config.Config) string {
 	var used []string
 	if cfg.Kafka.TLS.Enabled {
@@ -110,7 +110,7 @@ func security(cfg *config.Config) string {
 }
 
 // checkTopic checks that a topic exists, that the user has the permission want on it, and that
-// every partition has a leader. key is the configuration key with the name of the topic.
+// every partition has a leader. key is the configuration key that contains the topic name.
 func (c *checks) checkTopic(adm *kadm.Client, subject, topic string, want kadm.ACLOperation, key string) {
 	ctx, cancel := checkContext()
 	defer cancel()
@@ -144,15 +144,15 @@ func (c *checks) checkTopic(adm *kadm.Client, subject, topic string, want kadm.A
 	c.pass(subject, fmt.Sprintf("exists (partitions: %d)", len(detail.Partitions)))
 }
 
-// allowed reports whether ops, the operations returned by the broker, permit want. It returns true
-// if ops is empty, because brokers before Kafka 2.3 return none.
+// allowed reports whether the operations returned by the broker include want. It returns true if
+// ops is empty, because brokers older than Kafka 2.3 return no operations.
 func allowed(ops []kadm.ACLOperation, want kadm.ACLOperation) bool {
 	return len(ops) == 0 || slices.Contains(ops, want) || slices.Contains(ops, kadm.OpAll)
 }
 
 // probeJoin tests the permission to join the group and to commit (READ) without joining. It sends a
-// heartbeat for a member that does not exist. [kerr.GroupAuthorizationFailed] means that the
-// permission is missing; any other error is expected.
+// heartbeat for a nonexistent member. [kerr.GroupAuthorizationFailed] means that the permission is
+// missing. Any other error is expected.
 func probeJoin(ctx context.Context, client *kgo.Client, group string) error {
 	req := kmsg.NewPtrHeartbeatRequest()
 	req.Group, req.MemberID, req.Generation = group, name+"-check", -1
@@ -163,8 +163,8 @@ func probeJoin(ctx context.Context, client *kgo.Client, group string) error {
 	return kerr.ErrorForCode(resp.ErrorCode)
 }
 
-// checkGroup checks the permissions on the group, and that its members, if any, are compatible with
-// this program.
+// checkGroup checks the permissions on the group and whether its members, if any, are compatible
+// with this program.
 func (c *checks) checkGroup(client *kgo.Client, adm *kadm.Client, cfg *config.Config) {
 	ctx, cancel := checkContext()
 	defer cancel()

@@ -12,12 +12,13 @@ import (
 
 const (
 	standardHost = "events.launchdarkly.com"
-	// LaunchDarkly's SDK contributor guide: 200 for a client-side ID that exists, 404 for any other.
+	// According to LaunchDarkly's SDK contributor guide, the status is 200 for an existing
+	// client-side ID and 404 for any other.
 	goalsURL = "https://clientsdk.launchdarkly.com/sdk/goals/"
 )
 
-// checkLaunchDarkly checks that the events URL responds, with any status, and where possible that
-// the client-side ID exists.
+// checkLaunchDarkly checks that the events URL responds, regardless of the status. If possible, it
+// also checks that the client-side ID exists.
 func (c *checks) checkLaunchDarkly(cfg *config.Config, transport http.RoundTripper) {
 	ld := cfg.LaunchDarkly
 	client := &http.Client{
@@ -56,7 +57,7 @@ func (c *checks) checkLaunchDarkly(cfg *config.Config, transport http.RoundTripp
 	}
 }
 
-// fetchStatus sends a request and returns the status of the response.
+// fetchStatus sends a request and returns the response status.
 func fetchStatus(client *http.Client, method, address string) (int, error) {
 	ctx, cancel := checkContext()
 	defer cancel()
@@ -67,7 +68,7 @@ func fetchStatus(client *http.Client, method, address string) (int, error) {
 	resp, err := client.Do(req)
 	if err != nil {
 		if wrapped, ok := errors.AsType[*url.Error](err); ok {
-			err = wrapped.Err // the line of the check contains the URL
+			err = wrapped.Err // the output line already contains the URL
 		}
 		return 0, err
 	}

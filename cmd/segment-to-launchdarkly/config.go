@@ -47,7 +47,7 @@ validate the file if its first line is
 	return cmd
 }
 
-// outputFailure returns a failed write as a [failure].
+// outputFailure wraps a write error as a [failure].
 func outputFailure(err error) error {
 	if err != nil {
 		return failure{err}

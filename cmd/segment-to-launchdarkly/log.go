@@ -9,8 +9,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 )
 
-// newLogger returns a logger that writes each entry to w as one line, in JSON with durations in
-// seconds or in columns for a console.
+// newLogger returns a logger that writes each entry to w as one line. The format is JSON with
+// durations in seconds, or columns for a console.
 func newLogger(cfg config.Log, w io.Writer) *zap.Logger {
 	level, err := zapcore.ParseLevel(cfg.Level)
 	if err != nil {

@@ -13,25 +13,25 @@ import (
 
 const name = "segment-to-launchdarkly"
 
-// Exit codes. A command that drained completely after a signal exits with 0.
+// These exit codes report failures. A run that drains completely after a signal exits with 0.
 const (
 	exitFailure     = 1   // the command or a check failed
 	exitUsage       = 2   // the command line or the configuration is invalid
 	exitInterrupted = 130 // a second signal ended the drain
 )
 
-// system is the environment of a command.
+// system is the environment in which a command runs.
 type system struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	environ        []string
-	transport      http.RoundTripper // used by check; nil: http.DefaultTransport
+	transport      http.RoundTripper // used by check; nil means http.DefaultTransport
 }
 
 // failure is an error other than an invalid command line or configuration.
 type failure struct{ error }
 
-// errReported is the failure of a command that has already printed or logged the reason.
+// errReported is returned by a command that has already printed or logged its failure.
 var errReported = failure{errors.New("reported")}
 
 // execute runs a command line and returns the exit code.
@@ -83,7 +83,7 @@ access to Kafka and LaunchDarkly, and run the program.`,
 	return root
 }
 
-// addConfigFlag adds the flag --config to cmd and returns its value.
+// addConfigFlag adds the --config flag to cmd and returns a pointer to its value.
 func addConfigFlag(cmd *cobra.Command) *string {
 	path := cmd.Flags().StringP("config", "c", "", "YAML configuration file; S2LD_ environment variables override it")
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml") // fails only for an unknown flag

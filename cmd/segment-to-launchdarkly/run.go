@@ -57,8 +57,8 @@ Exit codes:
 	return cmd
 }
 
-// signalContext returns a context that is cancelled by the first SIGTERM or SIGINT. The second
-// signal exits the program. stop ends the signal handling and cancels the context.
+// signalContext returns a context that the first SIGTERM or SIGINT cancels. A second signal exits
+// the program. stop ends signal handling and cancels the context.
 func signalContext(log *zap.Logger) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)

@@ -16,8 +16,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// maxLine is the maximum length of an input line in bytes, well above the usual size limit of a
-// Kafka record.
+// maxLine is the maximum length of an input line in bytes. The usual size limit for Kafka records
+// is far lower.
 const maxLine = 16 << 20
 
 func newTransform(sys system) *cobra.Command {
@@ -63,7 +63,7 @@ optional. The exit code is 0 regardless of the outcomes.`,
 }
 
 // transformLines maps each line of in and writes the outcomes to out. It flushes the output before
-// each read, which can block.
+// each read, because a read can block.
 func transformLines(in io.Reader, out io.Writer, mapping *transform.Mapping, timestamp int64) error {
 	w := bufio.NewWriterSize(out, 64<<10)
 	lines := bufio.NewScanner(flushingReader{in, w})
@@ -100,8 +100,8 @@ func transformLines(in io.Reader, out io.Writer, mapping *transform.Mapping, tim
 	return err
 }
 
-// appendCall appends one line of output. event is the call's event with its trailing comma, or
-// empty if the call has none.
+// appendCall appends one output line to row. event is the call's event with its trailing comma, or
+// empty if there is no event.
 func appendCall(row []byte, line int, call transform.Call, event []byte) []byte {
 	row = append(row, `{"line":`...)
 	row = strconv.AppendInt(row, int64(line), 10)
@@ -123,7 +123,7 @@ func appendCall(row []byte, line int, call transform.Call, event []byte) []byte 
 	return append(row, '}', '\n')
 }
 
-// flushingReader flushes a writer before each read, so that paused input does not hold back output.
+// flushingReader flushes a writer before each read, so that paused input does not delay output.
 type flushingReader struct {
 	io.Reader
 	w *bufio.Writer

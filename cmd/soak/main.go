@@ -1,8 +1,8 @@
 //go:build linux
 
 // Soak runs the program against Apache Kafka under random faults for a given time and prints a
-// report. It alternates between the classic and the consumer protocol in turns, each with its own
-// topic, group, and plan. It exits with 1 if an invariant was broken.
+// report. A soak consists of turns, which alternate between the classic and the consumer protocol.
+// Each turn has its own topic, group, and plan. The exit code is 1 if an invariant was broken.
 //
 //	go run ./cmd/soak -duration 30m -seed 1
 package main
@@ -22,7 +22,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 )
 
-// session is the session timeout of the group.
+// session is the consumer group's session timeout.
 const session = 3 * time.Second
 
 func main() {

@@ -13,12 +13,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// The functions below work with the embedded broker and with Apache Kafka. Each call opens a client
-// and adds opts to its options, for a cluster that requires TLS or SASL. Requests that fail while
-// the cluster changes are retried until ctx is done.
+// The functions below work with the embedded broker and with Apache Kafka. Each call creates its
+// own client. Pass opts if the cluster requires TLS or SASL. Requests that fail while the cluster
+// changes are retried until ctx is done.
 
-// CreateTopic creates a topic with the default replication factor of the brokers. It returns when
-// every broker that responds knows the topic. configs holds the settings of the topic.
+// CreateTopic creates a topic with the brokers' default replication factor and the topic settings
+// in configs. It returns when every responding broker knows the topic.
 func CreateTopic(
 	ctx context.Context, brokers []string, topic string, partitions int32, configs map[string]string, opts ...kgo.Opt,
 ) error {
@@ -42,7 +42,7 @@ func CreateTopic(
 	return nil
 }
 
-// knows reports whether a broker knows a topic. It also returns true if the broker does not
+// knows reports whether a broker knows a topic. It also reports true if the broker does not
 // respond.
 func knows(ctx context.Context, b *kgo.Broker, topic string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
@@ -54,8 +54,8 @@ func knows(ctx context.Context, b *kgo.Broker, topic string) bool {
 }
 
 // Produce writes the records numbered first to last-1, and returns when all in-sync replicas have
-// all of them. The key of a record is its number in decimal, which selects the partition. value
-// returns the value of a record.
+// them. A record's key is its number in decimal, which determines the partition. value returns a
+// record's value.
 func Produce(
 	ctx context.Context, brokers []string, topic string, first, last int, value func(n int) []byte, opts ...kgo.Opt,
 ) error {
@@ -74,7 +74,7 @@ func Produce(
 			}
 		})
 	}
-	_ = cl.Flush(ctx) // fails only with ctx
+	_ = cl.Flush(ctx) // fails only if ctx is done
 	return context.Cause(ctx)
 }
 
@@ -86,8 +86,8 @@ func ReadAll(ctx context.Context, brokers []string, topic string, opts ...kgo.Op
 	return all, err
 }
 
-// ReadFrom calls each for the records that [ReadAll] would return, except for those below the
-// offset of their partition in from. It retains no records.
+// ReadFrom calls each for every record that [ReadAll] would return, starting at the partition
+// offsets in from. It does not retain records.
 func ReadFrom(
 	ctx context.Context, brokers []string, topic string, from map[int32]int64, each func(*kgo.Record),
 	opts ...kgo.Opt,
@@ -133,8 +133,8 @@ func ReadFrom(
 	return nil
 }
 
-// Committed returns the offsets, leader epochs, and metadata that a group has committed, by topic
-// and partition.
+// Committed returns a group's committed offsets, leader epochs, and metadata, by topic and
+// partition.
 func Committed(ctx context.Context, brokers []string, group string, opts ...kgo.Opt) (kadm.Offsets, error) {
 	cl, err := connect(brokers, opts)
 	if err != nil {
@@ -153,7 +153,7 @@ func Committed(ctx context.Context, brokers []string, group string, opts ...kgo.
 	return committed, nil
 }
 
-// EndOffsets returns the end offsets of a topic, by partition.
+// EndOffsets returns a topic's end offsets, by partition.
 func EndOffsets(ctx context.Context, brokers []string, topic string, opts ...kgo.Opt) (map[int32]int64, error) {
 	cl, err := connect(brokers, opts)
 	if err != nil {
@@ -163,7 +163,7 @@ func EndOffsets(ctx context.Context, brokers []string, topic string, opts ...kgo
 	return offsets(ctx, topic, kadm.NewClient(cl).ListEndOffsets)
 }
 
-// offsets lists offsets of a topic with list, and returns them by partition.
+// offsets calls list for a topic, retrying errors, and returns the offsets by partition.
 func offsets(
 	ctx context.Context, topic string, list func(context.Context, ...string) (kadm.ListedOffsets, error),
 ) (map[int32]int64, error) {
@@ -179,8 +179,7 @@ func offsets(
 	return byPartition, nil
 }
 
-// retry calls do until it succeeds, ctx is done, or Kafka responds with an error that is not
-// retriable.
+// retry calls do until it succeeds, ctx is done, or Kafka responds with a non-retriable error.
 func retry(ctx context.Context, do func() error) error {
 	for {
 		err := do()
@@ -192,7 +191,7 @@ func retry(ctx context.Context, do func() error) error {
 	}
 }
 
-// connect returns a client that is connected to brokers. opts override more.
+// connect returns a client for the given brokers. opts override more.
 func connect(brokers []string, opts []kgo.Opt, more ...kgo.Opt) (*kgo.Client, error) {
 	return kgo.NewClient(append(append(more, kgo.SeedBrokers(brokers...)), opts...)...)
 }

@@ -21,26 +21,27 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// ApacheConfig configures the cluster that [StartApache] starts.
+// ApacheConfig configures a cluster started by [StartApache].
 type ApacheConfig struct {
-	// Dir is an empty directory for configuration, data, and logs. NewApache creates one if Dir is
-	// empty.
+	// Dir is an empty directory for configuration, data, and logs. If Dir is not set, NewApache
+	// creates one.
 	Dir string
-	// Nodes is the number of nodes, which are brokers and controllers at once. 0 means 3.
+	// Nodes is the number of nodes, 3 by default. Each node is both a broker and a controller.
 	Nodes int
-	// Properties overrides the broker settings of this package.
+	// Properties overrides this package's broker settings.
 	Properties map[string]string
-	// Users maps user names to passwords. If it is not empty, the cluster is secured; see Listener.
+	// Users maps user names to passwords. If Users is not empty, the cluster is secured; see
+	// Listener.
 	Users map[string]string
 }
 
-// Apache is a cluster of Apache Kafka nodes. Each node is a Java process on loopback ports. The
-// number of a node is its node.id, starting at 0. Methods may be called concurrently.
+// Apache is a cluster of Apache Kafka nodes. Each node is a Java process on loopback ports. Nodes
+// are numbered from 0 by node.id. Methods are safe for concurrent use.
 type Apache struct {
 	cfg   ApacheConfig
 	nodes []*node
 	certs *authority // nil unless the cluster is secured
-	cert  string     // file with the certificate and key of the brokers; empty unless secured
+	cert  string     // PEM file with the brokers' certificate and key; empty unless the cluster is secured
 	cl    *kgo.Client
 	adm   *kadm.Client
 }
@@ -71,8 +72,8 @@ func NewApache(t testing.TB, cfg ApacheConfig) *Apache {
 	return a
 }
 
-// StartApache formats and starts a cluster. It returns when all brokers are registered, and groups
-// and transactions have coordinators. ctx bounds only the start.
+// StartApache formats and starts a cluster. It returns when all brokers are registered, and the
+// coordinators for groups and transactions are available. ctx bounds only the startup.
 func StartApache(ctx context.Context, cfg ApacheConfig) (*Apache, error) {
 	if cfg.Nodes == 0 {
 		cfg.Nodes = 3
@@ -112,7 +113,7 @@ func (a *Apache) start(ctx context.Context) error {
 	a.adm = kadm.NewClient(a.cl)
 
 	id := uuid.New()
-	clusterID := base64.RawURLEncoding.EncodeToString(id[:]) // the format of UUIDs in Kafka
+	clusterID := base64.RawURLEncoding.EncodeToString(id[:]) // Kafka's UUID format
 	errs := make([]error, len(a.nodes))
 	var formatted sync.WaitGroup
 	for i, n := range a.nodes {
@@ -151,23 +152,25 @@ func (a *Apache) Close() {
 // Kill sends SIGKILL to a node and waits until it has exited.
 func (a *Apache) Kill(i int) error { return a.nodes[i].stop(syscall.SIGKILL) }
 
-// Stop sends SIGTERM to a node and waits until it has exited. The node first hands over its
-// partitions.
+// Stop sends SIGTERM to a node and waits until it has exited. Before exiting, the node transfers
+// its partition leadership to other nodes.
 func (a *Apache) Stop(i int) error { return a.nodes[i].stop(syscall.SIGTERM) }
 
-// Pause halts a node with SIGSTOP. Its connections stay open, but it does not respond.
+// Pause halts a node with SIGSTOP. The node's connections stay open, but the node does not respond.
 func (a *Apache) Pause(i int) error { return a.nodes[i].signal(syscall.SIGSTOP) }
 
 // Continue resumes a paused node with SIGCONT.
 func (a *Apache) Continue(i int) error { return a.nodes[i].signal(syscall.SIGCONT) }
 
-// Start starts a stopped node again with the same data and ports. Ready waits until it has joined.
+// Start restarts a stopped node with the same data and ports. Ready waits until the node has
+// joined.
 func (a *Apache) Start(i int) error { return a.nodes[i].start() }
 
-// Brokers returns the addresses for clients without credentials, which have all permissions.
+// Brokers returns the Plain listener's addresses. Clients of this listener need no credentials and
+// have all permissions.
 func (a *Apache) Brokers() []string { return a.BrokersBy(Plain) }
 
-// BrokersBy returns the addresses of a listener, one per node. All listeners except Plain need a
+// BrokersBy returns a listener's addresses, one per node. All listeners except Plain require a
 // secured cluster.
 func (a *Apache) BrokersBy(l Listener) []string {
 	var all []string
@@ -180,10 +183,10 @@ func (a *Apache) BrokersBy(l Listener) []string {
 // Log returns the path of a node's log.
 func (a *Apache) Log(i int) string { return a.nodes[i].logPath() }
 
-// freeAddrs returns free loopback addresses for all listeners of the nodes. Their ports are below
-// the range for outgoing connections, for two reasons. An outgoing connection on the port of a
-// stopped node would prevent its restart, and a client that dials such a port repeatedly may
-// connect to itself.
+// freeAddrs returns free loopback addresses for all listeners of all nodes. The ports are below the
+// ephemeral port range, for two reasons. An outgoing connection on a stopped node's port would
+// prevent the node's restart. A client that repeatedly dials an unused ephemeral port may connect
+// to itself.
 func freeAddrs(nodes int) ([]map[Listener]string, error) {
 	all := make([]map[Listener]string, nodes)
 	for i := range all {
@@ -192,7 +195,7 @@ func freeAddrs(nodes int) ([]map[Listener]string, error) {
 			for tries := 0; all[i][l] == ""; tries++ {
 				ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(20_000))))
 				if err == nil {
-					defer ln.Close() // keep the port until all are found
+					defer ln.Close() // reserve the port until all are found
 					all[i][l] = ln.Addr().String()
 				} else if tries == 100 {
 					return nil, fmt.Errorf("find a free port: %w", err)

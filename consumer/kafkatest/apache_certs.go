@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// authority issues the certificates of one cluster, as PEM files in dir.
+// authority issues a cluster's certificates as PEM files in dir.
 type authority struct {
 	dir    string
 	caFile string
@@ -45,8 +45,8 @@ func newAuthority(dir string) (*authority, error) {
 	return c, os.WriteFile(c.caFile, pemBlock("CERTIFICATE", der), 0o644)
 }
 
-// issue writes dir/name.pem, which holds a certificate for name and its key. The certificate is
-// valid for a client and for a server on loopback.
+// issue writes a certificate for name and its key to dir/name.pem. The certificate is valid for
+// clients, and for servers on loopback.
 func (c *authority) issue(name string) (file string, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Ready waits until all nodes that are not stopped or paused respond, know each other, and are in
-// sync for all of their replicas.
+// Ready waits until all nodes respond, know each other, and have all their replicas in sync. It
+// ignores stopped and paused nodes.
 func (a *Apache) Ready(ctx context.Context) error {
 	err := a.everywhere(ctx, func(ctx context.Context, b *kgo.Broker) error {
 		serving, err := a.serving()
@@ -53,7 +53,7 @@ func (a *Apache) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Coordinator returns the number of the node that coordinates a group.
+// Coordinator returns the node number of a group's coordinator.
 func (a *Apache) Coordinator(ctx context.Context, group string) (int, error) {
 	c := a.adm.FindGroupCoordinators(ctx, group)[group]
 	if c.Err != nil {
@@ -62,14 +62,14 @@ func (a *Apache) Coordinator(ctx context.Context, group string) (int, error) {
 	return int(c.NodeID), nil
 }
 
-// Leader returns the number of the node that leads a partition.
+// Leader returns the node number of a partition's leader.
 func (a *Apache) Leader(ctx context.Context, topic string, partition int32) (int, error) {
 	p, err := partitionBy(ctx, a.cl, topic, partition)
 	return int(p.Leader), err
 }
 
-// MoveLeader moves the leader of a partition to its next in-sync replica. It waits until all
-// serving nodes know the new leader, and returns its number.
+// MoveLeader moves a partition's leadership to the next in-sync replica. It waits until all serving
+// nodes know the new leader, and returns the new leader's node number.
 func (a *Apache) MoveLeader(ctx context.Context, topic string, partition int32) (int, error) {
 	to, err := a.electNext(ctx, topic, partition)
 	if err == nil {
@@ -87,7 +87,7 @@ func (a *Apache) MoveLeader(ctx context.Context, topic string, partition int32) 
 	return int(to), nil
 }
 
-// electNext elects the next in-sync replica of a partition.
+// electNext elects a partition's next in-sync replica as leader, and returns its node number.
 func (a *Apache) electNext(ctx context.Context, topic string, partition int32) (int32, error) {
 	p, err := partitionBy(ctx, a.cl, topic, partition)
 	if err != nil {
@@ -119,7 +119,8 @@ func (a *Apache) electNext(ctx context.Context, topic string, partition int32) (
 	return r[0], err
 }
 
-// partitionBy fetches a partition from a broker or client, bypassing the caches of kgo and kadm.
+// partitionBy fetches a partition's metadata through a broker or client, bypassing the caches of
+// kgo and kadm.
 func partitionBy(ctx context.Context, by kmsg.Requestor, topic string,
 	partition int32) (kmsg.MetadataResponseTopicPartition, error) {
 	req := kmsg.NewPtrMetadataRequest()
@@ -136,8 +137,8 @@ func partitionBy(ctx context.Context, by kmsg.Requestor, topic string,
 	return kmsg.MetadataResponseTopicPartition{}, kerr.UnknownTopicOrPartition
 }
 
-// createCoordinators makes the cluster create its internal topics, and waits until they are
-// available.
+// createCoordinators triggers the creation of the cluster's internal topics, and waits until they
+// are available.
 func (a *Apache) createCoordinators(ctx context.Context) error {
 	return a.wait(ctx, func() error {
 		_, err := a.adm.FetchOffsets(ctx, "kafkatest")
@@ -163,7 +164,7 @@ func (a *Apache) everywhere(ctx context.Context, do func(context.Context, *kgo.B
 	})
 }
 
-// serving returns the numbers of the nodes that should respond.
+// serving returns the numbers of the nodes expected to respond.
 func (a *Apache) serving() ([]int32, error) {
 	var ids []int32
 	for _, n := range a.nodes {
@@ -178,7 +179,7 @@ func (a *Apache) serving() ([]int32, error) {
 	return ids, nil
 }
 
-// wait calls do until it succeeds. It fails if ctx is done, or if a node exits unexpectedly.
+// wait calls do until it succeeds. It fails if ctx is done or a node exits unexpectedly.
 func (a *Apache) wait(ctx context.Context, do func() error) error {
 	for {
 		err := do()

@@ -14,10 +14,10 @@ import (
 //go:embed pom.xml
 var pom string
 
-// apacheVersion is the version of Apache Kafka that fetch.sh downloads.
+// apacheVersion is the Apache Kafka version downloaded by fetch.sh.
 var apacheVersion = regexp.MustCompile(`<kafka.version>(.*)</kafka.version>`).FindStringSubmatch(pom)[1]
 
-// classPath returns the class path of Kafka's jars in the directory that fetch.sh writes to.
+// classPath returns the Java class path of the Kafka jars downloaded by fetch.sh.
 func classPath() (string, error) {
 	libs := os.Getenv("KAFKA_LIBS")
 	if libs == "" {

@@ -2,6 +2,5 @@ package kafkatest
 
 import "syscall"
 
-// dieWithParent makes the kernel kill a process when the thread that started it exits for any
-// reason.
+// dieWithParent makes the kernel kill a child process when the thread that started it exits.
 var dieWithParent = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -22,7 +22,7 @@ import (
 //go:embed apache_log4j2.xml
 var log4j2 []byte
 
-// node is one node of a cluster. It can be started again after it has exited.
+// node is one node of a cluster. A node can be restarted after it has exited.
 type node struct {
 	id        int
 	dir       string
@@ -38,8 +38,8 @@ type node struct {
 func (n *node) configPath() string { return filepath.Join(n.dir, "server.properties") }
 func (n *node) logPath() string    { return filepath.Join(n.dir, "server.log") }
 
-// java returns a command that runs a Java class of Kafka. TieredStopAtLevel=1 cuts the CPU time of
-// a node's start from 4.2 to 2.4 seconds.
+// java returns a command that runs a Kafka class. TieredStopAtLevel=1 reduces the CPU time to start
+// a node from 4.2 to 2.4 seconds.
 func (n *node) java(ctx context.Context, args ...string) *exec.Cmd {
 	args = append([]string{
 		"-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
@@ -51,11 +51,11 @@ func (n *node) java(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// format writes the configuration of the node and formats its data directory.
+// format writes the node's configuration and formats its data directory.
 func (n *node) format(ctx context.Context, clusterID string, properties map[string]string) error {
 	var b strings.Builder
 	for _, k := range slices.Sorted(maps.Keys(properties)) {
-		fmt.Fprintf(&b, "%s=%s\n", k, strings.ReplaceAll(properties[k], `\`, `\\`)) // the escaping of Java properties
+		fmt.Fprintf(&b, "%s=%s\n", k, strings.ReplaceAll(properties[k], `\`, `\\`)) // Java properties escape backslashes
 	}
 	err := errors.Join(
 		os.MkdirAll(n.dir, 0o755),
@@ -91,14 +91,14 @@ func (n *node) start() error {
 	started, exited := make(chan error), make(chan struct{})
 	go func() {
 		defer close(exited)
-		// The thread must outlive the process (see dieWithParent), and only a locked thread
-		// reliably does.
+		// The thread must outlive the process (see dieWithParent), and only a locked thread is
+		// guaranteed to do so.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			_ = cmd.Wait() // its log shows why it exited
+			_ = cmd.Wait() // the node's log shows why it exited
 		}
 	}()
 	if err := <-started; err != nil {
@@ -132,7 +132,7 @@ func (n *node) stop(s syscall.Signal) error {
 		n.proc = nil
 		return nil
 	}
-	// The errors only mean that the process has already exited. A paused process needs SIGCONT to
+	// Errors only mean that the process has already exited. A paused process needs SIGCONT to
 	// receive SIGTERM.
 	_ = n.proc.Signal(s)
 	_ = n.proc.Signal(syscall.SIGCONT)
@@ -161,8 +161,8 @@ func (n *node) running() bool {
 	}
 }
 
-// serves reports whether the node should respond, which means that it is started and not paused. It
-// returns an error if the node exited unexpectedly.
+// serves reports whether the node should respond, because it is started and not paused. It returns
+// an error if the node exited unexpectedly.
 func (n *node) serves() (bool, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -4,6 +4,6 @@ package kafkatest
 
 import "syscall"
 
-// dieWithParent has no effect, because only Linux supports it. A killed test leaves its nodes
-// running.
+// dieWithParent is nil, because only Linux can kill a child process with its parent. If a test is
+// killed, its nodes keep running.
 var dieWithParent *syscall.SysProcAttr

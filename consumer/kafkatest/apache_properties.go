@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// properties returns the configuration of a node. It has three replicas of everything, short
-// timeouts for tests that kill brokers and members, and small buffers, so that three brokers fit on
-// a small machine.
+// properties returns a node's configuration. It sets up to three replicas for every topic, and
+// short timeouts for tests that kill brokers and members. Small buffers let three brokers fit on a
+// small machine.
 func (a *Apache) properties(n *node) map[string]string {
 	replicas := strconv.Itoa(min(3, len(a.nodes)))
 	inSync := strconv.Itoa(min(2, len(a.nodes)))
@@ -51,16 +51,16 @@ func (a *Apache) properties(n *node) map[string]string {
 		"transaction.state.log.min.isr":            inSync,
 		"transaction.state.log.num.partitions":     "3",
 
-		// When the session of a killed or paused broker times out, the next replica takes over. The
-		// broker becomes leader again only if a test moves the leader.
+		// When a killed or paused broker's session times out, the next replica becomes the leader.
+		// The broker becomes the leader again only if a test moves the leader.
 		"broker.heartbeat.interval.ms": "500",
 		"broker.session.timeout.ms":    "3000",
-		"replica.socket.timeout.ms":    "2000", // the default for a paused broker is 30 seconds
+		"replica.socket.timeout.ms":    "2000", // the default of 30 seconds is too long for tests that pause brokers
 		"controller.socket.timeout.ms": "2000",
 		"auto.leader.rebalance.enable": "false",
 
-		// In the classic protocol, members choose their session timeout; in KIP-848, the brokers
-		// do.
+		// In the classic protocol, each member chooses its session timeout. With KIP-848, the
+		// brokers choose it.
 		"group.initial.rebalance.delay.ms":         "0",
 		"group.min.session.timeout.ms":             "1000",
 		"group.consumer.session.timeout.ms":        "6000",
@@ -75,7 +75,7 @@ func (a *Apache) properties(n *node) map[string]string {
 		"log.segment.delete.delay.ms":     "1000",
 		"log.cleaner.backoff.ms":          "1000",
 
-		"log.cleaner.dedupe.buffer.size": "4194304", // bytes of the heap; the default is 128 MiB
+		"log.cleaner.dedupe.buffer.size": "4194304", // heap bytes; the default is 128 MiB
 		"num.network.threads":            "2",
 		"num.io.threads":                 "4",
 		"background.threads":             "2",

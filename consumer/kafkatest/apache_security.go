@@ -15,25 +15,24 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Listener names a listener of a cluster. Every cluster has Plain, and a secured cluster has all of
-// them. On a secured cluster, a named user has only the permissions granted by Allow. Anonymous
-// clients, which use Plain or TLS, have all permissions.
+// Listener is the name of a cluster listener. Every cluster has Plain, and a secured cluster has
+// all listeners. On a secured cluster, authenticated users have only the permissions granted by
+// Allow. Clients that use Plain or TLS are anonymous and have all permissions.
 type Listener string
 
-// Listeners of a cluster. SASL and SASLTLS support PLAIN, SCRAM-SHA-256, and SCRAM-SHA-512 for the
-// users in ApacheConfig.
+// A secured cluster has these listeners. SASL and SASLTLS support PLAIN, SCRAM-SHA-256, and
+// SCRAM-SHA-512 for the users in ApacheConfig.
 const (
 	Plain     Listener = "PLAIN"   // neither encrypted nor authenticated; also used between brokers
 	TLS       Listener = "TLS"     // encrypted; the broker presents a certificate issued by the CA in CAFile
-	MutualTLS Listener = "MTLS"    // like TLS; the common name of the client certificate is the user; see ClientCert
+	MutualTLS Listener = "MTLS"    // like TLS; the user is the client certificate's common name; see ClientCert
 	SASL      Listener = "SASL"    // user name and password, not encrypted
 	SASLTLS   Listener = "SASLTLS" // user name and password, encrypted like TLS
 
 	controller Listener = "CONTROLLER"
 )
 
-// securityProtocols maps the listeners of a secured cluster to Kafka's names for their security
-// protocols.
+// securityProtocols maps a secured cluster's listeners to Kafka security protocols.
 var securityProtocols = map[Listener]string{
 	controller: "PLAINTEXT", Plain: "PLAINTEXT", TLS: "SSL", MutualTLS: "SSL", SASL: "SASL_PLAINTEXT",
 	SASLTLS: "SASL_SSL",
@@ -66,7 +65,7 @@ func (a *Apache) secure(p map[string]string) {
 	}
 }
 
-// addUsers creates the SCRAM credentials of the users, which Kafka stores in its metadata.
+// addUsers creates the users' SCRAM credentials, which Kafka stores in its metadata.
 func (a *Apache) addUsers(ctx context.Context) error {
 	for _, m := range []kadm.ScramMechanism{kadm.ScramSha256, kadm.ScramSha512} { // a request may name a user only once
 		var users []kadm.UpsertSCRAM
@@ -81,11 +80,11 @@ func (a *Apache) addUsers(ctx context.Context) error {
 	return nil
 }
 
-// CAFile returns the path of the PEM file with the CA certificate of a secured cluster.
+// CAFile returns the path of the secured cluster's CA certificate in PEM format.
 func (a *Apache) CAFile() string { return a.certs.caFile }
 
-// ClientCert issues a certificate for a user of MutualTLS, and returns the path of a PEM file with
-// the certificate and its key.
+// ClientCert issues a certificate for a MutualTLS user. It returns the path of a PEM file with the
+// certificate and its key.
 func (a *Apache) ClientCert(user string) (string, error) { return a.certs.issue(user) }
 
 // Allow grants a user of a secured cluster the operations on the resources in acls. It returns when

@@ -8,10 +8,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// NewEmbedded starts a broker in this process, on loopback by default. The caller must close it.
+// NewEmbedded starts a broker in this process, on loopback by default. The caller must close the
+// returned cluster.
 //
-// Unlike plain kfake, it returns the correct end of a leader epoch after the leader has moved; see
-// epochs. Use kfake.DataDir for large amounts of data, to keep records out of memory.
+// Unlike plain kfake, the broker returns a leader epoch's correct end offset after the leader has
+// moved; see epochs. For large amounts of data, use kfake.DataDir to keep records out of memory.
 func NewEmbedded(opts ...kfake.Opt) (*kfake.Cluster, error) {
 	cluster, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1)}, opts...)...)
 	if err != nil {
@@ -23,20 +24,20 @@ func NewEmbedded(opts ...kfake.Opt) (*kfake.Cluster, error) {
 	return cluster, nil
 }
 
-// epochs corrects requests for the end of a leader epoch. A real broker returns the start of the
-// next epoch, or the end of the log if no records were appended since. kfake learns about an epoch
-// only when a record is appended in it. If the leader has moved and no record was appended since,
-// it returns -1. For a log emptied by retention, it returns 0. Clients interpret -1 as divergence
-// and 0 as truncation, and rewind. epochs changes such requests to ask for the current epoch, whose
-// end is the end of the log. It leaves all other requests to kfake.
+// epochs corrects requests for a leader epoch's end offset. A real broker returns the start of the
+// next epoch, or the log end if no records were appended since. kfake learns about an epoch only
+// when a record is appended in it. If the leader has moved and no record was appended since, kfake
+// returns -1. For a log emptied by retention, kfake returns 0. Clients interpret -1 as divergence
+// and 0 as truncation, and rewind. epochs changes such requests to ask for the current epoch, which
+// ends at the log end. Other requests remain unchanged.
 //
-// epochs does not know about records appended by transactions, or by an earlier process with the
-// same kfake.DataDir. It may therefore hide a real truncation, but never reports a false one.
+// epochs does not see records appended by transactions, or by an earlier process with the same
+// kfake.DataDir. It may therefore hide a real truncation, but never reports a false one.
 type epochs struct {
 	cluster *kfake.Cluster
 
 	mu   sync.Mutex             // guards the field below
-	last map[partition]appended // last epoch in which records were produced
+	last map[partition]appended // last epoch with produced records
 }
 
 type partition struct {
@@ -46,7 +47,7 @@ type partition struct {
 
 type appended struct {
 	epoch int32
-	from  int64 // end of the log before the first record of the epoch
+	from  int64 // log end before the first record of the epoch
 }
 
 // watch records the epoch of produced records before kfake appends them.
@@ -75,7 +76,7 @@ func (e *epochs) watch(r kmsg.Request) (kmsg.Response, error, bool) {
 	return nil, nil, false
 }
 
-// correct changes the requests that kfake would respond to incorrectly.
+// correct changes requests for which kfake would return a wrong offset.
 //
 //nolint:revive // ControlKey requires this order of results
 func (e *epochs) correct(r kmsg.Request) (kmsg.Response, error, bool) {

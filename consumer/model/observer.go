@@ -8,51 +8,51 @@ import (
 	"strconv"
 )
 
-// history limits how much is kept per partition, both in ranges and in offsets below the
-// committed offset. Older steps are not checked.
+// history is the number of recorded ranges, and of offsets below the committed offset, kept per
+// partition. Older steps are not checked.
 const history = 1 << 16
 
 // maxIDs is the maximum number of payload IDs kept.
 const maxIDs = 1 << 20
 
-// Commit is a commit of one partition, as applied by the broker.
+// Commit is one partition's commit, as applied by the broker.
 type Commit struct {
-	// Partition is the number of the partition.
+	// Partition is the partition number.
 	Partition int32
-	// Log counts the truncations and recreations of the log before the member read it.
+	// Log is the number of truncations and recreations before the member read the log.
 	Log int
 	// Offset is the committed offset.
 	Offset int64
-	// Cuts holds the recorded cuts beyond Offset, in ascending order.
+	// Cuts lists the recorded cuts beyond Offset, in ascending order.
 	Cuts []int64
 }
 
 // Request is a request received by LaunchDarkly.
 type Request struct {
-	// Partition is the number of the partition.
+	// Partition is the partition number.
 	Partition int32
-	// Log counts the truncations and recreations of the log before the member read it.
+	// Log is the number of truncations and recreations before the member read the log.
 	Log int
-	// Offsets holds the offsets of the records with the events, in ascending order. It is not
+	// Offsets lists the offsets of the records with the events, in ascending order. It must not be
 	// empty.
 	Offsets []int64
 	// ID is the payload ID.
 	ID string
 	// Body is a hash of the request body.
 	Body uint64
-	// Accepted reports whether LaunchDarkly accepted the request. Its events count unless
+	// Accepted reports whether LaunchDarkly accepted the request. The request's events count unless
 	// LaunchDarkly accepted the same ID before.
 	Accepted bool
 }
 
 // Observer checks the steps of a consumer group on one topic. It is not safe for concurrent use.
-// The time for a step is logarithmic in the number of ranges kept, plus linear in the number of its
-// offsets and cuts. Memory is bounded.
+// Checking a step takes time logarithmic in the number of ranges kept and linear in the number of
+// the step's offsets and cuts. Memory use is bounded.
 type Observer struct {
 	events     func(partition int32, log int, offset int64) bool
 	partitions map[int32]*partition
 	bodies     map[string]body
-	order      []string // payload IDs in the order first seen
+	order      []string // payload IDs in order of first appearance
 }
 
 // body describes the request body sent under a payload ID.
@@ -60,11 +60,11 @@ type body struct {
 	hash        uint64
 	partition   int32
 	log         int
-	first, last int64 // offsets of its events
+	first, last int64 // offsets of its first and last events
 	accepted    bool
 }
 
-// span is a range of offsets, [first, next).
+// span is the offset range [first, next).
 type span struct{ first, next int64 }
 
 func (s span) compare(o span) int {
@@ -74,7 +74,7 @@ func (s span) compare(o span) int {
 	return int(s.next - o.next)
 }
 
-// partition is the state of one partition.
+// partition is the observed state of one partition.
 type partition struct {
 	known  bool    // a commit was observed since the start or the last reset
 	ends   []int64 // per truncation, the first lost offset
@@ -82,22 +82,22 @@ type partition struct {
 	spans  []span  // ranges recorded by the last commit
 	excuse []span  // recorded ranges that extend beyond a truncation and may change
 
-	recorded []span           // all ranges ever recorded, ascending
+	recorded []span           // recorded ranges kept, in ascending order
 	done     map[int64]string // by offset in the current log: payload ID that counted the event, or letter
 	pruned   int64            // done has no entries below this offset
 	halved   map[int64]bool   // offsets of batches split by a truncation
 }
 
-// letter replaces the payload ID of a dead-lettered record.
+// letter marks a dead-lettered record in place of a payload ID.
 const letter = "dead letter"
 
-// NewObserver returns an Observer without any history. events reports whether a record holds an
-// event that must be counted or dead-lettered. It is called only for offsets in the log.
+// NewObserver returns an Observer without history. events reports whether a record contains an
+// event that must be counted or dead-lettered. Observer calls events only for offsets in the log.
 func NewObserver(events func(partition int32, log int, offset int64) bool) *Observer {
 	return &Observer{events: events, partitions: map[int32]*partition{}, bodies: map[string]body{}}
 }
 
-// partition returns the state of a partition, and creates it if necessary.
+// partition returns a partition's state, creating it if necessary.
 func (o *Observer) partition(number int32) *partition {
 	p := o.partitions[number]
 	if p == nil {
@@ -107,7 +107,7 @@ func (o *Observer) partition(number int32) *partition {
 	return p
 }
 
-// lift returns the newest log that has the same records up to and including last.
+// lift returns the newest log that has the same records as log, up to and including offset last.
 func (p *partition) lift(log int, last int64) int {
 	for log < len(p.ends) && last < p.ends[log] {
 		log++
@@ -115,8 +115,8 @@ func (p *partition) lift(log int, last int64) int {
 	return log
 }
 
-// Commit checks a commit. It ignores a commit of an older log whose offset the current log does not
-// share, because the start rules of the next owner cover that case.
+// Commit checks a commit. A commit for an older log is not checked if its offset is beyond the part
+// that both logs share. The next owner's start rules cover that case.
 func (o *Observer) Commit(c Commit) error {
 	p := o.partition(c.Partition)
 	spans := make([]span, 0, len(c.Cuts))
@@ -172,14 +172,14 @@ func (o *Observer) Commit(c Commit) error {
 	return nil
 }
 
-// halve records that a truncation at end split a range.
+// halve marks the remaining offsets of a range split by a truncation at end.
 func (p *partition) halve(s span, end int64) {
 	for offset := s.first; s.next > end && offset < end; offset++ {
 		p.halved[offset] = true
 	}
 }
 
-// inHalved reports whether an offset is in a recorded range that was split by a truncation.
+// inHalved reports whether an offset is in a recorded range split by a truncation.
 func (p *partition) inHalved(offset int64) bool {
 	return slices.ContainsFunc(p.recorded, func(s span) bool {
 		return s.first <= offset && offset < s.next &&
@@ -199,7 +199,7 @@ func (p *partition) record(s span) {
 	}
 }
 
-// eventsOf returns the offsets of the records with events in a range.
+// eventsOf returns the offsets of a range's records with events.
 func (o *Observer) eventsOf(partition int32, log int, s span) (offsets []int64) {
 	for offset := s.first; offset < s.next; offset++ {
 		if o.events(partition, log, offset) {
@@ -209,7 +209,7 @@ func (o *Observer) eventsOf(partition int32, log int, s span) (offsets []int64) 
 	return offsets
 }
 
-// Request checks a request, and counts its events if it was accepted.
+// Request checks a request, and counts its events if the request was accepted.
 func (o *Observer) Request(r Request) error {
 	p := o.partition(r.Partition)
 	first, last := r.Offsets[0], r.Offsets[len(r.Offsets)-1]
@@ -259,8 +259,7 @@ func (o *Observer) Request(r Request) error {
 	return nil
 }
 
-// isRecorded reports whether the events of a request are those of a recorded range, or of a part of
-// one.
+// isRecorded reports whether a request's events are those of a recorded range or part of one.
 func (o *Observer) isRecorded(p *partition, r Request) bool {
 	first := r.Offsets[0]
 	for i := sort.Search(len(p.recorded), func(i int) bool { return p.recorded[i].first > first }) - 1; i >= 0; i-- {
@@ -271,8 +270,8 @@ func (o *Observer) isRecorded(p *partition, r Request) bool {
 	return len(p.recorded) > history && first < p.recorded[0].first
 }
 
-// isPart reports whether offsets are those of a whole batch, or of a part that results from
-// repeated halving.
+// isPart reports whether offsets are those of a whole batch, or of a part produced by repeated
+// halving.
 func isPart(offsets, batch []int64) bool {
 	for len(offsets) < len(batch) {
 		if middle := len(batch) / 2; offsets[0] < batch[middle] {
@@ -284,7 +283,7 @@ func isPart(offsets, batch []int64) bool {
 	return slices.Equal(offsets, batch)
 }
 
-// DeadLetter records that a record of the current log was dead-lettered.
+// DeadLetter records that a record in the current log was dead-lettered.
 func (o *Observer) DeadLetter(number int32, offset int64) {
 	p := o.partition(number)
 	if _, done := p.done[offset]; !done {
@@ -292,8 +291,8 @@ func (o *Observer) DeadLetter(number int32, offset int64) {
 	}
 }
 
-// Truncated records that all records at or above end were lost. A recreated topic counts as
-// truncated at 0.
+// Truncated records the loss of all records at or above end. A recreated topic counts as truncated
+// at 0.
 func (o *Observer) Truncated(number int32, end int64) {
 	p := o.partition(number)
 	p.ends = append(p.ends, end)
@@ -317,7 +316,7 @@ func (o *Observer) Reset(number int32) {
 }
 
 // Undelivered returns the offset of the first record below end that is not filtered, delivered, or
-// dead-lettered. If there is none, it returns end.
+// dead-lettered. If there is none, Undelivered returns end.
 func (o *Observer) Undelivered(number int32, end int64) int64 {
 	p := o.partition(number)
 	for offset := p.pruned; offset < end; offset++ {

@@ -13,16 +13,16 @@ import (
 //	POST /random?seed=1&rate=0.1  body: as above, or empty for TransientFaults
 //	POST /down?fault=503
 //	POST /up
-//	POST /poison?contains=TEXT    no text: poisons nothing
-//	POST /limit?bytes=100000      no number: Config.MaxBytes
+//	POST /poison?contains=TEXT    no text: poisons no event
+//	POST /limit?bytes=100000      no number: restores Config.MaxBytes
 //
-// The POST routes respond with 204, or with 400 and the reason. Serve the handler on a port of its
-// own.
+// The POST routes respond with 204, or with 400 and an error message. Serve the handler on a
+// separate port.
 func (s *Server) Control() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /report", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(s.Report()) //nolint:errcheck // disconnected
+		json.NewEncoder(w).Encode(s.Report()) //nolint:errcheck // the client may have disconnected
 	})
 	post := func(path string, do func(r *http.Request) error) {
 		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {

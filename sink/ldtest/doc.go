@@ -1,50 +1,51 @@
-// Package ldtest is a fake of LaunchDarkly's events service. It is as strict as the real service,
-// records the requests it receives, and injects faults on demand.
+// Package ldtest provides a fake of LaunchDarkly's events service. The fake is as strict as the
+// real service, records the requests it receives, and injects faults on demand.
 //
 //	ld := ldtest.New(ldtest.Config{Retain: true})
 //	srv := httptest.NewServer(ld)          // or http.Server and a Pipe in a synctest bubble
 //	// send requests to srv.URL + "/events/bulk/" + ldtest.Sample.ClientSideID
 //	ld.Report()                            // counters, violations, dropped events
 //	ld.Requests(), ld.Events()             // every request; the events that count, in order
-//	ld.Wait(ctx, 5000)                     // until 5,000 events count
+//	ld.Wait(ctx, 5000)                     // waits until 5,000 events count
 //
-// Each fault fails a request either without effect or, with Accepted, after accepting it:
+// A fault makes a request fail, either without effect or, with Accepted, after it was accepted:
 //
 //	ld.Script(ldtest.Fault{Status: 503}, ldtest.Fault{Kind: ldtest.Reset, Accepted: true})
-//	ld.Random(seed, 0.1)                   // one of TransientFaults for every tenth request
+//	ld.Random(seed, 0.1)                   // one of TransientFaults for about every tenth request
 //	ld.Down(ldtest.Fault{Status: 503})     // every request, until Up
 //	ld.Poison(ldtest.Containing("bad"))    // 400 for requests with a matching event
 //	ld.Limit(100_000)                      // 413 for bodies of this size or larger
 //
-// To run the fake in a process of its own, serve [Server.Control], which offers the same faults
-// over HTTP, and set Config.Journal, which receives one line of JSON per request. [ReadJournal]
-// reads the journal.
+// To run the fake in a separate process, serve [Server.Control], which injects the same faults over
+// HTTP. Set Config.Journal to receive one line of JSON per request. [ReadJournal] reads the
+// journal.
 //
 // # Behavior
 //
-//  1. The fake serves both endpoints by their exact paths, POST /events/bulk/{client-side ID} and
-//     POST /v2/event-data-import/{project}/{environment}. It responds with 404 to a trailing or
-//     double slash, and with 405 to any other method. HEAD /sdk/goals/{client-side ID} reports
-//     whether an ID is known.
-//  2. A rejected request has no effect. client_side responds with 404 to an unknown ID.
+//  1. The fake serves both endpoints at their exact paths, POST /events/bulk/{client-side ID} and
+//     POST /v2/event-data-import/{project}/{environment}. The fake responds with 404 to paths with
+//     a trailing or double slash, and with 405 to other methods. HEAD /sdk/goals/{client-side ID}
+//     returns 200 if the client-side ID exists, and 404 if not.
+//  2. A rejected request has no effect. client_side responds with 404 to an unknown client-side ID.
 //     metric_import responds with 401 if the token does not belong to the environment, 411 if
-//     Content-Length is missing, 406 if the schema header is not 4, and 400 if the User-Agent is
-//     not of the form MetricImport-COMPANY-int/VERSION. Both respond with 413 to bodies of 10 MB or
-//     more, and with 400 to a corrupt gzip stream and to bodies that are not a JSON array of
-//     objects of kind custom.
-//  3. The response to any other request is 202. Like the real service, the fake then silently drops
-//     events with malformed fields; the report lists each one with its reason.
-//  4. Each payload ID is processed once. A request without a valid UUID as payload ID is processed
-//     every time. Sending a different body under the same ID is a violation, even if the first
-//     request was rejected or cut off. So is anything else that a correct client never does (see
-//     [Violation]).
-//  5. The effect of a request is recorded before the response is sent. When a client learns that a
-//     request was accepted, the report and the journal already include it.
+//     Content-Length is missing, and 406 if the schema header is not 4. metric_import also responds
+//     with 400 to a User-Agent that does not have the form MetricImport-COMPANY-int/VERSION. Both
+//     endpoints respond with 413 to bodies of 10 MB or more. A corrupt gzip stream, or a body that
+//     is not a JSON array of objects of kind custom, results in a 400.
+//  3. The fake accepts any other request with 202. Like the real service, it then silently drops
+//     events with malformed fields. The report lists the dropped events and the reasons.
+//  4. Each payload ID is processed once. A request whose payload ID is not a valid UUID is
+//     processed every time. Sending two bodies under one payload ID is a violation, even if the
+//     first request was rejected or its response was cut off. For other violations, see
+//     [Violation].
+//  5. A request is recorded before the response is sent. When a client learns that a request was
+//     accepted, the report and the journal already include it.
 //
-// Sources: LaunchDarkly's documentation "Importing metric events", the event schema of its SDKs,
-// and, for context kinds, package ldcontext of go-sdk-common. Where LaunchDarkly publishes nothing
-// (the scope of deduplication, unknown client-side IDs, one payload ID with two bodies), the fake
-// assumes the strictest behavior.
+// The behavior follows LaunchDarkly's documentation "Importing metric events", the event schema of
+// its SDKs, and, for context kinds, package ldcontext of go-sdk-common. LaunchDarkly does not
+// document the deduplication scope, unknown client-side IDs, or two bodies under one payload ID. In
+// these cases, the fake assumes the strictest behavior.
 //
-// The package starts no goroutines and opens no listeners. All methods are safe for concurrent use.
+// The package starts no goroutines and opens no network listeners. All methods are safe for
+// concurrent use.
 package ldtest

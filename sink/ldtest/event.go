@@ -9,7 +9,7 @@ import (
 )
 
 // parse splits a body into its events. It returns an error if the body is not a JSON array of
-// objects of kind custom. The whole body is rejected in that case.
+// objects of kind custom. In that case, the whole body is rejected.
 func parse(body []byte) (events [][]byte, err error) {
 	if !utf8.Valid(body) || !json.Valid(body) || skipSpace(body)[0] != '[' {
 		return nil, errors.New("body is not a JSON array")
@@ -24,8 +24,8 @@ func parse(body []byte) (events [][]byte, err error) {
 }
 
 // dropReason returns why LaunchDarkly accepts the event but never processes it, or "" if the event
-// counts. The event must have the fields of its schema, "3" or "4", of which data and metricValue
-// are optional.
+// counts. The event must have the fields of its schema, "3" or "4". Of these fields, only data and
+// metricValue are optional.
 func dropReason(event []byte, schema string) string {
 	if schema != "3" && schema != "4" {
 		return "unknown event schema"
@@ -75,8 +75,7 @@ func dropReason(event []byte, schema string) string {
 	return ""
 }
 
-// checkContextKeys returns why an object of context kinds and keys is invalid, or "" if it is
-// valid.
+// checkContextKeys returns why contextKeys is invalid, or "" if it is valid.
 func checkContextKeys(value []byte) string {
 	if value[0] != '{' {
 		return "contextKeys is not an object"
@@ -101,8 +100,8 @@ func checkContextKeys(value []byte) string {
 
 func isKey(value []byte) bool { return value[0] == '"' && len(value) > len(`""`) }
 
-// isContextKind reports whether a kind is valid. It must consist of letters, digits, dots,
-// underscores, and hyphens, and must not be "kind" or "multi".
+// isContextKind reports whether a context kind is valid. A valid kind contains only letters,
+// digits, dots, underscores, and hyphens, and is neither "kind" nor "multi".
 func isContextKind(kind string) bool {
 	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 	return kind != "" && kind != "kind" && kind != "multi" && strings.Trim(kind, allowed) == ""

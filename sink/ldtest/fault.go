@@ -8,46 +8,47 @@ import (
 	"time"
 )
 
-// Fault describes how a single request fails. The zero Fault means no fault: the request passes. In
-// a script it represents a request that succeeds between two that fail.
+// Fault describes how a single request fails. The zero Fault lets a request succeed, for example
+// between two faults in a script.
 //
-// Without Accepted, the request fails without effect. With Accepted, it fails after taking effect;
-// an invalid request is rejected as usual instead.
+// Without Accepted, the request fails without effect. With Accepted, it takes effect and then
+// fails. An invalid request is still rejected as usual.
 type Fault struct {
 	// Kind selects how the request fails. Empty means Respond.
 	Kind Kind
 	// Accepted makes the request take effect before it fails.
 	Accepted bool
-	// Status is the status code of Respond and Truncated. A 2xx status requires Accepted.
+	// Status is the status code that Respond and Truncated send. A 2xx status requires Accepted.
 	Status int
 
-	// RetryAfter is the Retry-After header of Respond, verbatim, even if malformed. RetryIn sets
-	// the header to an HTTP date that far in the future.
+	// RetryAfter is the Retry-After header that Respond sends, verbatim even if malformed. RetryIn
+	// sets this header to an HTTP date that far in the future.
 	RetryAfter string
 	RetryIn    time.Duration
 
-	// For is the delay of Slow, and the time after which Hang closes the connection. For Hang, zero
-	// means no limit: it waits until the client disconnects.
+	// For is the delay of Slow, and the time after which Hang closes the connection. If For is
+	// zero, Hang waits until the client disconnects.
 	For time.Duration
 }
 
-// Kind is the kind of a [Fault].
+// Kind determines how a request with a [Fault] fails.
 type Kind string
 
 const (
-	// Respond responds with Status. A 3xx redirects to a path that responds with 200 and records a
-	// violation.
+	// Respond responds with Status. A 3xx status redirects to a path that responds with 200 and
+	// records a violation.
 	Respond Kind = ""
 	// Hang never responds.
 	Hang Kind = "hang"
-	// Slow waits, then processes the request as usual, unless the client has disconnected. With
-	// Accepted, it accepts the request first, then waits, then responds.
+	// Slow waits and then processes the request as usual, unless the client has disconnected. With
+	// Accepted, it accepts the request, waits, and then responds.
 	Slow Kind = "slow"
-	// ResetUnread resets the connection before reading the body. It must not be Accepted.
+	// ResetUnread resets the connection before reading the body. It must not be combined with
+	// Accepted.
 	ResetUnread Kind = "reset-unread"
 	// Reset resets the connection after reading the body.
 	Reset Kind = "reset"
-	// CutOff closes the connection in the middle of the headers of a 202.
+	// CutOff closes the connection in the middle of a 202 response's headers.
 	CutOff Kind = "cut-off"
 	// Truncated closes the connection in the middle of the response body, after all headers. Status
 	// 0 means 202 with Accepted, and 503 otherwise.
@@ -56,9 +57,10 @@ const (
 	Garbage Kind = "garbage"
 )
 
-// TransientFaults returns the faults that a client must handle by resending the same request, each
-// without effect and after accepting the request: 429 (plain, with seconds, and with a date), 500,
-// 502, 503, 504, and every other kind. Slow waits 300 ms, and Hang 3 s.
+// TransientFaults returns the faults that a client must handle by resending the same request. These
+// faults are 429 and 503 with and without Retry-After, 500, 502, 504, and every kind other than
+// Respond. Each fault except ResetUnread occurs with and without Accepted. Slow waits for 300 ms,
+// and Hang for 3 s.
 func TransientFaults() []Fault {
 	var faults []Fault
 	for _, accepted := range []bool{false, true} {
@@ -85,7 +87,7 @@ func TransientFaults() []Fault {
 // passes reports whether the request is processed as usual, immediately or after a delay.
 func (f Fault) passes() bool { return f == Fault{} || f.Kind == Slow }
 
-// status returns the status that the client receives, or 0 if it receives none.
+// status returns the status code that the client receives, or 0 if there is none.
 func (f Fault) status() int {
 	switch {
 	case f.Kind == Respond, f.Kind == Truncated && f.Status != 0:
@@ -99,8 +101,7 @@ func (f Fault) status() int {
 	}
 }
 
-// validate returns an error if no server behaves like the fault or if its fields contradict each
-// other.
+// validate returns an error if the fault's fields are invalid or contradict each other.
 func (f Fault) validate() error {
 	status := f.status()
 	switch f.Kind {
@@ -156,10 +157,10 @@ func (f Fault) String() string {
 	return b.String()
 }
 
-// ParseFault parses a fault. The syntax is "pass", or a status or kind followed by options, such as
-// "503", "429,accepted,retry-in=2s", "hang,for=10s", "truncated,status=400", or
-// "429,retry-after=Sun, 06 Nov 2033 08:49:37 GMT". The option retry-after must be the last one,
-// because its value extends to the end of the text.
+// ParseFault parses a fault. The syntax is "pass", or a status or kind with options, such as "503",
+// "429,accepted,retry-in=2s", "hang,for=10s", "truncated,status=400", or "429,retry-after=Sun, 06
+// Nov 2033 08:49:37 GMT". The retry-after option must come last, because its value extends to the
+// end of the text.
 func ParseFault(s string) (Fault, error) {
 	var f Fault
 	options, retryAfter, _ := strings.Cut(s, ",retry-after=")

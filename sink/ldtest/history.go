@@ -2,7 +2,7 @@ package ldtest
 
 import "github.com/google/uuid"
 
-// history holds the recorded requests.
+// history contains the recorded requests and their effects.
 type history struct {
 	report    Report
 	ids       map[uuid.UUID]idState
@@ -11,9 +11,9 @@ type history struct {
 	grew      chan struct{} // closed and replaced when Processed grows
 }
 
-// idState is the state of a payload ID.
+// idState describes the requests received under a payload ID.
 type idState struct {
-	hash     Hash // of the first body
+	hash     Hash // hash of the first body
 	accepted bool // whether any request was accepted
 }
 
@@ -60,7 +60,7 @@ func (s *Server) record(a *arrival) {
 	h.count(a, s.cfg.Retain)
 }
 
-// recordPayloadID compares a request with earlier ones that have the same payload ID.
+// recordPayloadID compares a request with earlier requests under the same payload ID.
 func (h *history) recordPayloadID(a *arrival) {
 	id, ok := parseID(a.PayloadID)
 	if !ok || a.Hash == (Hash{}) {
@@ -116,7 +116,7 @@ func (h *history) count(a *arrival, retain bool) {
 	h.grew = make(chan struct{})
 }
 
-// appendReported appends to a list in a Report until the list has one hundred entries.
+// appendReported appends more to a list in a Report, up to 100 entries in total.
 func appendReported[T any](list, more []T) []T {
 	return append(list, more[:min(len(more), 100-len(list))]...)
 }

@@ -6,17 +6,17 @@ import (
 	"sync"
 )
 
-// Pipe is a listener for in-memory connections, so that a server and its clients can run in one
-// testing/synctest bubble:
+// Pipe is a listener for in-memory connections. With a Pipe, a server and its clients can run in
+// one testing/synctest bubble:
 //
 //	pipe := ldtest.NewPipe()
 //	srv := &http.Server{Handler: ld}
 //	go srv.Serve(pipe)
 //	client := &http.Client{Transport: &http.Transport{DialContext: pipe.DialContext}}
 //
-// To the other end, a reset connection looks closed.
+// A connection reset looks like a normal close to the other end.
 type Pipe struct {
-	conns  chan net.Conn // capacity 0
+	conns  chan net.Conn // unbuffered
 	closed chan struct{}
 	close  sync.Once
 }
@@ -26,8 +26,8 @@ func NewPipe() *Pipe {
 	return &Pipe{conns: make(chan net.Conn), closed: make(chan struct{})}
 }
 
-// DialContext connects regardless of the address. It blocks until Accept is called, and returns
-// net.ErrClosed after Close.
+// DialContext connects to the Pipe, regardless of the address. It blocks until Accept is called,
+// and returns net.ErrClosed after Close.
 func (p *Pipe) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
 	client, server := net.Pipe()
 	select {
@@ -50,7 +50,7 @@ func (p *Pipe) Accept() (net.Conn, error) {
 	}
 }
 
-// Close closes the listener, but not the connections.
+// Close closes the listener, but not its connections.
 func (p *Pipe) Close() error {
 	p.close.Do(func() { close(p.closed) })
 	return nil

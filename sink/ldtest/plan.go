@@ -2,20 +2,20 @@ package ldtest
 
 import "math/rand/v2"
 
-// plan holds the faults for future requests.
+// plan describes the faults for future requests.
 type plan struct {
-	down   *Fault // if set, for every request
+	down   *Fault // fault for every request; nil if there is none
 	script []Fault
 	rng    *rand.Rand
 	rate   float64
-	faults []Fault // drawn from by rng
+	faults []Fault // faults that rng draws from
 	poison func(event []byte) bool
-	limit  int // size in bytes at which a body is rejected
+	limit  int // minimum size in bytes of rejected bodies
 }
 
-// takeNext returns the fault for the next request. That is the fault of Down if there is one.
-// Otherwise, if the request delivers events, it is the next one in the script, or else a random
-// one.
+// takeNext returns the fault for the next request. If Down has set a fault, takeNext returns that
+// fault. Otherwise, a request that delivers events gets the next scripted fault, or a random fault
+// if the script is empty.
 func (p *plan) takeNext(delivers bool) Fault {
 	switch {
 	case p.down != nil:
@@ -32,7 +32,7 @@ func (p *plan) takeNext(delivers bool) Fault {
 	return Fault{}
 }
 
-// Script appends faults to the script. Each POST to either endpoint uses up one fault. Script
+// Script appends faults to the script. Each POST to either endpoint consumes one fault. Script
 // panics if a fault is invalid.
 func (s *Server) Script(faults ...Fault) {
 	mustBeValid(faults)
@@ -41,9 +41,9 @@ func (s *Server) Script(faults ...Fault) {
 	s.plan.script = append(s.plan.script, faults...)
 }
 
-// Random applies one of the faults, with probability rate, to each POST to either endpoint that has
-// no scripted fault. If no faults are given, it uses [TransientFaults]. The same seed produces the
-// same sequence of faults. Rate 0 disables random faults.
+// Random makes each POST to either endpoint fail with probability rate, unless the script contains
+// a fault for it. The faults are drawn from faults or, if none are given, from [TransientFaults].
+// The same seed produces the same sequence of faults. Rate 0 disables random faults.
 func (s *Server) Random(seed uint64, rate float64, faults ...Fault) {
 	if len(faults) == 0 {
 		faults = TransientFaults()
@@ -54,8 +54,8 @@ func (s *Server) Random(seed uint64, rate float64, faults ...Fault) {
 	s.plan.rng, s.plan.rate, s.plan.faults = rand.New(rand.NewPCG(seed, 0)), rate, faults
 }
 
-// Poison makes the fake respond with 400 to every request that contains a matching event. Nil
-// disables it.
+// Poison makes the fake respond with 400 to every request that contains a matching event. Nil means
+// that no event matches.
 func (s *Server) Poison(matches func(event []byte) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,7 +74,7 @@ func (s *Server) Limit(bytes int) {
 }
 
 // Down applies the fault to every request, regardless of its path, until [Server.Up] is called.
-// Scripted faults are not used up meanwhile.
+// Scripted faults are not consumed in the meantime.
 func (s *Server) Down(fault Fault) {
 	mustBeValid([]Fault{fault})
 	s.mu.Lock()
@@ -82,7 +82,7 @@ func (s *Server) Down(fault Fault) {
 	s.plan.down = &fault
 }
 
-// Up ends [Server.Down].
+// Up ends the effect of [Server.Down].
 func (s *Server) Up() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

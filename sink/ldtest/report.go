@@ -8,17 +8,17 @@ import (
 
 // Report summarizes the requests received so far.
 type Report struct {
-	Requests   map[int]int    `json:"requests"`   // by status; 0: no readable response
+	Requests   map[int]int    `json:"requests"`   // by status; 0 means no readable response
 	Faults     map[string]int `json:"faults"`     // requests by fault
 	Scripted   int            `json:"scripted"`   // faults left in the script
-	Accepted   int            `json:"accepted"`   // events in accepted requests, duplicates included
+	Accepted   int            `json:"accepted"`   // events in accepted requests, including duplicates
 	Processed  int            `json:"processed"`  // events that count: neither duplicates nor dropped
 	Dropped    int            `json:"dropped"`    // events accepted but never processed
 	Duplicates int            `json:"duplicates"` // accepted requests whose payload ID had already been accepted
 
 	ViolationCount int `json:"violation_count"`
 
-	// Violations and Drops hold the first hundred of each.
+	// Violations and Drops contain at most 100 entries each.
 	Violations []Violation `json:"violations"`
 	Drops      []Drop      `json:"drops"`
 }
@@ -45,7 +45,7 @@ const (
 // Drop describes an event that LaunchDarkly accepts but never processes.
 type Drop struct {
 	PayloadID string `json:"id,omitempty"`
-	Index     int    `json:"index"` // in the body, starting at 0
+	Index     int    `json:"index"` // index in the body, starting at 0
 	Reason    string `json:"reason"`
 }
 
@@ -74,7 +74,7 @@ func (s *Server) Events() [][]byte {
 	return slices.Clone(s.history.processed)
 }
 
-// Wait blocks until the given number of events count, or until ctx is done.
+// Wait blocks until the given number of events count or ctx is done.
 func (s *Server) Wait(ctx context.Context, processed int) error {
 	for {
 		s.mu.Lock()

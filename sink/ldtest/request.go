@@ -15,27 +15,27 @@ import (
 	"github.com/google/uuid"
 )
 
-// Request describes a request, whether it was accepted, rejected, or cut off. Each line of the
-// journal is a Request without Header and Body.
+// Request describes a received request, whether it was accepted, rejected, or cut off. Each journal
+// line is a Request without Header and Body.
 type Request struct {
-	Time      time.Time `json:"time"` // of arrival
+	Time      time.Time `json:"time"` // time of arrival
 	Method    string    `json:"method"`
 	Path      string    `json:"path"`
-	PayloadID string    `json:"id,omitempty"`  // as sent
-	Hash      Hash      `json:"hash,omitzero"` // of the uncompressed body; zero if it was not or cannot be read
+	PayloadID string    `json:"id,omitempty"`  // verbatim
+	Hash      Hash      `json:"hash,omitzero"` // hash of the uncompressed body; zero if the body was unread or unreadable
 	Bytes     int       `json:"bytes"`         // length of the uncompressed body
-	Events    int       `json:"events"`        // 0 if the body is rejected as a whole
+	Events    int       `json:"events"`        // 0 if the body is invalid
 
-	// Identities holds the results of Config.Identity for the events, in order.
+	// Identities contains the result of Config.Identity for each event, in order.
 	Identities []string `json:"identities,omitempty"`
 
-	// Status is the status of the response, or 0 if the client receives no readable response.
+	// Status is the response status, or 0 if the client receives no readable response.
 	Status    int    `json:"status"`
-	Rejection string `json:"rejection,omitempty"` // reason, if rejected for its content
+	Rejection string `json:"rejection,omitempty"` // reason if the fake rejected the request
 	Fault     Fault  `json:"fault,omitzero"`
 
-	// Accepted reports whether the request took effect. Duplicate means that it was accepted
-	// without effect, because its payload ID had already been accepted.
+	// Accepted reports whether the request was accepted. Duplicate reports whether an accepted
+	// request had no effect, because its payload ID had already been accepted.
 	Accepted  bool `json:"accepted"`
 	Duplicate bool `json:"duplicate,omitempty"`
 
@@ -46,13 +46,13 @@ type Request struct {
 	Body   []byte      `json:"-"` // uncompressed
 }
 
-// Hash is the SHA-256 of a body. Its text form is hexadecimal.
+// Hash is the SHA-256 hash of a body. Its text form is hexadecimal.
 type Hash [sha256.Size]byte
 
 // MarshalText formats the hash as hexadecimal digits.
 func (h Hash) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, h[:]), nil }
 
-// UnmarshalText parses hexadecimal digits.
+// UnmarshalText parses a hash from hexadecimal digits.
 func (h *Hash) UnmarshalText(text []byte) error {
 	if len(text) != hex.EncodedLen(len(h)) {
 		return fmt.Errorf("hash: must have %d hexadecimal digits, got %d", hex.EncodedLen(len(h)), len(text))
@@ -61,8 +61,8 @@ func (h *Hash) UnmarshalText(text []byte) error {
 	return err
 }
 
-// ReadJournal yields the requests of a journal, in order, and stops at the first error. An
-// incomplete last line is ignored, because no response was sent to its request.
+// ReadJournal yields the requests in a journal, in order, and stops at the first error. It ignores
+// an incomplete last line, because that request received no response.
 func ReadJournal(r io.Reader) iter.Seq2[Request, error] {
 	return func(yield func(Request, error) bool) {
 		lines := bufio.NewReaderSize(r, 1<<20)
@@ -86,15 +86,15 @@ func ReadJournal(r io.Reader) iter.Seq2[Request, error] {
 	}
 }
 
-// arrival is a request that is being served.
+// arrival is the state of a request being served.
 type arrival struct {
 	Request
 	poison func(event []byte) bool // may be nil
 	limit  int
 
 	schema string
-	events [][]byte // of Body
-	gone   bool     // the client disconnected before the fake decided
+	events [][]byte // the events in Body
+	gone   bool     // the client disconnected before the fake chose a response
 }
 
 func (a *arrival) reject(status int, reason string) { a.Status, a.Rejection = status, reason }
@@ -113,11 +113,11 @@ func parseID(s string) (id uuid.UUID, ok bool) {
 	return id, err == nil && len(s) == 36
 }
 
-// journalLine formats the request as a line of the journal.
+// journalLine formats the request as a journal line.
 func (a *arrival) journalLine() []byte {
 	line, err := json.Marshal(a.Request)
 	if err != nil {
-		panic(err) // every field can be encoded
+		panic(err) // unreachable: every field can be encoded
 	}
 	return append(line, '\n')
 }

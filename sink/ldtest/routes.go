@@ -20,7 +20,7 @@ const (
 	maxReadBytes = 16 << 20      // larger bodies are not read to the end
 )
 
-// route is a resource of the fake.
+// route identifies one of the fake's routes.
 type route int
 
 const (
@@ -31,7 +31,7 @@ const (
 	redirected         // redirectPath
 )
 
-// parseRoute returns the route of a path and the names in it. Paths must match exactly; they are
+// parseRoute returns a path's route and the names in the path. Paths must match exactly; they are
 // neither cleaned nor redirected.
 func parseRoute(path string) (route, []string) {
 	parts := strings.Split(path, "/")[1:]
@@ -50,19 +50,19 @@ func parseRoute(path string) (route, []string) {
 	return notFound, nil
 }
 
-// hasClientSideID reports whether a client-side ID exists.
+// hasClientSideID reports whether an environment with this client-side ID exists.
 func (s *Server) hasClientSideID(clientSideID string) bool {
 	return slices.ContainsFunc(s.cfg.Environments, func(e Environment) bool {
 		return e.ClientSideID == clientSideID
 	})
 }
 
-// userAgent matches the User-Agent of a metric importer. LaunchDarkly documents only its form; the
-// company and the version are free text.
+// userAgent matches the User-Agent that metric_import requires. LaunchDarkly documents only its
+// format; the company and the version are free text.
 var userAgent = regexp.MustCompile(`^MetricImport-[^\s/]+-int/\S+$`)
 
-// rejection returns the status and reason for which a request is rejected regardless of its body.
-// The status is 0 if the request is not rejected.
+// rejection returns a status and a reason if the request must be rejected regardless of its body.
+// Otherwise, the status is 0.
 func (s *Server) rejection(r *http.Request, to route, names []string) (status int, reason string) {
 	encoding := r.Header.Get("Content-Encoding")
 	switch {
@@ -86,7 +86,7 @@ func (s *Server) rejection(r *http.Request, to route, names []string) (status in
 	return 0, ""
 }
 
-// checkHeaders records violations in the headers that are no reason to reject the request.
+// checkHeaders records header violations that do not cause a rejection.
 func (a *arrival) checkHeaders(r *http.Request) {
 	if a.PayloadID == "" {
 		a.addViolation(NoPayloadID, "")
@@ -95,7 +95,7 @@ func (a *arrival) checkHeaders(r *http.Request) {
 	}
 	if a.schema = r.Header.Get(schemaHeader); a.schema == "" {
 		a.addViolation(NoSchema, "")
-		a.schema = "4" // absent means the latest
+		a.schema = "4" // a missing header means the latest schema
 	}
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
 		a.addViolation(ContentType, r.Header.Get("Content-Type"))

@@ -6,7 +6,7 @@ import (
 	"iter"
 )
 
-// Events yields the events of a request body, a JSON array, verbatim. The body must be valid JSON.
+// Events yields the events in a request body, verbatim. The body must be a valid JSON array.
 func Events(body []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for rest := enter(body, '['); len(rest) > 0; {
@@ -19,7 +19,7 @@ func Events(body []byte) iter.Seq[[]byte] {
 	}
 }
 
-// members yields the names and values of a JSON object, including duplicate names. The object must
+// members yields the names and values in a JSON object, including duplicate names. The object must
 // be valid JSON.
 func members(object []byte) iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
@@ -37,9 +37,9 @@ func members(object []byte) iter.Seq2[string, []byte] {
 	}
 }
 
-// DataField returns a function for Config.Identity that identifies an event by a field of its data.
-// The identity is the decoded text of a string, the verbatim JSON of any other value, or "" if the
-// field is absent.
+// DataField returns a function for Config.Identity that identifies an event by the named field in
+// its data. The identity is the decoded text of a string, the verbatim JSON of any other value, or
+// "" if the field is absent.
 func DataField(name string) func(event []byte) string {
 	return func(event []byte) string {
 		value := member(member(event, "data"), name)
@@ -55,8 +55,8 @@ func Containing(substr string) func(event []byte) bool {
 	return func(event []byte) bool { return bytes.Contains(event, []byte(substr)) }
 }
 
-// member returns the value of the last member with the given name, or nil if there is none or if
-// object is not a JSON object.
+// member returns the value of the last member with the given name. It returns nil if there is none
+// or if object is not a JSON object.
 func member(object []byte, name string) (value []byte) {
 	for n, v := range members(object) {
 		if n == name {
@@ -79,8 +79,8 @@ func text(value []byte) (string, bool) {
 	return s, err == nil
 }
 
-// enter returns the text after the opening bracket, or nil if the array or object is empty or if b
-// does not start with that bracket.
+// enter returns the text after the opening bracket. It returns nil if b does not start with that
+// bracket, or if the array or object is empty.
 func enter(b []byte, open byte) []byte {
 	b = skipSpace(b)
 	if len(b) == 0 || b[0] != open {
@@ -104,7 +104,7 @@ func next(b []byte) []byte {
 
 func skipSpace(b []byte) []byte { return bytes.TrimLeft(b, " \t\r\n") }
 
-// valueLen returns the length of the JSON value at the start of b, which must be valid.
+// valueLen returns the length of the JSON value at the start of b. The value must be valid.
 func valueLen(b []byte) int {
 	switch b[0] {
 	case '"':

@@ -11,28 +11,28 @@ import (
 
 // Config configures a [Server]. The zero Config is usable.
 type Config struct {
-	// Environments lists the LaunchDarkly environments that exist. Empty means only Sample.
+	// Environments lists the existing LaunchDarkly environments. Empty means only Sample.
 	Environments []Environment
 
-	// MaxBytes is the size in bytes at which an uncompressed body is rejected with 413. It must not
+	// MaxBytes is the smallest uncompressed body size, in bytes, rejected with 413. It must not
 	// exceed 16 MiB. Zero means 10,000,000.
 	MaxBytes int
 
-	// Identity returns the identity of an event for Request.Identities, so that a checker need not
-	// keep bodies. Nil means no identities. See [DataField].
+	// Identity returns the identity of an event for Request.Identities, so that a checker does not
+	// need to keep bodies. Nil means no identities. See [DataField].
 	Identity func(event []byte) string
 
-	// OnRequest is called for each request before the response is sent. Calls are sequential, in
-	// the order in which requests take effect. It must not block or call the Server.
+	// OnRequest is called for each request before the response is sent. The calls are sequential,
+	// in the order in which requests take effect. OnRequest must not block or call the Server.
 	OnRequest func(Request)
 
-	// Journal receives each request as one line of JSON, written with a single Write before the
-	// response is sent, in the order of OnRequest. A file should be opened with O_APPEND, so that a
-	// restarted process continues it. [ReadJournal] reads the journal.
+	// Journal receives each request as one line of JSON before the response is sent. Each line is
+	// written with a single Write, in the order of the OnRequest calls. Open a file with O_APPEND,
+	// so that a restarted process appends to it. [ReadJournal] reads the journal.
 	Journal io.Writer
 
 	// Retain keeps every request, with its headers and body, for [Server.Requests] and
-	// [Server.Events]. Without it, memory grows by about 100 bytes per payload ID.
+	// [Server.Events]. If Retain is false, memory still grows by about 100 bytes per payload ID.
 	Retain bool
 }
 
@@ -50,8 +50,8 @@ var Sample = Environment{
 	Token:        "api-00000000-0000-4000-8000-000000000000",
 }
 
-// Server is a fake of LaunchDarkly's events service, to be served as an [http.Handler]. Create one
-// with [New].
+// Server is a fake of LaunchDarkly's events service. It implements [http.Handler]. Use [New] to
+// create one.
 type Server struct {
 	cfg Config
 
@@ -60,7 +60,7 @@ type Server struct {
 	history history
 }
 
-// New returns a new fake. To use the fake in a testing/synctest bubble, call New inside the bubble.
+// New returns a fake. In a testing/synctest bubble, call New inside the bubble.
 func New(cfg Config) *Server {
 	if len(cfg.Environments) == 0 {
 		cfg.Environments = []Environment{Sample}
@@ -71,7 +71,7 @@ func New(cfg Config) *Server {
 	return &Server{cfg: cfg, plan: plan{limit: cfg.MaxBytes}, history: newHistory()}
 }
 
-// ServeHTTP serves one request.
+// ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	to, names := parseRoute(r.URL.Path)
 	delivers := r.Method == http.MethodPost && (to == clientSide || to == metricImport)
@@ -130,8 +130,8 @@ func (s *Server) serveOther(a *arrival, to route, names []string) {
 	}
 }
 
-// receive reads a request to one of the two endpoints and decides whether it is accepted and what
-// the response is.
+// receive reads a request that delivers events, and decides whether to accept it and how to
+// respond.
 func (s *Server) receive(r *http.Request, a *arrival, to route, names []string) {
 	a.checkHeaders(r)
 	if a.Fault.Kind == ResetUnread {
@@ -163,7 +163,7 @@ func (s *Server) receive(r *http.Request, a *arrival, to route, names []string) 
 	switch {
 	case a.Fault.passes():
 	case a.Fault.Accepted && !a.Accepted:
-		a.Fault = Fault{} // a rejected request cannot fail after it was accepted
+		a.Fault = Fault{} // the fault applies only after acceptance
 	default:
 		a.Rejection, a.Status = "", a.Fault.status()
 	}

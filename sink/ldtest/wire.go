@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// writeResponse sends a complete response. The body of an error has the same format as
-// LaunchDarkly's.
+// writeResponse sends a complete response. Error bodies have the same format as LaunchDarkly's.
 func writeResponse(w http.ResponseWriter, status int, reason string) {
 	if status < 400 {
 		w.WriteHeader(status)
@@ -23,7 +22,7 @@ func writeResponse(w http.ResponseWriter, status int, reason string) {
 	json.NewEncoder(w).Encode(map[string]string{"code": code, "message": reason}) //nolint:errcheck // disconnected
 }
 
-// apply sends the response that the fault prescribes, or breaks the connection.
+// apply sends the fault's response or breaks the connection.
 func (f Fault) apply(w http.ResponseWriter, r *http.Request) {
 	switch f.Kind {
 	case Respond:
@@ -43,7 +42,7 @@ func (f Fault) apply(w http.ResponseWriter, r *http.Request) {
 	case ResetUnread, Reset:
 		hangUp(w, "")
 	case CutOff:
-		hangUp(w, "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n") // the empty line never comes
+		hangUp(w, "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n") // headers without the final empty line
 	case Truncated:
 		hangUp(w, fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"",
 			f.status(), http.StatusText(f.status())))
@@ -52,12 +51,12 @@ func (f Fault) apply(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// hangUp sends the last bytes and closes the connection. If there are none, it resets the
-// connection.
+// hangUp sends last and closes the connection. If last is empty, hangUp resets the connection
+// instead.
 func hangUp(w http.ResponseWriter, last string) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		panic(http.ErrAbortHandler) // HTTP/2: the stream is reset
+		panic(http.ErrAbortHandler) // HTTP/2 connections cannot be hijacked; reset the stream
 	}
 	defer conn.Close()
 	if tcp, ok := conn.(*net.TCPConn); ok && last == "" {
@@ -67,8 +66,8 @@ func hangUp(w http.ResponseWriter, last string) {
 	conn.Write([]byte(last)) //nolint:errcheck // the client may have disconnected
 }
 
-// sleep waits for d, or indefinitely if d is 0. It reports whether it waited that long, and returns
-// false as soon as ctx is done.
+// sleep waits for d, or indefinitely if d is 0. It returns true after d, or false as soon as ctx is
+// done.
 func sleep(ctx context.Context, d time.Duration) bool {
 	var after <-chan time.Time
 	if d > 0 {

@@ -6,24 +6,23 @@ import (
 	"slices"
 )
 
-// Paths collects the paths of the fields to find. The zero value is empty and ready to use.
+// Paths collects the paths of the fields to find. The zero Paths is empty and ready to use.
 type Paths struct{ root Field }
 
 // Fields is the compiled form of Paths. It is immutable and safe for concurrent use.
 type Fields struct{ root Field }
 
-// Field identifies one path and the value found there. The fields form a tree. The root represents
-// the document, the children of the root represent the wanted names at the top level of the
-// document, and so on along the paths.
+// Field identifies a path and the value found there. Fields form a tree. The root represents the
+// document, and each child represents a wanted name in an object.
 type Field struct {
-	// slot is the index of the value's span in a Scanner. The slots of a field and of all fields below
-	// it are [slot, end), so that one call to clear discards all their values.
+	// slot is the index of the value's span in a Scanner. A field and its descendants occupy the
+	// slots [slot, end), so one call to clear discards all their values.
 	slot, end int
 
-	children map[string]*Field // by name or alias; not used once compiled
+	children map[string]*Field // by name or alias; unused after compile
 
-	// table is a hash table of the children, with open addressing. Its length is a power of two. A
-	// field without children has no table.
+	// table is an open-addressing hash table of the children. Its length is a power of two. Except
+	// for the root, a field without children has no table.
 	table []entry
 }
 
@@ -33,8 +32,8 @@ type entry struct {
 	field  *Field // nil if the entry is free
 }
 
-// Add returns the field at a path of names from the top level of the document, and adds the path if
-// it is new.
+// Add returns the field at a path of names, starting at the top level of the document. It adds the
+// path if it is new.
 func (p *Paths) Add(names ...string) *Field {
 	f := &p.root
 	for _, name := range names {
@@ -48,9 +47,9 @@ func (p *Paths) Add(names ...string) *Field {
 	return f
 }
 
-// Alias makes alias another name for the last of names, so that Add(names...) returns a field that
-// is found under either name. If a document contains both names, the last value counts. If a path
-// that ends in alias was added before, its field is no longer found.
+// Alias makes alias another name for the last name in names. The field at this path is then found
+// under either name. If a document contains both names, the last value counts. A field already
+// added under alias is no longer found.
 func (p *Paths) Alias(alias string, names ...string) {
 	p.Add(names[:len(names)-1]...).addChild(alias, p.Add(names...))
 }
@@ -62,14 +61,14 @@ func (f *Field) addChild(name string, child *Field) {
 	f.children[name] = child
 }
 
-// Compile returns the fields at all paths of p. p must not be used afterwards.
+// Compile returns the compiled form of p. p must not be used afterwards.
 func (p *Paths) Compile() *Fields {
 	p.root.compile(0)
 	return &Fields{p.root}
 }
 
-// compile assigns slots to f and to all fields below it, starting at slot, and builds their tables.
-// It returns the next free slot.
+// compile assigns slots to f and its descendants, starting at slot, and builds their tables. It
+// returns the next free slot.
 func (f *Field) compile(slot int) int {
 	f.slot = slot
 	f.end = slot + 1
@@ -96,7 +95,7 @@ func (f *Field) compile(slot int) int {
 	return f.end
 }
 
-// child returns the child with the given name, or nil. prefix is prefix8(name).
+// child returns the child with the given name, or nil. prefix must be prefix8(name).
 func (f *Field) child(prefix uint64, name []byte) *Field {
 	for i := f.index(prefix, len(name)); ; i = (i + 1) & (len(f.table) - 1) {
 		e := &f.table[i]
@@ -109,7 +108,7 @@ func (f *Field) child(prefix uint64, name []byte) *Field {
 	}
 }
 
-// index returns the index in the table at which the search for a name begins.
+// index returns the table index at which the search for a name begins.
 func (f *Field) index(prefix uint64, length int) int {
 	return int((prefix+uint64(length))*0x9e3779b97f4a7c15>>32) & (len(f.table) - 1)
 }

@@ -2,9 +2,8 @@ package jsonscan
 
 import "math/bits"
 
-// object validates the object that begins at b[p], and records the spans of f's children and of the
-// fields below them. depth is the number of arrays and objects that enclose the object. The method
-// recurses only along the paths.
+// object validates the object that begins at b[p] and records the spans of f's descendants. depth
+// is the number of enclosing arrays and objects. The method recurses only along wanted paths.
 func (s *Scanner) object(p int, f *Field, depth int) int {
 	if depth >= maxDepth {
 		s.tooDeep = true
@@ -59,7 +58,7 @@ plain: // b[p] is the first byte of a name; see separators.go
 
 	start := p
 	if child != nil && child.table != nil && s.spans[child.slot].end > 0 {
-		clear(s.spans[child.slot:child.end]) // repeated or inherited; discard the old values
+		clear(s.spans[child.slot:child.end]) // repeated or inherited: discard the old values
 	}
 	switch c {
 	case '"':
@@ -109,7 +108,7 @@ plain: // b[p] is the first byte of a name; see separators.go
 }
 
 // name validates a name that may contain escapes. b[p] is the first byte after the opening quote.
-// It returns the child of f with that name, or nil, and the index just past the name.
+// It returns the child of f with that name, or nil, and the index just past the closing quote.
 func (s *Scanner) name(p int, f *Field) (*Field, int) {
 	end := s.str(p)
 	if end < 0 {

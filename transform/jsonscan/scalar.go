@@ -34,7 +34,7 @@ func (s *Scanner) str(p int) int {
 	}
 }
 
-// escape validates an escape. b[p] is the byte after the backslash.
+// escape validates an escape sequence. b[p] is the byte after the backslash.
 func escape(b []byte, p int) int {
 	switch at(b, p) {
 	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':

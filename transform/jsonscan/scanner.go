@@ -9,29 +9,29 @@ import (
 // maxDepth is the maximum nesting depth of arrays and objects. encoding/json has the same limit.
 const maxDepth = 10_000
 
-// Scanner scans one document at a time. It holds scratch space that grows to about a quarter of the
-// size of the longest document. It is not safe for concurrent use.
+// Scanner scans one document at a time. Its scratch space grows to about a quarter of the longest
+// document's size. A Scanner is not safe for concurrent use.
 //
-// The unexported functions that validate take the index of a first byte and return the index just
-// past the last byte. If the document is invalid, they return ^p, which is negative, where p is the
-// index of the first invalid byte. If the document ends too early, p is its length.
+// Unexported validation functions take the index of a value's first byte and return the index just
+// past its last byte. For an invalid document, they return ^p, which is negative. p is the index of
+// the first invalid byte, or the document's length if the document ends too early.
 type Scanner struct {
 	root   *Field
 	b      []byte // the document
 	bitmap []byte // see bitmap.go
 
-	spans     []span // by slot: values found in the document, or in the current item of an array
+	spans     []span // by slot: values found in the document or the current array item
 	inherited []span // by slot: values that each item inherits in Items; all zero otherwise
 
-	stack   []uint64 // scratch space of skip
+	stack   []uint64 // scratch space for skip
 	scratch []byte   // last result of Text
 	tooDeep bool     // the document exceeds maxDepth
 }
 
-// span is the position of a value in the document. The zero span means that the value is absent.
+// span is the position of a value in the document. The zero span means an absent value.
 type span struct{ start, end int }
 
-// NewScanner returns a Scanner that finds the fields of f.
+// NewScanner returns a Scanner that finds the fields in f.
 func (f *Fields) NewScanner() *Scanner {
 	return &Scanner{root: &f.root, spans: make([]span, f.root.end), inherited: make([]span, f.root.end)}
 }
@@ -39,11 +39,10 @@ func (f *Fields) NewScanner() *Scanner {
 // Scan validates the document b. It returns the document without surrounding white space, or a
 // *[SyntaxError].
 //
-// If the document is an object, Scan finds its fields. If the document is an array, Scan finds the
-// fields of each item that is an object, and calls item with the offset and the bytes of each item,
-// in order. During a call to item, [Scanner.Bytes] returns the fields of that item. Scan can call
-// item for some items before it finds a syntax error. item may be nil. It must not call Scan, Items,
-// or Reset.
+// If the document is an object, Scan finds its fields. If the document is an array, Scan calls item
+// for each array item, in order, with the item's offset and bytes. During the call, [Scanner.Bytes]
+// returns the item's fields if the item is an object. Scan may call item before it finds a syntax
+// error later in the array. item can be nil, and must not call Scan, Items, or Reset.
 //
 // The Scanner retains b until the next call to Scan or Reset.
 func (s *Scanner) Scan(b []byte, item func(offset int, value []byte)) (value []byte, err error) {
@@ -72,10 +71,10 @@ func (s *Scanner) Scan(b []byte, item func(offset int, value []byte)) (value []b
 	return b[start:end], nil
 }
 
-// Items finds the fields of each item of the array that Scan found for f, and calls item as Scan
-// does. An item that is an object inherits each field in inherit, along with the fields below it,
-// from the document, unless the item contains the name of that field. If Scan found no array for f,
-// Items does nothing.
+// Items finds the fields in each item of the array that Scan found for f, and calls item as Scan
+// does. Object items inherit the fields in inherit, and their descendants, from the document. A
+// field is not inherited if the item contains its name. If Scan found no array for f, Items does
+// nothing.
 func (s *Scanner) Items(f *Field, inherit []*Field, item func(offset int, value []byte)) {
 	if !is(s.Bytes(f), 0, '[') {
 		return
@@ -87,7 +86,7 @@ func (s *Scanner) Items(f *Field, inherit []*Field, item func(offset int, value 
 	clear(s.inherited)
 }
 
-// items validates the array that begins at b[p].
+// items validates the array that begins at b[p] and calls item for each of its items.
 func (s *Scanner) items(p int, item func(offset int, value []byte)) int {
 	b := s.b
 	if p = space(b, p+1); is(b, p, ']') {
@@ -129,13 +128,13 @@ func (s *Scanner) Bytes(f *Field) []byte {
 	return s.b[at.start:at.end]
 }
 
-// Reset releases the document. Afterwards, Bytes must not be called before the next Scan.
+// Reset releases the document. Bytes must not be called between Reset and the next Scan.
 func (s *Scanner) Reset() { s.b = nil }
 
 // SyntaxError describes why a document is invalid.
 type SyntaxError struct {
-	Offset  int    // of the first invalid byte, or the document's length if the document ends too early
-	Problem string // never contains content of the document
+	Offset  int    // of the first invalid byte, or the document's length if it ends too early
+	Problem string // contains no document content
 }
 
 // Error returns the offset and the problem.

@@ -2,10 +2,11 @@ package jsonscan
 
 import "encoding/binary"
 
-// A separator is the sequence of bytes between two strings. It consists of the quote that ends the
-// first string and up to three more bytes. Without white space, nearly all separators are among
-// these few. One comparison then replaces three or four, and shows where the next string begins.
-// Numbers, literals, arrays, long strings, and strings with escapes take the general path.
+// A separator is the byte sequence between two strings. It consists of the quote that ends the
+// first string and up to three more bytes. In a document without white space, nearly all separators
+// are among those below. One comparison then replaces three or four, and shows where the next
+// string begins. Numbers, literals, arrays, long strings, and strings with escapes take the general
+// path.
 const (
 	nameValue  = '"' | ':'<<8                     // ":
 	nameString = '"' | ':'<<8 | '"'<<16           // ":"
@@ -23,7 +24,7 @@ func separator(b []byte, p int) uint32 {
 	return 0
 }
 
-// clearTwo clears the lowest two 1 bits of a window. These are the quote that ends one string and
+// clearTwo clears the two lowest 1 bits of a window, which are the quote that ends one string and
 // the quote that begins the next.
 func clearTwo(m uint64) uint64 {
 	m &= m - 1

@@ -2,19 +2,18 @@ package jsonscan
 
 import "math/bits"
 
-// skip validates the value at b[p]. depth is the number of arrays and objects that enclose the
-// value. The method does not recurse: each level of nesting costs one bit.
+// skip validates the value at b[p]. depth is the number of enclosing arrays and objects. The method
+// does not recurse: each nesting level takes one bit.
 func (s *Scanner) skip(p, depth int) int {
 	b, bitmap := s.b, s.bitmap
 
-	// objects has one bit per array or object that is open within the value. The bit is 1 for an
-	// object, and the lowest bit is the innermost one. Whenever all 64 bits are in use, they move to
-	// s.stack.
+	// objects has one bit per open array or object in the value, with the innermost in the lowest
+	// bit. The bit is 1 for an object. When all 64 bits are in use, they move to s.stack.
 	var objects uint64
 	open := 0
 
-	// m is the window of the bitmap that begins at b[base], with the bits before b[p] cleared. If m is
-	// 0, the window must be loaded.
+	// m is the bitmap window that begins at b[base], with the bits before b[p] cleared. If m is 0,
+	// the window must be loaded.
 	var m uint64
 	base := 0
 
@@ -140,7 +139,7 @@ plain: // b[p] is the first byte of a name; see separators.go
 	goto value
 }
 
-// at returns b[p], or 0 past the end of b. JSON allows a zero byte nowhere.
+// at returns b[p], or 0 past the end of b. A zero byte is never valid in JSON.
 func at(b []byte, p int) byte {
 	if uint(p) < uint(len(b)) {
 		return b[p]
@@ -159,10 +158,10 @@ func space(b []byte, p int) int {
 	return p
 }
 
-// next returns the index of the first byte at or after b[p] whose bit is 1. If there is none in the
-// window, the result is greater than p+56.
+// next returns the index of the first byte at or after b[p] whose bit in the bitmap is 1. If the
+// window contains no 1 bit, the result is greater than p+56.
 func next(bitmap []byte, p int) int { return p + bits.TrailingZeros64(window(bitmap, p)) }
 
-// ends reports whether the string whose content begins at b[p] ends with the quote at b[q], where q
-// is next(bitmap, p).
+// ends reports whether the string whose content begins at b[p] ends with the quote at b[q]. q must
+// be next(bitmap, p).
 func ends(b []byte, p, q int) bool { return is(b, q, '"') && q-p <= 56 }

@@ -6,9 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// Text returns the content of a valid JSON string with its escapes replaced. raw includes the
-// quotes. A lone surrogate becomes U+FFFD, as in encoding/json. The result is part of raw or of
-// scratch space, and is valid until the next call to Text or Scan.
+// Text returns the decoded content of raw, which is a valid JSON string including its quotes. A
+// lone surrogate becomes U+FFFD, as in encoding/json. The result is part of raw or of scratch
+// space, and is valid until the next call to Text or Scan.
 func (s *Scanner) Text(raw []byte) []byte {
 	raw = raw[1 : len(raw)-1]
 	i := bytes.IndexByte(raw, '\\')

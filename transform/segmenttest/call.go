@@ -4,16 +4,16 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// placement is how a call is embedded in its record.
+// placement describes where a call appears in its record.
 type placement int
 
 const (
-	standalone      placement = iota // a record or an array element, with all its fields
-	inBatch                          // a call in a batch, which has the context
-	inExcludedBatch                  // inBatch, and the integrations of the batch exclude LaunchDarkly
+	standalone      placement = iota // a whole record or an array element, with all fields
+	inBatch                          // in a batch, which contains the context
+	inExcludedBatch                  // like inBatch, but the batch's integrations exclude LaunchDarkly
 )
 
-// call appends one call.
+// call appends a call and adds its expected reason to g.calls.
 func (g *Generator) call(where placement) {
 	number := Number(g.n, len(g.calls))
 	size := g.size()
@@ -75,7 +75,7 @@ func (g *Generator) track(number int64, size int, where placement) {
 	g.properties(number, size)
 }
 
-// other appends the fields of a call that is not track. draw is between 60 and 99.
+// other appends the fields of a call other than track. draw is between 60 and 99.
 func (g *Generator) other(draw int, number int64, size int) {
 	switch {
 	case draw < 76:
@@ -97,8 +97,8 @@ func (g *Generator) other(draw int, number int64, size int) {
 	g.ids(true)
 }
 
-// ids appends userId and anonymousId. If usable is true, at least one of them can be a user key;
-// otherwise neither can.
+// ids appends userId and anonymousId. If usable is true, at least one of them is a valid user key.
+// If usable is false, neither is.
 func (g *Generator) ids(usable bool) {
 	if !usable {
 		g.raw("userId", g.pick(`null`, `""`))
@@ -125,7 +125,8 @@ func (g *Generator) ids(usable bool) {
 	}
 }
 
-// properties appends properties with the number of the call, often a value, and other attributes.
+// properties appends properties that contain the call's number, often a value, and other
+// attributes.
 func (g *Generator) properties(number int64, size int) {
 	g.name("properties")
 	start := g.open()
@@ -150,7 +151,7 @@ func (g *Generator) traits(length int) {
 	g.close(start)
 }
 
-// times appends the times of a call. A short call has only a timestamp.
+// times appends the times of a call. A short call has at most a timestamp.
 func (g *Generator) times(size int) {
 	switch draw := g.rng.IntN(1000); {
 	case draw < 960:

@@ -1,4 +1,4 @@
-// Package segmenttest generates records like those in a topic of Segment events, together with the
+// Package segmenttest generates records like those in a topic of Segment events, along with the
 // expected outcome of each call.
 //
 //	g := segmenttest.New(1)
@@ -6,23 +6,23 @@
 //
 // # Guarantees
 //
-//  1. Record n is a function of the seed and n, so it can be generated again.
-//  2. The truth, one [transform.Reason] per call, follows from how the record is generated, not
-//     from parsing it. It applies to the default configuration.
-//  3. The properties of every call that becomes an event contain a number, under [NumberField],
-//     that no other call of any record has. See [Number].
-//  4. Record does not allocate once its buffers have grown.
+//  1. Record n depends only on the seed and n, so it can be generated again.
+//  2. The expected [transform.Reason] of each call follows from how the record is generated, not
+//     from parsing it. These outcomes apply to the default configuration.
+//  3. Every call that becomes an event has a number in its properties, under [NumberField]. No
+//     other call in any record has the same number. See [Number].
+//  4. [Generator.Record] does not allocate once its buffers have grown.
 //
 // # Mix
 //
-// Three in five calls are track. The others are page, identify, screen, and group. About one record
-// in seventy is not a plain call, but a tombstone, an array, a batch, invalid JSON, or a call with
-// a Confluent prefix. About one track call in thirty is filtered or rejected, because its
-// integrations exclude LaunchDarkly, its event name or IDs are missing, or its properties are a
-// list. IDs, times, and values take forms that occur in practice, such as integers, null, empty
-// strings, times as numbers, and values as strings.
+// Three in five calls are track calls. The others are page, identify, screen, and group calls.
+// About one record in seventy is not a plain call but a tombstone, an array, a batch, invalid JSON,
+// or a call with a Confluent prefix. About one track call in thirty is filtered or rejected because
+// its integrations exclude LaunchDarkly, its event name or IDs are missing, or its properties are
+// an array. IDs, times, and values have forms that occur in practice, such as integers, null, empty
+// strings, numeric times, and values in strings.
 //
 // Record sizes follow a log-normal distribution with a median of 0.8 KB and a 99th percentile of
-// 2.9 KB, as in public samples of Segment events. The records compress about as well as those
-// samples, six to one in blocks of 64 KB. No record has an envelope.
+// 2.9 KB, as in public samples of Segment events. The records compress about as well as these
+// samples: six to one in blocks of 64 KB. No record wraps its call in an envelope.
 package segmenttest

@@ -8,7 +8,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// Generator generates records. It must not be used concurrently.
+// Generator generates records. It is not safe for concurrent use.
 type Generator struct {
 	seed uint64
 	pcg  rand.PCG
@@ -26,20 +26,20 @@ func New(seed uint64) *Generator {
 	return g
 }
 
-// NumberField is the property that holds the number of a call.
+// NumberField is the property that contains a call's number.
 const NumberField = "seq"
 
 // MaxCalls is the maximum number of calls in a record.
 const MaxCalls = 8
 
-// Number returns the number of call i of record n.
+// Number returns the number of call i in record n.
 func Number(n int64, i int) int64 { return n*MaxCalls + int64(i) }
 
 // CallOf is the inverse of [Number].
 func CallOf(number int64) (n int64, i int) { return number / MaxCalls, int(number % MaxCalls) }
 
 // Record generates record n. It returns the value, which is nil for a tombstone, and the expected
-// reason of each call in order. Both slices are valid until the next call of Record.
+// reason of each call, in order. Both slices are valid until the next call to Record.
 func (g *Generator) Record(n int64) (value []byte, calls []transform.Reason) {
 	g.pcg.Seed(g.seed, uint64(n))
 	g.n, g.buf, g.calls = n, g.buf[:0], g.calls[:0]
@@ -61,7 +61,7 @@ func (g *Generator) Record(n int64) (value []byte, calls []transform.Reason) {
 	return g.buf, g.calls
 }
 
-// malformed generates a record that is not valid JSON.
+// malformed generates a record with invalid JSON.
 func (g *Generator) malformed() {
 	g.call(standalone)
 	g.calls = append(g.calls[:0], transform.Malformed)
@@ -77,7 +77,7 @@ func (g *Generator) malformed() {
 	}
 }
 
-// array generates a JSON array of calls, as webhooks with batching send it.
+// array generates a JSON array of calls, as sent by webhooks with batching.
 func (g *Generator) array() {
 	g.buf = append(g.buf, '[')
 	for i := range 2 + g.rng.IntN(MaxCalls-1) {
@@ -94,8 +94,8 @@ func (g *Generator) array() {
 	g.buf = append(g.buf, ']')
 }
 
-// batch generates a batch of calls, as Segment's libraries send it, with the context and the
-// integrations in the batch.
+// batch generates a batch of calls, as sent by Segment's libraries. The batch contains the context
+// and, sometimes, integrations.
 func (g *Generator) batch() {
 	where := inBatch
 	g.buf = append(g.buf, `{"batch":[`...)
@@ -117,16 +117,16 @@ func (g *Generator) batch() {
 	g.buf = append(g.buf, '}')
 }
 
-// size draws the minimum length of a call. The last part of the call exceeds it, on average by half
-// the length of that part.
+// size draws the minimum length of a call. The actual length is larger, on average by half the
+// length of the call's last part.
 func (g *Generator) size() int { return g.logNormal(735, 2640) }
 
 // logNormal draws from a log-normal distribution with the given median and 99th percentile. The
-// result is limited to 32 KB, the limit of Segment.
+// result is capped at 32 KB, which is Segment's limit.
 func (g *Generator) logNormal(median, p99 float64) int {
 	const z99 = 2.326 // 99th percentile of the normal distribution
 	return min(int(median*math.Exp(g.rng.NormFloat64()*math.Log(p99/median)/z99)), 32<<10)
 }
 
-// chance returns true with a probability of perMille in a thousand.
+// chance returns true with a probability of perMille/1000.
 func (g *Generator) chance(perMille int) bool { return g.rng.IntN(1000) < perMille }

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// Each member of an object is written with a comma before it. Finally, close replaces the first
-// comma with the opening brace.
+// Each member of an object is written with a leading comma. Then close replaces the first comma
+// with the opening brace.
 
 // open starts an object and returns its position, for close.
 func (g *Generator) open() int { return len(g.buf) }
 
-// close closes the object that starts at start.
+// close closes the object opened at start.
 func (g *Generator) close(start int) {
 	if len(g.buf) == start {
 		g.buf = append(g.buf, '{')
@@ -20,7 +20,7 @@ func (g *Generator) close(start int) {
 	g.buf = append(g.buf, '}')
 }
 
-// name appends the name of a member.
+// name appends the name of an object member.
 func (g *Generator) name(name string) {
 	g.buf = append(g.buf, `,"`...)
 	g.buf = append(g.buf, name...)
@@ -33,8 +33,8 @@ func (g *Generator) raw(name, value string) {
 	g.buf = append(g.buf, value...)
 }
 
-// text appends a member with a string value, the concatenation of parts. The parts must already be
-// escaped.
+// text appends a member with a string value, which is the concatenation of parts. The parts must
+// already be escaped.
 func (g *Generator) text(name string, parts ...string) {
 	g.name(name)
 	g.buf = append(g.buf, '"')
@@ -50,8 +50,8 @@ func (g *Generator) integer(name string, value int64) {
 	g.buf = strconv.AppendInt(g.buf, value, 10)
 }
 
-// price appends a member with a random number that has two decimals. quote is written before and
-// after the number.
+// price appends a member whose value is a random number with two decimal places. quote is written
+// before and after the number.
 func (g *Generator) price(name, quote string) {
 	cents := g.rng.IntN(50_000)
 	g.raw(name, quote)
@@ -60,7 +60,7 @@ func (g *Generator) price(name, quote string) {
 	g.buf = append(g.buf, quote...)
 }
 
-// id appends a member with a string value of prefix and the given number of random hex digits.
+// id appends a member with a string value: prefix and the given number of random hex digits.
 func (g *Generator) id(name, prefix string, digits int) {
 	g.name(name)
 	g.buf = append(g.buf, '"')
@@ -76,11 +76,11 @@ func (g *Generator) id(name, prefix string, digits int) {
 	g.buf = append(g.buf, '"')
 }
 
-// firstCall is the time of record 0. Each record is 25 ms later than the one before, because the
-// records must not depend on the clock.
+// firstCall is the time of record 0. Each record is 25 ms later than the previous one. The times
+// are fixed, so that the records do not depend on the clock.
 var firstCall = time.Date(2026, 1, 2, 8, 0, 0, 0, time.UTC)
 
-// at appends a member with the time of the record plus ms milliseconds.
+// at appends a member with the record's time plus ms milliseconds.
 func (g *Generator) at(name string, ms int64) {
 	t := firstCall.Add(time.Duration(25*g.n+ms) * time.Millisecond)
 	g.name(name)

@@ -5,7 +5,7 @@ import "strconv"
 // context appends a context of about the given length.
 func (g *Generator) context(length int) {
 	if length < 60 {
-		return // like a server library or an old library
+		return // no context, as from server libraries and old libraries
 	}
 	g.name("context")
 	start := g.open()
@@ -40,7 +40,7 @@ func (g *Generator) context(length int) {
 	g.close(start)
 }
 
-// page appends the page in the context of a browser.
+// page appends the page object in the context of a browser.
 func (g *Generator) page() {
 	path, title := g.pick(paths...), g.pick(titles...)
 	g.name("page")
@@ -123,8 +123,8 @@ var userAgents = []string{
 	"Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0",
 }
 
-// attributes lists members of properties and traits with their JSON values. A member without values
-// is a price.
+// attributes lists members of properties and traits with their possible JSON values. A member
+// without values is a random price.
 var attributes = []struct {
 	name   string
 	values []string

@@ -14,8 +14,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 )
 
-// server returns the admin server. ctx is the context of the program. The limits end connections of
-// clients that are slow or send more than a scraper or a browser does.
+// server returns the admin server. ctx is the program's context. The limits disconnect slow
+// clients, and clients that send more than a scraper or a browser would.
 func (a *App) server(ctx context.Context) *http.Server {
 	return &http.Server{
 		Handler:                      a.adminHandler(ctx),
@@ -29,7 +29,7 @@ func (a *App) server(ctx context.Context) *http.Server {
 	}
 }
 
-// adminHandler returns the handler of the admin server. It accepts only GET and HEAD.
+// adminHandler returns the handler of the admin server, which accepts only GET and HEAD.
 func (a *App) adminHandler(ctx context.Context) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", atMost(4, a.statusPage(ctx)))
@@ -43,8 +43,8 @@ func (a *App) adminHandler(ctx context.Context) http.Handler {
 	return secured(mux)
 }
 
-// secured adds security headers to the responses of h. The content policy allows only the style and
-// the script of the status page.
+// secured adds security headers to the responses of h. The content security policy allows only the
+// status page's own style and script.
 func secured(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
@@ -58,7 +58,7 @@ func secured(h http.Handler) http.Handler {
 }
 
 // atMost limits h to n concurrent requests and responds with 503 to any others, so that expensive
-// requests cannot accumulate. The probes are not limited.
+// requests cannot pile up. The health probes are not limited.
 func atMost(n int, h http.Handler) http.Handler {
 	slots := make(chan struct{}, n)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -72,7 +72,7 @@ func atMost(n int, h http.Handler) http.Handler {
 	})
 }
 
-// respond writes 200 and "ok", or 503 and one reason per line.
+// respond sends 200 and "ok", or 503 and one reason per line.
 func respond(w http.ResponseWriter, reasons []string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if len(reasons) == 0 {
@@ -83,12 +83,12 @@ func respond(w http.ResponseWriter, reasons []string) {
 	fmt.Fprintln(w, strings.Join(reasons, "\n"))
 }
 
-// pollStalled is the time without a poll after which a replica is unhealthy. The loop keeps polling
-// while LaunchDarkly is down.
+// pollStalled is the time without a poll after which a replica is unhealthy. The poll loop
+// continues while LaunchDarkly is down.
 const pollStalled = 2 * time.Minute
 
-// unhealthy returns the reasons to restart the replica. A replica that waits for
-// LaunchDarkly or the brokers is healthy, because a restart would not help.
+// unhealthy returns the reasons to restart the replica. A replica waiting for LaunchDarkly or the
+// brokers is healthy, because a restart would not help.
 func unhealthy(s consumer.Status) (reasons []string) {
 	if !s.Leaving && !s.LastPoll.IsZero() && time.Since(s.LastPoll) > pollStalled {
 		reasons = append(reasons, fmt.Sprintf("no poll of Kafka for %v", time.Since(s.LastPoll).Round(time.Second)))
@@ -96,7 +96,7 @@ func unhealthy(s consumer.Status) (reasons []string) {
 	return reasons
 }
 
-// unready returns the reasons why the replica is not ready: it is starting or stopping, or delivery
+// unready returns the reasons for failing /readyz: the replica is starting or stopping, or delivery
 // is blocked until someone intervenes.
 func unready(stopping bool, s consumer.Status, h sink.Halt) (reasons []string) {
 	switch {

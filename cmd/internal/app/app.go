@@ -33,7 +33,7 @@ type App struct {
 	consumer *consumer.Consumer
 	listener net.Listener
 
-	// Data for the status page.
+	// The status page uses the fields below.
 	started time.Time
 	minute  minute
 	recent  *recent
@@ -48,8 +48,8 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
 	return a.Run(ctx)
 }
 
-// New builds the program without starting it. It already listens on the admin address, so that it
-// fails if the port is in use.
+// New builds the program without starting it. New also opens the admin listener, so that a port
+// conflict is found early.
 func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 	a := &App{
 		cfg: cfg, registry: prometheus.NewRegistry(), budget: sink.NewBudget(int64(cfg.Delivery.MaxBuffered)),
@@ -57,7 +57,7 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 	}
 	log = log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core { return zapcore.NewTee(core, a.recent) }))
 	a.log = log
-	// The group label on every series distinguishes several forwarders.
+	// The group label distinguishes forwarders that run with different groups.
 	registerer := prometheus.WrapRegistererWith(prometheus.Labels{"group": cfg.Kafka.Group}, a.registry)
 	process := collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})
 	registerer.MustRegister(collectors.NewGoCollector(), process, buildInfo())
@@ -102,7 +102,7 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 	return a, nil
 }
 
-// kafkaMetrics are the metrics of all Kafka clients. Each session of the group has its own client.
+// kafkaMetrics contains the metrics of all Kafka clients. Each group session has its own client.
 // The series belong to the process and outlive the clients.
 type kafkaMetrics struct {
 	*kprom.Metrics
@@ -117,7 +117,7 @@ func (m *kafkaMetrics) OnNewClient(client *kgo.Client) {
 // OnClientClosed implements [kgo.HookClientClosed]. It keeps the metrics registered.
 func (*kafkaMetrics) OnClientClosed(*kgo.Client) {}
 
-// newKafkaMetrics returns the metrics of the Kafka clients.
+// newKafkaMetrics returns the metrics for all Kafka clients.
 func (a *App) newKafkaMetrics(r prometheus.Registerer) *kafkaMetrics {
 	return &kafkaMetrics{Metrics: kprom.NewMetrics("segment_launchdarkly_kafka",
 		kprom.Registerer(r), kprom.Gatherer(a.registry))}
@@ -129,11 +129,11 @@ func (a *App) AdminAddress() string { return a.listener.Addr().String() }
 // Gatherer returns the program's metrics.
 func (a *App) Gatherer() prometheus.Gatherer { return a.registry }
 
-// Status returns snapshots of the consumer and of the LaunchDarkly client.
+// Status returns the status of the consumer and of the LaunchDarkly client.
 func (a *App) Status() (consumer.Status, sink.Status) { return a.consumer.Status(), a.sink.Status() }
 
-// Run runs the program until ctx is done and the drain is complete. It returns after all goroutines
-// of the program have ended.
+// Run runs the program until ctx is done and the drain is complete. It returns after all of the
+// program's goroutines have exited.
 func (a *App) Run(ctx context.Context) error {
 	server := a.server(ctx)
 	sampleCtx, stopSampling := context.WithCancel(context.WithoutCancel(ctx))
@@ -153,7 +153,7 @@ func (a *App) Run(ctx context.Context) error {
 	stopSampling()
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	_ = server.Shutdown(stopCtx) // Close ends requests that are still in progress
+	_ = server.Shutdown(stopCtx) // Close ends the requests still in progress
 	_ = server.Close()
 	background.Wait()
 	if err != nil {

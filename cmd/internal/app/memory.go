@@ -7,13 +7,12 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 )
 
-// otherMemory is the typical memory usage in bytes without the request bodies of
+// otherMemory is the typical memory usage in bytes, excluding the request bodies limited by
 // delivery.max_buffered.
 const otherMemory = 64 << 20
 
 // LimitMemory sets a soft memory limit, so that the garbage collector runs more often before the
-// heap grows, even if the machine is short of CPU time. If GOMEMLIMIT is set, LimitMemory does
-// nothing.
+// heap grows, even if CPU time is scarce. If GOMEMLIMIT is set, LimitMemory does nothing.
 func LimitMemory(cfg *config.Config) {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(int64(cfg.Delivery.MaxBuffered) + otherMemory)

@@ -18,8 +18,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 )
 
-// The status page needs no second request, so a saved copy is complete. The content policy allows
-// its style and its script by their hashes.
+// The status page embeds its style and script, so a saved copy is complete. The content security
+// policy allows both by their hashes.
 var (
 	//go:embed status.html
 	statusHTML string
@@ -38,14 +38,14 @@ var (
 		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'", hash(statusStyle), hash(statusScript))
 )
 
-// hash returns the source expression for text in a Content-Security-Policy.
+// hash returns the source expression for text in a content security policy.
 func hash(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// page holds the contents of the status page. Of the configuration, it contains only the fields
-// below. Of records, it contains only positions.
+// page is the data shown on the status page. It contains no configuration other than the fields
+// below, and no record data other than positions.
 type page struct {
 	Version, Host, Group, Address string
 	Topics                        []string
@@ -54,20 +54,20 @@ type page struct {
 	Uptime                        time.Duration
 
 	State      state
-	Partitions []partition              // stuck ones first, then by lag
-	Total      consumer.PartitionStatus // of all partitions; Age is the maximum
+	Partitions []partition              // stuck partitions first, then by lag
+	Total      consumer.PartitionStatus // totals of all partitions; Age is the maximum
 	LastCommit time.Time                // zero before the first commit
 
 	Counts counts // since the start
-	Rates  rates  // in the last minute, or since the start if that is later
+	Rates  rates  // over the last minute, or since the start if more recent
 
 	Warnings, Letters []logEntry // latest first
 }
 
-// partition is a row of the table of partitions.
+// partition is a row in the partition table.
 type partition struct {
 	consumer.PartitionStatus
-	Stuck time.Duration // Age, if the oldest batch is overdue; otherwise 0
+	Stuck time.Duration // age of the oldest batch if it is overdue; otherwise 0
 }
 
 // statusPage returns the handler of the status page.
@@ -78,7 +78,7 @@ func (a *App) statusPage(ctx context.Context) http.Handler {
 		p := newPage(ctx.Err() != nil, read, sent.Halt, total, a.cfg.Batch.MaxAge)
 		p.Version, p.Group, p.Topics = Version(), a.cfg.Kafka.Group, a.cfg.Kafka.Topics
 		p.DeadLetters = a.cfg.DeadLetters.Topic
-		p.Host, _ = os.Hostname() // in Kubernetes, the name of the pod
+		p.Host, _ = os.Hostname() // the pod name in Kubernetes
 		p.Address, p.Uptime = a.sink.Address(), p.Now.Sub(a.started)
 		p.Rates = total.ratesSince(a.minute.ago(total))
 		p.Warnings, p.Letters = a.recent.last()
@@ -92,8 +92,8 @@ func (a *App) statusPage(ctx context.Context) http.Handler {
 	})
 }
 
-// newPage returns a page with the fields that depend only on its arguments. maxAge is the age at
-// which a batch is sealed.
+// newPage returns a page with the fields derived from the arguments. maxAge is the age at which a
+// batch is sealed.
 func newPage(stopping bool, s consumer.Status, h sink.Halt, c counts, maxAge time.Duration) page {
 	p := page{Now: time.Now(), Counts: c, LastCommit: s.LastCommit}
 	overdue := maxAge + time.Minute
@@ -121,8 +121,7 @@ func newPage(stopping bool, s consumer.Status, h sink.Halt, c counts, maxAge tim
 	return p
 }
 
-// sortLag returns the lag, or 0 if it is ordinary, so that rows keep their places when the page
-// refreshes.
+// sortLag returns the lag, or 0 below 10,000, so that rows do not change places on every refresh.
 func (p partition) sortLag() int64 {
 	if p.Lag < 10_000 {
 		return 0
@@ -139,14 +138,15 @@ const (
 	bad  tone = "bad"  // an operator must act
 )
 
-// state is the page's headline.
+// state is the headline of the status page.
 type state struct {
 	Tone    tone
 	Word    string
 	Reasons []string
 }
 
-// stateOf returns the state, with the reasons that /readyz returns.
+// stateOf returns the state. The reasons are those of /readyz, plus one for a replica without
+// partitions.
 func stateOf(stopping bool, s consumer.Status, h sink.Halt) state {
 	reasons := unready(stopping, s, h)
 	switch {

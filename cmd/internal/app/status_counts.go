@@ -12,20 +12,20 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// counts holds the numbers of the status page.
+// counts contains the numbers shown on the status page.
 type counts struct {
-	// These fields count from the start of the program to At.
+	// The counters below run from program start to At.
 	At                                              time.Time
 	Records, Delivered, Rejected, Requests, Retries int64
 	Calls                                           map[call]int64
 	Responses                                       map[string]int64 // by status code, or "error"
 
-	// These fields describe the current state.
+	// The fields below describe the current state.
 	Buffered, BufferedLimit int64 // bytes
 	LastDelivery            time.Time
 }
 
-// call is an outcome of calls and its reason.
+// call is the outcome of a call and the reason for it.
 type call struct{ Outcome, Reason string }
 
 // counts returns the current counts.
@@ -34,7 +34,7 @@ func (a *App) counts() counts {
 	return countsOf(read, sent, a.budget)
 }
 
-// countsOf returns the counts in the status of the consumer, the sink, and the budget.
+// countsOf combines the counts of the consumer, the sink, and the budget.
 func countsOf(read consumer.Status, sent sink.Status, budget *sink.Budget) counts {
 	c := counts{
 		At: time.Now(), Records: read.Records, Calls: map[call]int64{},
@@ -50,13 +50,13 @@ func countsOf(read consumer.Status, sent sink.Status, budget *sink.Budget) count
 	return c
 }
 
-// rates holds the increase of the counts over a period.
+// rates is the increase in counts over a period.
 type rates struct {
 	Over time.Duration // length of the period
 	counts
 }
 
-// ratesSince returns the increase since earlier.
+// ratesSince returns the increase in counts since earlier.
 func (c counts) ratesSince(earlier counts) rates {
 	r := rates{c.At.Sub(earlier.At), c}
 	r.Records -= earlier.Records
@@ -68,7 +68,7 @@ func (c counts) ratesSince(earlier counts) rates {
 	return r
 }
 
-// minus returns a - b by key.
+// minus returns a - b for each key.
 func minus[K comparable](a, b map[K]int64) map[K]int64 {
 	d := maps.Clone(a)
 	for k, n := range b {
@@ -86,7 +86,8 @@ func (r rates) PerSecond(n int64) string {
 	return brief(int64(perSecond))
 }
 
-// minute holds samples of the counts in the last minute. The zero minute is empty and ready to use.
+// minute contains samples of the counts from the last minute. The zero minute is empty and ready to
+// use.
 type minute struct {
 	mu   sync.Mutex // guards the field below
 	past []counts   // one sample every sampleInterval, oldest first

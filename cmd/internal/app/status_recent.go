@@ -10,27 +10,27 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// recent keeps the latest logged warnings and errors for the status page. It is a [zapcore.Core]
-// next to the one that writes the log. It keeps only the message of an entry and the fields named
-// in shown, so the page cannot show other fields.
+// recent keeps the latest warnings and errors in the log for the status page. This [zapcore.Core]
+// runs alongside the one that writes the log. It keeps an entry's message and the fields listed in
+// shown, so the page cannot show any other fields.
 type recent struct {
 	kept   *kept
 	fields []zapcore.Field // added by With
 }
 
-// kept holds the entries of a recent and of all cores derived from it.
+// kept contains the entries of a recent and of all cores derived from it.
 type kept struct {
 	mu       sync.Mutex // guards the fields below
 	warnings []logEntry // latest first, at most recentKept
-	letters  []logEntry // latest first, at most recentKept; calls that can never be delivered
+	letters  []logEntry // undeliverable calls; latest first, at most recentKept
 }
 
 const (
 	recentKept   = 10  // entries kept per list
-	messageBytes = 300 // bytes kept of a message, which can contain a long error of the Kafka client
+	messageBytes = 300 // maximum length of a message; errors of the Kafka client can be long
 )
 
-// shown lists the fields that are kept, in the order in which the page shows them.
+// shown lists the log fields to keep, in display order.
 var shown = []string{"reason", "status", "topic", "partition", "offset", "next_offset", "attempt"}
 
 // logEntry is a log entry, or several with the same message and details.
@@ -43,15 +43,15 @@ type logEntry struct {
 
 func newRecent() *recent { return &recent{kept: &kept{}} }
 
-// Enabled is part of [zapcore.Core].
+// Enabled implements [zapcore.Core].
 func (r *recent) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLevel }
 
-// With is part of [zapcore.Core].
+// With implements [zapcore.Core].
 func (r *recent) With(fields []zapcore.Field) zapcore.Core {
 	return &recent{kept: r.kept, fields: slices.Concat(r.fields, fields)}
 }
 
-// Check is part of [zapcore.Core].
+// Check implements [zapcore.Core].
 func (r *recent) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
 	if r.Enabled(e.Level) {
 		return ce.AddCore(e, r)
@@ -59,7 +59,7 @@ func (r *recent) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Check
 	return ce
 }
 
-// Write is part of [zapcore.Core]. It adds the entry to one of the lists.
+// Write implements [zapcore.Core]. It adds the entry to one of the lists.
 func (r *recent) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	known := zapcore.NewMapObjectEncoder()
 	for _, f := range slices.Concat(r.fields, fields) {
@@ -76,7 +76,7 @@ func (r *recent) Write(e zapcore.Entry, fields []zapcore.Field) error {
 		entry.Message = strings.ToValidUTF8(entry.Message[:messageBytes], "") + "…"
 	}
 	list := &r.kept.warnings
-	if _, ok := known.Fields["reason"]; ok { // only entries about such calls have a reason
+	if _, ok := known.Fields["reason"]; ok { // only entries about undeliverable calls have a reason
 		list = &r.kept.letters
 	}
 
@@ -92,7 +92,7 @@ func (r *recent) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	return nil
 }
 
-// Sync is part of [zapcore.Core].
+// Sync implements [zapcore.Core].
 func (r *recent) Sync() error { return nil }
 
 // last returns copies of both lists.

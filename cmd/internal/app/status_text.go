@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// These functions format numbers and times for the template of the status page.
+// These functions format numbers and times for the status page template.
 
 // number formats an integer with digit groups: 1,234,567.
 func number(n int64) string {
@@ -30,7 +30,7 @@ func brief(n int64) string {
 	}
 }
 
-// size formats a number of bytes in KiB or MiB.
+// size formats a number of bytes as KiB or MiB.
 func size(n int64) string {
 	if n < 1<<20 {
 		return fmt.Sprintf("%d KiB", (n+1023)>>10)
@@ -55,8 +55,8 @@ func short(d time.Duration) string {
 // since formats the time elapsed since t.
 func since(t time.Time) string { return short(max(time.Since(t), 0)) }
 
-// statusText describes a response of LaunchDarkly. code is a value of the code label of
-// the metrics: a status code, or "error".
+// statusText describes a response from LaunchDarkly. code is a value of the code label in metrics:
+// a status code or "error".
 func statusText(code string) string {
 	if n, err := strconv.Atoi(code); err == nil {
 		return code + " " + http.StatusText(n)

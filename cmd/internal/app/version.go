@@ -9,7 +9,7 @@ import (
 // version is set at link time: -ldflags "-X .../cmd/internal/app.version=v1.2.3".
 var version string
 
-// Version returns the version set at link time, or else the version of the main module, or "dev".
+// Version returns the version set at link time, or else the main module's version, or "dev".
 func Version() string {
 	if version != "" {
 		return version
@@ -20,7 +20,7 @@ func Version() string {
 	return "dev"
 }
 
-// buildInfo returns a gauge that is always 1 and has the version as a label.
+// buildInfo returns a gauge that is always 1, with the version as a label.
 func buildInfo() prometheus.Collector {
 	g := prometheus.NewGauge(prometheus.GaugeOpts{
 		Namespace: "segment_launchdarkly", Name: "build_info", Help: "Version of the program. The value is always 1.",

@@ -10,9 +10,9 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/aws"
 )
 
-// awsCredentials reads the standard AWS variables or, if they are not set, the shared credentials
-// file, as the AWS tools do. It does not assume roles over the network; another tool must do that
-// and write the file. The region comes from the broker names or, failing that, from AWS_REGION.
+// awsCredentials reads the credentials from the standard AWS variables or, if they are not set,
+// from the shared credentials file. To assume a role, use another tool that writes this file. The
+// Kafka client derives the region from the broker names or, if it cannot, reads AWS_REGION.
 func awsCredentials() (aws.Auth, error) {
 	auth := aws.Auth{
 		AccessKey:    os.Getenv("AWS_ACCESS_KEY_ID"),

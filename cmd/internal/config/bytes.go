@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// Bytes is a size in bytes. It is written as a whole number, optionally with one of the units B,
-// kB, MB, GB (powers of 1000), KiB, MiB, or GiB (powers of 1024), in any letter case.
+// Bytes is a size in bytes. It is written as a whole number with an optional unit: B, kB, MB, or GB
+// (powers of 1000), or KiB, MiB, or GiB (powers of 1024). Letter case is ignored.
 type Bytes int
 
-// units are in descending order, so that String finds the shortest form.
+// units is sorted by descending size, so that String finds the largest unit first.
 var units = []struct {
 	name string
 	size int
@@ -42,7 +42,7 @@ func parseBytes(s string) (Bytes, error) {
 	return 0, errBytes
 }
 
-// String formats the size in the largest unit that divides it.
+// String formats the size in the largest unit that divides it evenly.
 func (b Bytes) String() string {
 	for _, u := range units[:len(units)-1] {
 		if b != 0 && int(b)%u.size == 0 {

@@ -2,9 +2,9 @@ package config
 
 import "time"
 
-// Config is the program's configuration. [Load] returns a valid one.
+// Config is the program's configuration. [Load] returns only valid configurations.
 //
-// The help table describes each section and key. The tags of a field hold the rest:
+// The help map describes each section and key. Field tags specify everything else:
 //
 //	yaml     name of the key in the file
 //	default  value if the key is not set, in the syntax of environment variables
@@ -23,8 +23,8 @@ type Config struct {
 	Admin        Admin        `yaml:"admin"`
 	Log          Log          `yaml:"log"`
 
-	// origins maps the path of a key to the file and line or the variable that set it. Keys with
-	// their default are absent.
+	// origins maps a key's path to the variable, or the file and line, that set the key. Keys that
+	// are not set are absent.
 	origins map[string]string
 }
 
@@ -52,8 +52,8 @@ type TLS struct {
 	ServerName string `yaml:"server_name"`
 }
 
-// SASL configures authentication to the brokers. AWS_MSK_IAM reads its credentials from the
-// standard AWS variables or the shared credentials file instead of the keys here.
+// SASL configures authentication to the brokers. AWS_MSK_IAM ignores these credentials and reads
+// its own from the standard AWS variables or the shared credentials file.
 type SASL struct {
 	Mechanism string `yaml:"mechanism" enum:"PLAIN|SCRAM-SHA-256|SCRAM-SHA-512|OAUTHBEARER|AWS_MSK_IAM"`
 	Username  string `yaml:"username"`
@@ -84,7 +84,8 @@ type LaunchDarkly struct {
 // precedence.
 type Contexts = map[string][]string
 
-// Batch limits a batch. The first limit reached seals it.
+// Batch configures the limits and the compression of batches. A batch is sealed when it reaches any
+// limit.
 type Batch struct {
 	MaxEvents int           `yaml:"max_events" default:"1000" min:"1"`
 	MaxBytes  Bytes         `yaml:"max_bytes" default:"1MiB" min:"1KiB" max:"9MiB"`
@@ -113,13 +114,13 @@ type Admin struct {
 	Listen string `yaml:"listen" default:":9464" rule:"listen,required"`
 }
 
-// Log configures the log, which is written to standard error.
+// Log configures logging to standard error.
 type Log struct {
 	Level  string `yaml:"level" default:"info" enum:"debug|info|warn|error" rule:",required"`
 	Format string `yaml:"format" default:"json" enum:"json|console" rule:",required"`
 }
 
-// StartTime returns the time at which a group without committed offsets starts. It is zero for
+// StartTime returns the start time for a group without committed offsets. The time is zero for
 // earliest and latest.
 func (k Kafka) StartTime() time.Time {
 	t, _ := time.Parse(time.RFC3339, k.StartAt)

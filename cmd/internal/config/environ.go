@@ -7,13 +7,13 @@ import (
 
 const envPrefix = "S2LD_"
 
-// env returns the name of the environment variable for the key.
+// env returns the name of the key's environment variable.
 func (f field) env() string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(f.path, ".", "_"))
 }
 
-// loadEnviron sets the keys from environ. A variable replaces the file's value for the same key,
-// along with any problem reported for it.
+// loadEnviron sets the keys from environ. A variable replaces the file's value for its key and
+// removes any problem reported for that value.
 func (l *loader) loadEnviron(environ []string) {
 	keys := slices.DeleteFunc(slices.Clone(l.keys), func(f field) bool { return f.section })
 	byEnv := map[string]field{}

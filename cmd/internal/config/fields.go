@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// A field is one key of the configuration or a section of keys, with its help text and tags.
+// field is a configuration key, or a section of keys, with its help text and tags.
 type field struct {
 	path    string // such as kafka.sasl.username
 	help    string
@@ -15,12 +15,11 @@ type field struct {
 	enum           []string
 	rule, min, max string
 	required       bool
-	secret         bool // the value is never shown
+	secret         bool // whether the value is a credential, which is never shown
 	v              reflect.Value
 }
 
-// fields returns the sections and keys of c in the order of the structs. A section precedes its
-// keys.
+// fields returns the sections and keys of c in struct order. A section precedes its keys.
 func fields(c *Config) []field { return appendFields(nil, "", reflect.ValueOf(c).Elem()) }
 
 func appendFields(all []field, prefix string, v reflect.Value) []field {

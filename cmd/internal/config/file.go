@@ -11,8 +11,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// loadFile sets the keys from the YAML file at path. It fails if the file cannot be read or is not
-// valid YAML.
+// loadFile sets the keys from the YAML file at path. It returns an error if the file cannot be read
+// or is not valid YAML.
 func (l *loader) loadFile(path string) error {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -33,7 +33,7 @@ func (l *loader) loadFile(path string) error {
 }
 
 // syntaxError adds the path to an error of the YAML parser. It replaces the error for an unknown
-// anchor, which quotes the text after a *, because the text can be a secret.
+// anchor. That error quotes the text after a *, which can be a secret.
 func syntaxError(path string, err error) error {
 	if strings.Contains(err.Error(), "unknown anchor") {
 		err = errors.New("a value that starts with * must be quoted")
@@ -41,8 +41,8 @@ func syntaxError(path string, err error) error {
 	return fmt.Errorf("%s: %s", path, strings.TrimPrefix(err.Error(), "yaml: "))
 }
 
-// loadSection sets the keys of one section from a node of the file. prefix is the section's path
-// with a dot, or empty for the top level.
+// loadSection sets the keys of one section from a YAML node. prefix is the section's path followed
+// by a dot, or empty for the top level.
 func (l *loader) loadSection(path, prefix string, n *yaml.Node) {
 	at := func(n *yaml.Node) string { return fmt.Sprintf("%s:%d", path, n.Line) }
 	switch {

@@ -1,7 +1,8 @@
 package config
 
-// help describes each section and key by its path, in the order of the structs. [WriteExample] and
-// [WriteSchema] print it, followed by the bounds. A secret's file key is described by fileHelp.
+// help maps the path of each section and key to its description, in struct order. [WriteExample]
+// and [WriteSchema] write the descriptions, followed by the bounds. fileHelp describes a secret's
+// file key.
 var help = map[string]string{
 	"kafka": "Kafka cluster, topics, and consumer group to read from.",
 	"kafka.brokers": "Brokers for the initial connection, each as host:port. " +
@@ -116,7 +117,7 @@ var help = map[string]string{
 	"log.format": "Log format: json for machines or console for people.",
 }
 
-// fileHelp describes the key that names the file of a secret.
+// fileHelp returns the description of a secret's file key.
 func fileHelp(secret string) string {
 	return "File that contains " + secret + ". Set either " + secret + " or this key, not both."
 }

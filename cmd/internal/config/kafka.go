@@ -18,9 +18,9 @@ import (
 
 const dialTimeout = 10 * time.Second // includes the TLS handshake
 
-// KafkaOptions returns the options of every client for these brokers: addresses, client ID, rack,
-// TLS, and SASL. Certificates and secret files are read again for each new connection. If a
-// certificate file is invalid, the error is a [Problem].
+// KafkaOptions returns the options for all Kafka clients: addresses, client ID, rack, TLS, and
+// SASL. Certificates and secret files are read again for each new connection. If a certificate file
+// is invalid, the error is a [Problem].
 func (c *Config) KafkaOptions() ([]kgo.Opt, error) {
 	k := c.Kafka
 	opts := []kgo.Opt{kgo.SeedBrokers(k.Brokers...), kgo.ClientID("segment-to-launchdarkly")}
@@ -41,9 +41,9 @@ func (c *Config) KafkaOptions() ([]kgo.Opt, error) {
 	return opts, nil
 }
 
-// dialReset opens a connection that is closed with a TCP reset. Otherwise the kernel can keep
-// retransmitting buffered data for minutes after an outage, and the broker could apply an abandoned
-// commit after newer ones. The consumer guards against that itself; the reset makes it rare.
+// dialReset opens a connection that closes with a TCP reset. Without the reset, the kernel can
+// retransmit buffered data for minutes after an outage, and the broker could apply an abandoned
+// commit after newer ones. The consumer guards against such commits. The reset makes them rare.
 func dialReset(ctx context.Context, network, addr string) (net.Conn, error) {
 	conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, addr)
 	if tcp, ok := conn.(*net.TCPConn); ok {
@@ -52,7 +52,7 @@ func dialReset(ctx context.Context, network, addr string) (net.Conn, error) {
 	return conn, err
 }
 
-// dial opens a connection with the current content of the certificate files.
+// dial opens a TLS connection with the current content of the certificate files.
 func (t TLS) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	cfg, err := t.config()
 	if err != nil {
@@ -77,7 +77,7 @@ func (t TLS) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	return secure, nil
 }
 
-// config returns the TLS configuration with the current content of the files. The error is a
+// config returns a TLS configuration with the current content of the files. The error is a
 // [Problem].
 func (t TLS) config() (*tls.Config, error) {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
@@ -101,8 +101,8 @@ func (t TLS) config() (*tls.Config, error) {
 	return cfg, nil
 }
 
-// mechanism returns the SASL mechanism, or nil for none. It reads the credentials for each new
-// connection.
+// mechanism returns the SASL mechanism, or nil if there is none. The mechanism reads the
+// credentials for each new connection.
 func (s SASL) mechanism() sasl.Mechanism {
 	scramAuth := func(context.Context) (scram.Auth, error) {
 		password, err := s.Password.Read()

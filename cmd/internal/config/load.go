@@ -9,18 +9,18 @@ import (
 type Use int
 
 const (
-	Service Use = iota // everything, including the files that the configuration names
-	Offline            // everything except those files, because they can be on another machine
-	DryRun             // only the mapping of calls to events: no brokers, no destination, no files
+	Service Use = iota // everything, including the files named in the configuration
+	Offline            // everything except the named files, which can be on another machine
+	DryRun             // the mapping, and each key that is set
 )
 
-// Load reads the configuration of the service: the defaults, then the YAML file at path ("" for
-// none), then the variables in environ, in the format of [os.Environ]. If the configuration is
-// invalid, the error is a [Problems] with every problem. If the file cannot be read or parsed, it
-// is a different error.
+// Load reads and validates the configuration of the service. It applies the defaults, then the YAML
+// file at path ("" for none), then the variables in environ, formatted like [os.Environ]. If the
+// configuration is invalid, the error has type [Problems]. If the file cannot be read or parsed,
+// the error has a different type.
 func Load(path string, environ []string) (*Config, error) { return LoadFor(Service, path, environ) }
 
-// LoadFor is [Load] for the given use.
+// LoadFor is like [Load], but validates only what use selects.
 func LoadFor(use Use, path string, environ []string) (*Config, error) {
 	l := newLoader()
 	if path != "" {
@@ -49,7 +49,7 @@ func defaults() *Config {
 	return c
 }
 
-// Origin returns the source of a key's value: "file:line", the name of a variable, or "default".
+// Origin returns the source of a key's value: "file:line", a variable name, or "default".
 func (c *Config) Origin(path string) string {
 	if o := c.origins[path]; o != "" {
 		return o
@@ -57,15 +57,15 @@ func (c *Config) Origin(path string) string {
 	return "default"
 }
 
-// A loader fills one Config and collects its problems.
+// loader fills a Config and collects the problems in it.
 type loader struct {
 	c        *Config
-	keys     []field          // in the order of the structs
+	keys     []field          // in struct order
 	fields   map[string]field // by path
 	problems Problems
 }
 
-// newLoader returns a loader whose Config has the defaults.
+// newLoader returns a loader whose Config contains the defaults.
 func newLoader() *loader {
 	c := defaults()
 	l := &loader{c: c, keys: fields(c), fields: map[string]field{}}

@@ -2,8 +2,8 @@ package config
 
 import "github.com/segment-to-launchdarkly/forwarder/transform"
 
-// Mapping returns the configuration of the transform package. The size limit of an event is that of
-// a request body minus the brackets of the JSON array.
+// Mapping returns the configuration for package transform. An event can be as large as a request
+// body, minus the brackets of the JSON array.
 func (c *Config) Mapping() transform.Config {
 	return transform.Config{
 		Schema:            c.LaunchDarkly.EventSchema,

@@ -18,7 +18,7 @@ const exampleHead = `# Configuration of segment-to-launchdarkly. Omitted keys ha
 #   S2LD_LAUNCHDARKLY_CONTEXTS=user=userId,anonymousId;account=groupId
 `
 
-// WriteEffective writes c as YAML, with the origin of each value as a comment. Secrets are
+// WriteEffective writes c as YAML, with the origin of each value in a comment. Secrets are
 // redacted.
 func (c *Config) WriteEffective(w io.Writer) error {
 	var b strings.Builder
@@ -37,8 +37,8 @@ func (c *Config) WriteEffective(w io.Writer) error {
 	return err
 }
 
-// WriteExample writes a configuration file with every key: its help text, and its default or, for a
-// required key without a default, an example.
+// WriteExample writes a configuration file that contains every key with its help text and its
+// default. A required key without a default has an example value instead.
 func WriteExample(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString(exampleHead)
@@ -64,7 +64,7 @@ func WriteExample(w io.Writer) error {
 	return err
 }
 
-// fullHelp returns the help text, with the bounds and whether the key is required.
+// fullHelp returns the help text, followed by the bounds or a note that the key is required.
 func (f field) fullHelp() string {
 	s := f.help
 	switch {
@@ -86,7 +86,7 @@ func (f field) indent() string { return strings.Repeat("  ", strings.Count(f.pat
 func inline(v reflect.Value) string {
 	var n yaml.Node
 	if err := n.Encode(fileValue(v)); err != nil {
-		panic("config: " + err.Error()) // every type in Config can be encoded
+		panic("config: " + err.Error()) // unreachable: every type in Config can be encoded
 	}
 	if n.Kind != yaml.ScalarNode {
 		n.Style = yaml.FlowStyle
@@ -98,7 +98,7 @@ func inline(v reflect.Value) string {
 	return strings.TrimSpace(string(out))
 }
 
-// fileValue converts a value to its type in the file.
+// fileValue converts a value to the type that it has in the file.
 func fileValue(v reflect.Value) any {
 	switch x := v.Interface().(type) {
 	case time.Duration, Bytes:

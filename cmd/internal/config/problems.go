@@ -10,11 +10,11 @@ import (
 type Problem struct {
 	Key    string // path of the key, or the name of an unknown variable
 	Rule   string // the broken rule, such as "must be at least 1"
-	Value  string // the value as displayed; empty if it does not help or must not be shown
-	Origin string // file:line or the name of the variable; empty for a default
+	Value  string // value to display; empty if it is unhelpful or secret
+	Origin string // file:line or variable name; empty for a default
 }
 
-// Error returns "key: rule, got value (origin)" without the empty parts.
+// Error returns "key: rule, got value (origin)", omitting empty parts.
 func (p Problem) Error() string {
 	s := p.Key + ": " + p.Rule
 	if p.Value != "" {
@@ -26,7 +26,7 @@ func (p Problem) Error() string {
 	return s
 }
 
-// Problems lists all errors in a configuration. [Load] returns it as its error.
+// Problems lists all errors in a configuration. [Load] returns it as an error.
 type Problems []Problem
 
 // Error returns one line per problem.
@@ -38,9 +38,9 @@ func (ps Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// displayed returns a value for display in a problem. It is quoted if it is empty or contains
-// spaces or special characters. Misplaced credentials are redacted: LaunchDarkly SDK keys and
-// access tokens, and anything before the @ in a URL.
+// displayed formats a value for display in a problem. It quotes a value that is empty, has leading
+// or trailing spaces, or contains special characters. It redacts misplaced credentials:
+// LaunchDarkly SDK keys and access tokens, and anything before an @.
 func displayed(value string) string {
 	lower := strings.ToLower(value)
 	for _, prefix := range []string{"sdk-", "api-"} {
@@ -58,7 +58,7 @@ func displayed(value string) string {
 }
 
 // nearest returns the known field closest to an unknown path. It also compares the last part of the
-// path, so that a key in the wrong section is found.
+// path, to find a key in the wrong section.
 func nearest(known []field, path, last string) field {
 	flat := func(path string) string { return strings.ReplaceAll(path, ".", "_") }
 	apart := func(f field) int {

@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// A rule validates a string. The pattern is also a valid ECMA regular expression, for the JSON
-// schema.
+// rule validates a string. The pattern must also be a valid ECMAScript regular expression, because
+// the JSON schema contains it.
 type rule struct {
 	must    string // error text
 	pattern *regexp.Regexp
-	also    func(s string) bool // further condition; nil: none
+	also    func(s string) bool // additional condition; nil if there is none
 }
 
 // holds reports whether s satisfies the rule.
@@ -22,8 +22,8 @@ func (r rule) holds(s string) bool {
 	return (r.pattern == nil || r.pattern.MatchString(s)) && (r.also == nil || r.also(s))
 }
 
-// rules maps the name in a field's rule tag to the rule. Rules are not applied to an empty string
-// in an optional key.
+// rules maps the names used in rule tags to the rules. An empty string in an optional key is not
+// checked.
 var rules = map[string]rule{
 	"integration": {
 		must:    "must be an integration name other than All",
@@ -34,13 +34,13 @@ var rules = map[string]rule{
 		must:    "must be field names joined by dots, such as properties.value",
 		pattern: regexp.MustCompile(`^[^.]+(\.[^.]+)*$`),
 	},
-	// Topic.validate in the Apache Kafka client, which applies to instance IDs as well.
+	// Apache Kafka's client checks topics and instance IDs in the same way (Topic.validate).
 	"topic": {
 		must:    "must be 1 to 249 characters: letters, digits, '.', '_', and '-'",
 		pattern: regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`),
 		also:    func(s string) bool { return s != "." && s != ".." },
 	},
-	// Kafka accepts any group ID. An existing group to take over can well have a colon or a slash.
+	// Kafka accepts any group ID, and existing group IDs can contain a colon or a slash.
 	"group": {must: "must be 1 to 249 visible ASCII characters", pattern: regexp.MustCompile(`^[!-~]{1,249}$`)},
 	"broker": {
 		must:    "must be host:port",
@@ -73,13 +73,13 @@ var rules = map[string]rule{
 		must:    "must contain only letters, digits, '.', '_', and '-'",
 		pattern: regexp.MustCompile(`^[A-Za-z0-9._-]+$`),
 	},
-	// LaunchDarkly's rule for context kinds.
+	// LaunchDarkly has the same rule for context kinds.
 	"kind": {
 		must:    "each kind must contain only letters, digits, '.', '_', and '-', and must not be kind or multi",
 		pattern: regexp.MustCompile(`^[A-Za-z0-9._-]+$`),
 		also:    func(s string) bool { return s != "kind" && s != "multi" },
 	},
-	"file": {}, // path of a file; [Load] reads it
+	"file": {}, // path of a file, which Load reads
 }
 
 // isHostPort reports whether s is host:port with a port of at least lowest. The host can be empty.

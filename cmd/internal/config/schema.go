@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// object is a JSON object. It is encoded with sorted names, so that the output is reproducible.
+// object is a JSON object. The encoder sorts the names, so the output is reproducible.
 type object = map[string]any
 
-// WriteSchema writes a JSON schema of the file for editors. It uses draft 7, which YAML plugins
-// support best.
+// WriteSchema writes a JSON schema of the configuration file, for use in editors. It uses draft 7,
+// which YAML plugins support best.
 func WriteSchema(w io.Writer) error {
 	root := section("Configuration of segment-to-launchdarkly.")
 	root["$schema"] = "http://json-schema.org/draft-07/schema#"
@@ -43,7 +43,7 @@ func (f field) schema() object {
 	if f.def != "" {
 		s["default"] = fileValue(f.v)
 	}
-	constrain := s // the schema that the rule applies to: the value, the elements of a list, or the names of a mapping
+	constrain := s // the schema that receives the rule's pattern
 	switch f.v.Interface().(type) {
 	case bool:
 		s["type"] = "boolean"

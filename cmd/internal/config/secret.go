@@ -9,8 +9,8 @@ import (
 const redacted = "[redacted]"
 
 // Secret is a credential, set inline or by file. The zero Secret is unset. Printing, logging, or
-// encoding it never reveals the value; only [Secret.Read] returns it. A Secret is safe for
-// concurrent use.
+// encoding a Secret never reveals the credential. To obtain it, call [Secret.Read]. A Secret is
+// safe for concurrent use.
 type Secret struct {
 	Value string // the inline credential
 	File  string // path of the file that contains the credential
@@ -20,7 +20,7 @@ type Secret struct {
 func (s Secret) IsSet() bool { return s.Value != "" || s.File != "" }
 
 // Read returns the credential without trailing line breaks. It reads the file on each call, so that
-// a rotated secret takes effect. An empty file is an error.
+// a rotated credential takes effect. It returns an error if the file is empty.
 func (s Secret) Read() (string, error) {
 	if s.File == "" {
 		return strings.TrimRight(s.Value, "\r\n"), nil
@@ -47,8 +47,8 @@ func (s Secret) String() string {
 	return ""
 }
 
-// Format writes String regardless of the verb, so that no verb prints the fields.
+// Format writes the result of String for every verb, so that no verb prints the fields.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
 
-// MarshalText returns String. The JSON, YAML, and XML encoders and zap use it.
+// MarshalText returns the result of String. The JSON, YAML, and XML encoders and zap call it.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

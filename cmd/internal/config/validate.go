@@ -12,10 +12,10 @@ import (
 )
 
 // rebalanceTimeout is how long the group waits for a member to release its partitions. It equals
-// the consumer's RebalanceTimeout.
+// RebalanceTimeout in package consumer.
 const rebalanceTimeout = time.Minute
 
-// validate checks each key by its tags, then the rules that involve several keys.
+// validate checks each key against its tags, and then the rules that involve several keys.
 func (l *loader) validate(use Use) {
 	for _, f := range l.keys {
 		if f.section || f.required && use == DryRun && f.v.Len() == 0 {
@@ -35,9 +35,9 @@ func (l *loader) validate(use Use) {
 	}
 }
 
-// validate returns the rule that f breaks and the value to display, which for a list is the invalid
-// element. The rule is empty if f is valid. validate changes the value of an enumeration to its
-// canonical spelling.
+// validate returns the rule that f breaks, or "" if f is valid, and the value to display. For a
+// list, that value is the invalid element. validate changes an enumeration value to its canonical
+// spelling.
 func (f field) validate() (broken, value string) {
 	value = text(f.v)
 	switch {
@@ -73,7 +73,7 @@ func alternatives(values []string) string {
 	return strings.Join(values[:last], ", ") + ", or " + values[last]
 }
 
-// bound parses a bound as the type of the field.
+// bound parses a bound as a value of the field's type.
 func (f field) bound(s string) int64 {
 	v := reflect.New(f.v.Type()).Elem()
 	if err := setText(v, s); err != nil {
@@ -82,8 +82,8 @@ func (f field) bound(s string) int64 {
 	return v.Int()
 }
 
-// texts returns the strings that the field's rule applies to: a string unless it is empty, the
-// elements of a list, or the context kinds.
+// texts returns the strings that the field's rule applies to: a non-empty string, the elements of a
+// list, or the context kinds.
 func (f field) texts() []string {
 	switch x := f.v.Interface().(type) {
 	case []string:
@@ -98,14 +98,14 @@ func (f field) texts() []string {
 	return nil
 }
 
-// requireValue adds a problem that displays the key's value unless ok.
+// requireValue adds a problem unless ok. The problem displays the key's value.
 func (l *loader) requireValue(ok bool, path, rule string) {
 	if f := l.fields[path]; !ok {
 		l.add(f, rule, displayed(text(f.v)))
 	}
 }
 
-// require adds a problem that does not display the key's value unless ok.
+// require adds a problem unless ok. The problem does not display the key's value.
 func (l *loader) require(ok bool, path, rule string) {
 	if !ok {
 		l.add(l.fields[path], rule, "")
@@ -179,7 +179,7 @@ func (l *loader) validateSecret(path string, s Secret) {
 	l.require(s.Value == "" || s.File == "", path, "must not be set together with "+path+"_file")
 }
 
-// validateFiles reads every file that the configuration names.
+// validateFiles reads every file named in the configuration.
 func (l *loader) validateFiles() {
 	for _, f := range l.keys {
 		if f.rule != "file" || text(f.v) == "" {
@@ -201,10 +201,10 @@ func (l *loader) validateFiles() {
 	}
 }
 
-// unreadable returns the text of a failed attempt to read the file at path.
+// unreadable describes a failure to read the file at path.
 func unreadable(path string, err error) string { return "cannot read " + path + ": " + reason(err) }
 
-// reason returns the text of a file system error without the name of the file.
+// reason returns the text of a file system error without the file name.
 func reason(err error) string {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Err.Error()

@@ -19,8 +19,9 @@ var (
 	errTwice    = errors.New("must not contain a context kind twice")
 )
 
-// setText sets v from s in the syntax of environment variables: lists are separated by commas, and
-// contexts are written as "user=userId,anonymousId;account=groupId". JSON is accepted as well.
+// setText sets v from s in the syntax of environment variables. In this syntax, lists are separated
+// by commas, and contexts are written as "user=userId,anonymousId;account=groupId". JSON is also
+// accepted.
 func setText(v reflect.Value, s string) error {
 	if p, ok := reflect.TypeAssert[*string](v.Addr()); ok {
 		*p = s
@@ -94,8 +95,8 @@ func setFlow(v reflect.Value, s string, wrong error) error {
 	return setNode(v, doc.Content[0])
 }
 
-// setNode sets v from a node of the file. Scalars are parsed from their source text, so that YAML's
-// own types do not change a string such as 007 or 1e3.
+// setNode sets v from a YAML node. Scalars are parsed from their source text, so that YAML's own
+// types do not change a string such as 007 or 1e3.
 func setNode(v reflect.Value, n *yaml.Node) error {
 	n = resolve(n)
 	if n.Kind == yaml.ScalarNode {

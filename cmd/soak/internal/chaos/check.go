@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Check returns a description of each broken invariant, at most ten per invariant. It returns nil
-// if all invariants hold.
+// Check returns descriptions of broken invariants, at most ten per invariant. It returns nil if all
+// invariants hold.
 func (e *Evidence) Check() []string {
 	c := newChecker(e)
 	c.checkBodies()
@@ -36,41 +36,41 @@ func (c *checker) checkAll() {
 	}
 }
 
-// sampled is the prefix of invariants that were broken in samples.
+// sampled is the prefix for invariants broken in sampled commits.
 const sampled = "sampled: "
 
-// never is later than any time.
+// never is a time later than any other.
 const never = math.MaxInt64
 
-// checker holds the evidence by partition. Times are in milliseconds.
+// checker holds the evidence, indexed for the checks. Integer times are in Unix milliseconds.
 type checker struct {
 	*Evidence
 	broken   []string
 	reported map[string]int
 
 	byNumber map[int]Record
-	accepted map[int][]int32       // by record number: indexes of the accepted requests, without duplicates
+	accepted map[int][]int32       // by record number: indexes of accepted requests, without duplicates
 	logs     map[int32][]version   // by partition
-	ranges   map[int32][]span      // by partition: recorded by commits, sorted by start
-	written  map[int]Letter        // by record number: the first dead letter
-	repeats  int                   // dead letters beyond the first of a record
+	ranges   map[int32][]span      // by partition: ranges recorded in commits, sorted by start
+	written  map[int]Letter        // by record number: first dead letter
+	repeats  int                   // dead letters for records that already had one
 	judged   int                   // absences judged
 	steps    int                   // steps replayed through the model
-	sentAt   map[int32][]time.Time // by partition: arrival times of requests with its events, ascending
+	sentAt   map[int32][]time.Time // by partition: arrival times of requests with the partition's events, ascending
 }
 
 // version is one state of a partition's log. A log has a second version if a lagging replica was
 // elected.
 type version struct {
-	since   int64    // when it began
-	records []Record // ascending
-	done    []int64  // by record: when it and all records before it were done, or never
+	since   int64    // when this version began
+	records []Record // sorted by offset
+	done    []int64  // by record: when this record and all earlier ones were done, or never
 }
 
-// span is a range of a partition between two neighboring offsets in a commit.
+// span is the range between two neighboring offsets in a partition's commit.
 type span struct {
 	first, next int64
-	since       int64 // time of the first such commit
+	since       int64 // time of the first commit that recorded the range
 }
 
 func newChecker(e *Evidence) *checker {
@@ -126,7 +126,7 @@ func (c *checker) version(since int64, records []Record) version {
 	return v
 }
 
-// doneWith returns the time from which a commit may pass a record.
+// doneWith returns the earliest time at which a commit may pass a record.
 func (c *checker) doneWith(r Record) int64 {
 	at := int64(never)
 	if !r.Lost.IsZero() {
@@ -147,28 +147,28 @@ func (c *checker) doneWith(r Record) int64 {
 	return at
 }
 
-// optional reports whether a record need not be delivered, because Kafka lost it or an operator set
-// the group's offsets.
+// optional reports whether a record need not be delivered, because Kafka lost it or an operator
+// reset the group's offsets.
 func (c *checker) optional(r Record) bool {
 	to, bounded := c.To[r.Partition]
 	return !r.Lost.IsZero() || r.Offset < c.From[r.Partition] || c.To != nil && (!bounded || r.Offset >= to)
 }
 
-// report records a broken invariant.
+// report records a broken invariant. It keeps at most ten descriptions per invariant.
 func (c *checker) report(invariant, format string, args ...any) {
 	if c.reported[invariant]++; c.reported[invariant] <= 10 {
 		c.broken = append(c.broken, invariant+": "+fmt.Sprintf(format, args...))
 	}
 }
 
-// These limits bound the time from an event's acknowledgment to its delivery. With faults, a new
-// fault occurs every two seconds, and many of them cost a rejoin.
+// These limits bound the time from a record's acknowledgment to its delivery. stallLimit is
+// generous, because a fault occurs about every two seconds and often forces a rejoin.
 const (
 	stallLimit      = 2 * time.Minute
 	cleanStallLimit = 20 * time.Second
 )
 
-// checkCounts checks that no event is missing, counts twice, or is late, and that nothing else was
+// checkCounts checks that no event is missing, late, or counted twice, and that no other event was
 // delivered.
 func (c *checker) checkCounts() {
 	limit := stallLimit
@@ -199,8 +199,8 @@ func (c *checker) checkCounts() {
 	}
 }
 
-// wait returns the time from a record's acknowledgment to its delivery. The record must have been
-// delivered.
+// wait returns the time from a record's acknowledgment, or from a later offset reset, to its
+// delivery. The record must have been delivered.
 func (c *checker) wait(r Record) time.Duration {
 	from := r.Acked
 	if c.Since.After(from) {
@@ -209,10 +209,10 @@ func (c *checker) wait(r Record) time.Duration {
 	return c.Requests[c.accepted[r.Number][0]].Done.Sub(from)
 }
 
-// countedTwice reports whether a record wrongly counts in several of the requests. If Kafka lost a
-// record of a range, the same request can never be formed again, so the remaining records are sent
-// in another one. Of the requests that count a record, all but one must therefore belong to ranges
-// from which Kafka lost records.
+// countedTwice reports whether a record wrongly counts in more than one of the given requests. If
+// Kafka loses a record in a range, the same request can never be formed again, so the remaining
+// records are sent in another request. At most one of the given requests may therefore belong to an
+// intact range.
 func (c *checker) countedTwice(r Record, by []int32) bool {
 	whole := 0
 	for _, i := range by {
@@ -249,7 +249,7 @@ func (c *checker) checkLetters() {
 	}
 }
 
-// hasEvents reports whether a range contains records with events in each version of the log.
+// hasEvents reports whether, in every version of the log, a range contains records with events.
 func (c *checker) hasEvents(partition int32, first, next int64) bool {
 	for _, v := range c.logs[partition] {
 		if len(v.events(first, next)) == 0 {
@@ -259,7 +259,7 @@ func (c *checker) hasEvents(partition int32, first, next int64) bool {
 	return len(c.logs[partition]) > 0
 }
 
-// events returns the numbers of the records with events in a range, in the order of the log.
+// events returns the numbers of all records with events in a range, in log order.
 func (v version) events(first, next int64) (numbers []int) {
 	log := v.records
 	i := sort.Search(len(log), func(i int) bool { return log[i].Offset >= first })
@@ -271,7 +271,7 @@ func (v version) events(first, next int64) (numbers []int) {
 	return numbers
 }
 
-// checkEnds checks that the committed offset is the end offset after all members have left.
+// checkEnds checks that every committed offset equals the end offset after all members have left.
 func (c *checker) checkEnds() {
 	for partition, end := range c.Ends {
 		if c.Final[partition] != end {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// checkCommits checks that no commit passes a record that is not done, and that none decreases the
-// offset. prefix is the prefix of the reported invariants.
+// checkCommits checks that no commit passes an unfinished record or decreases the committed offset.
+// prefix is prepended to the reported invariants.
 func (c *checker) checkCommits(prefix string, commits []Commit) {
 	last, truncated := map[int32]Commit{}, map[int32]bool{}
 	for _, k := range commits {
@@ -25,9 +25,9 @@ func (c *checker) checkCommits(prefix string, commits []Commit) {
 	}
 }
 
-// passedEarly returns a record that a commit passed before it was done, if there is one. If the log
-// has two versions, the commit must have passed an unfinished record in both. If truncated is set,
-// commits have already followed the truncated log, so only the second version matters.
+// passedEarly returns an unfinished record that a commit passed, if there is one. If the log has
+// two versions, the commit must have passed an unfinished record in both. If truncated is set,
+// commits already follow the truncated log, so only the second version matters.
 func (c *checker) passedEarly(k Commit, truncated bool) (r Record, early bool) {
 	at := k.Time.UnixMilli()
 	versions := c.logs[k.Partition]
@@ -51,10 +51,10 @@ func (c *checker) passedEarly(k Commit, truncated bool) (r Record, early bool) {
 	return r, early
 }
 
-// allowDecrease reports whether a commit may be below the previous one. That is allowed after an
-// operator has set an offset beyond the end offset, and once after a lagging replica was elected,
-// down to the first offset whose record was lost. In the latter case it marks the partition as
-// truncated.
+// allowDecrease reports whether commit k may decrease the committed offset. A decrease is allowed
+// after an operator has set an offset beyond the end offset. One decrease is also allowed after a
+// lagging replica is elected, but not below the first lost record. allowDecrease then marks the
+// partition as truncated.
 func (c *checker) allowDecrease(was, k Commit, truncated map[int32]bool) bool {
 	if was.Operator {
 		return k.Offset >= c.From[k.Partition]
@@ -68,7 +68,7 @@ func (c *checker) allowDecrease(was, k Commit, truncated map[int32]bool) bool {
 	return true
 }
 
-// firstLost returns the first offset of a partition whose record was lost.
+// firstLost returns the offset of a partition's first lost record, or never if no record was lost.
 func (c *checker) firstLost(partition int32) int64 {
 	for _, r := range c.logs[partition][0].records {
 		if !r.Lost.IsZero() {
@@ -78,12 +78,12 @@ func (c *checker) firstLost(partition int32) int64 {
 	return never
 }
 
-// checkCuts checks that a cut that ends a range with events stays in the commits until the
-// committed offset has passed it. prefix is the prefix of the reported invariants.
+// checkCuts checks that a cut at the end of a range with events stays in every commit until the
+// committed offset reaches it. prefix is prepended to the reported invariants.
 func (c *checker) checkCuts(prefix string, commits []Commit) {
 	last, truncated := map[int32]Commit{}, map[int32]time.Time{}
 	for _, k := range commits {
-		was := last[k.Partition] // without cuts if there is none
+		was := last[k.Partition] // zero if there is no previous commit
 		from := was.Offset
 		for _, cut := range was.Cuts {
 			if cut > k.Offset && !slices.Contains(k.Cuts, cut) && c.hasEvents(k.Partition, from, cut) &&
@@ -97,9 +97,9 @@ func (c *checker) checkCuts(prefix string, commits []Commit) {
 	}
 }
 
-// allowForget reports whether a commit may omit a cut. One commit may do so after a lagging replica
-// was elected, for cuts beyond the first offset whose record was lost. allowForget marks the
-// partition as truncated at the time of that commit.
+// allowForget reports whether a commit may omit a cut. After a lagging replica is elected, one
+// commit may omit cuts beyond the first lost record. allowForget marks the partition as truncated
+// at the time of that commit.
 func (c *checker) allowForget(k Commit, cut int64, truncated map[int32]time.Time) bool {
 	at, unclean := c.Unclean[k.Partition]
 	if before, known := truncated[k.Partition]; !unclean || known && before != k.Time ||

@@ -13,8 +13,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// checkBodies checks that each payload ID has a single body, and that LaunchDarkly reported no
-// violation.
+// checkBodies checks that each payload ID has only one body and that LaunchDarkly reported no
+// violations.
 func (c *checker) checkBodies() {
 	first := map[string]ldtest.Hash{}
 	for _, r := range c.Requests {
@@ -31,8 +31,8 @@ func (c *checker) checkBodies() {
 	}
 }
 
-// checkRanges checks that each request contains the events, or a part of the events, of a range
-// that a commit recorded earlier.
+// checkRanges checks that each request contains all or part of the events in a range recorded by an
+// earlier commit.
 func (c *checker) checkRanges() {
 	since := map[int32]map[[2]int64]int64{}
 	for _, k := range c.Commits {
@@ -61,7 +61,7 @@ func (c *checker) checkRanges() {
 	}
 }
 
-// findRange finds the recorded range of a request's events.
+// findRange finds the recorded range that contains a request's events and stores it in r.
 func (c *checker) findRange(r *Request) {
 	first := c.byNumber[r.Numbers[0]]
 	for _, n := range r.Numbers {
@@ -95,9 +95,8 @@ func (c *checker) findRange(r *Request) {
 		clock(r.Arrived), len(r.Numbers), first.Offset, first.Partition)
 }
 
-// remaining yields the possible lists of a range's events at a given time: all of them, or without
-// those that Kafka had deleted by then. Kafka deletes the first events, some of which may have been
-// read before their deletion.
+// remaining yields each list of a range's events that a member may have read by a given time.
+// Events that Kafka had deleted by then are missing unless the member had already read them.
 func (c *checker) remaining(partition int32, events []int, at time.Time) iter.Seq[[]int] {
 	return func(yield func([]int) bool) {
 		if !yield(events) {
@@ -121,8 +120,8 @@ func (c *checker) remaining(partition int32, events []int, at time.Time) iter.Se
 	}
 }
 
-// isPart reports whether numbers are those of a whole batch, one of its halves, a half of a half,
-// and so on. These are the parts in which a rejected batch is sent.
+// isPart reports whether numbers equals a whole batch, one of its halves, a half of a half, and so
+// on. Rejected batches are resent in such parts.
 func isPart(numbers, batch []int) bool {
 	for len(numbers) < len(batch) && len(batch) > 1 {
 		if middle := len(batch) / 2; slices.Contains(batch[:middle], numbers[0]) {
@@ -134,9 +133,10 @@ func isPart(numbers, batch []int) bool {
 	return slices.Equal(numbers, batch)
 }
 
-// checkClean checks that nothing was sent twice, except what LaunchDarkly rejected.
+// checkClean checks that no request or dead letter was sent twice, except for requests rejected by
+// LaunchDarkly.
 func (c *checker) checkClean() {
-	sent := map[string]bool{} // by payload ID; false once it was rejected
+	sent := map[string]bool{} // by payload ID; false after a rejection
 	for _, r := range c.Requests {
 		if sent[r.ID] {
 			c.report("sent twice in a clean run", "payload ID %s at %s", r.ID, clock(r.Arrived))

@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// brokersSlow reports whether the brokers were slow to acknowledge a record during an absence, as
-// they are on an overloaded machine. The time to take over cannot be judged then.
+// brokersSlow reports whether the brokers were slow to acknowledge a record during an absence, for
+// example on an overloaded machine. The takeover time cannot be judged in that case.
 func (c *checker) brokersSlow(gone Absence) bool {
 	return slices.ContainsFunc(c.Produced, func(r Record) bool {
 		return r.Sent.Before(gone.Deadline) && r.Acked.After(gone.From) && r.Acked.Sub(r.Sent) > slowAck
 	})
 }
 
-// slowAck is the duration above which an acknowledgment is slow.
+// slowAck is the duration above which an acknowledgment counts as slow.
 const slowAck = 500 * time.Millisecond
 
-// checkTakeovers checks that requests with events from each partition arrive in the second half of
-// each absence. By then they can only come from the new owners. The first of these requests may
-// contain only events that have already counted, or may be rejected and split.
+// checkTakeovers checks that requests with events from every partition arrive in the second half of
+// each absence. By then, no request can come from the missing member. Rejected requests and
+// requests with only duplicate events qualify, too.
 func (c *checker) checkTakeovers() {
 	for _, r := range c.Requests {
 		if len(r.Numbers) > 0 {
@@ -40,7 +40,7 @@ func (c *checker) checkTakeovers() {
 		half := gone.From.Add(gone.Deadline.Sub(gone.From) / 2)
 		for partition, times := range c.sentAt {
 			if times[0].After(gone.From) {
-				continue // added or first read since then: the group might not know it
+				continue // added or first read since then, so the group might not know the partition
 			}
 			i := sort.Search(len(times), func(i int) bool { return times[i].After(half) })
 			if i == len(times) || times[i].After(gone.Deadline) {

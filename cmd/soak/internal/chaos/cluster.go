@@ -21,20 +21,22 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 )
 
-// Cluster is a Kafka cluster for a run.
+// Cluster is the Kafka cluster used by a run.
 type Cluster interface {
-	// Brokers returns the addresses of the brokers.
+	// Brokers returns the brokers' addresses.
 	Brokers() []string
-	// MoveLeader moves the leader of a partition to another broker and returns that broker.
+	// MoveLeader moves a partition's leadership to another broker and returns that broker's number.
 	MoveLeader(ctx context.Context, topic string, partition int32) (to int, err error)
-	// Position returns the current end of the log of commits.
+	// Position returns the current end of the log of offset commits.
 	Position(ctx context.Context) (Position, error)
-	// Commits calls fn for every commit of a group since a position, in order within a partition.
+	// Commits calls fn for every commit by a group since a position, in order within each
+	// partition.
 	Commits(ctx context.Context, group string, since Position,
 		fn func(topic string, at time.Time, partition int32, offset int64, metadata string)) error
 }
 
-// Position is a position in the log of commits, by partition. Nil means the start of the log.
+// Position is a position in the log of offset commits, by partition. Nil means the start of the
+// log.
 type Position map[int32]int64
 
 // breakable is a cluster whose brokers can be killed.
@@ -45,12 +47,12 @@ type breakable interface {
 	Coordinator(ctx context.Context, group string) (broker int, err error)
 }
 
-// Apache is a cluster of Apache Kafka.
+// Apache is an Apache Kafka cluster.
 type Apache struct{ *kafkatest.Apache }
 
-// ApacheProperties returns the broker properties that a cluster of [Apache] needs for a session
-// timeout. With KIP-848 the session timeout is a property of the brokers. The segment size keeps
-// the log of commits in its active segment, which is never compacted.
+// ApacheProperties returns the broker properties that an [Apache] cluster needs for the given
+// session timeout. With KIP-848, the session timeout is a broker property. The segment size keeps
+// all commits in the active segment, which is never compacted.
 func ApacheProperties(session time.Duration) map[string]string {
 	ms := strconv.FormatInt(session.Milliseconds(), 10)
 	return map[string]string{
@@ -60,12 +62,12 @@ func ApacheProperties(session time.Duration) map[string]string {
 	}
 }
 
-// Position returns the end of __consumer_offsets.
+// Position returns the end offsets of __consumer_offsets.
 func (a Apache) Position(ctx context.Context) (Position, error) {
 	return kafkatest.EndOffsets(ctx, a.Brokers(), "__consumer_offsets")
 }
 
-// Commits reads the log of __consumer_offsets, to which the coordinators append each commit.
+// Commits reads __consumer_offsets, to which the coordinators append every commit.
 func (a Apache) Commits(ctx context.Context, group string, since Position,
 	fn func(string, time.Time, int32, int64, string)) error {
 	var failed error
@@ -86,8 +88,9 @@ func (a Apache) Commits(ctx context.Context, group string, since Position,
 	return errors.Join(err, failed)
 }
 
-// newCommit parses the cuts in the metadata of a commit, such as "v1 +10 +20 @topic". It shares no
-// code with the program under test. A commit without metadata was made by an operator.
+// newCommit returns a commit with the cuts and topic ID from its metadata, such as "v1 +10 +20
+// @topic". It shares no code with the program under test. A commit without metadata is attributed
+// to an operator.
 func newCommit(at time.Time, partition int32, offset int64, metadata string) (Commit, error) {
 	c := Commit{Time: at, Partition: partition, Offset: offset, Operator: metadata == ""}
 	if c.Operator {
@@ -119,7 +122,7 @@ type Embedded struct {
 }
 
 // NewEmbedded starts an embedded cluster of three brokers that stores its files in dir. The caller
-// must close it.
+// must close the cluster.
 func NewEmbedded(dir string, session time.Duration) (*Embedded, error) {
 	cluster, err := kafkatest.NewEmbedded(kfake.NumBrokers(3), kfake.DataDir(dir),
 		kfake.GroupMinSessionTimeout(min(session, time.Second)),
@@ -127,7 +130,7 @@ func NewEmbedded(dir string, session time.Duration) (*Embedded, error) {
 			"group.initial.rebalance.delay.ms":     "0",
 			"group.consumer.session.timeout.ms":    strconv.FormatInt(session.Milliseconds(), 10),
 			"group.consumer.heartbeat.interval.ms": strconv.FormatInt(min(session/3, time.Second).Milliseconds(), 10),
-			"state.log.compact.bytes":              "1073741824", // never compact, to keep each commit
+			"state.log.compact.bytes":              "1073741824", // prevents compaction, to keep every commit
 		}))
 	if err != nil {
 		return nil, err
@@ -138,21 +141,21 @@ func NewEmbedded(dir string, session time.Duration) (*Embedded, error) {
 // Close stops the cluster.
 func (e *Embedded) Close() { e.cluster.Close() }
 
-// Brokers returns the addresses of the brokers.
+// Brokers returns the brokers' addresses.
 func (e *Embedded) Brokers() []string { return e.cluster.ListenAddrs() }
 
-// MoveLeader moves the leader of a partition to the next broker.
+// MoveLeader moves a partition's leadership to the next broker.
 func (e *Embedded) MoveLeader(_ context.Context, topic string, partition int32) (int, error) {
 	to := (e.cluster.LeaderFor(topic, partition) + 1) % 3
 	return int(to), e.cluster.MoveTopicPartition(topic, partition, to)
 }
 
-// Position returns the start of the log, because the log of an embedded cluster is short.
+// Position returns the start of the log, because an embedded cluster's log is short.
 func (e *Embedded) Position(context.Context) (Position, error) { return nil, nil }
 
-// Commits reads kfake's log of groups, to which the coordinators append each commit. An entry
-// consists of the length of the part after the checksum (4 bytes), a checksum (4 bytes), a version
-// (2 bytes), and JSON.
+// Commits reads kfake's groups.log, which contains every commit. Each entry consists of a length (4
+// bytes), a checksum (4 bytes), a version (2 bytes), and JSON. The length covers the version and
+// the JSON.
 func (e *Embedded) Commits(_ context.Context, group string, _ Position,
 	fn func(string, time.Time, int32, int64, string)) error {
 	log, err := os.ReadFile(filepath.Join(e.dir, "groups.log"))

@@ -36,7 +36,7 @@ func (r *run) check(ctx context.Context) error {
 	return r.network.seen.addTo(r.report)
 }
 
-// collect returns the evidence of each ledger, split at each change of its offsets by an operator.
+// collect returns each ledger's evidence, split at every offset reset.
 func (r *run) collect(ctx context.Context) ([][]*Evidence, error) {
 	whole := make([]*Evidence, len(r.ledgers))
 	for i, l := range r.ledgers {
@@ -50,8 +50,8 @@ func (r *run) collect(ctx context.Context) ([][]*Evidence, error) {
 		}
 		whole[i] = e
 	}
-	// find returns the evidence that a commit belongs to. It matches the topic ID if the commit has
-	// one, and otherwise returns the newest evidence of the topic.
+	// find returns the evidence to which a commit belongs. If the commit has a topic ID, find
+	// matches the ID. Otherwise, find returns the topic's newest evidence.
 	find := func(topic, id string) (found *Evidence) {
 		for _, e := range whole {
 			if e.Topic == topic && (found == nil || id == "" || e.TopicID == id || found.TopicID != id) {
@@ -117,7 +117,7 @@ func (r *run) collect(ctx context.Context) ([][]*Evidence, error) {
 	return all, nil
 }
 
-// conclude marks the records that Kafka lost, and adds the final offsets to the evidence.
+// conclude marks lost records and adds the final offsets to the evidence.
 func (r *run) conclude(ctx context.Context, l *ledger, e *Evidence) error {
 	for i := range e.Produced {
 		p := &e.Produced[i]
@@ -157,8 +157,8 @@ func (r *run) conclude(ctx context.Context, l *ledger, e *Evidence) error {
 	return nil
 }
 
-// markLost marks the records that are no longer in the log as lost when a lagging replica was
-// elected. It returns an error if records were lost although no lagging replica was elected.
+// markLost finds records missing from the log and sets Record.Lost to the time at which a lagging
+// replica was elected. It returns an error if records were lost without such an election.
 func markLost(ctx context.Context, brokers []string, l *ledger, e *Evidence) error {
 	survivors := map[int]bool{}
 	err := kafkatest.ReadFrom(ctx, brokers, l.topic, nil,
@@ -181,8 +181,8 @@ func markLost(ctx context.Context, brokers []string, l *ledger, e *Evidence) err
 	return nil
 }
 
-// split divides evidence at the changes of the group's offsets. At those times no member is running
-// and no request is in flight.
+// split divides evidence at every offset reset. During a reset, no member is running and no request
+// is in flight.
 func (e *Evidence) split(resets []reset) []*Evidence {
 	if len(resets) == 0 {
 		return []*Evidence{e}
@@ -232,7 +232,7 @@ func (e *Evidence) split(resets []reset) []*Evidence {
 
 var numberField = regexp.MustCompile(`"n":(\d+)`)
 
-// numberOf returns the number of a record, or -1 if it has none.
+// numberOf returns the record number in a value, or -1 if there is none.
 func numberOf(value []byte) int {
 	if found := numberField.FindSubmatch(value); found != nil {
 		if n, err := strconv.Atoi(string(found[1])); err == nil {
@@ -242,7 +242,7 @@ func numberOf(value []byte) int {
 	return -1
 }
 
-// newLetter returns a dead letter with the fields in its headers.
+// newLetter parses a record from the dead-letter topic.
 func newLetter(r *kgo.Record) Letter {
 	l := Letter{Time: r.Timestamp, Partition: -1, Offset: -1, Number: numberOf(r.Value)}
 	for _, h := range r.Headers {

@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// conn is a proxied connection. One half leads to the member, the other one to the server.
+// conn is a proxied connection. One half connects to the member, the other to the server.
 type conn struct {
 	link   *link
 	member *net.TCPConn
 	server *net.TCPConn
-	late   atomic.Bool // the member's half is reset, and a commit is held
+	late   atomic.Bool // the member's half has been reset, and a commit is held back
 
 	once sync.Once
 	done chan struct{} // closed when both halves are closed
@@ -26,7 +26,8 @@ type conn struct {
 	pending map[int32]pendingRequest // requests without a response, by correlation ID
 }
 
-// bundle is a chunk of bytes that arrives at once. With Kafka it is a frame of the protocol.
+// bundle is a chunk of bytes that the proxy forwards as a unit. On a link to Kafka, a bundle is one
+// protocol frame.
 type bundle struct {
 	bytes []byte
 	due   time.Time
@@ -35,8 +36,8 @@ type bundle struct {
 // inFlight is the maximum number of bundles held in each direction of a connection.
 const inFlight = 256
 
-// run copies both directions until the connection is closed. If the member closes its half, the
-// bytes it has sent still reach the server.
+// run copies bytes in both directions until the connection is closed. If the member closes its
+// half, bytes already sent still reach the server.
 func (c *conn) run() {
 	toServer, toMember := make(chan bundle, inFlight), make(chan bundle, inFlight)
 	var running sync.WaitGroup
@@ -64,7 +65,7 @@ func (c *conn) run() {
 	c.reset()
 }
 
-// reset closes both halves with a reset.
+// reset closes both halves with a TCP reset.
 func (c *conn) reset() {
 	c.once.Do(func() {
 		_ = c.member.SetLinger(0)
@@ -75,7 +76,8 @@ func (c *conn) reset() {
 	})
 }
 
-// read reads bundles from one direction until that half is closed.
+// read queues bundles from one half of the connection until that half is closed. It also holds back
+// late commits and rewrites Kafka responses.
 func (c *conn) read(d direction, from io.Reader, to chan<- bundle) {
 	for {
 		b, err := c.next(from)
@@ -123,8 +125,8 @@ func (c *conn) send(to chan<- bundle, b bundle) bool {
 	}
 }
 
-// abort resets the connection after a frame that the proxy cannot parse. The error makes the run
-// fail.
+// abort resets the connection after the proxy has failed to parse a frame. The recorded error makes
+// the run fail.
 func (c *conn) abort(err error) {
 	c.link.wire.net.seen.recordError(fmt.Errorf("proxy %s: %w", c.link.wire.member, err))
 	c.reset()
@@ -146,8 +148,8 @@ func (c *conn) next(from io.Reader) ([]byte, error) {
 	return nil, err
 }
 
-// write writes each bundle when it is due and the direction is open. If a write fails, it discards
-// the rest.
+// write writes each bundle once the bundle is due and the direction is not blocked. After a failed
+// write, it discards the remaining bundles.
 func (c *conn) write(d direction, to io.Writer, from <-chan bundle) {
 	broken := false
 	for b := range from {
@@ -163,7 +165,7 @@ func (c *conn) write(d direction, to io.Writer, from <-chan bundle) {
 		}
 		if _, err := to.Write(b.bytes); err != nil {
 			broken = true
-			if d == up && !errors.Is(err, net.ErrClosed) { // the bytes of a disconnected member may still be held
+			if d == up && !errors.Is(err, net.ErrClosed) { // held bytes from a disconnected member must still arrive
 				c.reset()
 			}
 		}

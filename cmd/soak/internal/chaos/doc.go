@@ -1,6 +1,7 @@
-// Package chaos tests the built program under faults. It runs the program as processes against a
-// Kafka cluster and a fake LaunchDarkly, and disrupts processes, brokers, the network, topics, and
-// offsets on a seeded schedule. Afterwards it checks that every invariant held.
+// Package chaos tests the built program under faults. It runs several instances of the program,
+// called members, against a Kafka cluster and a fake LaunchDarkly. Meanwhile, it disrupts
+// processes, brokers, the network, topics, and offsets on a seeded schedule. At the end, it checks
+// that every invariant held.
 //
 //	binary, err := chaos.Build(ctx, dir, nil)
 //	limits := chaos.Limits{Topics: true, Brokers: 3, Session: 3 * time.Second}
@@ -9,87 +10,87 @@
 //
 // # Faults
 //
-// A producer numbers every record and waits for its acknowledgment. Meanwhile:
+// While a producer sends numbered records and keeps track of acknowledgments, the following faults
+// occur:
 //
 //   - Members join, leave on SIGTERM, are killed with SIGKILL, or are frozen with SIGSTOP for
-//     longer than the session timeout. About half of the kills and freezes happen in calm, while
-//     LaunchDarkly accepts everything; the others happen under fire, while it fails. Some members
-//     are static. Static members are also bounced, and compete with a second member that has the
-//     same instance ID.
-//   - Brokers are killed and restarted, including the coordinator's. Leaders move.
+//     longer than the session timeout. About half of the kills and freezes happen in calm, with
+//     random faults paused. The rest happen under fire, with random faults active. Some members are
+//     static. Static members are also stopped and immediately restarted, and compete with a second
+//     member that uses the same instance ID.
+//   - Brokers are killed and restarted, including the group coordinator. Partition leaders move.
 //   - Connections between a member and a server are reset, blocked in one or both directions, or
-//     slowed down. An offset commit can arrive late: its connection breaks, and the broker receives
-//     the commit 1 to 15 seconds later.
-//   - LaunchDarkly fails with each fault of [ldtest.TransientFaults], before and after accepting
-//     the request, and responds with 302 and 401. It rejects poisoned events with 400, and bodies
-//     above a certain size with 413.
-//   - Partitions are added to the main topic, and delivered and committed records are deleted from
-//     it.
-//   - Separate topics have undelivered records deleted, a lagging replica elected as leader, the
-//     topic deleted and recreated, and their committed offsets set by an operator.
+//     slowed down. An offset commit can arrive late: the member's connection is reset, and the
+//     broker receives the commit 1 to 15 seconds later.
+//   - LaunchDarkly fails with every fault in [ldtest.TransientFaults], before or after accepting
+//     the request, and responds with 302 and 401. It rejects poisoned events with 400 and oversized
+//     bodies with 413.
+//   - Partitions are added to the main topic, and records already committed are deleted from it.
+//   - Four faults each use a separate topic. Undelivered records are deleted, a lagging replica is
+//     elected leader, the topic is deleted and recreated, or an operator resets the offsets.
 //
-// Members reach brokers and LaunchDarkly only through proxies in this process, one per member and
-// server. The proxies replace the brokers' addresses in Kafka responses, so the cluster needs no
-// special configuration.
+// Members reach brokers and LaunchDarkly only through proxies in this process, one for each pair of
+// member and server. The proxies rewrite broker addresses in Kafka responses, so the cluster needs
+// no special configuration.
 //
 // # Checks
 //
-// [Evidence.Check] reads everything that was produced to one log, the requests that LaunchDarkly
-// received for it, the commits, and the dead-letter topic. It shares no code with the program. It
-// asserts, for each record and each request:
+// [Evidence.Check] examines one log: its produced records, commits, dead letters, and the requests
+// received by LaunchDarkly. It shares no code with the program. It asserts the following for every
+// record and request:
 //
-//  1. Nothing is missing, and nothing counts twice after deduplication by payload ID.
-//  2. One payload ID never has two bodies, including rejected and broken requests.
-//  3. No commit passes a record that is neither delivered nor in the dead-letter topic at that
-//     time. The committed offset never decreases. At the end it is the end offset.
-//  4. No request reaches LaunchDarkly before a commit has recorded its range. Its events are
-//     exactly those between two neighboring offsets of one commit, or a half of those, or a half of
-//     that half, because a rejected batch is split.
-//  5. A cut that ends a range with events stays in the commits until the committed offset has
-//     passed it.
-//  6. The dead-letter topic contains exactly the records that can never be delivered, with their
-//     reasons.
-//  7. No event waits longer than two minutes for its delivery, or 20 seconds if the plan has only
-//     clean joins and leaves.
-//  8. After a member has disappeared in calm, requests with events from each partition are sent
-//     again within the session timeout plus two seconds. This is judged only while the brokers are
-//     up and fast, and only if all members were in the group, had caught up, and were not
-//     rebalancing.
-//  9. If the plan has only clean joins and leaves, nothing is sent twice, even before
-//     deduplication, except for rejected batches.
+//  1. No event is missing, and none counts twice after deduplication by payload ID.
+//  2. A payload ID never has two different bodies, even if requests fail or are rejected.
+//  3. No commit passes a record that is not yet delivered, filtered, or in the dead-letter topic.
+//     The committed offset never decreases and finally equals the end offset.
+//  4. No request reaches LaunchDarkly before a commit has recorded its range as two neighboring
+//     offsets. The request contains all events in the range or, because rejected batches are split,
+//     one of its halves, quarters, and so on.
+//  5. A cut (the recorded end of a range) stays in every commit until the committed offset reaches
+//     it, unless the range has no events.
+//  6. The dead-letter topic contains exactly the undeliverable records, each with the correct
+//     reason.
+//  7. Every event is delivered within two minutes, or within 20 seconds if the plan has only clean
+//     joins and leaves.
+//  8. After a member disappears in calm, requests with events from every partition arrive again
+//     within the session timeout plus two seconds. A takeover is judged only if the brokers were up
+//     and fast, and the group was complete, stable, and caught up.
+//  9. If the plan has only clean joins and leaves, no request or dead letter is sent twice, except
+//     for rejected requests.
 //
-// Each topic, and each incarnation of a topic, is a separate log. All of the above applies to the
-// main topic. For the other topics, only the provoked effects are allowed:
+// Each topic, and each incarnation of a recreated topic, is a separate log. All of these rules
+// apply to the main topic. The other topics may break them only as follows:
 //
-//   - A record that Kafka lost or deleted may be missing. A record that Kafka kept may count more
-//     than once only if all but one of the requests that count it belong to recorded ranges from
-//     which Kafka lost a record, because such a range can never be formed again.
-//   - After a lagging replica was elected, the committed offset of that partition may decrease
-//     once, but not below the first offset whose record was lost, and cuts beyond that offset may
-//     be forgotten once. The lost records are determined from the log that survived.
-//   - After an operator has set the offsets, every record at or after those offsets is delivered
-//     again exactly once. Nothing before those offsets is delivered. An offset beyond the end offset
-//     counts as no offset, so that start_at decides. Events that LaunchDarkly deduplicates by a
-//     payload ID from before the change count as delivered.
+//   - A record lost or deleted by Kafka may be missing. A range that lost a record can never be
+//     formed again, so its remaining records are sent in another request and may count again. At
+//     most one of the requests that count a record may belong to an intact range.
+//   - After a lagging replica is elected, the partition's committed offset may decrease once, but
+//     not below the first lost record. One commit may omit cuts beyond that record. The lost
+//     records are determined from the surviving log.
+//   - After an operator resets the offsets, every record at or after the new offsets is delivered
+//     again exactly once, and no earlier record is delivered. An offset beyond the end offset is
+//     invalid, so start_at applies. An event counts as delivered even if LaunchDarkly accepted its
+//     payload ID before the reset.
 //
-// [Run] also checks the processes. None of them may exit unexpectedly, and it checks their exit
-// codes, their memory, and the time they take to leave. A member that is told to leave exits with
-// code 0. Exit code 1 means that it could not deliver or commit everything. That is allowed around
-// a broker's absence, after a fault of its network, after it was frozen, or with a backlog, and is
-// counted. Of two members with the same instance ID, the coordinator must fence one, and that one
-// may exit.
+// [Run] also checks the members' exit codes, memory, and time to leave. No member may exit
+// unexpectedly. A member told to leave exits with code 0, or with code 1 if it cannot deliver or
+// commit everything. [Run] counts exit code 1 and allows it only with a backlog or around a broker
+// outage, network fault, or freeze. If two members have the same instance ID, the coordinator must
+// fence one of them, which may then exit.
 //
-// Every commit and request is also replayed in chronological order through [model.Observer], which
-// also judges the schedule search of package consumer. The model must allow each observed step.
-// Partitions with deleted undelivered records are skipped, because the model has no retention.
+// All commits and requests are also replayed in chronological order through [model.Observer], and
+// the model must allow every step. The schedule search in the tests of package consumer uses the
+// same model. Partitions with deleted undelivered records are skipped, because the model does not
+// support retention.
 //
 // # Times
 //
-// With Apache Kafka, commits are read from the log of __consumer_offsets, which holds each commit
-// with the time at which the coordinator appended it. With the embedded broker, they are read from
-// its log of groups. Every commit is therefore checked, in addition to samples of the offsets that
-// a new member would read. The brokers, the fake, and the members share one clock, because they run
-// on one machine. Times are compared in whole milliseconds, which is the resolution of the logs.
+// With Apache Kafka, commits are read from __consumer_offsets, which stores every commit with its
+// append time. With the embedded broker, commits are read from the broker's groups.log. The checks
+// therefore cover every commit, in addition to samples of the committed offsets. The brokers, the
+// fake LaunchDarkly, and the members run on one machine and share its clock. Times are compared in
+// whole milliseconds, the resolution of the logs.
 //
-// The package requires Linux: it reads /proc, and its child processes exit with it.
+// The package requires Linux, because it reads /proc and has the kernel kill child processes when
+// the parent exits.
 package chaos

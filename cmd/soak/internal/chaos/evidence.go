@@ -8,33 +8,33 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// Evidence is the outcome of a run for one log, which is a topic, one incarnation of a topic, or
-// the part of a run between two changes of the group's offsets by an operator. [Evidence.Check]
-// uses no other input.
+// Evidence contains everything recorded about one log during a run. A log is a topic, one
+// incarnation of a recreated topic, or the part of either between two offset resets by an operator.
+// [Evidence.Check] uses no other input.
 type Evidence struct {
 	Topic   string
-	TopicID string // in the encoding used by commits
+	TopicID string // encoded as in commit metadata
 
 	Produced []Record  // acknowledged records
-	Requests []Request // in the order in which they took effect
+	Requests []Request // in the order they took effect
 	Commits  []Commit  // every commit, in order within a partition
-	Samples  []Commit  // committed offsets that a new member would have read, likewise
+	Samples  []Commit  // samples of the committed offsets, in order within a partition
 	Letters  []Letter
-	Gone     []Absence // members that disappeared without leaving, while nothing else was wrong
+	Gone     []Absence // absences that began while everything else was healthy
 	Ends     []int64   // by partition: end offset after all members left
-	Final    []int64   // by partition: committed offset at that time
+	Final    []int64   // by partition: committed offset after all members left
 	Clean    bool      // members only joined and left, and nothing failed
 
-	// Since is when an operator set the group's offsets. From holds, by partition, the offsets from
-	// which the group must continue; a partition without an entry starts at the earliest offset. To
-	// holds the offsets that the group had committed before the next such change; records beyond
-	// them might not be delivered. Zero and nil mean that there was no such change.
+	// Since is when an operator reset the group's offsets; zero means never. From maps each
+	// partition to the offset from which the group must continue. A partition without an entry
+	// starts at the earliest offset. To maps each partition to the offset committed before the next
+	// reset, and is nil if there is none. Records at or after that offset need not be delivered.
 	Since time.Time
 	From  map[int32]int64
 	To    map[int32]int64
 
-	// Unclean holds, by partition, when a lagging replica was elected. The log then has two
-	// versions, one with the lost records and one with the records that replaced them.
+	// Unclean maps a partition to the time at which a lagging replica was elected. The partition's
+	// log then has two versions, one with the lost records and one with their replacements.
 	Unclean map[int32]time.Time
 }
 
@@ -45,35 +45,35 @@ type Record struct {
 	Offset    int64
 	Sent      time.Time
 	Acked     time.Time
-	Lost      time.Time // when Kafka intentionally lost or deleted it; zero if it did not
+	Lost      time.Time // when a fault made Kafka lose or delete the record; zero if Kafka kept it
 }
 
 // Request is a request that reached LaunchDarkly, regardless of its outcome.
 type Request struct {
 	Arrived   time.Time
-	Done      time.Time // when it took effect, if accepted; before the response
-	Member    string    // name; empty if unknown
+	Done      time.Time // when an accepted request took effect, just before the response
+	Member    string    // member name; empty if unknown
 	ID        string
 	Hash      ldtest.Hash // zero if the body was not read
-	Numbers   []int       // numbers of the records that contained its events; empty if the body was not read
+	Numbers   []int       // record numbers of its events; empty if the body was not read
 	Status    int         // 0 if the client received no readable response
 	Accepted  bool
-	Duplicate bool     // accepted before, under the same payload ID
+	Duplicate bool     // already accepted under the same payload ID
 	Faults    []string // violations of LaunchDarkly's rules, and dropped events
 
-	// The checker sets the fields below to the recorded range of the events and the version of the
-	// log that contains it. Next is 0 if there is no such range.
+	// The checker stores the recorded range of the request's events, and the range's log version,
+	// in the fields below. Next is 0 if there is no such range.
 	Partition   int32
 	First, Next int64
 	version     int
 }
 
-// Commit is a commit of one partition.
+// Commit is an offset commit for one partition.
 type Commit struct {
-	Time      time.Time // when it was appended or fetched
+	Time      time.Time // when the commit was appended or sampled
 	Partition int32
 	Offset    int64
-	Cuts      []int64 // offsets beyond Offset, ascending
+	Cuts      []int64 // range ends beyond Offset, ascending
 	TopicID   string  // empty if the commit has none
 	Operator  bool    // made by an operator rather than a member
 
@@ -83,25 +83,25 @@ type Commit struct {
 	Generation int32
 }
 
-// Letter is a record of the dead-letter topic.
+// Letter is a record in the dead-letter topic.
 type Letter struct {
 	Time      time.Time // when it was appended
 	Partition int32     // partition of the original record
 	Offset    int64     // offset of the original record
-	Number    int       // number in the value
+	Number    int       // record number in the value
 	Reason    string
 }
 
-// Absence describes a member that was killed or frozen.
+// Absence is the period after a member was killed or frozen.
 type Absence struct {
 	From     time.Time
-	Deadline time.Time // time by which events from its partitions must be delivered again
+	Deadline time.Time // time by which requests must have resumed for every partition
 }
 
-// Kind is the expected outcome of a record.
+// Kind is a record's expected outcome.
 type Kind int
 
-// The number of a record determines its kind.
+// A record's number determines its kind; see KindOf.
 const (
 	Delivered Kind = iota
 	Filtered
@@ -123,7 +123,8 @@ func KindOf(number int) Kind {
 	}
 }
 
-// reason returns the reason in the dead letter of such a record, or "" if it has no dead letter.
+// reason returns the expected dead-letter reason, or "" if records of this kind are not
+// dead-lettered.
 func (k Kind) reason() string {
 	switch k {
 	case Rejected:

@@ -17,10 +17,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// maxFrame is the maximum size of a Kafka frame. Requests and responses in a run are much smaller.
+// maxFrame is the maximum accepted size of a Kafka frame. Frames in a run are much smaller.
 const maxFrame = 64 << 20
 
-// readFrame reads one Kafka frame, including its length.
+// readFrame reads one Kafka frame, including its length prefix.
 func readFrame(from io.Reader) ([]byte, error) {
 	var length [4]byte
 	if _, err := io.ReadFull(from, length[:]); err != nil {
@@ -43,8 +43,8 @@ type pendingRequest struct {
 	late    bool
 }
 
-// inspectRequest parses the header of a request frame, and the whole frame of an offset commit. It
-// reports whether the request is an offset commit that must arrive late.
+// inspectRequest parses the header of a request frame and the body of an offset commit. It reports
+// whether the request is an offset commit that must arrive late.
 func (c *conn) inspectRequest(frame []byte) (late bool, err error) {
 	if len(frame) < 14 {
 		return false, errors.New("request without a header")
@@ -75,7 +75,7 @@ func (c *conn) inspectRequest(frame []byte) (late bool, err error) {
 	return q.late, nil
 }
 
-// skipTags skips the tagged fields of a header.
+// skipTags returns the bytes after a header's tagged fields.
 func skipTags(b []byte) ([]byte, error) {
 	tags, n := binary.Uvarint(b)
 	if n <= 0 {
@@ -96,8 +96,8 @@ func skipTags(b []byte) ([]byte, error) {
 	return b, nil
 }
 
-// rewriteResponse returns a response frame in which the brokers' addresses are replaced with those
-// of the member's links. It counts the errors of the group coordinator.
+// rewriteResponse replaces broker addresses in a response frame with those of the member's links.
+// It also counts errors from the group coordinator.
 func (c *conn) rewriteResponse(frame []byte) ([]byte, error) {
 	if len(frame) < 8 {
 		return nil, errors.New("response without a header")
@@ -143,8 +143,8 @@ func (c *conn) rewriteResponse(frame []byte) ([]byte, error) {
 	return out, nil
 }
 
-// isInspected reports whether responses of this kind contain broker addresses, or errors that are
-// counted.
+// isInspected reports whether responses to requests of this kind contain broker addresses or
+// counted errors.
 func isInspected(key kmsg.Key) bool {
 	switch key {
 	case kmsg.Metadata, kmsg.FindCoordinator, kmsg.DescribeCluster, kmsg.Produce, kmsg.Fetch,
@@ -154,7 +154,7 @@ func isInspected(key kmsg.Key) bool {
 	return false
 }
 
-// readdress replaces the addresses of brokers in a response. It reports whether there were any.
+// readdress replaces broker addresses in a response and reports whether it replaced any.
 func (c *conn) readdress(response kmsg.Response) (changed bool, err error) {
 	replace := func(host *string, port *int32) {
 		if *host == "" || err != nil {
@@ -194,15 +194,15 @@ type traffic struct {
 	mu       sync.Mutex // guards the fields below
 	commits  map[commitKey][]sender
 	errors   map[string]int // by request and error
-	late     int            // commits that arrived late
-	applied  int            // partitions of late commits that the broker stored
-	rejected map[string]int // partitions of late commits that the broker rejected, by error
-	fault    error          // first error of a proxy
+	late     int            // late commits
+	applied  int            // partitions in late commits stored by the broker
+	rejected map[string]int // partitions in late commits rejected by the broker, by error
+	fault    error          // first proxy error
 }
 
-// commitKey identifies a commit of one partition by its content.
+// commitKey identifies a partition's commit by its content.
 type commitKey struct {
-	topic     string // topic ID if the request has one, else the name
+	topic     string // topic name, or the topic ID if the request has no name
 	partition int32
 	offset    int64
 	metadata  string
@@ -220,7 +220,7 @@ func newTraffic() *traffic {
 	return &traffic{commits: map[commitKey][]sender{}, errors: map[string]int{}, rejected: map[string]int{}}
 }
 
-// recordCommit records the sender of a commit.
+// recordCommit records a commit's sender.
 func (t *traffic) recordCommit(member string, r *kmsg.OffsetCommitRequest) {
 	by := sender{time.Now(), member, r.MemberID, r.Generation}
 	t.mu.Lock()
@@ -239,8 +239,8 @@ func (t *traffic) recordCommit(member string, r *kmsg.OffsetCommitRequest) {
 	}
 }
 
-// sentBy returns the sender of a partition's commit that was stored at the given time. If several
-// members had sent the same commit by then, it returns the last one.
+// sentBy returns the sender of the partition's commit stored at the given time. If several members
+// had sent an identical commit by then, sentBy returns the last sender.
 func (t *traffic) sentBy(
 	topic, id string, partition int32, offset int64, metadata string, at time.Time,
 ) (by sender, known bool) {
@@ -271,7 +271,7 @@ func (t *traffic) recordError(err error) {
 	}
 }
 
-// recordResponse counts the errors in a coordinator's response, and the outcome of a late commit.
+// recordResponse counts the errors in a coordinator's response and the outcomes of late commits.
 func (t *traffic) recordResponse(q pendingRequest, response kmsg.Response) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -317,7 +317,7 @@ func (t *traffic) fenced() (n int) {
 	return n
 }
 
-// addTo adds the recorded traffic to a report. It returns the first error of a proxy.
+// addTo adds the recorded traffic to a report and returns the first proxy error.
 func (t *traffic) addTo(r *Report) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

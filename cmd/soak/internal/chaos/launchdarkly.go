@@ -17,32 +17,33 @@ import (
 
 const (
 	poison    = `"poison":true`
-	bodyLimit = 16 << 10 // larger bodies are rejected; full batches exceed it, but single events do not
+	bodyLimit = 16 << 10 // larger bodies are rejected; some full batches exceed the limit, but single events do not
 )
 
-// randomFaults lists the faults that random requests meet. They are the transient ones, before and
-// after LaunchDarkly accepts the request, and some that halt delivery.
+// randomFaults lists the faults injected at random. They include all transient faults, before and
+// after LaunchDarkly accepts the request, and some faults that halt delivery.
 var randomFaults = append(ldtest.TransientFaults(), ldtest.Fault{Status: 302}, ldtest.Fault{Status: 401})
 
-// slowResponses is the behavior of LaunchDarkly without faults. Responses are slow, so that
-// requests are in flight when something else happens.
+// slowResponses is LaunchDarkly's behavior without random faults. Responses are slow so that
+// requests are in flight when other faults occur.
 var slowResponses = []ldtest.Fault{{Kind: ldtest.Slow, For: 150 * time.Millisecond, Accepted: true}}
 
-// launchDarkly is the fake LaunchDarkly, served by this process, with the requests it received.
+// launchDarkly is a fake LaunchDarkly, served by this process, that records all requests.
 type launchDarkly struct {
 	*ldtest.Server
 	url    string
 	server *http.Server
 
-	memberOf func(remote string) string // returns the member behind a remote address
+	memberOf func(remote string) string // returns the name of the member behind a remote address
 
 	mu       sync.Mutex // guards the fields below
 	requests []Request
-	counted  map[int]bool  // numbers of the main topic's events that counted
+	counted  map[int]bool  // record numbers of the main topic's counted events
 	grew     chan struct{} // closed and replaced when counted grows
 }
 
-// newLaunchDarkly starts the fake. memberOf returns the name of the member behind a remote address.
+// newLaunchDarkly starts the fake LaunchDarkly. memberOf returns the name of the member behind a
+// remote address.
 func newLaunchDarkly(journal io.Writer, memberOf func(remote string) string) (*launchDarkly, error) {
 	d := &launchDarkly{counted: map[int]bool{}, memberOf: memberOf, grew: make(chan struct{})}
 	d.Server = ldtest.New(ldtest.Config{Identity: ldtest.DataField("n"), OnRequest: d.record, Journal: journal})
@@ -58,7 +59,7 @@ func newLaunchDarkly(journal io.Writer, memberOf func(remote string) string) (*l
 	return d, nil
 }
 
-// memberHeader is the header that passes the name of the member from serve to record.
+// memberHeader is the header that passes the member's name from serve to record.
 const memberHeader = "Chaos-Member"
 
 func (d *launchDarkly) serve(w http.ResponseWriter, r *http.Request) {
@@ -99,8 +100,8 @@ func (d *launchDarkly) record(r ldtest.Request) {
 	}
 }
 
-// progress returns how many events of the main topic counted, and a channel that is closed when
-// that number grows.
+// progress returns the number of counted events in the main topic and a channel that is closed when
+// the number grows.
 func (d *launchDarkly) progress() (int, <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

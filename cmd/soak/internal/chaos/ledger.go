@@ -18,15 +18,14 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 )
 
-// ledger tracks one log of a run, which is checked separately. A log is a topic, or one incarnation
-// of a topic that is recreated. Actions that by definition make records missing or count again are
-// applied only to separate topics. Their ledgers allow these effects, and only for the affected
-// records.
+// ledger tracks one log, which is checked separately. A log is a topic or one incarnation of a
+// recreated topic. Actions that inevitably cause losses or duplicates are applied only to separate
+// topics, whose ledgers track the affected records.
 type ledger struct {
 	role     Action // action applied to the topic; empty for the main topic
 	topic    string
-	id       string // topic ID, in the encoding used by commits
-	number   int    // index in run.ledgers, which determines the records' numbers
+	id       string // topic ID, encoded as in commit metadata
+	number   int    // index in run.ledgers; determines the record numbers
 	producer *producer
 	stop     context.CancelFunc
 	stopped  chan struct{} // closed when the producer has stopped
@@ -37,25 +36,25 @@ type ledger struct {
 	resets  []reset             // in chronological order
 }
 
-// trim describes a deletion of records before all of them were delivered.
+// trim describes a deletion of undelivered records.
 type trim struct {
 	time      time.Time
 	partition int32
-	next      int64 // first offset that was kept
+	next      int64 // first offset kept
 }
 
-// reset describes a change of the group's offsets by an operator.
+// reset describes an operator's change to the group's offsets.
 type reset struct {
 	time time.Time
-	from map[int32]int64 // by partition: where the group must continue
-	to   map[int32]int64 // by partition: what the group had committed before
+	from map[int32]int64 // by partition: offset from which the group must continue
+	to   map[int32]int64 // by partition: offset committed before the reset
 }
 
-// ledgerSpan is the number of record numbers reserved for each ledger. It is a multiple of the
-// period with which the kinds of records repeat.
+// ledgerSpan is the number of record numbers reserved for each ledger. It is a multiple of 400, the
+// period at which record kinds repeat.
 const ledgerSpan = 40_000_000
 
-// ledgerOf returns the number of the ledger that a record belongs to.
+// ledgerOf returns the ledger number for a record number.
 func ledgerOf(number int) int {
 	if number < 0 {
 		return 0
@@ -63,7 +62,7 @@ func ledgerOf(number int) int {
 	return number / ledgerSpan
 }
 
-// The separate topics have these properties.
+// These constants apply to the separate topics.
 const (
 	sideRate       = 20 // records produced per second
 	sidePartitions = 3
@@ -72,13 +71,13 @@ const (
 // roles lists the actions that have separate topics.
 var roles = []Action{TrimAhead, Unclean, Recreate, Reset}
 
-// topicFor returns the name of the topic that an action is applied to.
+// topicFor returns the topic name for an action.
 func (r *run) topicFor(role Action) string {
 	return r.cfg.Name + map[Action]string{"": "", TrimAhead: "-trimmed", Unclean: "-unclean", Recreate: "-recreated",
 		Reset: "-reset"}[role]
 }
 
-// topics returns the names of the topics that members consume.
+// topics returns the names of the topics consumed by the members.
 func (r *run) topics() []string {
 	all := []string{r.cfg.Name}
 	for _, role := range roles {
@@ -99,7 +98,8 @@ func (r *run) planned(do Action) bool {
 	return false
 }
 
-// openLedger creates a topic and produces to it until ctx is done.
+// openLedger creates a topic and starts producing to it. Production ends when ctx is done or
+// stopProducing is called.
 func (r *run) openLedger(ctx context.Context, role Action) error {
 	l := &ledger{
 		role: role, topic: r.topicFor(role), number: len(r.ledgers), unclean: map[int32]time.Time{},
@@ -135,13 +135,13 @@ func (r *run) openLedger(ctx context.Context, role Action) error {
 	return nil
 }
 
-// stopProducing stops the producer and waits until each record is acknowledged.
+// stopProducing stops the producer and waits until all records are acknowledged.
 func (l *ledger) stopProducing() {
 	l.stop()
 	<-l.stopped
 }
 
-// current returns the newest ledger with a role, or nil if there is none.
+// current returns the newest ledger with the given role, or nil if there is none.
 func (r *run) current(role Action) *ledger {
 	for _, l := range slices.Backward(r.ledgers) {
 		if l.role == role {
@@ -151,7 +151,7 @@ func (r *run) current(role Action) *ledger {
 	return nil
 }
 
-// topicID returns the ID of a topic. It waits until the broker knows the topic.
+// topicID returns a topic's ID. It waits until the broker knows the topic.
 func topicID(ctx context.Context, admin *kadm.Client, topic string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -171,8 +171,8 @@ func topicID(ctx context.Context, admin *kadm.Client, topic string) (string, err
 	}
 }
 
-// createUnclean creates a topic in which a lagging replica may become the leader. Partition p has
-// two replicas, on the brokers p and p+1.
+// createUnclean creates a topic that allows unclean leader election. Each partition has two
+// replicas, one on broker p and one on the next broker, where p is the partition number.
 func createUnclean(ctx context.Context, brokers []string, topic string) error {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
 	if err != nil {

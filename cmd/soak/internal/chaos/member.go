@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// Build builds the program into dir and returns its path. replace holds the content of replaced
-// source files, by their paths in the module.
+// Build builds the program into dir and returns the path of the binary. replace maps the paths of
+// source files, relative to the module root, to replacement content.
 func Build(ctx context.Context, dir string, replace map[string][]byte) (string, error) {
 	root, err := ModuleRoot(ctx)
 	if err != nil {
@@ -71,14 +71,14 @@ type member struct {
 	process  *os.Process
 	exited   chan struct{} // closed when the process has exited
 	code     int           // exit code, valid after exited is closed; -1 if killed by a signal
-	thawed   time.Time     // when it was resumed after a freeze
+	thawed   time.Time     // when the process was last resumed after a freeze
 
 	mu   sync.Mutex // guards peak
 	peak int        // peak resident memory in bytes
 }
 
-// startMember starts the program with exactly the given environment. Its log is written to
-// dir/name.log. The kernel kills it when this process exits.
+// startMember starts the program with exactly the given environment. The program's output goes to
+// dir/name.log. The kernel kills the program when this process exits.
 func startMember(dir, name, binary string, environ []string) (*member, error) {
 	m := &member{name: name, log: filepath.Join(dir, name+".log"), exited: make(chan struct{})}
 	log, err := os.Create(m.log)
@@ -97,7 +97,7 @@ func startMember(dir, name, binary string, environ []string) (*member, error) {
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			_ = cmd.Wait() // the exit code is sufficient
+			_ = cmd.Wait() // only the exit code matters
 			m.code = cmd.ProcessState.ExitCode()
 		}
 	}()
@@ -109,7 +109,7 @@ func startMember(dir, name, binary string, environ []string) (*member, error) {
 	return m, nil
 }
 
-// watch measures memory until the process has exited.
+// watch measures memory at short intervals until the process has exited.
 func (m *member) watch() {
 	for {
 		m.measure()
@@ -129,14 +129,15 @@ func (m *member) measure() {
 	m.peak = max(m.peak, peak)
 }
 
-// These are fields of /proc/pid/status; see proc(5). ru_maxrss of getrusage(2) is not usable for
-// the peak, because it starts at the parent's value.
+// These are fields of /proc/pid/status; see proc(5). The peak cannot be taken from getrusage(2),
+// because ru_maxrss starts at the parent's value.
 const (
 	residentNow  = "VmRSS:"
 	residentPeak = "VmHWM:"
 )
 
-// processMemory returns a memory field of a process in bytes, or 0 if the process has exited.
+// processMemory reads a memory field of a process. It returns the value in bytes, or 0 if the
+// process has exited.
 func processMemory(pid int, field string) int {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -156,14 +157,14 @@ func (m *member) peakBytes() int {
 	return m.peak
 }
 
-// signal measures memory and sends a signal. Sending a signal to an exited process has no effect.
+// signal measures memory and sends a signal. It has no effect on a process that has exited.
 func (m *member) signal(s syscall.Signal) {
 	m.measure()
 	_ = m.process.Signal(s)
 }
 
-// endWith sends a signal and waits until the process has exited. If it has not exited within limit,
-// endWith kills it and returns an error.
+// endWith sends a signal and waits until the process has exited. If the process does not exit
+// within limit, endWith kills it and returns an error.
 func (m *member) endWith(s syscall.Signal, limit time.Duration) error {
 	m.signal(s)
 	select {

@@ -14,19 +14,19 @@ import (
 )
 
 // network is a simulated network. Every connection from a member to a broker or to LaunchDarkly
-// goes through a proxy in this process. Each pair of member and server has its own [link], on which
-// connections can be cut, delayed, or blocked, and on which offset commits can arrive late.
+// goes through a proxy in this process. Each pair of member and server has its own [link]. A link
+// can cut, delay, or block connections, and can hold back offset commits.
 //
-// Members reach brokers only through their links: the proxy replaces the brokers' addresses in
+// Members reach brokers only through their links, because the proxy rewrites broker addresses in
 // Kafka responses.
 type network struct {
 	ld      string        // LaunchDarkly's address
 	late    atomic.Uint64 // fraction of offset commits that arrive late, in millionths
-	holdMin time.Duration // minimum time for which a late commit is held
-	holdMax time.Duration // maximum time for which a late commit is held
+	holdMin time.Duration // minimum delay of a late commit
+	holdMax time.Duration // maximum delay of a late commit
 	seen    *traffic
 	logf    func(format string, args ...any)
-	owners  sync.Map // local address of a connection to LaunchDarkly: name of the member behind it
+	owners  sync.Map // maps local addresses of LaunchDarkly connections to member names
 
 	mu    sync.Mutex // guards the fields below
 	rng   *rand.Rand
@@ -40,7 +40,7 @@ func newNetwork(seed uint64, ld string, logf func(string, ...any)) *network {
 	}
 }
 
-// direction is one of the two directions of a link.
+// direction is the direction of traffic on a link.
 type direction int
 
 const (
@@ -52,10 +52,10 @@ const (
 type wire struct {
 	member string
 	net    *network
-	links  []*link // to the brokers, in the cluster's order, and last to LaunchDarkly
+	links  []*link // one to each broker in cluster order, then one to LaunchDarkly
 }
 
-// link is the connection path from one member to one server.
+// link is the network path from one member to one server.
 type link struct {
 	wire     *wire
 	target   string // address of the server
@@ -72,7 +72,7 @@ type link struct {
 	conns   map[*conn]struct{}
 }
 
-// attach returns the links of a new member, one to each broker and one to LaunchDarkly.
+// attach creates a new member's links, one to each broker and one to LaunchDarkly.
 func (n *network) attach(member string, brokers []string) (*wire, error) {
 	w := &wire{member: member, net: n}
 	for i, target := range append(append([]string(nil), brokers...), n.ld) {
@@ -87,7 +87,7 @@ func (n *network) attach(member string, brokers []string) (*wire, error) {
 		}
 		w.links = append(w.links, l)
 	}
-	for _, l := range w.links { // after all links exist: an old member may still connect to a reused port
+	for _, l := range w.links { // serve only after all links exist, because an old member may connect to a reused port
 		go l.serve()
 	}
 	n.mu.Lock()
@@ -96,7 +96,7 @@ func (n *network) attach(member string, brokers []string) (*wire, error) {
 	return w, nil
 }
 
-// close closes all links of all members. Bytes still held are dropped.
+// close closes all links and drops bytes still held.
 func (n *network) close() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -129,7 +129,7 @@ func (n *network) draw(limit int) int {
 	return n.rng.IntN(limit)
 }
 
-// brokers returns the addresses at which the member reaches the brokers.
+// brokers returns the member's proxy addresses for the brokers.
 func (w *wire) brokers() []string {
 	var all []string
 	for _, l := range w.links[:len(w.links)-1] {
@@ -138,11 +138,11 @@ func (w *wire) brokers() []string {
 	return all
 }
 
-// launchDarkly returns the address at which the member reaches LaunchDarkly. Members use it as an
-// HTTP proxy, so that the URL of LaunchDarkly is the same for all of them.
+// launchDarkly returns the member's proxy address for LaunchDarkly. Members use the address as an
+// HTTP proxy, so that LaunchDarkly's URL is the same for all members.
 func (w *wire) launchDarkly() string { return w.links[len(w.links)-1].addr }
 
-// proxyAddr returns the address at which the member reaches a broker.
+// proxyAddr returns the member's proxy address for the broker that advertises host and port.
 func (w *wire) proxyAddr(host string, port int32) (string, int32, error) {
 	addr := net.JoinHostPort(host, strconv.Itoa(int(port)))
 	for _, l := range w.links {
@@ -165,7 +165,7 @@ func (w *wire) close() {
 	}
 }
 
-// lastFault returns when a fault last affected one of the member's links.
+// lastFault returns when a fault last affected any of the member's links.
 func (w *wire) lastFault() (last time.Time) {
 	for _, l := range w.links {
 		l.mu.Lock()
@@ -177,7 +177,7 @@ func (w *wire) lastFault() (last time.Time) {
 	return last
 }
 
-// update changes the state of a link and wakes the connections that wait for a change.
+// update changes a link's state and wakes connections waiting for a change.
 func (l *link) update(change func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -187,8 +187,8 @@ func (l *link) update(change func()) {
 	l.changed = make(chan struct{})
 }
 
-// block blocks one or both directions. Connections stay open, and new ones can be opened, but no
-// bytes arrive.
+// block blocks one or both directions. Connections stay open and new ones can be opened, but no
+// bytes arrive in a blocked direction.
 func (l *link) block(toServer, toMember bool) {
 	l.update(func() { l.blocked = [2]bool{up: toServer, down: toMember} })
 }
@@ -196,7 +196,7 @@ func (l *link) block(toServer, toMember bool) {
 // setDelay delays both directions.
 func (l *link) setDelay(d time.Duration) { l.update(func() { l.delay = [2]time.Duration{d, d} }) }
 
-// heal ends blocks and delays. Bytes held so far arrive.
+// heal ends blocks and delays, and disarms late commits. Blocked bytes then arrive.
 func (l *link) heal() {
 	l.update(func() { l.blocked, l.delay, l.armed = [2]bool{}, [2]time.Duration{}, 0 })
 }
@@ -204,7 +204,8 @@ func (l *link) heal() {
 // arm makes the next n offset commits arrive late.
 func (l *link) arm(n int) { l.update(func() { l.armed = n }) }
 
-// cut resets all connections. Bytes still held are lost, except for late commits.
+// cut resets all connections except those holding a late commit. Bytes held on reset connections
+// are lost.
 func (l *link) cut() {
 	l.mu.Lock()
 	l.faulted = time.Now()
@@ -220,7 +221,7 @@ func (l *link) cut() {
 	}
 }
 
-// waitOpen waits until a direction is not blocked, or until done is closed.
+// waitOpen waits until a direction is unblocked or done is closed.
 func (l *link) waitOpen(d direction, done <-chan struct{}) {
 	for {
 		l.mu.Lock()
@@ -237,8 +238,8 @@ func (l *link) waitOpen(d direction, done <-chan struct{}) {
 	}
 }
 
-// takeLate decides whether an offset commit arrives late. It uses up one commit of those set by
-// arm, or else decides at random.
+// takeLate decides whether an offset commit arrives late. It uses up one armed commit if there is
+// one. Otherwise, it decides at random.
 func (l *link) takeLate() bool {
 	share := int(l.wire.net.late.Load())
 	random := share > 0 && l.wire.net.draw(1_000_000) < share
@@ -263,7 +264,7 @@ func (l *link) serve() {
 	}
 }
 
-// connect opens the server half of a member's connection and runs both halves.
+// connect dials the server for a member's connection and runs both halves.
 func (l *link) connect(member *net.TCPConn) {
 	dialer := net.Dialer{Timeout: 5 * time.Second}
 	server, err := dialer.DialContext(context.Background(), "tcp", l.target)

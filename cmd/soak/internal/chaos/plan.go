@@ -14,28 +14,28 @@ import (
 // Action is the kind of a step.
 type Action string
 
-// The number of a member is its index among the running members, oldest first.
+// A member's number is its index among the running members, oldest first.
 const (
 	Join            Action = "join"
 	Leave           Action = "leave"            // SIGTERM
 	Kill            Action = "kill"             // SIGKILL
 	Freeze          Action = "freeze"           // SIGSTOP, for longer than the session timeout, then SIGCONT
 	KillBroker      Action = "kill broker"      // SIGKILL
-	KillCoordinator Action = "kill coordinator" // broker of the group's coordinator, SIGKILL
-	RestartBrokers  Action = "restart brokers"  // the killed ones
+	KillCoordinator Action = "kill coordinator" // SIGKILL to the group coordinator
+	RestartBrokers  Action = "restart brokers"  // all killed brokers
 	MoveLeader      Action = "move leader"
-	Outage          Action = "outage" // every request to LaunchDarkly meets the fault
+	Outage          Action = "outage" // every request to LaunchDarkly meets Step.Fault
 	Cut             Action = "cut connections"
 	Block           Action = "black hole" // connections stay open, but no bytes arrive
 	Slow            Action = "slow network"
 	Late            Action = "late commit" // the connection breaks, and the broker receives the commit later
 	Bounce          Action = "bounce"      // a static member exits and immediately starts again
-	Twin            Action = "twin"        // a second member with the same instance ID
+	Twin            Action = "twin"        // a second member starts with the same instance ID
 	Grow            Action = "add partitions"
 	Trim            Action = "delete delivered records"
 	Rest            Action = "rest"
 
-	// These actions are applied to separate topics.
+	// The following actions are applied to separate topics.
 	TrimAhead Action = "delete undelivered records"
 	Unclean   Action = "elect a lagging replica"
 	Recreate  Action = "recreate the topic"
@@ -46,33 +46,33 @@ const (
 type Step struct {
 	// Do is the action.
 	Do Action
-	// Target is the number of the member, broker, or partition that the action applies to.
+	// Target is the number of the affected member, broker, or partition.
 	Target int
-	// Fire makes a kill or freeze happen while LaunchDarkly is failing, so that the takeover is not
-	// judged. For Bounce and TrimAhead it makes the member exit on SIGKILL. For Twin it makes the
-	// older of the two members leave.
+	// Fire makes Kill and Freeze happen while random faults are active, so that the takeover is not
+	// judged. For Bounce, Fire sends SIGKILL instead of SIGTERM. For TrimAhead, Fire kills and
+	// replaces the youngest member. For Twin, Fire makes the older of the two members leave.
 	Fire bool
 	// Static gives a joining member an instance ID.
 	Static bool
-	// To is the target of a reset: earliest, middle, or beyond.
+	// To is the offset set by Reset: earliest, middle, or beyond.
 	To string
-	// Fault is the fault injected during an outage.
+	// Fault is the fault that Outage injects.
 	Fault ldtest.Fault
 	// For is the duration of the step, or the time to wait after it.
 	For time.Duration
 
-	// Link selects the member's links for a network fault. It is the number of a broker, the number
-	// of brokers for LaunchDarkly, or any higher number for all brokers.
+	// Link selects the member's links affected by a network fault. A broker's number selects that
+	// broker, the number of brokers selects LaunchDarkly, and a higher number selects all brokers.
 	Link int
-	// Up and Down are the directions of a black hole, as seen from the member.
+	// Up and Down select the directions that Block blocks, as seen from the member.
 	Up, Down bool
-	// Cut resets the connections after a black hole. Otherwise the bytes held so far arrive.
+	// Cut resets the connections at the end of Block. Otherwise, the bytes held so far arrive.
 	Cut bool
-	// By is the delay of a slow network in each direction.
+	// By is the delay that Slow adds in each direction.
 	By time.Duration
 }
 
-// onMember reports whether the target is a member.
+// onMember reports whether the step's target is a member.
 func (s Step) onMember() bool {
 	switch s.Do {
 	case Leave, Kill, Freeze, Cut, Block, Slow, Late, Bounce, Twin:
@@ -112,13 +112,13 @@ func (s Step) String() string {
 
 // Limits restricts a plan.
 type Limits struct {
-	// Topics includes each action on a whole topic once, which takes about two minutes.
+	// Topics adds each rare action on topics or offsets once.
 	Topics bool
-	// Clean restricts the plan to members joining and leaving.
+	// Clean restricts the plan to clean joins and leaves.
 	Clean bool
 	// Brokers is the number of brokers that may be killed, one at a time. Zero means none.
 	Brokers int
-	// Session is the session timeout of the group.
+	// Session is the group's session timeout.
 	Session time.Duration
 }
 
@@ -129,23 +129,23 @@ const (
 	clusterSize = 3 // brokers
 )
 
-// outages lists the faults of outages, both transient ones and those that halt delivery.
+// outages lists the possible faults of an outage. Some are transient, and some halt delivery.
 var outages = []ldtest.Fault{
 	{Status: 429}, {Status: 429, RetryAfter: "1"}, {Status: 503}, {Status: 503, RetryIn: time.Second}, {Status: 500},
 	{Status: 302}, {Status: 401}, {Kind: ldtest.Hang, For: 3 * time.Second}, {Kind: ldtest.Reset, Accepted: true},
 	{Kind: ldtest.ResetUnread}, {Kind: ldtest.CutOff, Accepted: true},
 }
 
-// NewPlan returns a random plan of about the given duration. The same seed and limits produce the
-// same plan. It starts with two members joining, and always leaves at least one running.
+// NewPlan returns a random plan of about the given duration. The same arguments produce the same
+// plan. The plan starts with two joins and always keeps at least one member running.
 func NewPlan(seed uint64, duration time.Duration, limits Limits) []Step {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	plan := []Step{{Do: Join, For: time.Second}, {Do: Join, For: 2 * time.Second}}
-	joins := 25 // percent
+	joins := 25 // draws out of 140 that become joins
 	if limits.Clean {
 		joins = 50
 	}
-	static, down := []bool{false, false}, 0 // down: steps since a broker was killed, 0 if none is down
+	static, down := []bool{false, false}, 0 // down: steps since a broker was killed; 0 if no broker is down
 	spent := 3 * time.Second
 	add := func(s Step) {
 		switch s.Do {
@@ -153,7 +153,7 @@ func NewPlan(seed uint64, duration time.Duration, limits Limits) []Step {
 			static = append(static, s.Static)
 		case Leave, Kill:
 			static = slices.Delete(static, s.Target, s.Target+1)
-		case Bounce, Twin: // the new member is the youngest
+		case Bounce, Twin: // the new member becomes the youngest
 			static = append(slices.Delete(static, s.Target, s.Target+1), true)
 		case Reset:
 			static = make([]bool, len(static))
@@ -241,7 +241,7 @@ func rareFaults(rng *rand.Rand, limits Limits) []Step {
 	return rare
 }
 
-// networkFault sets s to a random network fault for one of the members.
+// networkFault turns s into a random network fault for a random member.
 func networkFault(rng *rand.Rand, s *Step, members int, limits Limits) {
 	s.Target, s.Link = rng.IntN(members), rng.IntN(2*clusterSize)
 	switch draw := rng.IntN(30); {
@@ -265,6 +265,6 @@ func networkFault(rng *rand.Rand, s *Step, members int, limits Limits) {
 	}
 }
 
-// takeover is the time beyond the session timeout that the other members may need to take over the
-// partitions of a member.
+// takeover is the time allowed after the session timeout for other members to acquire a missing
+// member's partitions.
 const takeover = 2 * time.Second

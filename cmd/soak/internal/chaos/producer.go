@@ -15,8 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// value returns the value of the record with the given number. One in twenty is large, so that some
-// batches exceed LaunchDarkly's limit.
+// value returns the value of the record with the given number. One value in twenty is large, so
+// that some batches exceed LaunchDarkly's size limit.
 func value(number int) []byte {
 	name, call, pad, extra := `"event":"e",`, "track", "", ""
 	switch KindOf(number) {
@@ -62,11 +62,11 @@ func newProducer(brokers []string, topic string, first int, partitions int32) (*
 	return p, nil
 }
 
-// bursts is the period of the production rate, which rises from a tenth of the mean to almost twice
-// the mean and falls again.
+// bursts is the period of the production rate. In each period, the rate rises from a tenth of the
+// mean to almost twice the mean and falls again.
 const bursts = 20 * time.Second
 
-// run produces about rate records per second until ctx is done. It returns when each record is
+// run produces about rate records per second until ctx is done. It returns when all records are
 // acknowledged.
 func (p *producer) run(ctx context.Context, rate int) {
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -89,14 +89,13 @@ func (p *producer) run(ctx context.Context, rate int) {
 	}
 }
 
-// hold pauses producing until resume is called. It returns when each record is acknowledged.
+// hold pauses production until resume is called. It returns when all records are acknowledged.
 func (p *producer) hold() {
 	p.producing.Lock()
 	p.flush()
 }
 
-// grow increases the number of partitions in use. It first waits until the client knows the new
-// partitions.
+// grow adds partitions to those in use. It first waits until the client knows the new partitions.
 func (p *producer) grow(ctx context.Context, topic string, more int32) error {
 	for last := p.partitions.Load() + more - 1; ; pause(ctx, 50*time.Millisecond) {
 		p.client.ForceMetadataRefresh()
@@ -148,8 +147,8 @@ func (p *producer) noteError(err error) {
 	}
 }
 
-// result returns the produced records, the number of events that must be delivered, and the first
-// error.
+// result returns the acknowledged records, the number of events that must be delivered, and the
+// first error.
 func (p *producer) result() ([]Record, int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -13,13 +13,14 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/model"
 )
 
-// replayed is the invariant that each observed step is allowed by the model.
+// replayed is the invariant that the model allows every observed step.
 const replayed = "not allowed by the model"
 
-// replay feeds the observed steps of each partition to the model of the commit protocol, which must
-// allow every step. checkRanges must run first.
+// replay feeds each partition's observed steps to the commit protocol model, which must allow every
+// step. checkRanges must run first.
 //
-// Partitions with deleted undelivered records are skipped, because the model has no retention.
+// Partitions with deleted undelivered records are skipped, because the model does not support
+// retention.
 func (c *checker) replay() {
 	for _, partition := range slices.Sorted(maps.Keys(c.logs)) {
 		if !c.deletedAhead(partition) {
@@ -28,7 +29,7 @@ func (c *checker) replay() {
 	}
 }
 
-// deletedAhead reports whether the first records of a partition were deleted before their delivery.
+// deletedAhead reports whether a partition's first records were deleted before delivery.
 func (c *checker) deletedAhead(partition int32) bool {
 	records := c.logs[partition][0].records
 	return len(c.logs[partition]) == 1 && !records[0].Lost.IsZero() && records[len(records)-1].Lost.IsZero()
@@ -36,14 +37,14 @@ func (c *checker) deletedAhead(partition int32) bool {
 
 // observed is a step other than a commit.
 type observed struct {
-	before int // index of the first commit after it
+	before int // index of the first commit after this step
 	at     time.Time
 	feed   func(*model.Observer) error
 }
 
-// replayPartition feeds the steps of a partition in chronological order. The times of commits are
-// in whole milliseconds. Other steps in the same millisecond come before the commit, except for
-// requests whose range that commit recorded.
+// replayPartition feeds a partition's steps to the model in chronological order. Commit times are
+// in whole milliseconds. Other steps in the same millisecond precede the commit, except for
+// requests whose range the commit recorded.
 func (c *checker) replayPartition(partition int32) {
 	commits := slices.DeleteFunc(slices.Clone(c.Commits), func(k Commit) bool { return k.Partition != partition })
 	millis := make([]int64, len(commits)) // ascending
@@ -67,7 +68,7 @@ func (c *checker) replayPartition(partition int32) {
 	var steps []observed
 	for _, r := range c.Requests {
 		if r.Partition != partition || r.Next == 0 {
-			continue // no range was found, which findRange has reported
+			continue // other partition, or findRange reported a missing range
 		}
 		step := observed{before(r.Arrived), r.Arrived, func(o *model.Observer) error { return o.Request(c.modelRequest(r)) }}
 		if i := recorded[[2]int64{r.First, r.Next}]; i >= step.before {
@@ -124,8 +125,8 @@ func (c *checker) replayPartition(partition int32) {
 	}
 }
 
-// modelRequest converts a request to a request of the model. The log is the version in which
-// findRange found the range.
+// modelRequest converts a request to the model's type. Log is the version in which findRange found
+// the range.
 func (c *checker) modelRequest(r Request) model.Request {
 	m := model.Request{
 		Partition: r.Partition, Log: r.version, ID: r.ID, Body: binary.BigEndian.Uint64(r.Hash[:]), Accepted: r.Accepted,
@@ -136,7 +137,7 @@ func (c *checker) modelRequest(r Request) model.Request {
 	return m
 }
 
-// countable reports whether a record contains an event that is sent to LaunchDarkly.
+// countable reports whether the record at an offset contains an event to be sent to LaunchDarkly.
 func (c *checker) countable(partition int32, log int, offset int64) bool {
 	records := c.logs[partition][log].records
 	i := sort.Search(len(records), func(i int) bool { return records[i].Offset >= offset })
@@ -147,9 +148,9 @@ func (c *checker) countable(partition int32, log int, offset int64) bool {
 	return kind == Delivered || kind == Poisoned
 }
 
-// followedDown returns the index of the first commit by a member that had read the log as it is
-// since a lagging replica was elected. That is the last commit that decreases the offset, or, if
-// there is none, the first commit since the election.
+// followedDown returns the index of the first commit that reflects the truncated log. This is the
+// last commit that decreases the offset. If no commit does, it is the first commit since a lagging
+// replica was elected.
 func followedDown(commits []Commit, elected time.Time) int {
 	elected = elected.Truncate(time.Millisecond)
 	first := sort.Search(len(commits), func(i int) bool { return !commits[i].Time.Before(elected) })

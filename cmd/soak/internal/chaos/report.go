@@ -21,31 +21,31 @@ type Report struct {
 	Steps         map[Action]int
 	Records       int            // records produced
 	Events        int            // events that must be delivered
-	Requests      int            // requests that LaunchDarkly received
-	Faults        map[string]int // requests that failed, by fault
-	Sent          int            // events in requests that LaunchDarkly accepted
-	Duplicates    int            // events that LaunchDarkly had accepted before under the same payload ID
-	Doubled       int            // events that count more than once
-	DoubledByLoss int            // events that count more than once because Kafka intentionally lost part of their batch
+	Requests      int            // requests received by LaunchDarkly
+	Faults        map[string]int // failed requests, by fault
+	Sent          int            // events in requests accepted by LaunchDarkly
+	Duplicates    int            // events already accepted by LaunchDarkly under the same payload ID
+	Doubled       int            // events wrongly counted more than once
+	DoubledByLoss int            // events counted more than once because Kafka lost part of their batch
 	Redelivered   int            // events delivered again after an operator reset the group's offsets
-	Lost          int            // records that Kafka intentionally lost or deleted
-	LostUnsent    int            // events among the lost records that were not delivered before
-	Unknown       int            // commits of unknown senders
+	Lost          int            // records that a fault made Kafka lose or delete
+	LostUnsent    int            // events among the lost records that were never delivered
+	Unknown       int            // commits from unknown senders
 	Fenced        int            // static members fenced or prevented from joining because of a duplicate instance ID
 	Letters       int            // dead letters
-	Repeats       int            // dead letters of a record that already had one
-	Commits       int            // commits of single partitions
+	Repeats       int            // dead letters for records that already had one
+	Commits       int            // offset commits, counted per partition
 	Replayed      int            // commits, requests, and other steps replayed through the model
-	Judged        int            // takeovers from killed or frozen members that were judged
-	LongestStall  time.Duration  // longest time from an event's acknowledgment to its delivery
-	StallEnd      time.Time      // when that event was delivered
-	LongestLeave  time.Duration  // longest time from SIGTERM to the exit
-	Excused       int            // members that left with exit code 1 when it was allowed
-	PeakBytes     int            // peak resident memory of a member
+	Judged        int            // judged takeovers from killed or frozen members
+	LongestStall  time.Duration  // longest time from a record's acknowledgment to its delivery
+	StallEnd      time.Time      // when that record was delivered
+	LongestLeave  time.Duration  // longest time from SIGTERM to exit
+	Excused       int            // members that exited with code 1 when this was allowed
+	PeakBytes     int            // highest resident memory of any member
 	LateCommits   int            // commits held back by the network
-	LateApplied   int            // partitions of late commits that the broker stored
-	LateRejected  map[string]int // partitions of late commits that the broker rejected, by error
-	Errors        map[string]int // errors that the coordinator returned to members, by request and error
+	LateApplied   int            // partitions in late commits stored by the broker
+	LateRejected  map[string]int // partitions in late commits rejected by the broker, by error
+	Errors        map[string]int // errors returned by the coordinator, by request and error
 }
 
 // NewReport returns an empty report.
@@ -60,8 +60,8 @@ func (r *Report) addBroken(format string, args ...any) {
 	r.Broken = append(r.Broken, fmt.Sprintf(format, args...))
 }
 
-// addEvidence checks evidence and adds the result. name identifies the log in broken invariants; it
-// is empty for the main topic.
+// addEvidence checks evidence and adds the result. name is appended to broken invariants to
+// identify the log, and is empty for the main topic.
 func (r *Report) addEvidence(name string, e *Evidence) {
 	c := newChecker(e)
 	c.checkAll()
@@ -108,7 +108,8 @@ func (r *Report) addEvidence(name string, e *Evidence) {
 	}
 }
 
-// addRequests counts all requests, and checks across logs that each payload ID has only one body.
+// addRequests counts all requests and checks that each payload ID has only one body across all
+// logs.
 func (r *Report) addRequests(requests []Request, ld ldtest.Report) {
 	c := newChecker(&Evidence{Requests: requests})
 	c.checkBodies()
@@ -142,7 +143,7 @@ func (r *Report) BrokenInvariants() int {
 	return len(rules)
 }
 
-// Add adds the report of another run.
+// Add adds another run's report.
 func (r *Report) Add(o *Report) {
 	r.Broken = append(r.Broken, o.Broken...)
 	for k, n := range o.Steps {

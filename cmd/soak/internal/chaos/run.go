@@ -26,27 +26,27 @@ type Config struct {
 	Cluster Cluster
 	// Dir is the directory for the members' logs and LaunchDarkly's journal.
 	Dir string
-	// Name is the name of the group and of the main topic. It must be unique within a cluster.
+	// Name is the name of both the group and the main topic. It must be unique within the cluster.
 	Name string
 	// Protocol is the group protocol, classic or consumer.
 	Protocol string
-	// Session is the session timeout of the group.
+	// Session is the group's session timeout.
 	Session time.Duration
 	// Plan lists the steps to execute.
 	Plan []Step
-	// Clean states that the plan has only clean joins and leaves. LaunchDarkly does not fail then,
-	// and the checks are stricter.
+	// Clean declares that the plan has only clean joins and leaves. LaunchDarkly then injects no
+	// faults, and the checks are stricter.
 	Clean bool
-	// Seed is the seed of random faults.
+	// Seed is the seed for random faults.
 	Seed uint64
 	// Rate is the average number of records produced to the main topic per second.
 	Rate int
-	// Faults is the fraction of requests that fail at LaunchDarkly. It is ignored if Clean.
+	// Faults is the fraction of requests to LaunchDarkly that fail. It is ignored if Clean is set.
 	Faults float64
 	// Late is the fraction of offset commits that arrive late, in addition to those in the plan. It
-	// is ignored if Clean.
+	// is ignored if Clean is set.
 	Late float64
-	// Settings holds additional environment variables of the members, such as
+	// Settings holds additional environment variables for the members, such as
 	// S2LD_DELIVERY_DRAIN_TIMEOUT=1s. Empty means none.
 	Settings []string
 	// Settle bounds the wait for the last deliveries. Zero means two minutes.
@@ -58,12 +58,12 @@ type Config struct {
 
 const (
 	leaveLimit = 45 * time.Second  // drain timeout (20s), final commit (10s), leaving the group (10s), and a margin
-	buffered   = 8 << 20           // delivery.max_buffered of members
-	peakLimit  = buffered + 64<<20 // documented limit of a member's resident memory
+	buffered   = 8 << 20           // the members' delivery.max_buffered
+	peakLimit  = buffered + 64<<20 // documented limit on a member's resident memory
 )
 
-// run is the state of a run. Its fields belong to the goroutine of Run, except for those that are
-// safe for concurrent use.
+// run is the state of a run. The goroutine that calls Run owns all fields except those safe for
+// concurrent use.
 type run struct {
 	cfg      Config
 	letters  string // dead-letter topic
@@ -71,19 +71,19 @@ type run struct {
 	network  *network
 	ledgers  []*ledger // main topic first
 	admin    *kadm.Client
-	position Position // end of the log of commits before the run
+	position Position // end of the log of offset commits before the run
 	samples  sampler
 	members  []*member // running members, oldest first
 	started  int       // members started so far
-	down     []int     // brokers currently killed
+	down     []int     // killed brokers not yet restarted
 	restored time.Time // when the brokers were last restarted
 	gone     []Absence
 	report   *Report
 }
 
-// Run executes the plan, waits until everything produced is delivered, makes all members leave, and
-// checks the evidence. Report.Broken lists failures of the program under test. An error means that
-// the run itself failed.
+// Run executes the plan, waits until all events are delivered, makes all members leave, and checks
+// the evidence. Report.Broken lists failures of the program under test. An error means that the run
+// itself failed.
 func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if cfg.Settle == 0 {
 		cfg.Settle = 2 * time.Minute
@@ -109,7 +109,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	defer network.close()
 	defer func() {
 		for _, m := range r.members {
-			_ = m.endWith(syscall.SIGKILL, time.Minute) // only needed after an error
+			_ = m.endWith(syscall.SIGKILL, time.Minute) // needed only after an error
 		}
 	}()
 	if err := r.execute(ctx); err != nil {
@@ -118,7 +118,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	return r.report, nil
 }
 
-// execute runs the test, from creating topics to checking the evidence.
+// execute performs the run, from creating topics to checking the evidence.
 func (r *run) execute(ctx context.Context) error {
 	brokers := r.cfg.Cluster.Brokers()
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.MetadataMinAge(50*time.Millisecond))
@@ -130,7 +130,7 @@ func (r *run) execute(ctx context.Context) error {
 	if r.position, err = r.cfg.Cluster.Position(ctx); err != nil {
 		return err
 	}
-	// The timestamp of a dead letter must be the time at which it was appended.
+	// A dead letter's timestamp must be its append time.
 	if err := kafkatest.CreateTopic(ctx, brokers, r.letters, 1,
 		map[string]string{"message.timestamp.type": "LogAppendTime"}); err != nil {
 		return err
@@ -184,7 +184,8 @@ func (r *run) execute(ctx context.Context) error {
 	return r.check(ctx)
 }
 
-// settle waits until everything produced is delivered and committed, or until the limit has passed.
+// settle waits until everything produced is delivered and committed, or until Config.Settle has
+// passed.
 func (r *run) settle(ctx context.Context) {
 	_, events, _ := r.ledgers[0].producer.result()
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Settle)
@@ -212,7 +213,8 @@ func (r *run) settle(ctx context.Context) {
 	}
 }
 
-// behind describes a partition that is not committed to its end, or returns "" if there is none.
+// behind describes a partition whose committed offset is below its end offset. It returns "" if
+// there is none.
 func (r *run) behind(ctx context.Context) string {
 	ends, err := r.admin.ListEndOffsets(ctx, r.topics()...)
 	if err != nil {

@@ -11,14 +11,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// sampler periodically fetches the committed offsets of a group.
+// sampler periodically fetches a group's committed offsets.
 type sampler struct {
 	mu      sync.Mutex // guards the fields below
-	samples []sample   // only those that differ from the previous one
+	samples []sample   // only samples that differ from the partition's previous one
 	err     error      // first error
 }
 
-// sample is a commit of a topic, as fetched at a point in time.
+// sample is a commit fetched from the broker, with its topic.
 type sample struct {
 	Commit
 	topic string
@@ -27,7 +27,7 @@ type sample struct {
 // sampleInterval is the time between two samples.
 const sampleInterval = 75 * time.Millisecond
 
-// run samples until ctx is done. Failed requests are ignored, because the cluster may be changing.
+// run takes samples until ctx is done. It ignores failed requests, because brokers may be down.
 func (s *sampler) run(ctx context.Context, brokers []string, group string) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
 	if err != nil {
@@ -75,7 +75,7 @@ func (s *sampler) record(topic string, c Commit, err error) {
 	s.samples = append(s.samples, sample{c, topic})
 }
 
-// result returns the samples taken so far.
+// result returns the samples taken so far and the first error.
 func (s *sampler) result() ([]sample, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

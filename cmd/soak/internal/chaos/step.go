@@ -22,7 +22,7 @@ import (
 func (r *run) runStep(ctx context.Context, s Step) error {
 	r.report.Steps[s.Do]++
 	if s.onMember() {
-		if len(r.members) == 0 { // they exited unexpectedly, which was reported
+		if len(r.members) == 0 { // all exited unexpectedly, as already reported
 			return nil
 		}
 		s.Target %= len(r.members)
@@ -100,7 +100,7 @@ func (r *run) runStep(ctx context.Context, s Step) error {
 	return nil
 }
 
-// disturb applies a network fault to one member for a while.
+// disturb applies a network fault to one member for the step's duration.
 func (r *run) disturb(ctx context.Context, s Step) {
 	w := r.members[s.Target].wire
 	links := w.links[:len(w.links)-1]
@@ -131,10 +131,10 @@ func (r *run) disturb(ctx context.Context, s Step) {
 	}
 }
 
-// disrupt calls do, which kills or freezes a member, and waits. Under fire it does so immediately,
-// while LaunchDarkly is failing. In calm it first stops the faults, and the takeover by the other
-// members is judged if nothing else is wrong: all brokers are up, all members are in the group, the
-// group is not rebalancing, and it has caught up with the producer.
+// disrupt calls do, which kills or freezes a member, and waits. Under fire, it calls do while
+// random faults are active. In calm, it first stops these faults. The takeover by the other members
+// is then judged if all brokers are up and the group is complete, stable, and caught up with the
+// producer.
 func (r *run) disrupt(ctx context.Context, s Step, do func(*member)) {
 	if s.Fire {
 		do(r.members[s.Target])
@@ -153,8 +153,8 @@ func (r *run) disrupt(ctx context.Context, s Step, do func(*member)) {
 	r.startFaults()
 }
 
-// awaitCaughtUp waits until the undelivered events amount to at most two seconds of production. It
-// returns false after 10 seconds.
+// awaitCaughtUp waits until the backlog is at most two seconds of production. It returns false
+// after 10 seconds.
 func (r *run) awaitCaughtUp(ctx context.Context) bool {
 	for range 100 {
 		if r.backlog() <= 2*r.cfg.Rate {
@@ -165,7 +165,7 @@ func (r *run) awaitCaughtUp(ctx context.Context) bool {
 	return false
 }
 
-// backlog returns the number of undelivered events of the main topic.
+// backlog returns the number of undelivered events in the main topic.
 func (r *run) backlog() int {
 	_, events, _ := r.ledgers[0].producer.result()
 	counted, _ := r.ld.progress()
@@ -196,8 +196,8 @@ func (r *run) awaitStable(ctx context.Context) bool {
 	return true
 }
 
-// describeGroup returns the state of the group, or "" if it is not available, and the number of
-// members.
+// describeGroup returns the group's state and number of members. The state is "" if it is
+// unavailable.
 func (r *run) describeGroup(ctx context.Context, admin *kadm.Client) (state string, members int) {
 	if r.cfg.Protocol == "consumer" {
 		groups, _ := admin.DescribeConsumerGroups(ctx, r.cfg.Name)
@@ -207,7 +207,8 @@ func (r *run) describeGroup(ctx context.Context, admin *kadm.Client) (state stri
 	return groups[r.cfg.Name].State, len(groups[r.cfg.Name].Members)
 }
 
-// startFaults makes LaunchDarkly and late commits fail at random, except in a clean run.
+// startFaults makes requests to LaunchDarkly fail and commits arrive late at random. In a clean
+// run, it only makes responses slow.
 func (r *run) startFaults() {
 	if r.cfg.Clean {
 		r.ld.Random(r.cfg.Seed, 1, slowResponses...)
@@ -217,14 +218,15 @@ func (r *run) startFaults() {
 	r.ld.Random(r.cfg.Seed+uint64(r.started), r.cfg.Faults, randomFaults...)
 }
 
-// stopFaults makes LaunchDarkly accept everything, with slow responses, and stops late commits.
+// stopFaults stops random faults and random late commits. LaunchDarkly's responses are slow
+// instead.
 func (r *run) stopFaults() {
 	r.network.late.Store(0)
 	r.ld.Random(r.cfg.Seed, 1, slowResponses...)
 }
 
-// join starts a member. Its batch size differs from that of the members before and after it.
-// instance is its instance ID, or "" if it is not a static member.
+// join starts a member. instance is its instance ID, or "" if the member is not static. Members
+// started consecutively have different batch sizes.
 func (r *run) join(instance string) error {
 	m, err := r.startMember(instance)
 	if err == nil {
@@ -259,10 +261,9 @@ func (r *run) startMember(instance string) (*member, error) {
 	return m, err
 }
 
-// leave stops a member with SIGTERM. The member must exit with code 0. Code 1 is allowed if there
-// is a backlog, if a broker is down or was recently restarted, or if the member was recently frozen
-// or affected by a network fault. The member may then be unable to deliver or commit everything, or
-// may have lost its partitions.
+// leave stops a member with SIGTERM. The member must exit with code 0. Code 1 is allowed if the
+// member might have been unable to deliver or commit everything. This is possible with a backlog,
+// during or soon after a broker outage, and soon after a freeze or a network fault.
 func (r *run) leave(i int) {
 	m := r.members[i]
 	r.remove(i)
@@ -286,7 +287,7 @@ func (r *run) remove(i int) {
 	r.members = slices.Delete(r.members, i, i+1)
 }
 
-// recordMemory records and checks the peak memory of a member.
+// recordMemory records and checks a member's peak memory.
 func (r *run) recordMemory(m *member) {
 	r.report.PeakBytes = max(r.report.PeakBytes, m.peakBytes())
 	if m.peakBytes() > peakLimit {

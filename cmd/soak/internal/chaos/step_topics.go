@@ -16,7 +16,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// grow adds partitions to the main topic. When all brokers know the partitions, it makes the
+// grow adds partitions to the main topic. Once all brokers know the new partitions, it makes the
 // producer use them.
 func (r *run) grow(ctx context.Context) error {
 	const more = 2
@@ -39,7 +39,7 @@ func (r *run) awaitBrokers(ctx context.Context) error {
 	return nil
 }
 
-// trim deletes the delivered and committed records of the main topic, as retention would.
+// trim deletes all committed records from the main topic, as retention would.
 func (r *run) trim(ctx context.Context) error {
 	committed, err := kafkatest.Committed(ctx, r.cfg.Cluster.Brokers(), r.cfg.Name)
 	if err != nil {
@@ -57,8 +57,8 @@ func (r *run) trim(ctx context.Context) error {
 	return nil
 }
 
-// trimAhead makes records wait for LaunchDarkly, and then deletes half of the waiting records in
-// one partition, as if the retention time were too short.
+// trimAhead stops delivery with a LaunchDarkly outage and then deletes the older half of one
+// partition's uncommitted records, as if the retention time were too short.
 func (r *run) trimAhead(ctx context.Context, s Step) error {
 	r.ld.Down(ldtest.Fault{Status: 503})
 	defer r.ld.Up()
@@ -83,7 +83,7 @@ func (r *run) trimAhead(ctx context.Context, s Step) error {
 	if _, err := r.admin.DeleteRecords(ctx, before); err != nil {
 		return err
 	}
-	if s.Fire { // the new owner finds a log that starts beyond the committed offset
+	if s.Fire { // the new owner then finds a log that starts beyond the committed offset
 		m := r.members[len(r.members)-1]
 		r.remove(len(r.members) - 1)
 		_ = m.endWith(syscall.SIGKILL, time.Minute)
@@ -92,9 +92,9 @@ func (r *run) trimAhead(ctx context.Context, s Step) error {
 	return nil
 }
 
-// electUnclean makes a lagging replica the leader of a partition of the unclean topic. It pauses
-// one of the partition's two brokers until the other one is the only in-sync replica, kills that
-// one, and resumes the first.
+// electUnclean makes a lagging replica the leader of one partition of the Unclean topic. It pauses
+// the follower until the leader is the only in-sync replica, kills the leader, and resumes the
+// follower.
 func (r *run) electUnclean(ctx context.Context, s Step) error {
 	cluster, ok := r.cfg.Cluster.(Apache)
 	l, partition := r.current(Unclean), int32(-1)
@@ -121,7 +121,7 @@ func (r *run) electUnclean(ctx context.Context, s Step) error {
 	err = r.awaitPartition(ctx, l.topic, partition, func(p kadm.PartitionDetail) bool { return len(p.ISR) == 1 })
 	if err == nil {
 		pause(ctx, s.For)
-		l.producer.hold() // every record of the old log must be acknowledged
+		l.producer.hold() // all records in the old log must be acknowledged first
 		defer l.producer.resume()
 		l.unclean[partition] = time.Now()
 		err = cluster.Kill(leader)
@@ -134,7 +134,7 @@ func (r *run) electUnclean(ctx context.Context, s Step) error {
 	return errors.Join(err, r.restartBrokers(ctx))
 }
 
-// awaitPartition waits until the metadata of a partition satisfies reached.
+// awaitPartition waits until a partition's metadata satisfies reached.
 func (r *run) awaitPartition(ctx context.Context, topic string, partition int32,
 	reached func(kadm.PartitionDetail) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
@@ -153,7 +153,7 @@ func (r *run) awaitPartition(ctx context.Context, topic string, partition int32,
 	}
 }
 
-// recreate deletes and recreates a topic.
+// recreate deletes and recreates the Recreate topic.
 func (r *run) recreate(ctx context.Context) error {
 	l := r.current(Recreate)
 	l.stopProducing()
@@ -174,8 +174,8 @@ func (r *run) recreate(ctx context.Context) error {
 	return r.openLedger(ctx, Recreate)
 }
 
-// resetOffsets makes all members leave, sets the group's offsets for the reset topic, and makes the
-// same number of members join. Nothing is produced to that topic meanwhile.
+// resetOffsets makes all members leave, sets the group's offsets for the Reset topic, and starts
+// the same number of new members. Production to the topic is paused meanwhile.
 func (r *run) resetOffsets(ctx context.Context, s Step) error {
 	l := r.current(Reset)
 	l.producer.hold()
@@ -204,7 +204,7 @@ func (r *run) resetOffsets(ctx context.Context, s Step) error {
 			change.to[partition] = at.At
 		}
 		offset := map[string]int64{earliest: 0, beyond: end + 1000, middle: end / 2}[s.To]
-		if offset <= end { // otherwise start_at decides, which is earliest
+		if offset <= end { // otherwise, start_at applies; its default is earliest
 			change.from[partition] = offset
 		}
 		to.AddOffset(l.topic, partition, offset, -1)
@@ -226,14 +226,14 @@ func (r *run) resetOffsets(ctx context.Context, s Step) error {
 	return nil
 }
 
-// These are the targets of a reset of offsets.
+// These are the values of Step.To.
 const (
 	earliest = "earliest"
 	middle   = "middle"
 	beyond   = "beyond the end"
 )
 
-// awaitEmpty waits until the group has no members, including static ones, and all connections are
+// awaitEmpty waits until the group has no members, not even static ones, and all connections are
 // closed.
 func (r *run) awaitEmpty(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
@@ -250,7 +250,7 @@ func (r *run) awaitEmpty(ctx context.Context) error {
 	}
 }
 
-// bounce stops a static member and immediately starts it again.
+// bounce stops and immediately restarts a static member.
 func (r *run) bounce(s Step) error {
 	m := r.members[s.Target]
 	if s.Fire {
@@ -262,8 +262,8 @@ func (r *run) bounce(s Step) error {
 	return r.join(m.instance)
 }
 
-// twin starts a second member with the instance ID of a static one. The coordinator may fence
-// either of them, which may then exit. One of them stays in the group.
+// twin starts a second member with a static member's instance ID. The coordinator must fence one of
+// the two members, which may then exit. Afterwards, twin stops one member and keeps the other.
 func (r *run) twin(ctx context.Context, s Step) error {
 	elder := r.members[s.Target]
 	if elder.instance == "" { // not a static member
