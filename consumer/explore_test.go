@@ -2,7 +2,7 @@
 // embedded brokers, and a fake LaunchDarkly, and injects faults chosen by a seed.
 //
 //	go test ./consumer -run TestRandomSchedules          10 seeds for each group protocol
-//	make explore                                         300 seeds, as in CI
+//	make explore                                         150 seeds for each protocol, as in CI
 //	make explore SEEDS=5000 FROM=1000 PROTOCOL=classic   more seeds, in one process per CPU
 //	EXPLORE_VERBOSE=1                                    also print the logs of the members
 //

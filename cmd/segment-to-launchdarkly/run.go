@@ -23,7 +23,7 @@ LaunchDarkly. An offset is committed only after everything before it has been de
 
 On SIGTERM or SIGINT it stops reading and drains. During the first half of
 delivery.drain_timeout new requests still start; during the second half only in-flight
-requests may finish. It then commits, for at most 10 seconds, and leaves the group. The
+requests may finish. It then commits, for at most 5 seconds, and leaves the group. The
 next owner delivers the remaining batches unchanged under the same payload IDs, which
 LaunchDarkly counts once. On a second signal it exits immediately.
 
