@@ -14,7 +14,7 @@ func advise(err error) string {
 	case errors.Is(err, kerr.GroupAuthorizationFailed):
 		return err.Error() + " (grant READ on the group)"
 	case errors.Is(err, kerr.FencedInstanceID), errors.Is(err, kerr.UnreleasedInstanceID):
-		return err.Error() + " (another member uses the same kafka.instance_id)"
+		return err.Error() + " (another member uses the same kafka.instance_id; set a unique one)"
 	case errors.Is(err, kerr.OffsetMetadataTooLarge):
 		return err.Error() + " (raise the brokers' offset.metadata.max.bytes to 4096 or more)"
 	default:
@@ -30,7 +30,7 @@ func adviseDeadLetter(err error) string {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		return err.Error() + " (create the topic)"
 	case errors.Is(err, kerr.MessageTooLarge):
-		return err.Error() + " (raise max.message.bytes of the topic)"
+		return err.Error() + " (raise the topic's max.message.bytes)"
 	default:
 		return err.Error()
 	}

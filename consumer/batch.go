@@ -30,7 +30,7 @@ type batch struct {
 
 	// seal sets the fields below.
 	next  int64       // end of the range
-	body  *sink.Batch // nil if the range has no events, and after delivery
+	body  *sink.Batch // nil if the range has no events or the batch is delivered
 	bytes int         // size of body in the memory budget
 
 	// The window's mutex guards the fields below.

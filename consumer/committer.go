@@ -265,13 +265,13 @@ func (c *committer) exchange(
 	}
 	failed = make(map[*partition]error, len(snapshots))
 	for p := range snapshots {
-		failed[p] = fmt.Errorf("commit offset of %s: partition missing from the response", p.topicPartition)
+		failed[p] = fmt.Errorf("commit the offset of %s: partition missing from the response", p.topicPartition)
 	}
 	for _, t := range response.(*kmsg.OffsetCommitResponse).Topics {
 		for _, part := range t.Partitions {
 			p := sent[commitKey{t.Topic, t.TopicID, part.Partition}]
 			if err := kerr.ErrorForCode(part.ErrorCode); err != nil {
-				failed[p] = fmt.Errorf("commit offset of %s: %w", p.topicPartition, err)
+				failed[p] = fmt.Errorf("commit the offset of %s: %w", p.topicPartition, err)
 				if isCoordinatorError(err) {
 					c.coordinator = -1
 				}
@@ -340,7 +340,7 @@ func (c *committer) findCoordinator(ctx context.Context) (int32, error) {
 		}
 	}
 	if err != nil {
-		return -1, fmt.Errorf("find the group's coordinator: %w", err)
+		return -1, fmt.Errorf("find the group coordinator: %w", err)
 	}
 	c.coordinator = node
 	return node, nil
@@ -369,9 +369,10 @@ func endCauseOf(err error) string {
 	}
 }
 
-// isTransient reports whether a commit error may resolve without operator action. recordResult
-// reports other errors immediately, and storeAll does not retry them. kerr.IsRetriable covers a
-// coordinator that has moved, is loading, or is slow, and a topic still unknown to the broker.
+// isTransient reports whether a commit error may resolve itself without operator action.
+// recordResult reports other errors immediately, and storeAll does not retry them. kerr.IsRetriable
+// covers a coordinator that has moved, is loading, or is slow, and a topic still unknown to the
+// broker.
 func isTransient(err error) bool {
 	if _, responded := errors.AsType[*kerr.Error](err); !responded {
 		return true

@@ -50,10 +50,11 @@ type Config struct {
 	// use it.
 	SessionTimeout time.Duration
 
-	// MaxEvents is the maximum number of events in a batch. A single record may exceed this limit.
+	// MaxEvents is the maximum number of events in a batch. The events of a single record may
+	// exceed this limit.
 	MaxEvents int
-	// MaxBytes is the maximum size of a request body in bytes, before compression. A single record
-	// may exceed this limit.
+	// MaxBytes is the maximum size of a request body in bytes, before compression. The events of a
+	// single record may exceed this limit.
 	MaxBytes int
 	// MaxAge is the maximum age of an open batch.
 	MaxAge time.Duration
@@ -61,14 +62,14 @@ type Config struct {
 	Gzip bool
 
 	// DrainTimeout is the maximum time to wait for deliveries when partitions are released. New
-	// requests may start only during the first half; in-flight requests may finish until the end.
-	// DrainTimeout must be less than RebalanceTimeout.
+	// requests may start only during the first half of this time; in-flight requests may finish
+	// during all of it. DrainTimeout must be less than RebalanceTimeout.
 	DrainTimeout time.Duration
 	// DeadLetterTopic names the topic that receives rejected calls. Empty means that rejected calls
 	// are only counted and logged.
 	DeadLetterTopic string
-	// Redrive treats Topics as dead-letter topics. Only the call that each dead letter was written
-	// for is mapped. Default: false.
+	// Redrive treats Topics as dead-letter topics. From each dead letter, only the call that it was
+	// written for is mapped. Default: false.
 	Redrive bool
 
 	// Mapping maps Segment calls to LaunchDarkly events.
@@ -91,17 +92,17 @@ const (
 	commitTimeout   = 10 * time.Second // timeout of a commit request; longer than the brokers' offsets.commit.timeout.ms
 	commitPatience  = 15 * time.Second // time before transient commit errors are reported as a problem
 	refreshInterval = time.Minute      // between commits of unchanged offsets; some brokers expire old commits
-	metadataAge     = 30 * time.Second // maximum time to detect added partitions; kgo's default is 5 minutes
+	metadataAge     = 30 * time.Second // time until added partitions are detected; kgo's default is 5 minutes
 	watchInterval   = 15 * time.Second // between checks of topics and end offsets
 	recheckInterval = 2 * time.Second  // between lookups of a missing topic
 
-	sessionBackoffFirst   = 250 * time.Millisecond // maximum first backoff between sessions
+	sessionBackoffFirst   = 250 * time.Millisecond // upper bound of the first backoff between sessions
 	sessionBackoffLongest = 10 * time.Second       // maximum backoff between sessions
 
 	pollRecords = 2000                   // maximum records per poll
 	maxQueued   = 16 << 20               // maximum bytes of polled but unmapped records, across all partitions
 	pollBackoff = 250 * time.Millisecond // pause after a poll that returned only errors
-	fetchWait   = 500 * time.Millisecond // maximum time that a fetch waits for records; also delays resumed partitions
+	fetchWait   = 500 * time.Millisecond // maximum time a fetch waits for records; also delays resumed partitions
 	fetchBytes  = 1 << 20                // maximum compressed bytes per fetch from one broker
 	fetchPart   = 512 << 10              // maximum compressed bytes per partition in a fetch
 )
@@ -115,9 +116,9 @@ func (c *Config) validate() error {
 	case c.DrainTimeout >= RebalanceTimeout:
 		return fmt.Errorf("consumer: DrainTimeout must be less than %v, got %v", RebalanceTimeout, c.DrainTimeout)
 	case c.MaxEvents < 1 || c.MaxBytes < 1 || c.MaxAge <= 0:
-		return errors.New("consumer: MaxEvents, MaxBytes and MaxAge must be positive")
+		return errors.New("consumer: MaxEvents, MaxBytes, and MaxAge must be positive")
 	case c.Mapping == nil || c.Sink == nil || c.Budget == nil || c.Registry == nil || c.Log == nil:
-		return errors.New("consumer: Mapping, Sink, Budget, Registry and Log are required")
+		return errors.New("consumer: Mapping, Sink, Budget, Registry, and Log are required")
 	}
 	return nil
 }

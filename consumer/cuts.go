@@ -15,10 +15,10 @@ import (
 //
 // Each number is the length of an offset range. The first range begins at the committed offset, and
 // each later range begins where the previous one ends. The partition's next owner seals its batches
-// at exactly these range ends. The last word is the topic ID in the format of Kafka's tools. This
-// word is omitted if the topic has no ID. Brokers that store offsets by topic name may return a
-// deleted topic's offsets for its replacement. The topic ID reveals the mismatch. Kafka stores the
-// metadata with the offset and returns both to the next owner.
+// at exactly these range ends. The last word is an @ followed by the topic ID in the format of
+// Kafka's tools. This word is omitted if the topic has no ID. Brokers that store offsets by topic
+// name may return a deleted topic's offsets for its replacement. The topic ID reveals the mismatch.
+// Kafka stores the metadata with the offset and returns both to the next owner.
 const metadataVersion = "v1"
 
 // metadataBytes is the default value of the broker setting offset.metadata.max.bytes. The metadata
@@ -31,9 +31,9 @@ type topicID = [16]byte
 // idWordBytes is the length of the topic ID in the metadata, including the space before it.
 const idWordBytes = len(" @") + 22
 
-// formatMetadata returns the metadata for a commit of offset from, with the given cuts and topic
-// ID, and the number of cuts recorded. It stops at the first cut that is not above its predecessor
-// or does not fit in metadataBytes.
+// formatMetadata returns the metadata for a commit with the given cuts and topic ID, and the number
+// of cuts recorded. The argument from is the committed offset. formatMetadata stops at the first
+// cut that is not above its predecessor or does not fit in metadataBytes.
 func formatMetadata(from int64, cuts []int64, id topicID) (metadata string, recorded int) {
 	b := append(make([]byte, 0, 64), metadataVersion...)
 	for _, cut := range cuts {

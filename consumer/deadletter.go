@@ -31,7 +31,7 @@ const (
 	headerCall      = headerPrefix + "call"      // zero-based index of the call in the original record
 	headerStatus    = headerPrefix + "status"    // LaunchDarkly's HTTP status, if LaunchDarkly rejected the event
 	headerOmitted   = headerPrefix + "omitted"   // size of the omitted value in bytes, if it was too large for the topic
-	headerValue     = headerPrefix + "value"     // valueEvent, if the value is not the original record's
+	headerValue     = headerPrefix + "value"     // the constant valueEvent if the value is the LaunchDarkly event
 )
 
 // valueEvent marks a dead letter whose value is the LaunchDarkly event, because the original record
@@ -59,7 +59,7 @@ type deadLetters struct {
 	limited *zap.Logger // rate-limited log of rejected calls
 
 	producer  *kgo.Client   // writes dead letters of up to largeLetter bytes
-	large     *kgo.Client   // writes larger dead letters one at a time, because batches would exceed the topic's limit
+	large     *kgo.Client   // writes larger dead letters singly, because together they would exceed the topic's limit
 	largeMu   chanMutex     // held while large writes a dead letter
 	rereadSem chan struct{} // bounds concurrent rereads; capacity maxRereads
 	failing   failingLetters
@@ -71,7 +71,7 @@ const (
 	maxRereads       = 4           // maximum concurrent rereads
 	rejectionsLogged = 50          // maximum rejected calls logged per second; the metrics count all of them
 	letterBackoff    = time.Second // between attempts to write a dead letter, on top of the client's own retries
-	largeLetter      = 900_000     // bytes; even batches of smaller letters stay below the brokers' default limit of 1 MB
+	largeLetter      = 900_000     // bytes; producer batches of smaller letters stay below the brokers' default of 1 MB
 	largestLetter    = 90 << 20    // bytes; the client limits requests to 100 MiB
 )
 
@@ -86,17 +86,17 @@ func newDeadLetters(cfg *Config, h *health, m *metrics) (*deadLetters, error) {
 	}))
 	// Idempotence gains nothing, because dead letters may be written twice anyway. An idempotent
 	// producer also cannot cancel records whose outcome is unknown, and needs a cluster permission
-	// before Kafka 3.0.
+	// on brokers older than Kafka 3.0.
 	opts := slices.Concat(cfg.Client, cfg.Hooks, []kgo.Opt{
 		kgo.DisableIdempotentWrite(), kgo.DisableClientMetrics(), kgo.UnknownTopicRetries(0),
 	})
 	var err error
 	if d.producer, err = kgo.NewClient(opts...); err != nil {
-		return nil, fmt.Errorf("dead letters: %w", err)
+		return nil, fmt.Errorf("create the dead-letter producer: %w", err)
 	}
 	if d.large, err = kgo.NewClient(append(opts, kgo.ProducerBatchMaxBytes(largestLetter))...); err != nil {
 		d.producer.Close()
-		return nil, fmt.Errorf("dead letters: %w", err)
+		return nil, fmt.Errorf("create the dead-letter producer: %w", err)
 	}
 	return d, nil
 }
@@ -165,7 +165,7 @@ func (d *deadLetters) write(ctx context.Context, l *kgo.Record, done func(error)
 	})
 }
 
-// writeOnce attempts to write l once and passes the result to onWritten.
+// writeOnce attempts to write l once. onWritten handles the result.
 func (d *deadLetters) writeOnce(ctx context.Context, l *kgo.Record, done func(error)) {
 	attempt := &kgo.Record{Topic: l.Topic, Key: l.Key, Value: l.Value, Headers: l.Headers, Timestamp: l.Timestamp}
 	if letterBytes(l) <= largeLetter {
@@ -183,8 +183,8 @@ func (d *deadLetters) writeOnce(ctx context.Context, l *kgo.Record, done func(er
 	}()
 }
 
-// onWritten calls done or schedules another attempt. It does not block, because the client may be
-// waiting for it to return.
+// onWritten calls done or schedules another attempt. onWritten does not block, because the client
+// may be waiting for it.
 func (d *deadLetters) onWritten(ctx context.Context, l *kgo.Record, err error, done func(error)) {
 	wait := letterBackoff
 	switch {
@@ -284,7 +284,8 @@ func (d *deadLetters) writeRejected(ctx context.Context, r sink.Rejection) error
 	}
 }
 
-// callOf returns the index of the call that produced a record's event.
+// callOf returns the index of the call that produced an event. event is the event's index among the
+// record's events.
 func (d *deadLetters) callOf(r *kgo.Record, event int) int {
 	if d.cfg.Redrive {
 		if call := redrivenCall(r); call != allCalls {

@@ -29,7 +29,7 @@ func (d *deliverer) send(p *partition, b *batch) {
 			switch {
 			case err == nil:
 				d.delay.Observe(time.Since(body.Oldest).Seconds())
-			case p.sendCtx.Err() == nil: // a delivery may fail only if the partition is released
+			case p.sendCtx.Err() == nil: // failed although the partition is not being released
 				d.fail(fmt.Errorf("deliver offsets %d to %d of %s: %w",
 					body.First, body.Next-1, p.topicPartition, err))
 			}

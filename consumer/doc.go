@@ -10,28 +10,29 @@
 //  1. The committed offset never passes a record until the record is delivered, filtered, or
 //     written to the dead-letter topic. Without a dead-letter topic, rejected calls are only
 //     counted and logged.
-//  2. A batch is a range of one partition's log. A batch is sent only after commit metadata records
-//     the end of its range, the cut (cuts.go). The partition's next owner first seals batches at
-//     the recorded cuts, regardless of its own settings. A batch redelivered after a crash or
-//     rebalance therefore has the same events and payload ID, and LaunchDarkly counts it once.
+//  2. A batch is a range of one partition's log. A batch is sent only after its cut, the end of its
+//     range, is recorded in commit metadata (cuts.go). The partition's next owner first seals
+//     batches at the recorded cuts, regardless of its own settings. A batch redelivered after a
+//     crash or rebalance therefore has the same events and payload ID, and LaunchDarkly counts it
+//     once.
 //  3. An older commit never overwrites a newer one. If a commit may have reached the broker but got
 //     no response, the session ends. The next session has a different member ID or generation, so
 //     the broker rejects older commits still in flight. This fence does not depend on clocks.
-//  4. After a partition is revoked or lost, the previous owner records, commits, and sends no more
-//     of its batches. The broker does not enforce this rule: it checks which member commits, not
-//     which partitions that member owns.
+//  4. Once a partition is revoked or lost, the previous owner no longer records, commits, or sends
+//     the partition's batches. The broker does not enforce this rule: it checks which member
+//     commits, not which partitions that member owns.
 //  5. A partition's start offset is never guessed (start.go). Every rewind, skip, and loss is
-//     counted and logged. No record is silently dropped after being read.
+//     counted and logged. No record is silently dropped after it is read.
 //  6. A stuck partition, batch, or event never delays the others. Each partition has a bounded
 //     window of unfinished batches, and a full window stops only that partition's intake. Together,
 //     the windows leave half of the memory budget free.
 //  7. Memory is bounded. The budget limits request bodies and dead letters, the poll loop limits
 //     queued records, and fetchbudget.go limits decompressed fetches.
-//  8. On a clean revoke or stop, sealed batches are delivered or left for the next owner. No
-//     in-flight request is canceled if Config.DrainTimeout is at least twice the request timeout,
-//     so nothing is sent twice. After LaunchDarkly rejects a whole batch, parts of the batch may
-//     still be resent under the same payload IDs.
-//  9. Once its context is done, Run returns within Config.DrainTimeout plus 15 seconds, even if the
+//  8. On a clean revoke or stop, sealed batches are delivered or left for the next owner. If
+//     Config.DrainTimeout is at least twice the request timeout, no in-flight request is canceled,
+//     and nothing is sent twice. The exception is a batch that LaunchDarkly rejected as a whole:
+//     its parts may be resent under the same payload IDs.
+//  9. Run returns within Config.DrainTimeout plus 15 seconds after its context is done, even if the
 //     brokers never respond.
 //
 // The package does not guarantee:
@@ -40,10 +41,10 @@
 //   - that a dead letter is written only once
 //   - that events are counted once if the mapping, the destination, or batch.max_bytes changes
 //     before a range is sent again, because the request body or its ID then differs
-//   - that stuck partitions never delay the others if two batches per stuck partition exceed half
-//     of the memory budget
-//   - that a topic without an ID (brokers older than 2.8) is recognized as recreated if no member
-//     was running at the time
+//   - that stuck partitions never delay the others if two batches per stuck partition together
+//     exceed half of the memory budget
+//   - that a recreated topic is detected if topics have no IDs (brokers older than 2.8) and no
+//     member was running at the time
 //
 // # Sessions
 //
@@ -61,12 +62,12 @@
 //   - a topic that was created, recreated, or deleted
 //   - a truncated log, or a record returned twice by the client
 //
-// Ending a session costs one rejoin. The member's partitions pause until the group has rebalanced,
-// usually for a few seconds. In-flight batches are resent under the same payload IDs, and
-// LaunchDarkly ignores those already counted. The next session starts from the committed offsets
-// after a backoff of at most 0.25 seconds. The backoff grows to 10 seconds while sessions end
-// without a commit, and is 10 seconds after an instance ID conflict. The metric
-// sessions_ended_total counts ended sessions by cause.
+// Ending a session costs one rejoin. The member's partitions are not read until the group has
+// rebalanced, usually for a few seconds. In-flight batches are resent under the same payload IDs,
+// and LaunchDarkly ignores those already counted. The next session starts from the committed
+// offsets after a backoff of at most 0.25 seconds. The backoff grows to at most 10 seconds while
+// sessions keep ending without a commit, and is always 10 seconds after an instance ID conflict.
+// The metric sessions_ended_total counts ended sessions by cause.
 //
 // A session survives a clean coordinator move, a clean broker stop, and a closed idle connection. A
 // session also survives a rejected commit, unless the broker reports that the member was removed or
@@ -74,10 +75,10 @@
 //
 // # How batches and partitions end
 //
-// A batch is opened, sealed, recorded, and delivered; see batch. A batch is finished when the
-// watermark passes it. When the partition is released, unfinished batches are left for the next
-// owner, recorded or not. If the log is truncated or the topic is recreated, batches may be lost,
-// and the cause is logged.
+// A batch is opened, sealed, recorded, delivered, and finished; see batch. The watermark then
+// passes it. When the partition is released, unfinished batches, recorded or not, are left for the
+// next owner. If the log is truncated or the topic is recreated, batches may be lost, and the cause
+// is logged.
 //
 // Partition ownership ends on a revoke, on a stop, or with the session; see the table in drain.go.
 //
@@ -86,14 +87,14 @@
 // Acquire locks in this order, and hold none of them except committer.commitMu while waiting for
 // the client, the sink, or a broker:
 //
-//	committer.commitMu  [snapshot, commit, apply] and [last commit, fence]; held until the
-//	                    broker responds
-//	session.mu          the partitions of the session, and the cause of its end
-//	window.mu           one per partition: its batches, floor, and cuts
-//	committer.mu        the dirty partitions
+//	committer.commitMu  makes [snapshot, commit, apply] and [last commit, fence] atomic; held
+//	                    until the broker responds
+//	session.mu          guards the partitions of the session, and the cause of its end
+//	window.mu           one per partition; guards its batches, floor, and cuts
+//	committer.mu        guards the dirty partitions
 //
-// The locks of recordQueue, logEnd, health, topics, Consumer, and sink.Budget are leaf locks:
-// acquire no other lock while holding one.
+// The locks of recordQueue, logEnd, health, topics, Consumer, and sink.Budget are leaf locks: do
+// not acquire another lock while holding one of them.
 //
 // Each Kafka client callback blocks the rebalance in progress until the callback returns.
 // onAssigned and onLost return immediately. onOffsetsFetched blocks for at most 20 seconds.
@@ -110,7 +111,7 @@
 // # Client behavior that is easy to miss
 //
 //   - The client calls the revoked callback with an empty map at the end of every cooperative
-//     rebalance. Without a lost callback, the client does not report that the group removed the
+//     rebalance. If no lost callback is set, the client does not report that the group removed the
 //     member.
 //   - With BlockRebalanceOnPoll, a rebalance waits until the polled records are distributed.
 //     Distribution must never wait for a delivery, or the group would remove the member.
@@ -118,9 +119,9 @@
 //     are therefore paused late, and resumed on assignment.
 //   - Client.Request retries on its own. Broker.Request retries only if nothing was written.
 //   - Offsets have gaps left by transactions and compaction.
-//   - Client.Close waits for a join in progress before leaving the group, and does not send a
-//     static member's instance ID. Sessions therefore cancel the client and leave the group
-//     themselves.
+//   - Client.Close waits for a join in progress before it leaves the group. With KIP-848, it leaves
+//     without sending a static member's instance ID. Sessions therefore cancel the client and leave
+//     the group themselves.
 //   - The client has no max.poll.interval, so a member with a stuck delivery keeps its partition.
 //     The oldest batch's age is therefore a metric.
 //
@@ -131,13 +132,14 @@
 //
 //   - The fetch size affects memory, not throughput: halving it cut peak memory by a quarter and
 //     left the rate unchanged. A fetch should have room for several producer batches per partition,
-//     because Apache Kafka truncates the last batch, and the client fetches that batch again.
+//     because Apache Kafka may truncate the last batch of a fetch, which the client must then fetch
+//     again.
 //   - Reusing record memory (recordPool) saves a tenth of the CPU time. With the wrong size
 //     classes, nothing was reused, and the pool only added memory.
 //   - In-flight requests use no CPU while they wait. At a latency of 100 ms, 64 in-flight requests
-//     keep up with one processor; 16 do not.
+//     deliver as fast as one processor produces batches; 16 do not.
 //   - Counters are updated once per poll and partition, not once per record.
 //   - A partition must not be paused every time its window is briefly full. Each pause discards
 //     records, which must be fetched again. A resumed partition also waits for the fetch in flight,
-//     so a fetch waits for at most half a second.
+//     so a fetch waits at most half a second for records.
 package consumer

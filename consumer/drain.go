@@ -146,11 +146,11 @@ func (s *session) leave(ctx context.Context) {
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(leaveTimeout, cancel) })()
 	if err := leaveGroup(leaveCtx, s.admin, s.cfg, member); err != nil {
-		s.log.Info("cannot leave the consumer group; waiting for the session timeout", zap.Error(err))
+		s.log.Info("cannot leave the consumer group; membership ends with the session timeout", zap.Error(err))
 	}
 }
 
-// leaveGroup asks the group to remove the member.
+// leaveGroup asks the group coordinator to remove the member.
 func leaveGroup(ctx context.Context, client *kgo.Client, cfg *Config, member string) error {
 	var instance *string
 	if cfg.InstanceID != "" {

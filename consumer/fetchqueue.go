@@ -16,8 +16,8 @@ type chunk struct {
 }
 
 // recordQueue holds polled records until the partition's intake maps them. Pushing never blocks the
-// poll loop. Instead, a partition that makes no progress is paused. Pausing is delayed, because it
-// discards fetched records, and a resumed partition waits for the fetch in flight.
+// poll loop. Instead, a partition that makes no progress is paused. Pausing is delayed, because a
+// pause discards fetched records, and a resumed partition waits for the fetch in flight.
 type recordQueue struct {
 	ready  chan struct{} // capacity 1; signals that there may be chunks
 	pause  func()        // stops fetching the partition

@@ -13,8 +13,8 @@ import (
 // group implements the Kafka client's assignment callbacks. The client calls them one at a time:
 // onRevoked with partitions to release, onAssigned with new partitions, and then onOffsetsFetched
 // and adjustOffsets with the new partitions' offsets. The assigned, revoked, and lost callbacks
-// must all be set. Without a lost callback, the client does not report that the group removed the
-// member.
+// must all be set. If the lost callback is not set, the client does not report that the group
+// removed the member.
 type group struct {
 	*session
 	ready chan struct{} // closed when session.client is set; callbacks may run before kgo.NewClient returns
@@ -153,14 +153,15 @@ func (g *group) onRevoked(_ context.Context, _ *kgo.Client, revoked map[string][
 	g.metrics.rebalances.WithLabelValues(rebalanceRevoked).Inc()
 	started := time.Now()
 	if err := g.drain(partitions); err != nil {
-		g.log.Warn("partitions revoked before all batches were delivered; next owner resends the rest", zap.Error(err))
+		g.log.Warn("partitions revoked before all batches were delivered; the next owner resends the rest",
+			zap.Error(err))
 	}
 	g.log.Info("partitions revoked",
 		zap.Int("partitions", len(partitions)), zap.Duration("duration", time.Since(started)))
 }
 
-// onLost ends the session, because other members may already own the partitions. If no partitions
-// are lost, the member could not join the group, and the client retries on its own. onLost does not
+// onLost ends the session, because other members may already own the partitions. If no started
+// partitions are lost, the session continues, and the client rejoins on its own. onLost does not
 // block.
 func (g *group) onLost(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
 	partitions := g.forgetAwaited(lost)

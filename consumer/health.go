@@ -17,7 +17,7 @@ type health struct {
 
 	mu           sync.Mutex // guards the fields below
 	joined       bool
-	leaving      bool // Run is about to return
+	leaving      bool // Run is stopping
 	lastPoll     time.Time
 	lastCommit   time.Time         // time of the last successful commit
 	failingSince time.Time         // time of the first failed commit since lastCommit; zero if there is none
@@ -68,7 +68,7 @@ func (h *health) setJoined(joined bool) {
 	h.joined = joined
 }
 
-// setLeaving records that Run is about to return.
+// setLeaving records that Run is stopping.
 func (h *health) setLeaving() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -107,7 +107,7 @@ func (h *health) recordCommitFailure() time.Duration {
 	return time.Since(h.failingSince)
 }
 
-// forgetCommitFailures clears failed commits, because nothing is left to commit.
+// forgetCommitFailures forgets all failed commits, because nothing is left to commit.
 func (h *health) forgetCommitFailures() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -135,7 +135,7 @@ const (
 	subjectDeadLetters = "dead letters"
 )
 
-// These names of topic kinds appear in problems.
+// These topic kinds appear in problem subjects and texts.
 const (
 	kindTopic           = "topic"
 	kindDeadLetterTopic = "dead-letter topic"

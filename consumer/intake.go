@@ -13,7 +13,7 @@ import (
 
 // These causes for sealing a batch are metric label values.
 const (
-	sealFull     = "full"     // the next record does not fit within batch.max_events and batch.max_bytes
+	sealFull     = "full"     // another record would exceed batch.max_events or batch.max_bytes
 	sealAge      = "age"      // the batch reached batch.max_age
 	sealPressure = "pressure" // delivery.max_buffered is used up
 	sealCut      = "cut"      // an earlier owner recorded a cut at this offset
@@ -40,7 +40,7 @@ type intake struct {
 	openEpoch   int32       // leader epoch of the first buffered record with events
 	age         *time.Timer // runs while a range is open
 	next        position    // position of the first unmapped record
-	floor       position    // start of the open or next range; earlier records are in the window or finished
+	floor       position    // start of the open or next range; earlier records are in the window's batches or finished
 	cuts        []int64     // an earlier owner's recorded cuts beyond next; seal exactly there
 }
 
@@ -57,7 +57,9 @@ func (in *intake) run() {
 			return
 		case <-in.stop:
 			in.publishFloor()
-			if in.open != nil && len(in.cuts) == 0 { // leave a partial recorded range for the next owner
+			// Seal the open range unless it must end at a recorded cut. A partial recorded range is
+			// left for the next owner.
+			if in.open != nil && len(in.cuts) == 0 {
 				in.seal(sealDrain)
 			}
 			return
@@ -156,8 +158,8 @@ func (in *intake) render(r *kgo.Record) (body []byte, only int) {
 	return body, only
 }
 
-// advancePast moves next past a record. If an earlier owner recorded a cut there, it seals the
-// range.
+// advancePast moves next past a record. If next is then at a recorded cut, advancePast seals the
+// open range, if any.
 func (in *intake) advancePast(r *kgo.Record) {
 	in.next = position{r.Offset + 1, r.LeaderEpoch}
 	if len(in.cuts) > 0 && in.next.offset == in.cuts[0] {
@@ -176,8 +178,8 @@ func (in *intake) openRange() {
 }
 
 // publishFloor advances the floor past records that need no delivery. The floor does not move while
-// a range is open. Between two recorded cuts, the floor does not move either, because the range
-// must match the earlier owner's.
+// a range is open. It also does not move while recorded cuts remain, because the next range must
+// match the earlier owner's.
 func (in *intake) publishFloor() {
 	if in.open != nil || len(in.cuts) > 0 || in.floor == in.next {
 		return
@@ -199,7 +201,7 @@ func (in *intake) sealAtCut() {
 }
 
 // onAge seals the open range once it reaches batch.max_age. A range recorded by an earlier owner
-// waits for its cut instead. If the log ends before the cut, the remaining records are lost, and
+// waits for its cut instead. If the log now ends before the cut, the missing records were lost, and
 // onAge seals the range early.
 func (in *intake) onAge() {
 	switch {

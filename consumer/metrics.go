@@ -57,7 +57,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		batchEvents: auto.NewHistogram(prometheus.HistogramOpts{Name: prefix + "batch_events",
 			Help: "Events per sealed batch.", Buckets: []float64{1, 10, 50, 100, 250, 500, 1000, 2500, 5000, 10000}}),
 		delay: auto.NewHistogram(prometheus.HistogramOpts{Name: prefix + "delivery_delay_seconds",
-			Help:    "Time from the timestamp of a batch's oldest record to its delivery.",
+			Help:    "Age of a batch's oldest record when the batch is delivered.",
 			Buckets: []float64{.1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400}}),
 		deadLetters: auto.NewCounterVec(prometheus.CounterOpts{Name: prefix + "dead_letters_total",
 			Help: "Dead letters written, by reason."}, []string{labelReason}),
@@ -67,13 +67,13 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help:    "Duration of commit requests.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5, 30}}),
 		rebalances: auto.NewCounterVec(prometheus.CounterOpts{Name: prefix + "rebalances_total",
-			Help: "Assignment changes, by event."}, []string{labelEvent}),
+			Help: "Partition assignment changes, by type (assigned, revoked, or lost)."}, []string{labelEvent}),
 		pollErrors: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "poll_errors_total",
 			Help: "Fetch errors."}),
 		lost: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "records_lost_total",
 			Help: "Offsets deleted by retention before they were read."}),
 		recreations: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "topic_recreations_total",
-			Help: "Topics that were deleted and created again."}),
+			Help: "Topics deleted and recreated."}),
 		moves: auto.NewCounterVec(prometheus.CounterOpts{Name: prefix + "position_moves_total",
 			Help: "Partitions that could not start at their committed offset, by cause."}, []string{labelCause}),
 		sessionsEnded: auto.NewCounterVec(prometheus.CounterOpts{Name: prefix + "sessions_ended_total",
@@ -117,19 +117,19 @@ func newDesc(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	assignedDesc   = newDesc("assigned_partitions", "Partitions assigned to this member.")
-	joinedDesc     = newDesc("joined", "1 if this member has joined the group, 0 otherwise.")
+	joinedDesc     = newDesc("joined", "1 if this member has joined the group, otherwise 0.")
 	problemsDesc   = newDesc("problems", "Problems that an operator should look at. /readyz lists them.")
-	queuedDesc     = newDesc("queued_bytes", "Bytes of records that were polled and are not mapped yet.")
+	queuedDesc     = newDesc("queued_bytes", "Bytes of records polled but not yet mapped.")
 	lastPollDesc   = newDesc("last_poll_timestamp_seconds", "Unix time of the last poll, or 0 before the first.")
 	lastCommitDesc = newDesc("last_commit_timestamp_seconds",
 		"Unix time of the last successful commit, or 0 before the first.")
-	watermarkDesc = newDesc("watermark_offset", "First offset that is not delivered.", labelTopic, labelPartition)
+	watermarkDesc = newDesc("watermark_offset", "First offset not yet delivered.", labelTopic, labelPartition)
 	committedDesc = newDesc("committed_offset", "Last committed offset.", labelTopic, labelPartition)
-	lagDesc       = newDesc("lag_records", "Offsets from the watermark to the end offset (last stable offset).",
+	lagDesc       = newDesc("lag_records", "Number of offsets from the watermark to the end offset (last stable offset).",
 		labelTopic, labelPartition)
-	inFlightDesc = newDesc("in_flight_batches", "Sealed batches that are not delivered.", labelTopic, labelPartition)
+	inFlightDesc = newDesc("in_flight_batches", "Sealed batches not yet delivered.", labelTopic, labelPartition)
 	oldestDesc   = newDesc("oldest_batch_age_seconds",
-		"Age of the oldest batch that is not delivered, or 0 if there is none.", labelTopic, labelPartition)
+		"Age of the oldest batch not yet delivered, or 0 if there is none.", labelTopic, labelPartition)
 )
 
 func (collector) Describe(ch chan<- *prometheus.Desc) {

@@ -26,7 +26,7 @@ func (s *poller) run(ctx context.Context) {
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
 	for s.waitToPoll(ctx) {
-		// The poll must not wait indefinitely, because all partitions may be paused.
+		// Bound each poll, so that the loop continues even if all partitions are paused.
 		pollCtx, cancel := context.WithTimeout(ctx, time.Second)
 		fetches := s.client.PollRecords(pollCtx, pollRecords)
 		waited := pollCtx.Err() != nil
@@ -38,7 +38,7 @@ func (s *poller) run(ctx context.Context) {
 		if s.client.BufferedFetchRecords() == 0 {
 			s.fetched.reset()
 		}
-		// The client repeats some errors on every poll.
+		// Back off, because the client repeats some errors on every poll.
 		if !waited && fetches.NumRecords() == 0 && len(fetches.Errors()) > 0 {
 			select {
 			case <-time.After(pollBackoff):
@@ -48,14 +48,15 @@ func (s *poller) run(ctx context.Context) {
 	}
 }
 
-// waitToPoll waits until another poll may start, and reports false if ctx is done first. It waits
-// while too many polled records are unmapped, or while request bodies use up the budget. Queued
-// records count toward the budget, because they will become request bodies. While such records
-// wait, waitToPoll pauses partitions that make no progress, whose records then no longer count.
+// waitToPoll waits until another poll may start, and reports false if ctx is done first. If records
+// are queued, waitToPoll waits until they use less than maxQueued bytes and fit within the unused
+// budget, because mapping turns them into request bodies. Meanwhile, it pauses partitions that make
+// no progress, whose records then no longer count.
 //
-// If no records are queued, waitToPoll waits for the budget only while sealed batches and dead
-// letters use much of it. Batches and dead letters are freed without another poll. An open range,
-// in contrast, may need more records to reach a recorded cut.
+// If no records are queued, waitToPoll waits for free memory only while sealed batches and dead
+// letters use at least half of the budget. Sealed batches and dead letters are freed without
+// another poll. Open ranges alone do not block polling, because a range may need more records to
+// reach a recorded cut.
 func (s *poller) waitToPoll(ctx context.Context) bool {
 	for {
 		s.health.recordPoll()
@@ -112,7 +113,7 @@ func (s *poller) distribute(t kgo.FetchTopic, f kgo.FetchPartition) {
 // recordOverhead is a record's approximate memory use in bytes, excluding its key and value.
 const recordOverhead = 256
 
-// pollSubject returns the subject of problems reading a partition.
+// pollSubject returns the problem subject for errors while reading a partition.
 func pollSubject(name topicPartition) string { return "read " + name.String() }
 
 // onPollError counts a poll error, and then reports it as a problem or ends the session.

@@ -15,7 +15,7 @@ func reread(ctx context.Context, opts []kgo.Opt, name topicPartition, offset int
 	at := map[string]map[int32]kgo.Offset{name.topic: {name.partition: kgo.NewOffset().At(offset)}}
 	reader, err := kgo.NewClient(slices.Concat(opts, []kgo.Opt{
 		kgo.ConsumePartitions(at), kgo.DisableClientMetrics(), kgo.MaxDecompressBatchBytes(maxBatchBytes),
-		kgo.FetchMaxBytes(1), kgo.FetchMaxPartitionBytes(1), // brokers still return one whole batch
+		kgo.FetchMaxBytes(1), kgo.FetchMaxPartitionBytes(1), // brokers still return one whole producer batch
 	})...)
 	if err != nil {
 		return nil, fmt.Errorf("reread offset %d of %s: %w", offset, name, err)

@@ -17,9 +17,9 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 )
 
-// These causes for the end of a session are metric label values. Nothing is restarted within a
-// session. If any state can no longer be trusted, the session ends, and the next session starts
-// from the committed offsets.
+// These causes of a session's end are metric label values. Nothing is restarted within a session.
+// If any state can no longer be trusted, the session ends, and the next session starts from the
+// committed offsets.
 const (
 	endUnanswered = "commit_unanswered" // a commit may have reached the broker but got no response
 	endLost       = "lost"              // the group removed this member or reassigned its partitions
@@ -72,7 +72,7 @@ type environment struct {
 	topics  *topics
 	letters *deadLetters
 	admin   *kgo.Client // client for lookups and for leaving the group; not a member
-	fail    func(error) // ends Run with an error that waiting cannot fix
+	fail    func(error) // ends Run with an error that retrying cannot fix
 }
 
 // newSession returns a session that consumes the given topics. Its client immediately starts
@@ -152,7 +152,7 @@ const (
 
 // run consumes until ctx is done or the session ends. Before returning, run waits for the session's
 // goroutines and leaves the group (see leave). If ctx ended the session, the cause is endStopped,
-// and the error describes the undelivered batches.
+// and the error describes any undelivered batches.
 func (s *session) run(ctx context.Context) (cause string, err error) {
 	var running sync.WaitGroup
 	running.Go(func() { s.committer.run(s.ctx, s.all) })
@@ -172,8 +172,8 @@ func (s *session) run(ctx context.Context) (cause string, err error) {
 	return s.cause, s.err
 }
 
-// end ends the session, which then records, sends, and commits no more batches. Only the first call
-// has an effect. end does not block.
+// end ends the session. From then on, the session no longer records, sends, or commits batches.
+// Only the first call has an effect. end does not block.
 func (s *session) end(cause string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -217,8 +217,8 @@ func (s *session) owned(name topicPartition) *partition {
 }
 
 // startPartitions creates partitions and starts their intake. If a partition being read is assigned
-// again, startPartitions ends the session. The client did not revoke the partition and may keep
-// reading beyond the committed offset, which would look like a gap in the log.
+// again, startPartitions ends the session. In that case, the client did not revoke the partition
+// and may keep reading beyond the committed offset, which would look like a gap in the log.
 func (s *session) startPartitions(starts []start) (started []*partition, err error) {
 	member, _ := s.client.GroupMetadata()
 	var unread []*partition

@@ -21,20 +21,22 @@ import (
 //  1. If there is no committed offset, kafka.start_at decides. A partition added after the topic
 //     was first seen is read from its start. The start offset is committed before any record is
 //     read.
-//  2. If the metadata names another incarnation of the topic, the new log is read from its start.
-//     The committed offset belongs to the old log: it was committed before the topic was recreated,
-//     or by a member that had not yet detected the change. Offsets copied from another cluster look
-//     the same. In that case, the operator must reset the offsets, which clears the metadata (see
-//     the runbook).
-//  3. If the leader reports that the committed offset's epoch ends below that offset, the log was
-//     truncated. The partition is rewound to the end of the epoch, where the logs diverge.
-//  4. If the offset is beyond the log end for another reason, the topic ID in the metadata decides.
-//     If it names this incarnation, records were lost, and the partition is rewound to the log end.
-//     Otherwise, the offset does not belong to this log, and kafka.start_at decides as in rule 1.
-//  5. If the offset is below the log start, the client continues at the log start, and intake
-//     counts the offsets in between as lost.
+//  2. If the commit metadata names another incarnation of the topic, the current log is read from
+//     its start. The committed offset belongs to the old log: it was committed before the topic was
+//     recreated, or by a member that had not yet detected the recreation. Offsets copied from
+//     another cluster look the same. In that case, the operator must reset the offsets, which
+//     clears the metadata (see the runbook).
+//  3. If the leader reports that the committed leader epoch ends below the committed offset, the
+//     log was truncated. The partition is rewound to the end of that epoch, where the old and new
+//     logs diverge.
+//  4. If the committed offset is beyond the log end and rule 3 does not apply, the topic ID in the
+//     metadata decides. If the ID names this incarnation, records were lost, and the partition is
+//     rewound to the log end. Otherwise, the offset does not belong to this log, and kafka.start_at
+//     decides as in rule 1.
+//  5. If the committed offset is below the log start, the client continues at the log start, and
+//     intake counts the offsets in between as lost.
 //
-// Rules 2 to 4 also log and count every change of the offset, and drop the recorded cuts.
+// Every change of the offset by rules 2 to 4 is logged and counted, and drops the recorded cuts.
 
 // start is a partition's start position and commit state.
 type start struct {
@@ -43,7 +45,7 @@ type start struct {
 	cuts      []int64 // an earlier owner's recorded cuts beyond the offset
 	metadata  string  // committed metadata
 	recorded  topicID // topic ID in the metadata; zero if there is none
-	committed bool    // the group has committed this offset; if false, commit it before reading
+	committed bool    // the offset is committed in the group; if not, it must be committed before reading
 	end       int64   // end offset of the log
 }
 
@@ -60,7 +62,7 @@ func (s *start) sourceID(id topicID) topicID {
 // bounds holds the log bounds reported by the leaders.
 type bounds struct {
 	start, end map[topicPartition]position
-	epochEnd   map[topicPartition]position // end of the committed offset's epoch
+	epochEnd   map[topicPartition]position // end of the committed leader epoch
 }
 
 // starter resolves the start positions of a session's partitions.
@@ -130,8 +132,9 @@ func (s *starter) resolve(ctx context.Context, response *kmsg.OffsetFetchRespons
 	return starts, nil
 }
 
-// parse returns the committed offsets in a response, or -1 for partitions without one. It fails if
-// any partition has an error, because the client does not refetch the offsets of single partitions.
+// parse returns the committed offsets in a response, or -1 for partitions without a committed
+// offset. It fails if any partition has an error, because the client does not refetch the offsets
+// of single partitions.
 func (s *starter) parse(response *kmsg.OffsetFetchResponse) (committed []start, err error) {
 	names := make(map[topicID]string, len(s.ids))
 	for name, id := range s.ids {
@@ -184,8 +187,9 @@ func (s *starter) resolveCommitted(c *start, b bounds) bool {
 	current := c.recorded == id || c.recorded == (topicID{}) || id == (topicID{})
 	sure := c.recorded == id && id != (topicID{})
 	epochEnd, known := b.epochEnd[c.topicPartition]
-	// A leader election that loses records begins a new epoch. Without a matching topic ID, an
-	// early end of the current epoch therefore means that this is a different log.
+	// A leader election that loses records begins a new epoch. If the committed epoch is still the
+	// newest but ends below the committed offset, the offset therefore belongs to another log,
+	// unless the topic IDs match.
 	truncated := known && epochEnd.offset < c.offset && (sure || epochEnd.epoch != end.epoch)
 	switch {
 	case !current:
@@ -296,7 +300,7 @@ const (
 	startInterval = 250 * time.Millisecond // between retries
 )
 
-// isRetriable reports whether retrying a failed lookup may soon succeed.
+// isRetriable reports whether a failed lookup may soon succeed if it is retried.
 func isRetriable(err error) bool {
 	for _, permanent := range []error{
 		errRecreated, kerr.TopicAuthorizationFailed, kerr.ClusterAuthorizationFailed, kerr.UnsupportedVersion,

@@ -292,7 +292,7 @@ func TestCallHeaderAppliesOnlyInARedrive(t *testing.T) {
 		redrive.leave(t)
 		dead := w.readLetters()
 		if len(dead) != 2 || header(dead[0], headerReason) != "malformed" ||
-			header(dead[0], headerDetail) != "the record holds no call 5" {
+			header(dead[0], headerDetail) != "the record has no call with index 5" {
 			t.Errorf("dead letters: %v", dead)
 		}
 	})

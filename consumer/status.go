@@ -11,7 +11,7 @@ import (
 // Status is a snapshot of a consumer's state.
 type Status struct {
 	Joined     bool                     // the consumer is a member of the group
-	Leaving    bool                     // Run is about to return
+	Leaving    bool                     // Run is stopping
 	LastPoll   time.Time                // zero before the first poll
 	LastCommit time.Time                // last successful commit; zero before the first
 	Records    int64                    // records mapped since the consumer was created

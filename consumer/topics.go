@@ -39,8 +39,8 @@ type knownTopic struct {
 }
 
 // lookUp fetches topics from the brokers and remembers the existing ones. A topic whose ID differs
-// from the known ID was recreated. If the brokers send no ID, lookUp keeps the known one. lookUp
-// returns an error only if the whole request fails. Errors for single topics are in their
+// from the known ID counts as recreated. If the brokers send no ID, lookUp keeps the known one.
+// lookUp returns an error only if the whole request fails. Errors for single topics are in their
 // topicInfo.
 func (t *topics) lookUp(ctx context.Context, names ...string) (map[string]topicInfo, error) {
 	request := kmsg.NewPtrMetadataRequest()
@@ -82,7 +82,7 @@ func (t *topics) lookUp(ctx context.Context, names ...string) (map[string]topicI
 }
 
 // remember stores an existing topic and returns its ID. If the brokers sent no ID, remember returns
-// the known one. It counts and logs a recreation.
+// the known one. It also counts and logs recreations.
 func (t *topics) remember(name string, info topicInfo) topicID {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -117,7 +117,7 @@ func (t *topics) report(kind, name string, err error, advise func(error) string)
 		t.health.resolve(subject)
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		t.health.report(subject, problem{
-			message: kind + " not found", text: subject + " does not exist (create it, or correct its name)",
+			message: kind + " not found", text: subject + " does not exist (create it or fix its name)",
 			fields: []zap.Field{zap.String("topic", name)},
 		})
 	default:
@@ -176,8 +176,8 @@ const (
 	readCommitted   = 1 // the log ends at the last stable offset
 )
 
-// endOfEpoch returns the end offset of each partition's given leader epoch. It omits partitions
-// whose leader does not know the epoch.
+// endOfEpoch returns the end offset of the given leader epoch for each partition in epochs. It
+// omits partitions whose leader does not know the epoch.
 func endOfEpoch(
 	ctx context.Context, client *kgo.Client, epochs map[topicPartition]int32,
 ) (map[topicPartition]position, error) {

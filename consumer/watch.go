@@ -36,7 +36,7 @@ func (w *watcher) run(ctx context.Context) {
 }
 
 // check checks all topics once, and reports false if a topic must be checked again soon. A newly
-// started broker knows no topics, so a topic counts as deleted only after two consecutive checks do
+// started broker knows no topics, so a topic counts as deleted only if two consecutive checks do
 // not find it.
 func (w *watcher) check(ctx context.Context) (sure bool) {
 	found, err := w.topics.lookUp(ctx, w.cfg.watchedTopics()...)
@@ -73,7 +73,7 @@ func (w *watcher) check(ctx context.Context) (sure bool) {
 	return sure
 }
 
-// listEnds updates the session's end offsets from the partition leaders.
+// listEnds updates the partitions' end offsets to those reported by the leaders.
 func (w *watcher) listEnds(ctx context.Context) {
 	partitions := w.all()
 	names := make([]topicPartition, len(partitions))

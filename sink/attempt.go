@@ -48,9 +48,9 @@ func (c *Client) attempt(j *job) {
 }
 
 // reassess adjusts r's verdict in light of other responses. After maxConsecutiveRejects rejected
-// events in a row, the destination is at fault, so a rejected body becomes a halt. While other
-// requests are accepted, the batch is at fault, so a halt becomes a retryable failure. The caller
-// must hold c.mu.
+// events in a row, it blames the destination and changes the verdict for a rejected body to halted.
+// While other requests are accepted, it blames the batch and changes a halted verdict to retryable.
+// The caller must hold c.mu.
 func (c *Client) reassess(r *response, j *job) {
 	switch {
 	case r.verdict == accepted:
@@ -70,10 +70,11 @@ func (c *Client) reassess(r *response, j *job) {
 }
 
 // recordHalt records a halted verdict for j and reports whether only j is at fault. It returns true
-// if another request was accepted since j's previous halted verdict or, for the first one, since
-// the attempt started. Once a request has been accepted between two halted verdicts, recordHalt
-// also returns true unless the destination is failing. This exception keeps j from halting delivery
-// whenever no other batch is being sent. The caller must hold c.mu.
+// if another request was accepted since j's previous halted verdict. If j has no previous halted
+// verdict, the start of the attempt counts instead. Once another request has been accepted between
+// two of j's halted verdicts, recordHalt also returns true unless the destination is failing.
+// Without this rule, j would halt delivery whenever no other batch is being sent. The caller must
+// hold c.mu.
 func (c *Client) recordHalt(j *job) (onlyThis bool) {
 	othersAccepted := c.acceptedRequests > j.acceptedBefore
 	j.haltedAlone = j.haltedAlone || j.hasHalted && othersAccepted
@@ -82,7 +83,7 @@ func (c *Client) recordHalt(j *job) (onlyThis bool) {
 }
 
 // maxConsecutiveRejects is the maximum number of events set aside in a row. Without this limit, a
-// proxy that responds with 400 instead of LaunchDarkly would cause every event to be set aside.
+// proxy that responds with 400 in LaunchDarkly's place would cause every event to be set aside.
 const maxConsecutiveRejects = 100
 
 // retry requeues j after the Retry-After delay or, without one, after a backoff.
@@ -134,7 +135,8 @@ func (c *Client) recordResponse(r response, j *job) {
 			c.halt.Since = time.Now()
 			c.metrics.halts.Inc()
 			c.metrics.halted.Set(1)
-			c.log.Error("delivery halted: LaunchDarkly rejected the URL or the credentials", j.fields(r)...)
+			c.log.Error("delivery halted: LaunchDarkly rejected the URL, the credentials, or every event",
+				j.fields(r)...)
 		}
 		c.halt.Response = r.String()
 		return

@@ -6,7 +6,7 @@ import "sync"
 // safe for concurrent use.
 //
 // Add never blocks, because a rendered body is already in memory. Instead, callers wait for
-// [Budget.Room] before they render more. The limit can therefore be exceeded by the bytes that
+// [Budget.Room] before they render more. Usage can therefore exceed the limit by the bytes that
 // callers render between two checks.
 type Budget struct {
 	limit int64

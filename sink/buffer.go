@@ -13,9 +13,9 @@ const (
 	largestBody  = 4 << 20 // maximum capacity of a body kept for reuse
 )
 
-// bodies keeps raw bodies for reuse. A buffer starts with a small body and replaces it with one of
-// twice the capacity as needed. Memory use therefore follows the buffered content, not the number
-// of partitions or earlier peaks.
+// bodies keeps uncompressed bodies for reuse. A buffer starts with a small body and replaces it
+// with one of twice the capacity as needed. Memory use therefore follows the buffered content, not
+// the number of partitions or earlier peaks.
 var bodies SlicePool[byte]
 
 // Buffer collects the events of one partition until they are sealed. It is not safe for concurrent
@@ -34,7 +34,7 @@ type Buffer struct {
 }
 
 // NewBuffer returns a buffer that limits a batch to maxEvents events and maxBytes bytes. A batch
-// exceeds a limit only if a single record's events do.
+// exceeds a limit only if the events of a single record exceed it.
 func NewBuffer(maxEvents, maxBytes int) *Buffer {
 	return &Buffer{maxEvents: maxEvents, maxBytes: maxBytes}
 }
@@ -76,7 +76,7 @@ func (b *Buffer) Len() int { return len(b.body) }
 // Events returns the number of buffered events.
 func (b *Buffer) Events() int { return len(b.offsets) }
 
-// Fits reports whether the buffer can grow to length bytes and the given number of additional
+// Fits reports whether the buffer can grow to length bytes and hold the given number of additional
 // events. Seal turns the last comma into the closing bracket, so length is also the final body's
 // length.
 func (b *Buffer) Fits(length, events int) bool {
@@ -114,7 +114,7 @@ func (b *Buffer) Extend(body []byte, events int, offset int64, timestamp time.Ti
 	}
 }
 
-// Seal empties the buffer and returns its events as a batch for the range [first, next). If
+// Seal empties the buffer and returns its events as a batch for the offset range [first, next). If
 // compress is true, the body is compressed. Seal returns nil if the buffer contains no events.
 func (b *Buffer) Seal(source Source, leaderEpoch int32, first, next int64, compress bool) *Batch {
 	if len(b.offsets) == 0 {

@@ -15,16 +15,15 @@ import (
 type Delivery struct {
 	// Batch is the batch to deliver. A batch must not be delivered twice.
 	Batch *Batch
-	// Until stops new attempts once it is done. In-flight attempts can still finish. Until must be
+	// Until, once done, prevents new attempts. In-flight attempts can still finish. Until must be
 	// derived from the delivery's context. Nil means the delivery's context.
 	Until context.Context
-	// Rejected takes over an event that LaunchDarkly rejected individually. Rejected may block
-	// until ctx, the delivery's context, is done, and may be called for several events
-	// concurrently. After all events are finished, Done receives the first error returned by
-	// Rejected.
+	// Rejected handles an event that LaunchDarkly rejected individually. Rejected may block until
+	// ctx, the delivery's context, is done, and may be called for several events concurrently.
+	// After all events are finished, Done receives the first error returned by Rejected.
 	Rejected func(ctx context.Context, r Rejection) error
-	// Done is called exactly once, from one of the client's goroutines. The error is nil if every
-	// event was accepted or taken over by Rejected.
+	// Done is called exactly once, from one of the client's goroutines. Its argument is nil if
+	// every event was either accepted by LaunchDarkly or handled by Rejected without an error.
 	Done func(error)
 }
 
@@ -56,15 +55,15 @@ type Client struct {
 
 	mu                 sync.Mutex // guards the fields below
 	limiter            limiter
-	failures           map[Source]int // failed attempts per partition since its last success
+	failures           map[Source]int // consecutive attempts with the verdict retryable, per partition
 	ready              list.List      // jobs waiting for a slot, oldest first
 	inFlight           int            // requests in flight
 	wakeTimer          *time.Timer    // calls dispatch when the limiter allows the next attempt
 	halt               Halt
-	status             Status        // all fields except Halt
-	rejectedToken      string        // last access token rejected by LaunchDarkly; never logged
+	status             Status        // Halt is set only in snapshots
+	rejectedToken      string        // access token last rejected or probed; never logged
 	stopWatch          chan struct{} // closed to stop watchToken; nil if not running
-	consecutiveRejects int           // events set aside since the last accepted request
+	consecutiveRejects int           // events passed to Delivery.Rejected since the last accepted request
 	acceptedRequests   int           // accepted requests since the client was created
 }
 
@@ -106,8 +105,8 @@ func (c *Client) Halted() Halt {
 // Deliver starts delivering a batch and returns immediately. The batch is retried until it is
 // delivered or ctx is done. When ctx is done, in-flight attempts are canceled, no new attempts
 // start, and [Delivery.Done] is called. When only [Delivery.Until] is done, in-flight attempts can
-// still finish, so their outcome is known. A batch must not be delivered twice, because splitting
-// it releases its body.
+// finish, but no new ones start. A batch must not be delivered twice, because splitting it releases
+// its body.
 func (c *Client) Deliver(ctx context.Context, d Delivery) {
 	if d.Until == nil {
 		d.Until = ctx
@@ -165,8 +164,8 @@ func (c *Client) dispatch() {
 }
 
 // dequeue removes and returns the next job in the queue, which is normally the oldest. While the
-// destination is failing or delivery is halted, it is the oldest job of the highest priority. The
-// caller must hold c.mu.
+// destination is failing or delivery is halted, dequeue chooses the oldest job of the highest
+// priority. The caller must hold c.mu.
 func (c *Client) dequeue() *job {
 	first := c.ready.Front()
 	if c.limiter.failing() || !c.halt.Since.IsZero() {
@@ -183,7 +182,8 @@ func (c *Client) dequeue() *job {
 
 // priority returns a queued job's priority as a probe. A probe should not fail for reasons
 // unrelated to the destination. Jobs from partitions with recent failures therefore have a lower
-// priority. Rejected, halted, and split jobs have the lowest priority. The caller must hold c.mu.
+// priority. Jobs that were rejected or halted, or that carry only part of a batch, have the lowest
+// priority. The caller must hold c.mu.
 func (c *Client) priority(e *list.Element) int {
 	j := e.Value.(*job)
 	if j.rejects > 0 || j.hasHalted || j.part.events() < j.delivery.Batch.Events {

@@ -69,17 +69,17 @@ type Config struct {
 func (c *Config) validate() error {
 	switch {
 	case c.Schema != 3 && c.Schema != 4:
-		return fmt.Errorf("event schema: must be 3 or 4, got %d", c.Schema)
+		return fmt.Errorf("event_schema: must be 3 or 4, got %d", c.Schema)
 	case c.Version == "" || strings.ContainsAny(c.Version, " \t\r\n"):
 		return fmt.Errorf("version: must be a single word, got %q", c.Version)
 	case c.MaxInFlight < 1:
-		return fmt.Errorf("max in flight: must be at least 1, got %d", c.MaxInFlight)
+		return fmt.Errorf("max_in_flight: must be at least 1, got %d", c.MaxInFlight)
 	case c.Timeout <= 0:
 		return fmt.Errorf("timeout: must be positive, got %v", c.Timeout)
 	case c.BackoffMin <= 0:
-		return fmt.Errorf("backoff min: must be positive, got %v", c.BackoffMin)
+		return fmt.Errorf("backoff_min: must be positive, got %v", c.BackoffMin)
 	case c.BackoffMax < c.BackoffMin:
-		return fmt.Errorf("backoff max: must be at least backoff min (%v), got %v", c.BackoffMin, c.BackoffMax)
+		return fmt.Errorf("backoff_max: must be at least backoff_min (%v), got %v", c.BackoffMin, c.BackoffMax)
 	}
 	return nil
 }
@@ -101,17 +101,17 @@ func (c *Config) url() (string, error) {
 	switch {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" ||
 		u.Scheme+"://"+u.Host != c.EventsURL: // the error must not quote the URL, which may contain a password
-		return "", errors.New("events URL: must be a scheme and a host, such as https://events.launchdarkly.com")
+		return "", errors.New("events_url: must be a scheme and a host, such as https://events.launchdarkly.com")
 	case c.Endpoint == ClientSide && c.ClientSideID == "":
-		return "", errors.New("endpoint client_side: client-side ID is required")
+		return "", errors.New("client_side_id: must be set for endpoint client_side")
 	case c.Endpoint == ClientSide:
 		return u.JoinPath("events", "bulk", url.PathEscape(c.ClientSideID)).String(), nil
 	case c.Endpoint != MetricImport:
 		return "", fmt.Errorf("endpoint: must be client_side or metric_import, got %q", c.Endpoint)
 	case c.ProjectKey == "" || c.EnvironmentKey == "" || c.AccessToken == nil:
-		return "", errors.New("endpoint metric_import: project key, environment key, and access token are required")
+		return "", errors.New("project_key, environment_key, and access_token: must be set for endpoint metric_import")
 	case c.Schema != 4:
-		return "", fmt.Errorf("endpoint metric_import: event schema must be 4, got %d", c.Schema)
+		return "", fmt.Errorf("event_schema: must be 4 for endpoint metric_import, got %d", c.Schema)
 	default:
 		project, environment := url.PathEscape(c.ProjectKey), url.PathEscape(c.EnvironmentKey)
 		return u.JoinPath("v2", "event-data-import", project, environment).String(), nil
@@ -125,7 +125,7 @@ const maxHeaderBytes = 64 << 10
 // connections, and limits the memory used per response.
 //
 // Over HTTP/2, all requests share one connection, which stays open when a request times out. Pings
-// detect a dead connection within one timeout, or within 2 s if the timeout is shorter.
+// detect a dead connection within the timeout or 2 s, whichever is longer.
 func newTransport(maxInFlight int, timeout time.Duration) *http.Transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConns = maxInFlight

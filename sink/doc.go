@@ -6,14 +6,14 @@
 //
 //  1. A [Batch] never changes after [Buffer.Seal]: its range, body, and payload ID are fixed.
 //  2. The payload ID is derived only from the [Source], the range, the body, and the environment.
-//     Equal inputs always produce the same ID, and different bodies never share one. The
+//     Equal inputs always produce the same ID, and different bodies never share an ID. The
 //     environment is identified by its client-side ID or by its project and environment keys,
 //     depending on the endpoint. The URL and the access token are not part of the ID.
 //  3. Every attempt to send a body uses the same bytes and the same payload ID. LaunchDarkly
 //     therefore counts the events once, however often the body is sent.
 //  4. A batch is reported as delivered only after each of its events has been accepted by
-//     LaunchDarkly or handed over to the caller (see [Delivery.Rejected]). Acceptance requires a
-//     2xx response that can be read to its end or up to 64 KiB. Redirects are never followed and
+//     LaunchDarkly or handled by [Delivery.Rejected] without an error. Acceptance requires a 2xx
+//     response whose body can be read to its end or up to 64 KiB. Redirects are never followed and
 //     never count as delivered.
 //  5. Nothing is dropped. Retryable failures are retried until the context is done. Each retry
 //     waits for the delay in Retry-After or, without this header, for a capped exponential backoff
@@ -29,7 +29,7 @@
 //     one request at a time, no matter how many batches are waiting.
 //  7. When the context of a delivery is done, its in-flight attempts are canceled, no new attempts
 //     start, and [Delivery.Done] is called. When only [Delivery.Until] is done, in-flight attempts
-//     can still finish.
+//     can finish, but no new ones start.
 //  8. The memory used by a [Buffer] is proportional to its content. Callers must account for
 //     buffered and undelivered bytes in a [Budget].
 //
@@ -44,7 +44,7 @@
 //     two attempts, the same events may be sent in a different body or under a different payload
 //     ID. Such events count twice.
 //
-// A [Client] runs one goroutine per in-flight request. While halted with an access token, it also
-// runs one that reads the token every second. [Client.Close] waits for these goroutines. Timer and
-// context callbacks run in short-lived goroutines of their own.
+// A [Client] runs one goroutine per in-flight request. While delivery to the [MetricImport]
+// endpoint is halted, another goroutine reads the access token every second. [Client.Close] waits
+// for these goroutines. Timer and context callbacks run in short-lived goroutines of their own.
 package sink

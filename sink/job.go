@@ -18,8 +18,8 @@ type delivery struct {
 	err   error // first error
 }
 
-// job is the state of a part being delivered. The attempt's goroutine owns the fields that the
-// mutex does not guard.
+// job is the state of a part being delivered. The goroutine of the current attempt owns the fields
+// that Client.mu does not guard.
 type job struct {
 	delivery *delivery
 	part     part
@@ -31,8 +31,8 @@ type job struct {
 	// Client.mu guards the fields below.
 	attemptState   attemptState
 	hasHalted      bool          // whether any response had the verdict halted
-	haltedAlone    bool          // whether the job halted again after another request was accepted
-	acceptedBefore int           // Client.acceptedRequests at the last halt, or at the attempt's start if there was none
+	haltedAlone    bool          // whether another request was accepted between two halted verdicts
+	acceptedBefore int           // Client.acceptedRequests at the last halted verdict, or else at the attempt's start
 	waiting        bool          // queued or backing off, not in flight
 	place          *list.Element // position in the queue; nil if not queued
 	timer          *time.Timer   // timer of the last backoff; nil if there was none
@@ -86,7 +86,7 @@ func (c *Client) requeue(j *job, wait time.Duration) {
 }
 
 // abandonWaiting finishes a waiting job whose delivery allows no new attempts. It ignores in-flight
-// jobs, which finish after their attempt.
+// jobs, which finish when their attempt ends.
 func (c *Client) abandonWaiting(j *job) {
 	c.mu.Lock()
 	waiting := j.waiting

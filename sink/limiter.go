@@ -9,16 +9,16 @@ import (
 // tracks the destination's state. The client handles the backoff of individual batches.
 //
 // The destination is failing once more than maxStrayFailures batches have failed since the last
-// success. A single batch that fails repeatedly therefore slows down no other.
+// success. A single batch that fails repeatedly therefore does not slow down the others.
 //   - Concurrency is halved when the destination is failing or responds with 429 or 503. Each
 //     accepted request increases concurrency by one, up to the configured maximum. Requests in
 //     flight together cause only one halving, because they may have shared a connection.
 //   - No request starts before the delay in Retry-After has passed. While the destination is
 //     failing, requests are also delayed by a backoff that grows with each halving. The first
 //     success ends this backoff.
-//   - While delivery is halted, one probe is sent at a time, after a random delay between half the
-//     maximum backoff and the maximum. A batch rejected while others are accepted causes no halt;
-//     see [Client.recordHalt].
+//   - While delivery is halted, one probe is sent at a time, after a random delay of 50% to 100% of
+//     the maximum backoff. A batch with a halted verdict does not halt delivery while others are
+//     accepted; see [Client.recordHalt].
 //
 // Client.mu guards all fields.
 type limiter struct {
@@ -29,7 +29,7 @@ type limiter struct {
 	series        int       // number of the current series of failures; a success starts a new one
 	failedBatches int       // batches that failed in the current series
 	backoffSteps  int       // backoffs in the current series
-	halvings      int       // number of halvings; attempts in flight at a halving cause no other
+	halvings      int       // number of halvings; attempts in flight at a halving do not cause another
 	retryAfter    time.Time // no attempt starts before this time, even after a success
 	nextProbe     time.Time // no attempt starts before this time unless a request succeeds
 }
@@ -45,7 +45,7 @@ func newLimiter(maxInFlight int, backoffMin, backoffMax time.Duration) limiter {
 	return limiter{max: maxInFlight, backoffMin: backoffMin, backoffMax: backoffMax, limit: maxInFlight, series: 1}
 }
 
-// maxStrayFailures is the number of batches that may fail in a series before the destination is
+// maxStrayFailures is the number of batches that can fail in a series without the destination being
 // considered failing.
 const maxStrayFailures = 3
 

@@ -12,7 +12,7 @@ type verdict uint8
 
 const (
 	accepted  verdict = iota // delivered
-	rejected                 // body rejected: retry once, then split it or set its only event aside
+	rejected                 // body rejected: retry once, then split it or pass its only event to Delivery.Rejected
 	tooLarge                 // body too large: like rejected, but without the retry
 	retryable                // transient failure: retry the same request after a backoff
 	halted                   // URL or credentials rejected: halt delivery
@@ -32,8 +32,8 @@ func classify(status int) verdict {
 	case status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= 500:
 		return retryable
 	default:
-		// The default includes 401, 403, 404, and 406. Following a 3xx would send events elsewhere,
-		// and LaunchDarkly does not send 405 or 407.
+		// These include 401, 403, 404, and 406, and also 3xx, because a redirect could send events
+		// elsewhere. LaunchDarkly does not send 405 or 407.
 		return halted
 	}
 }
@@ -43,7 +43,7 @@ type response struct {
 	verdict    verdict
 	status     int           // 0 if there was no readable response
 	excerpt    string        // start of the response body, or an error
-	retryAfter time.Duration // 0 if LaunchDarkly did not send Retry-After
+	retryAfter time.Duration // delay in the Retry-After header of a 429 or 503, otherwise 0
 	token      string        // access token sent with the request; never logged
 }
 

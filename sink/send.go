@@ -64,8 +64,8 @@ func (c *Client) exchange(request *http.Request) response {
 	return r
 }
 
-// request builds the HTTP request for a job. Only a rotated access token can differ between
-// attempts.
+// request builds the HTTP request for a job. Requests for the same job can differ only in the
+// access token, which can be rotated.
 func (c *Client) request(ctx context.Context, j *job) (*http.Request, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(j.part.body))
 	if err != nil {

@@ -19,7 +19,7 @@ func (c *Client) token() (string, error) {
 	}
 	// net/http would also reject such a token, but with an error that looks like a network failure.
 	if strings.ContainsFunc(token, unicode.IsControl) {
-		return "", errors.New("access token: contains a control character")
+		return "", errors.New("read access token: the token contains a control character")
 	}
 	return token, nil
 }

@@ -80,7 +80,7 @@ func Compile(cfg Config) (*Mapping, error) {
 		for _, path := range paths {
 			names := strings.Split(path, ".")
 			if slices.Contains(names, "") {
-				errs = append(errs, fmt.Errorf("%s: must be field names joined by dots, got %q", key, path))
+				errs = append(errs, fmt.Errorf("%s: must be names joined by dots, got %q", key, path))
 				continue
 			}
 			fields = append(fields, wanted.Add(names...))
@@ -112,11 +112,11 @@ func Compile(cfg Config) (*Mapping, error) {
 		for _, kind := range slices.Sorted(maps.Keys(cfg.Contexts)) {
 			if !validKind(kind) {
 				errs = append(errs, fmt.Errorf("contexts: each kind must contain only letters, digits, '.', '_', and '-', "+
-					"and must not be kind or multi, got %q", kind))
+					"and must be neither 'kind' nor 'multi', got %q", kind))
 			}
 			key := fmt.Sprintf("contexts: %q", kind)
 			if len(cfg.Contexts[kind]) == 0 {
-				errs = append(errs, errors.New(key+": must have at least one path"))
+				errs = append(errs, errors.New(key+": must have at least one field"))
 			}
 			m.keys = append(m.keys, keyRule{`"` + kind + `":`, paths(key, cfg.Contexts[kind])})
 		}

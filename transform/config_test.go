@@ -11,8 +11,8 @@ func TestCompileReportsEveryProblem(t *testing.T) {
 		return Config{Schema: 4, Contexts: map[string][]string{kind: paths}}
 	}
 	const kind = "contexts: each kind must contain only letters, digits, '.', '_', and '-', " +
-		"and must not be kind or multi, got "
-	const path = ": must be field names joined by dots, got "
+		"and must be neither 'kind' nor 'multi', got "
+	const path = ": must be names joined by dots, got "
 	for _, test := range []struct {
 		cfg  Config
 		want string
@@ -25,7 +25,7 @@ func TestCompileReportsEveryProblem(t *testing.T) {
 		{contexts("multi", "userId"), kind + `"multi"`},
 		{contexts("my kind", "userId"), kind + `"my kind"`},
 		{contexts("küche", "userId"), kind + `"küche"`},
-		{contexts("user"), `contexts: "user": must have at least one path`},
+		{contexts("user"), `contexts: "user": must have at least one field`},
 		{contexts("user", "context..id"), `contexts: "user"` + path + `"context..id"`},
 		{contexts("user", "userId", ""), `contexts: "user"` + path + `""`},
 		{Config{Schema: 3, MetricValue: []string{".value"}}, "metric_value" + path + `".value"`},

@@ -2,8 +2,8 @@
 //
 // The mapping is pure: it turns bytes and a timestamp into bytes and outcomes. The package does no
 // I/O, reads no clock, writes no log, and does not depend on Kafka or HTTP. [Compile] validates a
-// [Config] once and returns a [Mapping]. [Mapping.NewTransformer] returns a [Transformer], which
-// maps one record per call to [Transformer.Append].
+// [Config] once and returns a [Mapping]. [Mapping.NewTransformer] returns a [Transformer]. Each
+// invocation of [Transformer.Append] maps one record.
 //
 // # Guarantees
 //

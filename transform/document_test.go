@@ -75,13 +75,13 @@ var malformed = []struct{ record, detail string }{
 	{"{\"\xff\":1}", "byte 2: invalid UTF-8"},
 	{"{\"a\":1}\xff", "byte 7: invalid UTF-8"},
 	{"\xff\xfe{\x00}\x00", "byte 0: invalid UTF-8"}, // UTF-16
-	{strings.Repeat("[", maxDepth+1), "byte 10000: nested deeper than 10000"},
-	{strings.Repeat(`{"a":`, maxDepth+1), "byte 50000: nested deeper than 10000"},
+	{strings.Repeat("[", maxDepth+1), "byte 10000: nested deeper than 10000 levels"},
+	{strings.Repeat(`{"a":`, maxDepth+1), "byte 50000: nested deeper than 10000 levels"},
 	{
 		`{"a":[` + strings.Repeat("[", maxDepth-1) + strings.Repeat("]", maxDepth-1) + "]}",
-		"byte 10004: nested deeper than 10000",
+		"byte 10004: nested deeper than 10000 levels",
 	},
-	{`{"properties":{"value":` + strings.Repeat("[", maxDepth-1), "byte 10021: nested deeper than 10000"},
+	{`{"properties":{"value":` + strings.Repeat("[", maxDepth-1), "byte 10021: nested deeper than 10000 levels"},
 	{strings.Repeat("[", maxDepth), "byte 10000: unexpected end of document"},
 	{strings.Repeat("[", 100) + "}", "byte 100: invalid JSON"},
 }

@@ -64,7 +64,7 @@ func (t *Transformer) render(dst []byte, timestamp int64) (_ []byte, reason Reas
 		}
 	}
 	if ms <= 0 {
-		return dst, NoTimestamp, "neither the call nor the record has a readable time after 1970"
+		return dst, NoTimestamp, "neither the call nor the record has a valid timestamp after 1970"
 	}
 	dst = append(dst, `,"creationDate":`...)
 	dst = strconv.AppendInt(dst, ms, 10)

@@ -40,16 +40,16 @@ var reasons = [Reasons]struct {
 	None: {"", Event, "the call is an event"},
 
 	NotTrack:     {"not_track", Filtered, "type is not track"},
-	Tombstone:    {"tombstone", Filtered, "the record's value is null"},
+	Tombstone:    {"tombstone", Filtered, "the record has no value"},
 	Integrations: {"integrations", Filtered, "the integrations object excludes this destination"},
 	NoCalls:      {"no_calls", Filtered, "the record is an empty array or an empty batch"},
 
 	Malformed:   {"malformed", Rejected, "the record is not valid JSON, or the call is not an object"},
 	NoEventName: {"no_event_name", Rejected, "event is neither a non-empty string nor a number"},
-	NoUserKey:   {"no_user_key", Rejected, "no configured field contains a key"},
-	NoTimestamp: {"no_timestamp", Rejected, "neither the call nor the record has a readable time after 1970"},
+	NoUserKey:   {"no_user_key", Rejected, "the call contains no user key or context key"},
+	NoTimestamp: {"no_timestamp", Rejected, "neither the call nor the record has a valid timestamp after 1970"},
 
-	PropertiesNotObject: {"properties_not_object", Rejected, "properties is present, not null, and not an object"},
+	PropertiesNotObject: {"properties_not_object", Rejected, "properties is neither an object nor null"},
 	TooLarge:            {"too_large", Rejected, "the event exceeds the maximum size"},
 }
 

@@ -66,8 +66,8 @@ func epochMs(s []byte) (ms int64, ok bool) {
 	return scale(n, exp)
 }
 
-// scale returns the time for the number n * 10^exp / 1,000. A number of milliseconds is returned as
-// is. A number of seconds is multiplied by 1,000.
+// scale converts n * 10^exp / 1,000, a time in seconds or milliseconds (see msFrom), to Unix
+// milliseconds. ok is false if the time is after maxMs.
 func scale(n uint64, exp int) (ms int64, ok bool) {
 	for ; exp > 0 && n > 0; exp-- {
 		if n > maxMs*1000/10 {

@@ -46,7 +46,7 @@ func (t *Transformer) AppendOnly(dst []byte, calls []Call, value []byte, timesta
 		r.add(Malformed, err.Error())
 	}
 	if only >= 0 && len(r.calls) == before {
-		r.add(Malformed, fmt.Sprintf("the record holds no call %d", only))
+		r.add(Malformed, fmt.Sprintf("the record has no call with index %d", only))
 	}
 	t.scan.Reset()
 	return r.dst, r.calls

@@ -123,7 +123,8 @@ func TestAppendOnlyRejectsAnIndexWithoutACall(t *testing.T) {
 	transformer := newTransformer(schema3)
 	for _, record := range []string{anEvent, manyCalls, `{"batch":` + manyCalls + `}`} {
 		events, calls := transformer.AppendOnly([]byte("["), []Call{{}}, []byte(record), recordTimestamp, 7)
-		if string(events) != "[" || len(calls) != 2 || calls[1] != (Call{Malformed, "the record holds no call 7", 1}) {
+		if string(events) != "[" || len(calls) != 2 ||
+			calls[1] != (Call{Malformed, "the record has no call with index 7", 1}) {
 			t.Errorf("only call 7 of %s: %q, %v", record, events, calls)
 		}
 	}

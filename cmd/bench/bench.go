@@ -110,7 +110,7 @@ func (b *bench) prepare(broker *child) error {
 	return nil
 }
 
-// start starts a role in a child process. The variables in over override the inherited environment.
+// start starts a role in a child process. The given variables override the inherited environment.
 func (b *bench) start(binary, role string, over map[string]string, flags ...string) (*child, error) {
 	return start(b.ctx, binary, role, environ(over), append(flags, "-records", strconv.Itoa(b.records))...)
 }
@@ -124,7 +124,7 @@ func (b *bench) startMember(binary, role, topic, group string) (*child, error) {
 	return b.start(binary, role, b.settings, "-pprof", b.pprof)
 }
 
-// environ returns this process's environment variables, overridden by those in over.
+// environ returns this process's environment variables, overridden by the given ones.
 func environ(over map[string]string) (all []string) {
 	for _, variable := range os.Environ() {
 		name, _, _ := strings.Cut(variable, "=")

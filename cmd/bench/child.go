@@ -81,8 +81,8 @@ func (c *child) stop() time.Duration {
 	return c.cmd.ProcessState.UserTime() + c.cmd.ProcessState.SystemTime()
 }
 
-// obey runs in the child. It executes each command read from in and writes a reply to out, until in
-// is closed.
+// obey runs in the child. It executes each input command and writes a reply, until the input is
+// closed.
 func obey(in io.Reader, out io.Writer, commands map[string]func() (any, error)) error {
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {

@@ -98,8 +98,8 @@ func (b *bench) forwarder(x contender, topic, run string) (r result, err error) 
 func group(x contender, run string) string { return "bench-" + x.name + "-" + run }
 
 // awaitJoined waits until the forwarder has joined the group and committed the start offset of
-// every idle-topic partition. It asks the broker, because a request to the forwarder would cost the
-// forwarder CPU time.
+// every idle-topic partition. It asks the broker instead of the forwarder, because each reply would
+// cost the forwarder CPU time.
 func (b *bench) awaitJoined(group string) error {
 	for since := time.Now(); time.Since(since) < stuck; time.Sleep(pollInterval) {
 		committed, err := kafkatest.Committed(b.ctx, b.brokers, group)
@@ -139,8 +139,8 @@ func (b *bench) awaitSent(forwarder *child) error {
 	}
 }
 
-// uncommitted returns the difference between committed and end offsets, in either direction, summed
-// over all partitions.
+// uncommitted returns the sum of the partitions' absolute differences between committed and end
+// offsets.
 func (b *bench) uncommitted(group string) (n int64, err error) {
 	committed, err := kafkatest.Committed(b.ctx, b.brokers, group)
 	if err != nil {

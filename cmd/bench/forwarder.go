@@ -12,7 +12,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 )
 
-// runForwarder runs the program in the same way as the command segment-to-launchdarkly run.
+// runForwarder runs the program like the command segment-to-launchdarkly run.
 func runForwarder(o *options, stdin io.Reader, stdout io.Writer) error {
 	cfg, err := config.Load("", os.Environ())
 	if err != nil {

@@ -76,11 +76,12 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.SetOutput(stderr)
 	f.StringVar(&o.role, "role", "", "`role` of this process; used only by bench itself")
 	f.IntVar(&o.records, "records", 1_000_000, "`number` of records in the topic")
-	f.IntVar(&o.rounds, "rounds", 5, "`number` of rounds, each with one run of the floor and one of the forwarder")
+	f.IntVar(&o.rounds, "rounds", 5,
+		"`number` of rounds, each with one run of the floor (the baseline) and one of the forwarder")
 	f.StringVar(&o.against, "against", "", "`path` of another build of bench, whose forwarder also runs in each round")
 	f.BoolVar(&o.json, "json", false, "write JSON instead of a table")
 	f.StringVar(&o.pprof, "pprof", "", "`directory` for CPU profiles of the floor and the forwarder, one per run. "+
-		"Profiling costs a little CPU")
+		"Profiling uses a little CPU time")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -94,7 +95,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 }
 
 func main() {
-	// The first signal stops the measurement. The child processes exit when this process does.
+	// The first signal stops the measurement. The child processes exit when this process exits.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()

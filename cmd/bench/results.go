@@ -119,7 +119,7 @@ func median(all []float64) float64 {
 func (r *results) table(w io.Writer) error {
 	fmt.Fprintf(w, "%d records of %.0f bytes, %d events, %d partitions, %d CPUs, %s\n",
 		r.Work.Records, r.Work.RecordBytes, r.Work.Events, partitions, r.Machine.CPUs, r.Machine.Go)
-	fmt.Fprint(w, "subtracted CPU of the idle runs")
+	fmt.Fprint(w, "CPU time of the idle runs (already subtracted)")
 	for _, c := range r.contenders {
 		fmt.Fprintf(w, ", %s %.0f ms", c.name, r.Idle[c.name]*1e3)
 	}

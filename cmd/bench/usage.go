@@ -28,8 +28,8 @@ func used() usage {
 	return usage{Peak: peak(), Allocs: m.Mallocs, AllocBytes: m.TotalAlloc, GCs: uint64(m.NumGC)}
 }
 
-// peak returns this process's peak resident memory in bytes, from VmHWM in proc(5). getrusage(2) is
-// not suitable, because a child process inherits its parent's maxrss.
+// peak returns this process's peak resident memory in bytes, from VmHWM in /proc/self/status. The
+// value from getrusage(2) is unsuitable, because a child process inherits its parent's maxrss.
 func peak() (kilobytes uint64) {
 	status, _ := os.ReadFile("/proc/self/status")
 	if _, line, found := bytes.Cut(status, []byte("VmHWM:")); found {

@@ -50,7 +50,7 @@ demo launchdarkly, demo generate, and demo probe URL.`
 
 func parseOptions(args []string, sys system) (o options, err error) {
 	f := newFlags("demo", usage, sys)
-	f.Int64Var(&o.events, "events", 0, "`records` to produce before the demo exits. 0 means to produce until Ctrl-C")
+	f.Int64Var(&o.events, "events", 0, "`records` to produce before the demo exits. 0 means that it runs until Ctrl-C")
 	f.Float64Var(&o.rate, "rate", 0, "`records` to produce per second. 0 means 1,000, or as many as possible with -events")
 	f.BoolVar(&o.faults, "faults", false, "make a fifth of the requests to LaunchDarkly fail at random, with 429, 5xx, "+
 		"hangs, resets, and truncated responses, before or after LaunchDarkly accepts the request")
@@ -72,7 +72,7 @@ func runDemo(args []string, sys system) error {
 		return err
 	}
 
-	dir, err := os.MkdirTemp("", "segment-to-launchdarkly-demo-") // records kept in memory would take a gigabyte
+	dir, err := os.MkdirTemp("", "segment-to-launchdarkly-demo-") // in memory, the records would take a gigabyte
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ type generator struct {
 }
 
 // run produces the records and waits until all are acknowledged. When ctx is done, run stops
-// producing and waits for records in flight for at most ackTimeout.
+// producing and waits at most ackTimeout for the records in flight.
 func (g *generator) run(ctx context.Context) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(g.brokers...), kgo.DefaultProduceTopic(g.topic),
 		kgo.ProducerBatchCompression(kgo.ZstdCompression()), kgo.ProducerLinger(5*time.Millisecond),
@@ -47,7 +47,7 @@ func (g *generator) run(ctx context.Context) error {
 		select {
 		case <-time.After(ackTimeout):
 			fail(errors.New("the broker did not acknowledge the last records"))
-		case <-failed.Done(): // run has returned
+		case <-failed.Done(): // a record failed, or run has returned
 		}
 	})()
 	acknowledged := func(_ *kgo.Record, err error) {

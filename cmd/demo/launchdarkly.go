@@ -39,8 +39,8 @@ func serve(listener net.Listener, handler http.Handler, errorLog io.Writer) *htt
 
 func runLaunchDarkly(args []string, sys system) error {
 	const usage = `Demo launchdarkly serves a fake LaunchDarkly, as strict as the real one, until it receives a signal.
-Its control API under ` + controlPath + ` accepts GET report, and POST script, random, down?fault=503, up,
-poison?contains=TEXT, and limit?bytes=N. At exit, it writes its report as one line of JSON.`
+The control API under ` + controlPath + ` accepts GET report, and POST script, random, down?fault=503, up,
+poison?contains=TEXT, and limit?bytes=N. At exit, the fake writes its report as one line of JSON.`
 	f := newFlags("demo launchdarkly", usage, sys)
 	listen := f.String("listen", "localhost:8080", "`address` to serve on")
 	if err := parse(f, args, 0); err != nil {

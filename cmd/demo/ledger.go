@@ -23,7 +23,7 @@ type ledger struct {
 	awaited []byte
 
 	truth      [transform.Reasons]int64 // calls produced, by expected reason
-	arrived    int64                    // awaited events that have arrived
+	arrived    int64                    // expected events that have arrived
 	duplicates int64                    // events that had already arrived under another payload ID
 	unexpected int64                    // events that were never produced or should have been filtered or rejected
 	example    string                   // describes the first unexpected event
@@ -72,7 +72,7 @@ func (l *ledger) addEvent(identity string) {
 	number, err := strconv.ParseInt(identity, 10, 64)
 	n, i := segmenttest.CallOf(number)
 	if err != nil || number < 0 || n >= l.base+int64(len(l.awaited)) {
-		l.addUnexpected("an event with the number %q, which was not produced", identity)
+		l.addUnexpected("an event with the number %q, which was never produced", identity)
 		return
 	}
 	if at, bit := n-l.base, byte(1)<<i; at >= 0 && l.awaited[at]&bit != 0 {
@@ -82,7 +82,7 @@ func (l *ledger) addEvent(identity string) {
 	}
 	switch _, calls := l.gen.Record(n); {
 	case i >= len(calls):
-		l.addUnexpected("an event with the number %q, which was not produced", identity)
+		l.addUnexpected("an event with the number %q, which was never produced", identity)
 	case calls[i] != transform.None:
 		l.addUnexpected("an event of record %d, call %d, which should have been %s: %s",
 			n, i, calls[i].Outcome(), calls[i])

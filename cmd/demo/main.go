@@ -35,7 +35,7 @@ const (
 type system struct {
 	stdout, stderr io.Writer
 	environ        []string
-	signals        <-chan os.Signal // the first requests a clean stop, the second an immediate stop
+	signals        <-chan os.Signal // the first signal requests a clean stop, the second an immediate one
 }
 
 func main() {
@@ -79,7 +79,7 @@ type usageError struct{ error }
 
 var errInterrupted = errors.New("interrupted")
 
-// newFlags returns a flag set whose help begins with text.
+// newFlags returns a flag set whose help begins with the given text.
 func newFlags(name, text string, sys system) *flag.FlagSet {
 	f := flag.NewFlagSet(name, flag.ContinueOnError)
 	f.SetOutput(sys.stderr)
@@ -95,7 +95,7 @@ func parse(f *flag.FlagSet, args []string, arguments int) error {
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return err
-	case err != nil: // f has already printed the error
+	case err != nil: // f.Parse has already printed the error
 		return usageError{fmt.Errorf("see %s -help", f.Name())}
 	case f.NArg() > arguments:
 		return usageError{fmt.Errorf("%s: %q is neither a flag nor a command; see %[1]s -help", f.Name(), f.Arg(arguments))}

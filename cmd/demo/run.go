@@ -69,7 +69,7 @@ func (d *demo) run(sys system) error {
 			stopGenerator()
 			fmt.Fprintln(d.screen, "stopping after everything is delivered; press Ctrl-C again to stop immediately")
 		case err := <-exited:
-			return errors.Join(errors.New("the program stopped early"), err)
+			return errors.Join(errors.New("the program exited early"), err)
 		case err := <-produced:
 			if err != nil {
 				return err
@@ -114,12 +114,12 @@ func (d *demo) recordProgress(p progress) (idle time.Duration) {
 func (d *demo) progress(ctx context.Context) (p progress, err error) {
 	p.arrived = d.ledger.account().arrived
 	offsets, err := d.kafka.FetchOffsetsForTopics(ctx, d.group, topic)
-	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // no member has joined yet
-		return p, fmt.Errorf("committed offsets: %w", err)
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // GroupIDNotFound: no member has joined yet
+		return p, fmt.Errorf("fetch the committed offsets: %w", err)
 	}
-	ends, err := d.kafka.ListEndOffsets(ctx, topic) // fetched after the committed offsets, so never lower
+	ends, err := d.kafka.ListEndOffsets(ctx, topic) // listed last, so that no end offset is below the committed one
 	if err != nil {
-		return p, fmt.Errorf("end offsets: %w", err)
+		return p, fmt.Errorf("list the end offsets: %w", err)
 	}
 	offsets.Each(func(o kadm.OffsetResponse) { p.committed += max(o.At, 0) })
 	ends.Each(func(o kadm.ListedOffset) { p.end += o.Offset })

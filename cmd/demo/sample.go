@@ -17,8 +17,8 @@ import (
 // narrow, the event goes below the call.
 func sideBySide(call, event []byte, width int) string {
 	const (
-		titleLeft  = "Segment call as it is in the topic"
-		titleRight = "LaunchDarkly event as it was received"
+		titleLeft  = "Segment call in the topic"
+		titleRight = "LaunchDarkly event as received"
 		between    = " │ "
 	)
 	var b strings.Builder
@@ -46,7 +46,7 @@ func sideBySide(call, event []byte, width int) string {
 }
 
 // outline formats a JSON object as lines of at most the given width. It abbreviates nested objects
-// and arrays, except for the top-level members named in shown.
+// and arrays, except for the top-level members in the map shown.
 func outline(object []byte, columns int) (lines []string) {
 	var b bytes.Buffer
 	if err := json.Indent(&b, object, "", "  "); err != nil {

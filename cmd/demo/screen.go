@@ -24,7 +24,7 @@ type screen struct {
 	written time.Time // when the live lines were last written without a terminal
 }
 
-// liveInterval is how often the live lines are written without a terminal.
+// liveInterval is the minimum time between two writes of the live lines without a terminal.
 const liveInterval = 10 * time.Second
 
 func newScreen(w io.Writer) *screen {

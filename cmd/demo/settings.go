@@ -14,7 +14,7 @@ import (
 )
 
 // settings returns the program's configuration. The user's environment variables override the
-// demo's defaults, except for the topics and addresses.
+// demo's defaults, but not its topics and addresses.
 func settings(user, brokers []string, ld string) (*config.Config, error) {
 	values := map[string]string{
 		"S2LD_BATCH_MAX_AGE":                "1s",    // delivers the first events soon

@@ -16,8 +16,8 @@ type summary struct {
 	Delivered  int64   `json:"delivered"`  // expected events counted by LaunchDarkly
 	Missing    int64   `json:"missing"`    // expected events not counted by LaunchDarkly
 	Duplicates int64   `json:"duplicates"` // times that an event was counted again
-	Filtered   int64   `json:"filtered"`   // calls, as reported by the program
-	Rejected   int64   `json:"rejected"`   // calls, as reported by the program
+	Filtered   int64   `json:"filtered"`   // filtered calls, as reported by the program
+	Rejected   int64   `json:"rejected"`   // rejected calls, as reported by the program
 	Requests   int64   `json:"requests"`   // requests received by LaunchDarkly
 	Seconds    float64 `json:"seconds"`    // time until everything was delivered and committed
 }
@@ -57,7 +57,7 @@ rejected    %s calls: %s
 		}
 	}
 	check(a.missing, "events are missing")
-	check(a.duplicates, "events are counted more than once")
+	check(a.duplicates, "events were counted more than once")
 	check(int64(report.ViolationCount), "violations of LaunchDarkly's rules, first: %+v", first(report.Violations))
 	check(int64(report.Dropped), "events dropped by LaunchDarkly, first: %+v", first(report.Drops))
 	check(a.unexpected, "unexpected events, first: %s", a.example)

@@ -29,7 +29,7 @@ func brokerAdvice(err error, cfg *config.Config) string {
 		return "The broker does not support this SASL mechanism. Fix kafka.sasl.mechanism."
 	case errors.As(err, &refused) && refused.Op == "remote error":
 		return "The broker rejected the TLS handshake. Fix kafka.tls.cert_file and kafka.tls.key_file, " +
-			"or use a listener without client certificates."
+			"or use a listener that does not require client certificates."
 	case errors.As(err, &hostname):
 		return "The certificate is for a different name. Fix kafka.brokers or set kafka.tls.server_name."
 	case errors.As(err, &eof) && cfg.Kafka.TLS.Enabled:
@@ -70,7 +70,8 @@ func networkAdvice(err error, key, authorities string) string {
 	case errors.As(err, &notTLS), errors.Is(err, http.ErrSchemeMismatch):
 		return "The server does not use TLS on this port. Fix the port or the scheme."
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &slow) && slow.Timeout():
-		return "The server did not respond in time. Check for a firewall, a proxy, or a network policy."
+		return "The server did not respond in time. " +
+			"Check whether a firewall, a proxy, or a network policy blocks the connection."
 	}
 	return ""
 }

@@ -20,20 +20,20 @@ func newCheck(sys system) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check the configuration and access to Kafka and LaunchDarkly",
-		Long: `Checks everything that run needs, without changing anything, and prints one line per
-check:
+		Long: `Checks everything that the run command needs, without changing anything, and prints one
+line per check:
 
   ok    the result
   FAIL  the problem and how to fix it
   skip  why the check was not possible
 
-It validates the configuration, connects to each broker with the configured TLS and SASL,
-checks that the topics and the dead-letter topic exist, checks the permissions on them and
-on the consumer group, and sends a request to LaunchDarkly. The exit code is 1 if any check
-fails, including the configuration check.
+The command validates the configuration, connects to each broker with the configured TLS
+and SASL, checks that the topics and the dead-letter topic exist, checks the permissions on
+them and on the consumer group, and sends a request to LaunchDarkly. The exit code is 1 if
+any check fails, including the configuration check.
 
-With --offline it validates only the configuration. It makes no connections and does not
-open the files that the configuration names, so they can be on another machine.`,
+With --offline, the command validates only the configuration. It makes no connections and
+does not open the certificate and secret files, so they can be on another machine.`,
 		Example: `  ` + name + ` check --config config.yaml
   ` + name + ` check --config config.yaml --offline`,
 		Args: cobra.NoArgs,
@@ -85,8 +85,8 @@ func (c *checks) pass(subject, result string) { c.writeLine("ok", subject, resul
 
 func (c *checks) skip(subject, reason string) { c.writeLine("skip", subject, reason) }
 
-// fail reports a failed check. advice is empty, or describes how to fix it in one or more
-// sentences.
+// fail reports a failed check. advice describes how to fix the problem, in one or more sentences,
+// or is empty.
 func (c *checks) fail(subject string, err error, advice string) {
 	c.failed = true
 	result := err.Error()

@@ -57,7 +57,7 @@ func (c *checks) checkKafka(cfg *config.Config) {
 		subject := fmt.Sprintf("broker %s (advertised, ID %d)", addr, b.NodeID)
 		if _, err := fetchMetadata(client.Broker(int(b.NodeID))); err != nil {
 			c.failBroker(subject, err, "The cluster directs clients to this address (advertised.listeners), "+
-				"so it must be reachable from this host. "+brokerAdvice(err, cfg))
+				"so the address must be reachable from this host. "+brokerAdvice(err, cfg))
 		} else {
 			c.pass(subject, "connected"+security(cfg))
 		}
@@ -109,8 +109,9 @@ func security(cfg *config.Config) string {
 	return " with " + strings.Join(used, " and ")
 }
 
-// checkTopic checks that a topic exists, that the user has the permission want on it, and that
-// every partition has a leader. key is the configuration key that contains the topic name.
+// checkTopic checks that a topic exists, that the user is allowed to perform the operation want on
+// it, and that every partition has a leader. key is the configuration key that contains the topic
+// name.
 func (c *checks) checkTopic(adm *kadm.Client, subject, topic string, want kadm.ACLOperation, key string) {
 	ctx, cancel := checkContext()
 	defer cancel()
@@ -144,15 +145,15 @@ func (c *checks) checkTopic(adm *kadm.Client, subject, topic string, want kadm.A
 	c.pass(subject, fmt.Sprintf("exists (partitions: %d)", len(detail.Partitions)))
 }
 
-// allowed reports whether the operations returned by the broker include want. It returns true if
-// ops is empty, because brokers older than Kafka 2.3 return no operations.
+// allowed reports whether ops, the operations returned by the broker, include want or ALL. It also
+// returns true if ops is empty, because brokers older than Kafka 2.3 return no operations.
 func allowed(ops []kadm.ACLOperation, want kadm.ACLOperation) bool {
 	return len(ops) == 0 || slices.Contains(ops, want) || slices.Contains(ops, kadm.OpAll)
 }
 
-// probeJoin tests the permission to join the group and to commit (READ) without joining. It sends a
-// heartbeat for a nonexistent member. [kerr.GroupAuthorizationFailed] means that the permission is
-// missing. Any other error is expected.
+// probeJoin tests, without joining the group, the permission to join it and to commit (READ). It
+// sends a heartbeat for a nonexistent member. [kerr.GroupAuthorizationFailed] means that the
+// permission is missing. Any other error is expected.
 func probeJoin(ctx context.Context, client *kgo.Client, group string) error {
 	req := kmsg.NewPtrHeartbeatRequest()
 	req.Group, req.MemberID, req.Generation = group, name+"-check", -1
@@ -172,7 +173,7 @@ func (c *checks) checkGroup(client *kgo.Client, adm *kadm.Client, cfg *config.Co
 	subject := "group " + group
 	if cfg.Kafka.RebalanceProtocol == "consumer" {
 		if err := consumer.CheckConsumerProtocol(ctx, client); err != nil {
-			c.fail(subject, err, "Upgrade the brokers or set kafka.rebalance_protocol: classic.")
+			c.fail(subject, err, "Upgrade the brokers or set kafka.rebalance_protocol to classic.")
 			return
 		}
 	}
@@ -197,7 +198,7 @@ func (c *checks) checkGroup(client *kgo.Client, adm *kadm.Client, cfg *config.Co
 		c.fail(subject,
 			fmt.Errorf("its members (%d) use %s assignment, which is incompatible with cooperative-sticky",
 				len(d.Members), d.Protocol),
-			"Stop them before starting this program, or set a different kafka.group.")
+			"Stop the members before you start this program, or set a different kafka.group.")
 		return
 	}
 	committed := 0

@@ -238,7 +238,7 @@ func TestCheckOfConsumerProtocol(t *testing.T) {
 	w.check(t, okConfig, okBroker, okTopic, okDead, okGroup, okLD, skipID)
 	w = newWorld(t, kfake.MaxVersions(kversion.V3_9_0())).set("S2LD_KAFKA_REBALANCE_PROTOCOL=consumer")
 	w.check(t, okConfig, okBroker, okTopic, okDead,
-		"FAIL  group g: ...Upgrade the brokers or set kafka.rebalance_protocol: classic.", okLD, skipID)
+		"FAIL  group g: ...Upgrade the brokers or set kafka.rebalance_protocol to classic.", okLD, skipID)
 }
 
 func TestCheckOfTopicWithoutLeader(t *testing.T) {
@@ -331,7 +331,7 @@ func TestCheckOfGroup(t *testing.T) {
 	}
 	member := join(kgo.RangeBalancer())
 	w.check(t, okConfig, okBroker, okTopic, okDead,
-		"FAIL  group g: its members (1) use range assignment...Stop them before starting this program", okLD, skipID)
+		"FAIL  group g: its members (1) use range assignment...Stop the members before you start this program", okLD, skipID)
 	w.set("S2LD_KAFKA_REBALANCE_PROTOCOL=consumer").
 		check(t, okConfig, okBroker, okTopic, okDead, okOffsets, okLD, skipID)
 	w.set("S2LD_KAFKA_REBALANCE_PROTOCOL=classic")

@@ -11,8 +11,8 @@ func newConfig(sys system) *cobra.Command {
 		Use:   "config",
 		Short: "Print the effective configuration, an example, or the JSON schema",
 		Long: `Prints the effective configuration as YAML. A comment gives the origin of each value: the
-default, a line of the file, or a variable. Secrets are redacted, and secret files are not
-read.`,
+default, a line of the file, or an environment variable. Secrets are redacted, and secret
+files are not read.`,
 		Example: `  ` + name + ` config --config config.yaml
   ` + name + ` config example > config.yaml
   ` + name + ` config schema > config.schema.json`,
@@ -36,8 +36,8 @@ read.`,
 		&cobra.Command{
 			Use:   "schema",
 			Short: "Print the JSON schema of the configuration file, for editors",
-			Long: `Prints the JSON schema of the configuration file. Editors with YAML support complete and
-validate the file if its first line is
+			Long: `Prints the JSON schema of the configuration file. Editors with YAML support can complete
+and validate the file if its first line is:
 
   # yaml-language-server: $schema=config.schema.json`,
 			Args: cobra.NoArgs,

@@ -21,16 +21,16 @@ func newRun(sys system) *cobra.Command {
 		Long: `Joins the consumer group, reads Segment events, and delivers the track calls among them to
 LaunchDarkly. An offset is committed only after everything before it has been delivered.
 
-On SIGTERM or SIGINT it stops reading and drains. During the first half of
-delivery.drain_timeout new requests still start; during the second half only in-flight
-requests may finish. It then commits, for at most 5 seconds, and leaves the group. The
-next owner delivers the remaining batches unchanged under the same payload IDs, which
-LaunchDarkly counts once. On a second signal it exits immediately.
+On SIGTERM or SIGINT, the program stops reading and drains. During the first half of
+delivery.drain_timeout, new requests still start. During the second half, only in-flight
+requests may finish. The program then commits, for at most 5 seconds, and leaves the group.
+The next owner sends any remaining batches unchanged under the same payload IDs, so
+LaunchDarkly counts them once. On a second signal, the program exits immediately.
 
 Exit codes:
 
-  0    everything read was delivered
-  1    the program could not start, or could not deliver everything
+  0    all sealed batches were delivered and committed
+  1    the program failed, or left some batches to the next owner
   2    the command line or the configuration is invalid
   130  a second signal was received`,
 		Example: `  ` + name + ` run --config config.yaml
@@ -57,8 +57,8 @@ Exit codes:
 	return cmd
 }
 
-// signalContext returns a context that the first SIGTERM or SIGINT cancels. A second signal exits
-// the program. stop ends signal handling and cancels the context.
+// signalContext returns a context that the first SIGTERM or SIGINT cancels. The program exits on a
+// second signal. stop ends signal handling and cancels the context.
 func signalContext(log *zap.Logger) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)

@@ -32,16 +32,17 @@ outcome of each call on one line, in the order of the input:
   {"line":3,"outcome":"rejected","reason":"malformed","detail":"..."}
 
 Each input line is the value of one record: a call, an array of calls, or an object with a
-batch. Blank lines are skipped but included in the line numbers. Only segment,
-launchdarkly, and batch.max_bytes of the configuration are used, and all of them are
-optional. The exit code is 0 regardless of the outcomes.`,
+batch. Blank lines are skipped, but they count in the line numbers. Of the configuration,
+only segment, launchdarkly, and batch.max_bytes are used, and all of them are optional.
+The exit code is 0 regardless of the outcomes.`,
 		Example: `  head -1000 events.ndjson | ` + name + ` transform
   kcat -C -e -t segment -b localhost:9092 | ` + name + ` transform --config config.yaml
   ` + name + ` transform < events.ndjson | jq -r '.reason // .outcome' | sort | uniq -c`,
 		Args: cobra.NoArgs,
 	}
 	path := addConfigFlag(cmd)
-	at := cmd.Flags().String("timestamp", "", "record timestamp (RFC 3339), used for calls without a time (default now)")
+	at := cmd.Flags().String("timestamp", "",
+		"record timestamp (RFC 3339), used for calls without a valid time (default now)")
 	cmd.RunE = func(*cobra.Command, []string) error {
 		cfg, err := config.LoadFor(config.DryRun, *path, sys.environ)
 		if err != nil {

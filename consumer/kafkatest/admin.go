@@ -86,8 +86,8 @@ func ReadAll(ctx context.Context, brokers []string, topic string, opts ...kgo.Op
 	return all, err
 }
 
-// ReadFrom calls each for every record that [ReadAll] would return, starting at the partition
-// offsets in from. It does not retain records.
+// ReadFrom is like [ReadAll], but starts at the given partition offsets, and passes the records to
+// a callback instead of returning them.
 func ReadFrom(
 	ctx context.Context, brokers []string, topic string, from map[int32]int64, each func(*kgo.Record),
 	opts ...kgo.Opt,
@@ -191,7 +191,7 @@ func retry(ctx context.Context, do func() error) error {
 	}
 }
 
-// connect returns a client for the given brokers. opts override more.
+// connect returns a client for the given brokers. Options in opts override those in more.
 func connect(brokers []string, opts []kgo.Opt, more ...kgo.Opt) (*kgo.Client, error) {
 	return kgo.NewClient(append(append(more, kgo.SeedBrokers(brokers...)), opts...)...)
 }

@@ -162,7 +162,7 @@ func (a *Apache) Pause(i int) error { return a.nodes[i].signal(syscall.SIGSTOP) 
 // Continue resumes a paused node with SIGCONT.
 func (a *Apache) Continue(i int) error { return a.nodes[i].signal(syscall.SIGCONT) }
 
-// Start restarts a stopped node with the same data and ports. Ready waits until the node has
+// Start restarts a stopped node with the same data and ports. Use Ready to wait until the node has
 // joined.
 func (a *Apache) Start(i int) error { return a.nodes[i].start() }
 
@@ -184,9 +184,9 @@ func (a *Apache) BrokersBy(l Listener) []string {
 func (a *Apache) Log(i int) string { return a.nodes[i].logPath() }
 
 // freeAddrs returns free loopback addresses for all listeners of all nodes. The ports are below the
-// ephemeral port range, for two reasons. An outgoing connection on a stopped node's port would
-// prevent the node's restart. A client that repeatedly dials an unused ephemeral port may connect
-// to itself.
+// ephemeral port range. Otherwise, an outgoing connection could use a stopped node's port and
+// prevent the node's restart, and a client that repeatedly dials an unused port could connect to
+// itself.
 func freeAddrs(nodes int) ([]map[Listener]string, error) {
 	all := make([]map[Listener]string, nodes)
 	for i := range all {

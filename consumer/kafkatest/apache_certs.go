@@ -45,8 +45,8 @@ func newAuthority(dir string) (*authority, error) {
 	return c, os.WriteFile(c.caFile, pemBlock("CERTIFICATE", der), 0o644)
 }
 
-// issue writes a certificate for name and its key to dir/name.pem. The certificate is valid for
-// clients, and for servers on loopback.
+// issue writes a certificate for name, along with its private key, to dir/name.pem. The certificate
+// is valid for clients, and for servers on loopback.
 func (c *authority) issue(name string) (file string, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

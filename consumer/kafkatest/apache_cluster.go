@@ -40,7 +40,7 @@ func (a *Apache) Ready(ctx context.Context) error {
 			for _, p := range t.Partitions {
 				for _, id := range serving {
 					if slices.Contains(p.Replicas, id) && !slices.Contains(p.ISR, id) {
-						return fmt.Errorf("node %d not in sync for topic %s, partition %d", id, *t.Topic, p.Partition)
+						return fmt.Errorf("node %d is not in sync for topic %s, partition %d", id, *t.Topic, p.Partition)
 					}
 				}
 			}
@@ -87,7 +87,8 @@ func (a *Apache) MoveLeader(ctx context.Context, topic string, partition int32) 
 	return int(to), nil
 }
 
-// electNext elects a partition's next in-sync replica as leader, and returns its node number.
+// electNext elects a partition's next in-sync replica as leader, and returns the new leader's node
+// number.
 func (a *Apache) electNext(ctx context.Context, topic string, partition int32) (int32, error) {
 	p, err := partitionBy(ctx, a.cl, topic, partition)
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 //go:embed apache_log4j2.xml
 var log4j2 []byte
 
-// node is one node of a cluster. A node can be restarted after it has exited.
+// node is one Kafka server process of an Apache cluster. It can be restarted after it has exited.
 type node struct {
 	id        int
 	dir       string
@@ -55,7 +55,7 @@ func (n *node) java(ctx context.Context, args ...string) *exec.Cmd {
 func (n *node) format(ctx context.Context, clusterID string, properties map[string]string) error {
 	var b strings.Builder
 	for _, k := range slices.Sorted(maps.Keys(properties)) {
-		fmt.Fprintf(&b, "%s=%s\n", k, strings.ReplaceAll(properties[k], `\`, `\\`)) // Java properties escape backslashes
+		fmt.Fprintf(&b, "%s=%s\n", k, strings.ReplaceAll(properties[k], `\`, `\\`)) // required in Java properties files
 	}
 	err := errors.Join(
 		os.MkdirAll(n.dir, 0o755),
@@ -161,8 +161,8 @@ func (n *node) running() bool {
 	}
 }
 
-// serves reports whether the node should respond, because it is started and not paused. It returns
-// an error if the node exited unexpectedly.
+// serves reports whether the node should respond, which means that it is started and not paused. It
+// returns an error if the node exited unexpectedly.
 func (n *node) serves() (bool, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

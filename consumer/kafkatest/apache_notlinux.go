@@ -4,6 +4,6 @@ package kafkatest
 
 import "syscall"
 
-// dieWithParent is nil, because only Linux can kill a child process with its parent. If a test is
-// killed, its nodes keep running.
+// dieWithParent is nil, because only Linux can kill a child process when its parent exits. On other
+// systems, the nodes of a killed test keep running.
 var dieWithParent *syscall.SysProcAttr

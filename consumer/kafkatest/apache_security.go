@@ -87,17 +87,17 @@ func (a *Apache) CAFile() string { return a.certs.caFile }
 // certificate and its key.
 func (a *Apache) ClientCert(user string) (string, error) { return a.certs.issue(user) }
 
-// Allow grants a user of a secured cluster the operations on the resources in acls. It returns when
-// all serving nodes know the grant.
+// Allow grants a user of a secured cluster the permissions in acls. It returns when all serving
+// nodes know the grant.
 func (a *Apache) Allow(ctx context.Context, user string, acls *kadm.ACLBuilder) error {
 	acls.Allow("User:" + user).AllowHosts().ResourcePatternType(kadm.ACLPatternLiteral)
 	created, err := a.adm.CreateACLs(ctx, acls)
 	if err != nil {
-		return fmt.Errorf("allow %s: %w", user, err)
+		return fmt.Errorf("add ACLs for %s: %w", user, err)
 	}
 	for _, c := range created {
 		if c.Err != nil {
-			return fmt.Errorf("allow %s: %w", user, c.Err)
+			return fmt.Errorf("add ACLs for %s: %w", user, c.Err)
 		}
 		req := kmsg.NewPtrDescribeACLsRequest()
 		req.ResourceType, req.ResourceName, req.ResourcePatternType = c.Type, &c.Name, c.Pattern
@@ -110,7 +110,7 @@ func (a *Apache) Allow(ctx context.Context, user string, acls *kadm.ACLBuilder) 
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("allow %s: %w", user, err)
+			return fmt.Errorf("add ACLs for %s: %w", user, err)
 		}
 	}
 	return nil

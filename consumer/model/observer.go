@@ -8,8 +8,8 @@ import (
 	"strconv"
 )
 
-// history is the number of recorded ranges, and of offsets below the committed offset, kept per
-// partition. Older steps are not checked.
+// history is how many recorded ranges, and how many offsets below the committed offset, are kept
+// per partition. Steps that concern older ones are not checked.
 const history = 1 << 16
 
 // maxIDs is the maximum number of payload IDs kept.
@@ -19,7 +19,8 @@ const maxIDs = 1 << 20
 type Commit struct {
 	// Partition is the partition number.
 	Partition int32
-	// Log is the number of truncations and recreations before the member read the log.
+	// Log identifies the log that the member read, by the number of earlier truncations and
+	// recreations.
 	Log int
 	// Offset is the committed offset.
 	Offset int64
@@ -31,17 +32,18 @@ type Commit struct {
 type Request struct {
 	// Partition is the partition number.
 	Partition int32
-	// Log is the number of truncations and recreations before the member read the log.
+	// Log identifies the log that the member read, by the number of earlier truncations and
+	// recreations.
 	Log int
-	// Offsets lists the offsets of the records with the events, in ascending order. It must not be
-	// empty.
+	// Offsets lists the offsets of the records that contain the request's events, in ascending
+	// order. It must not be empty.
 	Offsets []int64
 	// ID is the payload ID.
 	ID string
 	// Body is a hash of the request body.
 	Body uint64
-	// Accepted reports whether LaunchDarkly accepted the request. The request's events count unless
-	// LaunchDarkly accepted the same ID before.
+	// Accepted reports whether LaunchDarkly accepted the request. The events of an accepted request
+	// count unless LaunchDarkly accepted the same ID before.
 	Accepted bool
 }
 
@@ -83,7 +85,7 @@ type partition struct {
 	excuse []span  // recorded ranges that extend beyond a truncation and may change
 
 	recorded []span           // recorded ranges kept, in ascending order
-	done     map[int64]string // by offset in the current log: payload ID that counted the event, or letter
+	done     map[int64]string // by offset in the current log: payload ID that counted the event, or the constant letter
 	pruned   int64            // done has no entries below this offset
 	halved   map[int64]bool   // offsets of batches split by a truncation
 }
@@ -116,7 +118,7 @@ func (p *partition) lift(log int, last int64) int {
 }
 
 // Commit checks a commit. A commit for an older log is not checked if its offset is beyond the part
-// that both logs share. The next owner's start rules cover that case.
+// that this log shares with the current one. The next owner's start rules cover that case.
 func (o *Observer) Commit(c Commit) error {
 	p := o.partition(c.Partition)
 	spans := make([]span, 0, len(c.Cuts))
@@ -150,7 +152,7 @@ func (o *Observer) Commit(c Commit) error {
 		return nil
 	}
 	if c.Offset < was.offset {
-		return fmt.Errorf("commit goes back: partition %d, from %d to %d", c.Partition, was.offset, c.Offset)
+		return fmt.Errorf("committed offset decreased: partition %d, from %d to %d", c.Partition, was.offset, c.Offset)
 	}
 	for offset := was.offset; offset < c.Offset; offset++ {
 		if _, done := p.done[offset]; !done && o.events(c.Partition, log, offset) {
@@ -161,8 +163,8 @@ func (o *Observer) Commit(c Commit) error {
 	for _, s := range was.spans {
 		if s.next > c.Offset && !slices.Contains(spans, s) && !slices.Contains(was.excuse, s) &&
 			len(o.eventsOf(c.Partition, log, s)) > 0 {
-			return fmt.Errorf("recorded range changed: partition %d, [%d, %d) not in the commit of %d with cuts %v",
-				c.Partition, s.first, s.next, c.Offset, c.Cuts)
+			return fmt.Errorf("recorded range changed: partition %d, "+
+				"[%d, %d) missing from the commit at offset %d with cuts %v", c.Partition, s.first, s.next, c.Offset, c.Cuts)
 		}
 	}
 	for ; p.pruned < c.Offset-history; p.pruned++ {
@@ -172,7 +174,7 @@ func (o *Observer) Commit(c Commit) error {
 	return nil
 }
 
-// halve marks the remaining offsets of a range split by a truncation at end.
+// halve marks the offsets of a range that remain if a truncation at end splits the range.
 func (p *partition) halve(s span, end int64) {
 	for offset := s.first; s.next > end && offset < end; offset++ {
 		p.halved[offset] = true
@@ -199,7 +201,7 @@ func (p *partition) record(s span) {
 	}
 }
 
-// eventsOf returns the offsets of a range's records with events.
+// eventsOf returns the offsets of a range's records that contain events.
 func (o *Observer) eventsOf(partition int32, log int, s span) (offsets []int64) {
 	for offset := s.first; offset < s.next; offset++ {
 		if o.events(partition, log, offset) {
@@ -241,7 +243,7 @@ func (o *Observer) Request(r Request) error {
 		return fmt.Errorf("payload ID with two bodies: %s", r.ID)
 	case known && (was.partition != is.partition || was.first != is.first || was.last != is.last ||
 		p.lift(was.log, last) != p.lift(is.log, last) && !p.inHalved(first)):
-		return fmt.Errorf("payload ID for two ranges: %s, partition %d records %d to %d, partition %d records %d to %d",
+		return fmt.Errorf("payload ID for two ranges: %s, partition %d, records %d to %d; partition %d, records %d to %d",
 			r.ID, was.partition, was.first, was.last, is.partition, first, last)
 	case !o.isRecorded(p, r):
 		return fmt.Errorf("request for a range that is not recorded: partition %d, records %d to %d", r.Partition,

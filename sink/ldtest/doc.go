@@ -8,7 +8,8 @@
 //	ld.Requests(), ld.Events()             // every request; the events that count, in order
 //	ld.Wait(ctx, 5000)                     // waits until 5,000 events count
 //
-// A fault makes a request fail, either without effect or, with Accepted, after it was accepted:
+// A fault makes a request fail, either without effect or, with Accepted, after the request has
+// taken effect:
 //
 //	ld.Script(ldtest.Fault{Status: 503}, ldtest.Fault{Kind: ldtest.Reset, Accepted: true})
 //	ld.Random(seed, 0.1)                   // one of TransientFaults for about every tenth request

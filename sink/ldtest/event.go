@@ -24,8 +24,8 @@ func parse(body []byte) (events [][]byte, err error) {
 }
 
 // dropReason returns why LaunchDarkly accepts the event but never processes it, or "" if the event
-// counts. The event must have the fields of its schema, "3" or "4". Of these fields, only data and
-// metricValue are optional.
+// counts. An event counts only if it has exactly the fields of its schema, "3" or "4", with valid
+// values. Only data and metricValue are optional.
 func dropReason(event []byte, schema string) string {
 	if schema != "3" && schema != "4" {
 		return "unknown event schema"

@@ -11,8 +11,8 @@ import (
 // Fault describes how a single request fails. The zero Fault lets a request succeed, for example
 // between two faults in a script.
 //
-// Without Accepted, the request fails without effect. With Accepted, it takes effect and then
-// fails. An invalid request is still rejected as usual.
+// Without Accepted, the request fails without effect. With Accepted, a valid request takes effect
+// and then fails, and an invalid request is rejected as usual.
 type Fault struct {
 	// Kind selects how the request fails. Empty means Respond.
 	Kind Kind

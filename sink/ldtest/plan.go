@@ -10,12 +10,12 @@ type plan struct {
 	rate   float64
 	faults []Fault // faults that rng draws from
 	poison func(event []byte) bool
-	limit  int // minimum size in bytes of rejected bodies
+	limit  int // bodies of at least this many bytes are rejected
 }
 
 // takeNext returns the fault for the next request. If Down has set a fault, takeNext returns that
-// fault. Otherwise, a request that delivers events gets the next scripted fault, or a random fault
-// if the script is empty.
+// fault. Otherwise, a request that delivers events gets the next scripted fault or, if the script
+// is empty, possibly a random fault.
 func (p *plan) takeNext(delivers bool) Fault {
 	switch {
 	case p.down != nil:
@@ -41,9 +41,9 @@ func (s *Server) Script(faults ...Fault) {
 	s.plan.script = append(s.plan.script, faults...)
 }
 
-// Random makes each POST to either endpoint fail with probability rate, unless the script contains
-// a fault for it. The faults are drawn from faults or, if none are given, from [TransientFaults].
-// The same seed produces the same sequence of faults. Rate 0 disables random faults.
+// Random makes each POST to either endpoint fail with probability rate, unless a scripted fault
+// applies to it. Each fault is drawn from faults or, if none are given, from [TransientFaults]. The
+// same seed produces the same sequence of faults. Rate 0 disables random faults.
 func (s *Server) Random(seed uint64, rate float64, faults ...Fault) {
 	if len(faults) == 0 {
 		faults = TransientFaults()

@@ -57,7 +57,7 @@ func (s *Server) hasClientSideID(clientSideID string) bool {
 	})
 }
 
-// userAgent matches the User-Agent that metric_import requires. LaunchDarkly documents only its
+// userAgent matches the User-Agent that metric_import requires. LaunchDarkly documents only the
 // format; the company and the version are free text.
 var userAgent = regexp.MustCompile(`^MetricImport-[^\s/]+-int/\S+$`)
 

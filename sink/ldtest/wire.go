@@ -51,8 +51,8 @@ func (f Fault) apply(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// hangUp sends last and closes the connection. If last is empty, hangUp resets the connection
-// instead.
+// hangUp sends the bytes in last and closes the connection. If last is empty, hangUp resets the
+// connection instead.
 func hangUp(w http.ResponseWriter, last string) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {

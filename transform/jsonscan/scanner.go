@@ -151,7 +151,7 @@ func (s *Scanner) syntaxError(p int) *SyntaxError {
 	case rest == "":
 		problem = "unexpected end of document"
 	case s.tooDeep:
-		problem = fmt.Sprintf("nested deeper than %d", maxDepth)
+		problem = fmt.Sprintf("nested deeper than %d levels", maxDepth)
 	case strings.HasPrefix(rest, byteOrderMark):
 		problem = "unexpected byte-order mark"
 	case r == utf8.RuneError && size == 1:

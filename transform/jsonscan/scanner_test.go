@@ -20,8 +20,8 @@ func TestSyntaxErrorNamesTheFirstInvalidByte(t *testing.T) {
 		"[\"\x01\"]":                        "byte 2: invalid JSON",
 		"\xef\xbb\xbf{}":                    "byte 0: unexpected byte-order mark",
 		"{\"a\":\"xx\xe2\x82\"}":            "byte 8: invalid UTF-8",
-		strings.Repeat("[", maxDepth+1):     "byte 10000: nested deeper than 10000",
-		strings.Repeat(`{"a":`, maxDepth+1): "byte 50000: nested deeper than 10000",
+		strings.Repeat("[", maxDepth+1):     "byte 10000: nested deeper than 10000 levels",
+		strings.Repeat(`{"a":`, maxDepth+1): "byte 50000: nested deeper than 10000 levels",
 	} {
 		requireSame(t, []byte(document))
 		if value, err := shared.s.Scan([]byte(document), nil); value != nil || err == nil || err.Error() != want {

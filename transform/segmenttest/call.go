@@ -75,7 +75,8 @@ func (g *Generator) track(number int64, size int, where placement) {
 	g.properties(number, size)
 }
 
-// other appends the fields of a call other than track. draw is between 60 and 99.
+// other appends the fields of a non-track call. draw, a number from 60 to 99, selects the call
+// type.
 func (g *Generator) other(draw int, number int64, size int) {
 	switch {
 	case draw < 76:

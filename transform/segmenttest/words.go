@@ -5,7 +5,7 @@ import "strconv"
 // context appends a context of about the given length.
 func (g *Generator) context(length int) {
 	if length < 60 {
-		return // no context, as from server libraries and old libraries
+		return // server libraries and old libraries send no context
 	}
 	g.name("context")
 	start := g.open()
@@ -40,7 +40,7 @@ func (g *Generator) context(length int) {
 	g.close(start)
 }
 
-// page appends the page object in the context of a browser.
+// page appends the page object of a browser's context.
 func (g *Generator) page() {
 	path, title := g.pick(paths...), g.pick(titles...)
 	g.name("page")

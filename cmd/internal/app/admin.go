@@ -72,7 +72,7 @@ func atMost(n int, h http.Handler) http.Handler {
 	})
 }
 
-// respond sends 200 and "ok", or 503 and one reason per line.
+// respond sends 200 and "ok" or, if there are reasons, 503 and one reason per line.
 func respond(w http.ResponseWriter, reasons []string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if len(reasons) == 0 {
@@ -84,7 +84,7 @@ func respond(w http.ResponseWriter, reasons []string) {
 }
 
 // pollStalled is the time without a poll after which a replica is unhealthy. The poll loop
-// continues while LaunchDarkly is down.
+// continues even while LaunchDarkly is down.
 const pollStalled = 2 * time.Minute
 
 // unhealthy returns the reasons to restart the replica. A replica waiting for LaunchDarkly or the

@@ -75,7 +75,7 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 	}
 	mapping, err := transform.Compile(cfg.Mapping())
 	if err != nil {
-		return nil, fmt.Errorf("mapping: %w", err)
+		return nil, fmt.Errorf("compile the mapping: %w", err)
 	}
 	kafka, err := cfg.KafkaOptions()
 	if err != nil {

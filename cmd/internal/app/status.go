@@ -38,7 +38,7 @@ var (
 		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'", hash(statusStyle), hash(statusScript))
 )
 
-// hash returns the source expression for text in a content security policy.
+// hash returns the source expression that allows text in a content security policy.
 func hash(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
@@ -59,7 +59,7 @@ type page struct {
 	LastCommit time.Time                // zero before the first commit
 
 	Counts counts // since the start
-	Rates  rates  // over the last minute, or since the start if more recent
+	Rates  rates  // over the last minute, or since the start if that is more recent
 
 	Warnings, Letters []logEntry // latest first
 }
@@ -92,8 +92,8 @@ func (a *App) statusPage(ctx context.Context) http.Handler {
 	})
 }
 
-// newPage returns a page with the fields derived from the arguments. maxAge is the age at which a
-// batch is sealed.
+// newPage returns a page in which only the fields derived from the arguments are set. maxAge is the
+// age at which a batch is sealed.
 func newPage(stopping bool, s consumer.Status, h sink.Halt, c counts, maxAge time.Duration) page {
 	p := page{Now: time.Now(), Counts: c, LastCommit: s.LastCommit}
 	overdue := maxAge + time.Minute
@@ -121,7 +121,8 @@ func newPage(stopping bool, s consumer.Status, h sink.Halt, c counts, maxAge tim
 	return p
 }
 
-// sortLag returns the lag, or 0 below 10,000, so that rows do not change places on every refresh.
+// sortLag returns the lag, or 0 if it is below 10,000, so that rows do not change places on every
+// refresh.
 func (p partition) sortLag() int64 {
 	if p.Lag < 10_000 {
 		return 0
@@ -155,7 +156,7 @@ func stateOf(stopping bool, s consumer.Status, h sink.Halt) state {
 	case !h.Since.IsZero():
 		return state{bad, "halted", reasons}
 	case len(s.Problems) > 0:
-		return state{bad, "in trouble", reasons}
+		return state{bad, "needs attention", reasons}
 	case !s.Joined:
 		return state{wait, "joining", reasons}
 	case len(s.Partitions) == 0:

@@ -77,7 +77,7 @@ func minus[K comparable](a, b map[K]int64) map[K]int64 {
 	return d
 }
 
-// PerSecond formats n as a rate over the period.
+// PerSecond formats n, an increase over the period, as a rate per second.
 func (r rates) PerSecond(n int64) string {
 	perSecond := float64(n) / max(r.Over.Seconds(), 1)
 	if perSecond < 100 && n > 0 {

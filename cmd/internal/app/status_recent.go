@@ -10,15 +10,15 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// recent keeps the latest warnings and errors in the log for the status page. This [zapcore.Core]
-// runs alongside the one that writes the log. It keeps an entry's message and the fields listed in
+// recent keeps the latest logged warnings and errors for the status page. This [zapcore.Core] runs
+// alongside the one that writes the log. It keeps an entry's message and the fields listed in
 // shown, so the page cannot show any other fields.
 type recent struct {
 	kept   *kept
 	fields []zapcore.Field // added by With
 }
 
-// kept contains the entries of a recent and of all cores derived from it.
+// kept is the storage that a [recent] shares with all cores derived from it by With.
 type kept struct {
 	mu       sync.Mutex // guards the fields below
 	warnings []logEntry // latest first, at most recentKept
@@ -38,7 +38,7 @@ type logEntry struct {
 	Time           time.Time // time of the latest entry
 	Times          int       // number of entries
 	Level, Message string
-	Details        string // the fields in shown
+	Details        string // the fields listed in shown
 }
 
 func newRecent() *recent { return &recent{kept: &kept{}} }

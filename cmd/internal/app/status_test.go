@@ -42,7 +42,7 @@ func TestStateReportsTheReason(t *testing.T) {
 		},
 		"problem": {
 			status: consumer.Status{Problems: []string{"topic t does not exist"}},
-			word:   "in trouble", tone: bad, says: "topic t does not exist",
+			word:   "needs attention", tone: bad, says: "topic t does not exist",
 		},
 		"draining": {
 			stopping: true, status: joined, halt: halted,

@@ -27,7 +27,8 @@ func awsCredentials() (aws.Auth, error) {
 	profile := cmp.Or(os.Getenv("AWS_PROFILE"), "default")
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return aws.Auth{}, fmt.Errorf("AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY not set, and no credentials file: %w", err)
+		return aws.Auth{}, fmt.Errorf("AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is not set, "+
+			"and the shared credentials file cannot be read: %w", err)
 	}
 	auth = aws.Auth{}
 	section := ""

@@ -52,8 +52,8 @@ type TLS struct {
 	ServerName string `yaml:"server_name"`
 }
 
-// SASL configures authentication to the brokers. AWS_MSK_IAM ignores these credentials and reads
-// its own from the standard AWS variables or the shared credentials file.
+// SASL configures authentication to the brokers. The mechanism AWS_MSK_IAM ignores these
+// credentials and reads its own from the standard AWS variables or the shared credentials file.
 type SASL struct {
 	Mechanism string `yaml:"mechanism" enum:"PLAIN|SCRAM-SHA-256|SCRAM-SHA-512|OAUTHBEARER|AWS_MSK_IAM"`
 	Username  string `yaml:"username"`

@@ -33,7 +33,7 @@ func (l *loader) loadFile(path string) error {
 }
 
 // syntaxError adds the path to an error of the YAML parser. It replaces the error for an unknown
-// anchor. That error quotes the text after a *, which can be a secret.
+// anchor, because that error quotes the text after a *, which can be a secret.
 func syntaxError(path string, err error) error {
 	if strings.Contains(err.Error(), "unknown anchor") {
 		err = errors.New("a value that starts with * must be quoted")

@@ -42,8 +42,8 @@ func (c *Config) KafkaOptions() ([]kgo.Opt, error) {
 }
 
 // dialReset opens a connection that closes with a TCP reset. Without the reset, the kernel can
-// retransmit buffered data for minutes after an outage, and the broker could apply an abandoned
-// commit after newer ones. The consumer guards against such commits. The reset makes them rare.
+// retransmit a closed connection's data for minutes, and the broker could then apply an abandoned
+// commit after newer ones. The consumer guards against such commits, and the reset makes them rare.
 func dialReset(ctx context.Context, network, addr string) (net.Conn, error) {
 	conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, addr)
 	if tcp, ok := conn.(*net.TCPConn); ok {

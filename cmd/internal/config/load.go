@@ -20,7 +20,7 @@ const (
 // the error has a different type.
 func Load(path string, environ []string) (*Config, error) { return LoadFor(Service, path, environ) }
 
-// LoadFor is like [Load], but validates only what use selects.
+// LoadFor is like [Load], but use selects how much it validates.
 func LoadFor(use Use, path string, environ []string) (*Config, error) {
 	l := newLoader()
 	if path != "" {

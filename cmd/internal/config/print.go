@@ -13,7 +13,7 @@ import (
 const exampleHead = `# Configuration of segment-to-launchdarkly. Omitted keys have the defaults shown here.
 #
 # An environment variable overrides its key: S2LD_KAFKA_SASL_USERNAME overrides kafka.sasl.username.
-# In variables, lists are separated by commas and context kinds by semicolons:
+# In variables, list elements are separated by commas, and context kinds by semicolons:
 #   S2LD_KAFKA_TOPICS=segment,segment-eu
 #   S2LD_LAUNCHDARKLY_CONTEXTS=user=userId,anonymousId;account=groupId
 `

@@ -31,7 +31,7 @@ var rules = map[string]rule{
 		also:    func(s string) bool { return !strings.EqualFold(s, "all") },
 	},
 	"path": {
-		must:    "must be field names joined by dots, such as properties.value",
+		must:    "must be names joined by dots, such as properties.value",
 		pattern: regexp.MustCompile(`^[^.]+(\.[^.]+)*$`),
 	},
 	// Apache Kafka's client checks topics and instance IDs in the same way (Topic.validate).
@@ -75,11 +75,11 @@ var rules = map[string]rule{
 	},
 	// LaunchDarkly has the same rule for context kinds.
 	"kind": {
-		must:    "each kind must contain only letters, digits, '.', '_', and '-', and must not be kind or multi",
+		must:    "each kind must contain only letters, digits, '.', '_', and '-', and must be neither 'kind' nor 'multi'",
 		pattern: regexp.MustCompile(`^[A-Za-z0-9._-]+$`),
 		also:    func(s string) bool { return s != "kind" && s != "multi" },
 	},
-	"file": {}, // path of a file, which Load reads
+	"file": {}, // path of a file, which validateFiles reads
 }
 
 // isHostPort reports whether s is host:port with a port of at least lowest. The host can be empty.

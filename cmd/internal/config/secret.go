@@ -36,7 +36,8 @@ func (s Secret) Read() (string, error) {
 	return value, nil
 }
 
-// String returns "[redacted]", "file" and the path, or "" for an unset Secret.
+// String returns "[redacted]" for an inline credential, "file PATH" for a file, or "" for an unset
+// Secret.
 func (s Secret) String() string {
 	switch {
 	case s.Value != "":

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// rebalanceTimeout is how long the group waits for a member to release its partitions. It equals
+// rebalanceTimeout is the time that the group gives a member to release its partitions. It equals
 // RebalanceTimeout in package consumer.
 const rebalanceTimeout = time.Minute
 
@@ -35,8 +35,8 @@ func (l *loader) validate(use Use) {
 	}
 }
 
-// validate returns the rule that f breaks, or "" if f is valid, and the value to display. For a
-// list, that value is the invalid element. validate changes an enumeration value to its canonical
+// validate returns the rule that f breaks and the value to display, which for a list is the invalid
+// element. If f is valid, both are "". validate also changes an enumeration value to its canonical
 // spelling.
 func (f field) validate() (broken, value string) {
 	value = text(f.v)
@@ -64,7 +64,7 @@ func (f field) validate() (broken, value string) {
 	return "", ""
 }
 
-// alternatives returns "a or b", or "a, b, or c".
+// alternatives joins the values as "a or b" or "a, b, or c".
 func alternatives(values []string) string {
 	last := len(values) - 1
 	if last == 1 {
@@ -98,14 +98,14 @@ func (f field) texts() []string {
 	return nil
 }
 
-// requireValue adds a problem unless ok. The problem displays the key's value.
+// requireValue adds a problem if ok is false. The problem displays the key's value.
 func (l *loader) requireValue(ok bool, path, rule string) {
 	if f := l.fields[path]; !ok {
 		l.add(f, rule, displayed(text(f.v)))
 	}
 }
 
-// require adds a problem unless ok. The problem does not display the key's value.
+// require adds a problem if ok is false. The problem does not display the key's value.
 func (l *loader) require(ok bool, path, rule string) {
 	if !ok {
 		l.add(l.fields[path], rule, "")

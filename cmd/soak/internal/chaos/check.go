@@ -36,10 +36,10 @@ func (c *checker) checkAll() {
 	}
 }
 
-// sampled is the prefix for invariants broken in sampled commits.
+// sampled is prepended to invariants broken in Evidence.Samples.
 const sampled = "sampled: "
 
-// never is a time later than any other.
+// never means that there is no such time or offset. It is greater than any other value.
 const never = math.MaxInt64
 
 // checker holds the evidence, indexed for the checks. Integer times are in Unix milliseconds.
@@ -49,7 +49,7 @@ type checker struct {
 	reported map[string]int
 
 	byNumber map[int]Record
-	accepted map[int][]int32       // by record number: indexes of accepted requests, without duplicates
+	accepted map[int][]int32       // by record number: indexes of accepted, non-duplicate requests
 	logs     map[int32][]version   // by partition
 	ranges   map[int32][]span      // by partition: ranges recorded in commits, sorted by start
 	written  map[int]Letter        // by record number: first dead letter
@@ -64,7 +64,7 @@ type checker struct {
 type version struct {
 	since   int64    // when this version began
 	records []Record // sorted by offset
-	done    []int64  // by record: when this record and all earlier ones were done, or never
+	done    []int64  // by record: latest doneWith of this record and all earlier ones
 }
 
 // span is the range between two neighboring offsets in a partition's commit.
@@ -126,7 +126,8 @@ func (c *checker) version(since int64, records []Record) version {
 	return v
 }
 
-// doneWith returns the earliest time at which a commit may pass a record.
+// doneWith returns the earliest time at which a commit may pass a record, or the constant never if
+// no commit may pass it.
 func (c *checker) doneWith(r Record) int64 {
 	at := int64(never)
 	if !r.Lost.IsZero() {
@@ -168,8 +169,7 @@ const (
 	cleanStallLimit = 20 * time.Second
 )
 
-// checkCounts checks that no event is missing, late, or counted twice, and that no other event was
-// delivered.
+// checkCounts checks that no event is missing, late, counted twice, or delivered by mistake.
 func (c *checker) checkCounts() {
 	limit := stallLimit
 	if c.Clean {
@@ -209,10 +209,10 @@ func (c *checker) wait(r Record) time.Duration {
 	return c.Requests[c.accepted[r.Number][0]].Done.Sub(from)
 }
 
-// countedTwice reports whether a record wrongly counts in more than one of the given requests. If
-// Kafka loses a record in a range, the same request can never be formed again, so the remaining
-// records are sent in another request. At most one of the given requests may therefore belong to an
-// intact range.
+// countedTwice reports whether a record wrongly counts in more than one of the given requests. A
+// lost record may count only once. If Kafka loses other records in a range, the same request can
+// never be formed again, so the remaining records are sent in another request. Therefore, at most
+// one of the given requests may be for an intact range.
 func (c *checker) countedTwice(r Record, by []int32) bool {
 	whole := 0
 	for _, i := range by {
@@ -249,7 +249,7 @@ func (c *checker) checkLetters() {
 	}
 }
 
-// hasEvents reports whether, in every version of the log, a range contains records with events.
+// hasEvents reports whether a range contains records with events in every version of the log.
 func (c *checker) hasEvents(partition int32, first, next int64) bool {
 	for _, v := range c.logs[partition] {
 		if len(v.events(first, next)) == 0 {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// checkCommits checks that no commit passes an unfinished record or decreases the committed offset.
-// prefix is prepended to the reported invariants.
+// checkCommits checks that no commit passes a record too early (see doneWith) or decreases the
+// committed offset. prefix is prepended to the reported invariants.
 func (c *checker) checkCommits(prefix string, commits []Commit) {
 	last, truncated := map[int32]Commit{}, map[int32]bool{}
 	for _, k := range commits {
@@ -25,9 +25,10 @@ func (c *checker) checkCommits(prefix string, commits []Commit) {
 	}
 }
 
-// passedEarly returns an unfinished record that a commit passed, if there is one. If the log has
-// two versions, the commit must have passed an unfinished record in both. If truncated is set,
-// commits already follow the truncated log, so only the second version matters.
+// passedEarly returns a record that a commit passed too early, and reports whether there is one.
+// While the log has two versions, a commit is early only if it passed a record too early in both.
+// If truncated is set, commits already follow the truncated log, so only the second version
+// matters.
 func (c *checker) passedEarly(k Commit, truncated bool) (r Record, early bool) {
 	at := k.Time.UnixMilli()
 	versions := c.logs[k.Partition]
@@ -51,10 +52,10 @@ func (c *checker) passedEarly(k Commit, truncated bool) (r Record, early bool) {
 	return r, early
 }
 
-// allowDecrease reports whether commit k may decrease the committed offset. A decrease is allowed
-// after an operator has set an offset beyond the end offset. One decrease is also allowed after a
-// lagging replica is elected, but not below the first lost record. allowDecrease then marks the
-// partition as truncated.
+// allowDecrease reports whether commit k may decrease the previously committed offset. A decrease
+// is allowed if the previous commit was an operator's and beyond the end offset. One decrease is
+// also allowed after a lagging replica is elected, but not below the first lost record. In that
+// case, allowDecrease marks the partition as truncated.
 func (c *checker) allowDecrease(was, k Commit, truncated map[int32]bool) bool {
 	if was.Operator {
 		return k.Offset >= c.From[k.Partition]
@@ -68,7 +69,8 @@ func (c *checker) allowDecrease(was, k Commit, truncated map[int32]bool) bool {
 	return true
 }
 
-// firstLost returns the offset of a partition's first lost record, or never if no record was lost.
+// firstLost returns the offset of a partition's first lost record, or the constant never if no
+// record was lost.
 func (c *checker) firstLost(partition int32) int64 {
 	for _, r := range c.logs[partition][0].records {
 		if !r.Lost.IsZero() {
@@ -79,7 +81,7 @@ func (c *checker) firstLost(partition int32) int64 {
 }
 
 // checkCuts checks that a cut at the end of a range with events stays in every commit until the
-// committed offset reaches it. prefix is prepended to the reported invariants.
+// committed offset reaches the cut. prefix is prepended to the reported invariants.
 func (c *checker) checkCuts(prefix string, commits []Commit) {
 	last, truncated := map[int32]Commit{}, map[int32]time.Time{}
 	for _, k := range commits {

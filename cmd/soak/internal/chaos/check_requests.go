@@ -95,7 +95,7 @@ func (c *checker) findRange(r *Request) {
 		clock(r.Arrived), len(r.Numbers), first.Offset, first.Partition)
 }
 
-// remaining yields each list of a range's events that a member may have read by a given time.
+// remaining yields each list of a range's events that a request might contain at a given time.
 // Events that Kafka had deleted by then are missing unless the member had already read them.
 func (c *checker) remaining(partition int32, events []int, at time.Time) iter.Seq[[]int] {
 	return func(yield func([]int) bool) {
@@ -120,8 +120,8 @@ func (c *checker) remaining(partition int32, events []int, at time.Time) iter.Se
 	}
 }
 
-// isPart reports whether numbers equals a whole batch, one of its halves, a half of a half, and so
-// on. Rejected batches are resent in such parts.
+// isPart reports whether numbers is a whole batch, one of its halves, a half of a half, and so on.
+// Rejected batches are resent in such parts.
 func isPart(numbers, batch []int) bool {
 	for len(numbers) < len(batch) && len(batch) > 1 {
 		if middle := len(batch) / 2; slices.Contains(batch[:middle], numbers[0]) {

@@ -9,7 +9,7 @@ import (
 )
 
 // brokersSlow reports whether the brokers were slow to acknowledge a record during an absence, for
-// example on an overloaded machine. The takeover time cannot be judged in that case.
+// example on an overloaded machine. In that case, the takeover time cannot be judged.
 func (c *checker) brokersSlow(gone Absence) bool {
 	return slices.ContainsFunc(c.Produced, func(r Record) bool {
 		return r.Sent.Before(gone.Deadline) && r.Acked.After(gone.From) && r.Acked.Sub(r.Sent) > slowAck
@@ -20,8 +20,8 @@ func (c *checker) brokersSlow(gone Absence) bool {
 const slowAck = 500 * time.Millisecond
 
 // checkTakeovers checks that requests with events from every partition arrive in the second half of
-// each absence. By then, no request can come from the missing member. Rejected requests and
-// requests with only duplicate events qualify, too.
+// each absence. By then, no request can come from the missing member. A request qualifies even if
+// LaunchDarkly rejects it or ignores it as a duplicate.
 func (c *checker) checkTakeovers() {
 	for _, r := range c.Requests {
 		if len(r.Numbers) > 0 {
@@ -40,7 +40,7 @@ func (c *checker) checkTakeovers() {
 		half := gone.From.Add(gone.Deadline.Sub(gone.From) / 2)
 		for partition, times := range c.sentAt {
 			if times[0].After(gone.From) {
-				continue // added or first read since then, so the group might not know the partition
+				continue // nothing sent before the absence, so the group might not know the partition
 			}
 			i := sort.Search(len(times), func(i int) bool { return times[i].After(half) })
 			if i == len(times) || times[i].After(gone.Deadline) {

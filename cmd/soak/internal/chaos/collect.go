@@ -50,8 +50,8 @@ func (r *run) collect(ctx context.Context) ([][]*Evidence, error) {
 		}
 		whole[i] = e
 	}
-	// find returns the evidence to which a commit belongs. If the commit has a topic ID, find
-	// matches the ID. Otherwise, find returns the topic's newest evidence.
+	// find returns the evidence for a commit: the topic's evidence with the commit's topic ID or,
+	// if there is none, the topic's newest evidence.
 	find := func(topic, id string) (found *Evidence) {
 		for _, e := range whole {
 			if e.Topic == topic && (found == nil || id == "" || e.TopicID == id || found.TopicID != id) {
@@ -173,8 +173,8 @@ func markLost(ctx context.Context, brokers []string, l *ledger, e *Evidence) err
 		}
 		at, provoked := l.unclean[p.Partition]
 		if !provoked || p.Acked.After(at) {
-			return fmt.Errorf("kafka lost record %d, partition %d, offset %d of %s without a fault", p.Number, p.Partition,
-				p.Offset, l.topic)
+			return fmt.Errorf("kafka lost a record without a fault: record %d, topic %s, partition %d, offset %d",
+				p.Number, l.topic, p.Partition, p.Offset)
 		}
 		p.Lost = at
 	}

@@ -125,8 +125,8 @@ func (c *conn) send(to chan<- bundle, b bundle) bool {
 	}
 }
 
-// abort resets the connection after the proxy has failed to parse a frame. The recorded error makes
-// the run fail.
+// abort resets the connection after the proxy has failed to parse a frame. It also records the
+// error, which makes the run fail.
 func (c *conn) abort(err error) {
 	c.link.wire.net.seen.recordError(fmt.Errorf("proxy %s: %w", c.link.wire.member, err))
 	c.reset()
@@ -165,7 +165,8 @@ func (c *conn) write(d direction, to io.Writer, from <-chan bundle) {
 		}
 		if _, err := to.Write(b.bytes); err != nil {
 			broken = true
-			if d == up && !errors.Is(err, net.ErrClosed) { // held bytes from a disconnected member must still arrive
+			// If the member disconnected, do not reset, because its held bytes must still arrive.
+			if d == up && !errors.Is(err, net.ErrClosed) {
 				c.reset()
 			}
 		}

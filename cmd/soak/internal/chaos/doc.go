@@ -22,12 +22,13 @@
 //   - Connections between a member and a server are reset, blocked in one or both directions, or
 //     slowed down. An offset commit can arrive late: the member's connection is reset, and the
 //     broker receives the commit 1 to 15 seconds later.
-//   - LaunchDarkly fails with every fault in [ldtest.TransientFaults], before or after accepting
-//     the request, and responds with 302 and 401. It rejects poisoned events with 400 and oversized
-//     bodies with 413.
+//   - The fake LaunchDarkly injects every fault in [ldtest.TransientFaults], before and after
+//     accepting the request, and responds with 302 and 401. It rejects poisoned events with 400 and
+//     oversized bodies with 413.
 //   - Partitions are added to the main topic, and records already committed are deleted from it.
-//   - Four faults each use a separate topic. Undelivered records are deleted, a lagging replica is
-//     elected leader, the topic is deleted and recreated, or an operator resets the offsets.
+//   - Each of the following faults has a separate topic: undelivered records are deleted, a lagging
+//     replica is elected leader, the topic is deleted and recreated, or an operator resets the
+//     offsets.
 //
 // Members reach brokers and LaunchDarkly only through proxies in this process, one for each pair of
 // member and server. The proxies rewrite broker addresses in Kafka responses, so the cluster needs
@@ -43,11 +44,11 @@
 //  2. A payload ID never has two different bodies, even if requests fail or are rejected.
 //  3. No commit passes a record that is not yet delivered, filtered, or in the dead-letter topic.
 //     The committed offset never decreases and finally equals the end offset.
-//  4. No request reaches LaunchDarkly before a commit has recorded its range as two neighboring
-//     offsets. The request contains all events in the range or, because rejected batches are split,
-//     one of its halves, quarters, and so on.
-//  5. A cut (the recorded end of a range) stays in every commit until the committed offset reaches
-//     it, unless the range has no events.
+//  4. No request reaches LaunchDarkly before a commit has recorded its range. The commit records
+//     the end of the range as a cut. The request contains all events in the range or, because
+//     rejected batches are split, one of its halves, quarters, and so on.
+//  5. A cut stays in every commit until the committed offset reaches it, unless the cut ends a
+//     range without events.
 //  6. The dead-letter topic contains exactly the undeliverable records, each with the correct
 //     reason.
 //  7. Every event is delivered within two minutes, or within 20 seconds if the plan has only clean
@@ -62,21 +63,21 @@
 // apply to the main topic. The other topics may break them only as follows:
 //
 //   - A record lost or deleted by Kafka may be missing. A range that lost a record can never be
-//     formed again, so its remaining records are sent in another request and may count again. At
-//     most one of the requests that count a record may belong to an intact range.
+//     formed again, so its remaining records are sent in another request and may count again. Of
+//     all requests that count a record, at most one may be for an intact range.
 //   - After a lagging replica is elected, the partition's committed offset may decrease once, but
 //     not below the first lost record. One commit may omit cuts beyond that record. The lost
 //     records are determined from the surviving log.
 //   - After an operator resets the offsets, every record at or after the new offsets is delivered
 //     again exactly once, and no earlier record is delivered. An offset beyond the end offset is
-//     invalid, so start_at applies. An event counts as delivered even if LaunchDarkly accepted its
-//     payload ID before the reset.
+//     invalid, so start_at applies. An event counts as delivered even if LaunchDarkly ignores its
+//     request as a duplicate of one accepted before the reset.
 //
 // [Run] also checks the members' exit codes, memory, and time to leave. No member may exit
 // unexpectedly. A member told to leave exits with code 0, or with code 1 if it cannot deliver or
-// commit everything. [Run] counts exit code 1 and allows it only with a backlog or around a broker
-// outage, network fault, or freeze. If two members have the same instance ID, the coordinator must
-// fence one of them, which may then exit.
+// commit everything. [Run] counts exits with code 1 and allows them only with a backlog, or during
+// or soon after a broker outage, network fault, or freeze. If two members have the same instance
+// ID, the coordinator must fence one of them, which may then exit.
 //
 // All commits and requests are also replayed in chronological order through [model.Observer], and
 // the model must allow every step. The schedule search in the tests of package consumer uses the

@@ -8,9 +8,9 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// Evidence contains everything recorded about one log during a run. A log is a topic, one
-// incarnation of a recreated topic, or the part of either between two offset resets by an operator.
-// [Evidence.Check] uses no other input.
+// Evidence contains everything recorded about one log during a run. A log is a topic or one
+// incarnation of a recreated topic. If an operator reset the offsets, each period between resets
+// has separate evidence. [Evidence.Check] uses no other input.
 type Evidence struct {
 	Topic   string
 	TopicID string // encoded as in commit metadata
@@ -25,16 +25,17 @@ type Evidence struct {
 	Final    []int64   // by partition: committed offset after all members left
 	Clean    bool      // members only joined and left, and nothing failed
 
-	// Since is when an operator reset the group's offsets; zero means never. From maps each
-	// partition to the offset from which the group must continue. A partition without an entry
-	// starts at the earliest offset. To maps each partition to the offset committed before the next
-	// reset, and is nil if there is none. Records at or after that offset need not be delivered.
+	// Since is the time of the offset reset before this evidence, or zero if there was none. From
+	// maps each partition to the offset from which the group must continue. A partition without an
+	// entry starts at the earliest offset. To maps each partition to the offset committed before
+	// the next reset, and is nil if there was no next reset. Records at or after that offset need
+	// not be delivered.
 	Since time.Time
 	From  map[int32]int64
 	To    map[int32]int64
 
-	// Unclean maps a partition to the time at which a lagging replica was elected. The partition's
-	// log then has two versions, one with the lost records and one with their replacements.
+	// Unclean maps a partition to the time when a lagging replica was elected. The partition's log
+	// then has two versions, one with the lost records and one with their replacements.
 	Unclean map[int32]time.Time
 }
 

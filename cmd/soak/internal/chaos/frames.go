@@ -43,7 +43,7 @@ type pendingRequest struct {
 	late    bool
 }
 
-// inspectRequest parses the header of a request frame and the body of an offset commit. It reports
+// inspectRequest parses a request frame's header and, for an offset commit, the body. It reports
 // whether the request is an offset commit that must arrive late.
 func (c *conn) inspectRequest(frame []byte) (late bool, err error) {
 	if len(frame) < 14 {
@@ -143,8 +143,8 @@ func (c *conn) rewriteResponse(frame []byte) ([]byte, error) {
 	return out, nil
 }
 
-// isInspected reports whether responses to requests of this kind contain broker addresses or
-// counted errors.
+// isInspected reports whether the proxy parses responses to requests of this kind, because they can
+// contain broker addresses or errors to count.
 func isInspected(key kmsg.Key) bool {
 	switch key {
 	case kmsg.Metadata, kmsg.FindCoordinator, kmsg.DescribeCluster, kmsg.Produce, kmsg.Fetch,
@@ -195,8 +195,8 @@ type traffic struct {
 	commits  map[commitKey][]sender
 	errors   map[string]int // by request and error
 	late     int            // late commits
-	applied  int            // partitions in late commits stored by the broker
-	rejected map[string]int // partitions in late commits rejected by the broker, by error
+	applied  int            // late commits stored by the broker, counted per partition
+	rejected map[string]int // late commits rejected by the broker, counted per partition, by error
 	fault    error          // first proxy error
 }
 

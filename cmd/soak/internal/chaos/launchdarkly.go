@@ -51,7 +51,7 @@ func newLaunchDarkly(journal io.Writer, memberOf func(remote string) string) (*l
 	d.Limit(bodyLimit)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, fmt.Errorf("fake LaunchDarkly: %w", err)
+		return nil, fmt.Errorf("start the fake LaunchDarkly: %w", err)
 	}
 	d.url = "http://" + listener.Addr().String()
 	d.server = &http.Server{Handler: http.HandlerFunc(d.serve), ErrorLog: log.New(io.Discard, "", 0)}

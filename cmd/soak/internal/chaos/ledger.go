@@ -54,7 +54,7 @@ type reset struct {
 // period at which record kinds repeat.
 const ledgerSpan = 40_000_000
 
-// ledgerOf returns the ledger number for a record number.
+// ledgerOf returns the number of the ledger to which a record number belongs.
 func ledgerOf(number int) int {
 	if number < 0 {
 		return 0
@@ -171,8 +171,8 @@ func topicID(ctx context.Context, admin *kadm.Client, topic string) (string, err
 	}
 }
 
-// createUnclean creates a topic that allows unclean leader election. Each partition has two
-// replicas, one on broker p and one on the next broker, where p is the partition number.
+// createUnclean creates a topic that allows unclean leader election. Partition p has two replicas,
+// one on broker p and one on the next broker.
 func createUnclean(ctx context.Context, brokers []string, topic string) error {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
 	if err != nil {

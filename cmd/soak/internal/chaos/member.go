@@ -48,7 +48,7 @@ func Build(ctx context.Context, dir string, replace map[string][]byte) (string, 
 	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/segment-to-launchdarkly")...)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build program: %w\n%s", err, out)
+		return "", fmt.Errorf("build the program: %w\n%s", err, out)
 	}
 	return binary, nil
 }
@@ -57,7 +57,7 @@ func Build(ctx context.Context, dir string, replace map[string][]byte) (string, 
 func ModuleRoot(ctx context.Context) (string, error) {
 	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {
-		return "", fmt.Errorf("find module root: %w", err)
+		return "", fmt.Errorf("find the module root: %w", err)
 	}
 	return strings.TrimSpace(string(out)), nil
 }

@@ -264,7 +264,7 @@ func (l *link) serve() {
 	}
 }
 
-// connect dials the server for a member's connection and runs both halves.
+// connect dials the server for a member's connection and proxies the connection until it is closed.
 func (l *link) connect(member *net.TCPConn) {
 	dialer := net.Dialer{Timeout: 5 * time.Second}
 	server, err := dialer.DialContext(context.Background(), "tcp", l.target)

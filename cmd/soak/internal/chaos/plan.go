@@ -14,7 +14,7 @@ import (
 // Action is the kind of a step.
 type Action string
 
-// A member's number is its index among the running members, oldest first.
+// These actions affect members, brokers, connections, LaunchDarkly, and the main topic.
 const (
 	Join            Action = "join"
 	Leave           Action = "leave"            // SIGTERM
@@ -24,13 +24,13 @@ const (
 	KillCoordinator Action = "kill coordinator" // SIGKILL to the group coordinator
 	RestartBrokers  Action = "restart brokers"  // all killed brokers
 	MoveLeader      Action = "move leader"
-	Outage          Action = "outage" // every request to LaunchDarkly meets Step.Fault
+	Outage          Action = "outage" // every request to LaunchDarkly fails with Step.Fault
 	Cut             Action = "cut connections"
 	Block           Action = "black hole" // connections stay open, but no bytes arrive
 	Slow            Action = "slow network"
 	Late            Action = "late commit" // the connection breaks, and the broker receives the commit later
 	Bounce          Action = "bounce"      // a static member exits and immediately starts again
-	Twin            Action = "twin"        // a second member starts with the same instance ID
+	Twin            Action = "twin"        // a second member starts with a static member's instance ID
 	Grow            Action = "add partitions"
 	Trim            Action = "delete delivered records"
 	Rest            Action = "rest"
@@ -46,9 +46,10 @@ const (
 type Step struct {
 	// Do is the action.
 	Do Action
-	// Target is the number of the affected member, broker, or partition.
+	// Target is the number of the affected member, broker, or partition. A member's number is its
+	// index among the running members, oldest first.
 	Target int
-	// Fire makes Kill and Freeze happen while random faults are active, so that the takeover is not
+	// Fire makes Kill and Freeze happen while random faults are active. The takeover is then not
 	// judged. For Bounce, Fire sends SIGKILL instead of SIGTERM. For TrimAhead, Fire kills and
 	// replaces the youngest member. For Twin, Fire makes the older of the two members leave.
 	Fire bool
@@ -61,12 +62,14 @@ type Step struct {
 	// For is the duration of the step, or the time to wait after it.
 	For time.Duration
 
-	// Link selects the member's links affected by a network fault. A broker's number selects that
-	// broker, the number of brokers selects LaunchDarkly, and a higher number selects all brokers.
+	// Link selects the member's links affected by a network fault. A broker's number selects the
+	// link to that broker. The number of brokers selects the link to LaunchDarkly, and any higher
+	// number selects the links to all brokers.
 	Link int
-	// Up and Down select the directions that Block blocks, as seen from the member.
+	// Up makes Block block traffic from the member, and Down traffic to the member.
 	Up, Down bool
-	// Cut resets the connections at the end of Block. Otherwise, the bytes held so far arrive.
+	// Cut makes Block end with a reset of the connections. Without Cut, the blocked bytes arrive at
+	// the end.
 	Cut bool
 	// By is the delay that Slow adds in each direction.
 	By time.Duration
@@ -112,7 +115,7 @@ func (s Step) String() string {
 
 // Limits restricts a plan.
 type Limits struct {
-	// Topics adds each rare action on topics or offsets once.
+	// Topics adds each rare action once (see rareFaults).
 	Topics bool
 	// Clean restricts the plan to clean joins and leaves.
 	Clean bool
@@ -137,11 +140,11 @@ var outages = []ldtest.Fault{
 }
 
 // NewPlan returns a random plan of about the given duration. The same arguments produce the same
-// plan. The plan starts with two joins and always keeps at least one member running.
+// plan. The plan starts with two joins and keeps at least one member running, except during Reset.
 func NewPlan(seed uint64, duration time.Duration, limits Limits) []Step {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	plan := []Step{{Do: Join, For: time.Second}, {Do: Join, For: 2 * time.Second}}
-	joins := 25 // draws out of 140 that become joins
+	joins := 25 // number of draws, out of 140, that become joins
 	if limits.Clean {
 		joins = 50
 	}
@@ -153,7 +156,7 @@ func NewPlan(seed uint64, duration time.Duration, limits Limits) []Step {
 			static = append(static, s.Static)
 		case Leave, Kill:
 			static = slices.Delete(static, s.Target, s.Target+1)
-		case Bounce, Twin: // the new member becomes the youngest
+		case Bounce, Twin: // the new or remaining member moves to the end
 			static = append(slices.Delete(static, s.Target, s.Target+1), true)
 		case Reset:
 			static = make([]bool, len(static))

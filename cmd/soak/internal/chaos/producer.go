@@ -41,7 +41,7 @@ type producer struct {
 	first      int          // number of the first record
 	partitions atomic.Int32 // number of partitions in use
 
-	producing sync.Mutex // held while records are produced
+	producing sync.Mutex // held while records are produced, and by hold until resume
 
 	mu       sync.Mutex // guards the fields below
 	produced []Record   // acknowledged records
@@ -55,7 +55,7 @@ func newProducer(brokers []string, topic string, first int, partitions int32) (*
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.MetadataMinAge(100*time.Millisecond))
 	if err != nil {
-		return nil, fmt.Errorf("producer: %w", err)
+		return nil, fmt.Errorf("create the producer: %w", err)
 	}
 	p := &producer{client: client, first: first}
 	p.partitions.Store(partitions)
@@ -66,8 +66,8 @@ func newProducer(brokers []string, topic string, first int, partitions int32) (*
 // mean to almost twice the mean and falls again.
 const bursts = 20 * time.Second
 
-// run produces about rate records per second until ctx is done. It returns when all records are
-// acknowledged.
+// run produces records at the given average rate per second until ctx is done. It returns when all
+// records are acknowledged.
 func (p *producer) run(ctx context.Context, rate int) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

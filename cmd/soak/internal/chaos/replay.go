@@ -125,8 +125,8 @@ func (c *checker) replayPartition(partition int32) {
 	}
 }
 
-// modelRequest converts a request to the model's type. Log is the version in which findRange found
-// the range.
+// modelRequest converts a request to the model's type. The Log field is the log version in which
+// findRange found the range.
 func (c *checker) modelRequest(r Request) model.Request {
 	m := model.Request{
 		Partition: r.Partition, Log: r.version, ID: r.ID, Body: binary.BigEndian.Uint64(r.Hash[:]), Accepted: r.Accepted,
@@ -149,8 +149,8 @@ func (c *checker) countable(partition int32, log int, offset int64) bool {
 }
 
 // followedDown returns the index of the first commit that reflects the truncated log. This is the
-// last commit that decreases the offset. If no commit does, it is the first commit since a lagging
-// replica was elected.
+// last commit since the election of the lagging replica that decreases the offset or, if there is
+// none, the first commit since the election.
 func followedDown(commits []Commit, elected time.Time) int {
 	elected = elected.Truncate(time.Millisecond)
 	first := sort.Search(len(commits), func(i int) bool { return !commits[i].Time.Before(elected) })

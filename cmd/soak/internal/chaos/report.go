@@ -24,12 +24,12 @@ type Report struct {
 	Requests      int            // requests received by LaunchDarkly
 	Faults        map[string]int // failed requests, by fault
 	Sent          int            // events in requests accepted by LaunchDarkly
-	Duplicates    int            // events already accepted by LaunchDarkly under the same payload ID
+	Duplicates    int            // events resent under a payload ID that LaunchDarkly had already accepted
 	Doubled       int            // events wrongly counted more than once
 	DoubledByLoss int            // events counted more than once because Kafka lost part of their batch
 	Redelivered   int            // events delivered again after an operator reset the group's offsets
 	Lost          int            // records that a fault made Kafka lose or delete
-	LostUnsent    int            // events among the lost records that were never delivered
+	LostUnsent    int            // undelivered events in lost records
 	Unknown       int            // commits from unknown senders
 	Fenced        int            // static members fenced or prevented from joining because of a duplicate instance ID
 	Letters       int            // dead letters
@@ -38,13 +38,13 @@ type Report struct {
 	Replayed      int            // commits, requests, and other steps replayed through the model
 	Judged        int            // judged takeovers from killed or frozen members
 	LongestStall  time.Duration  // longest time from a record's acknowledgment to its delivery
-	StallEnd      time.Time      // when that record was delivered
+	StallEnd      time.Time      // end of the longest stall
 	LongestLeave  time.Duration  // longest time from SIGTERM to exit
-	Excused       int            // members that exited with code 1 when this was allowed
+	Excused       int            // members whose nonzero exit code was allowed
 	PeakBytes     int            // highest resident memory of any member
 	LateCommits   int            // commits held back by the network
-	LateApplied   int            // partitions in late commits stored by the broker
-	LateRejected  map[string]int // partitions in late commits rejected by the broker, by error
+	LateApplied   int            // late commits stored by the broker, counted per partition
+	LateRejected  map[string]int // late commits rejected by the broker, counted per partition, by error
 	Errors        map[string]int // errors returned by the coordinator, by request and error
 }
 
@@ -215,7 +215,7 @@ func (r *Report) String() string {
 	line("  events not delivered before", "%d", r.LostUnsent)
 	line("events replayed after an offset reset", "%d", r.Redelivered)
 	line("instance IDs fenced", "%d", r.Fenced)
-	line("commits of unknown senders", "%d", r.Unknown)
+	line("commits from unknown senders", "%d", r.Unknown)
 	line("dead letters", "%d, repeated %d", r.Letters, r.Repeats)
 	line("steps replayed through the model", "%d", r.Replayed)
 	line("takeovers judged", "%d", r.Judged)

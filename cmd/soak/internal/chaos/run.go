@@ -34,8 +34,8 @@ type Config struct {
 	Session time.Duration
 	// Plan lists the steps to execute.
 	Plan []Step
-	// Clean declares that the plan has only clean joins and leaves. LaunchDarkly then injects no
-	// faults, and the checks are stricter.
+	// Clean declares that the plan has only clean joins and leaves. LaunchDarkly then fails no
+	// requests, and the checks are stricter.
 	Clean bool
 	// Seed is the seed for random faults.
 	Seed uint64
@@ -57,7 +57,7 @@ type Config struct {
 }
 
 const (
-	leaveLimit = 45 * time.Second  // drain timeout (20s), final commit (10s), leaving the group (10s), and a margin
+	leaveLimit = 45 * time.Second  // default drain timeout (20s), 22s for the rest of the stop, and a margin
 	buffered   = 8 << 20           // the members' delivery.max_buffered
 	peakLimit  = buffered + 64<<20 // documented limit on a member's resident memory
 )
@@ -198,8 +198,8 @@ func (r *run) settle(ctx context.Context) {
 		select {
 		case <-more:
 		case <-ctx.Done():
-			r.report.addBroken("not settled: %d of %d events delivered %v after the last one was produced", counted, events,
-				r.cfg.Settle)
+			r.report.addBroken("not settled: %d of %d events delivered %v after the last record was produced",
+				counted, events, r.cfg.Settle)
 			return
 		}
 	}

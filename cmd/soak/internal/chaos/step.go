@@ -131,8 +131,8 @@ func (r *run) disturb(ctx context.Context, s Step) {
 	}
 }
 
-// disrupt calls do, which kills or freezes a member, and waits. Under fire, it calls do while
-// random faults are active. In calm, it first stops these faults. The takeover by the other members
+// disrupt kills or freezes a member by calling the function do, and then waits. Under fire, random
+// faults stay active. In calm, disrupt first stops these faults. The takeover by the other members
 // is then judged if all brokers are up and the group is complete, stable, and caught up with the
 // producer.
 func (r *run) disrupt(ctx context.Context, s Step, do func(*member)) {
@@ -142,7 +142,7 @@ func (r *run) disrupt(ctx context.Context, s Step, do func(*member)) {
 		return
 	}
 	r.stopFaults()
-	pause(ctx, 500*time.Millisecond) // until requests are in flight again
+	pause(ctx, 500*time.Millisecond) // long enough for requests to be in flight again
 	judge := len(r.down) == 0 && r.awaitCaughtUp(ctx) && r.awaitStable(ctx)
 	from := time.Now()
 	do(r.members[s.Target])
@@ -207,7 +207,7 @@ func (r *run) describeGroup(ctx context.Context, admin *kadm.Client) (state stri
 	return groups[r.cfg.Name].State, len(groups[r.cfg.Name].Members)
 }
 
-// startFaults makes requests to LaunchDarkly fail and commits arrive late at random. In a clean
+// startFaults makes random requests to LaunchDarkly fail and random commits arrive late. In a clean
 // run, it only makes responses slow.
 func (r *run) startFaults() {
 	if r.cfg.Clean {
@@ -218,15 +218,14 @@ func (r *run) startFaults() {
 	r.ld.Random(r.cfg.Seed+uint64(r.started), r.cfg.Faults, randomFaults...)
 }
 
-// stopFaults stops random faults and random late commits. LaunchDarkly's responses are slow
-// instead.
+// stopFaults stops random faults and random late commits. LaunchDarkly then only responds slowly.
 func (r *run) stopFaults() {
 	r.network.late.Store(0)
 	r.ld.Random(r.cfg.Seed, 1, slowResponses...)
 }
 
-// join starts a member. instance is its instance ID, or "" if the member is not static. Members
-// started consecutively have different batch sizes.
+// join starts a member. instance is its instance ID, or "" if the member is not static. Consecutive
+// members have different batch sizes.
 func (r *run) join(instance string) error {
 	m, err := r.startMember(instance)
 	if err == nil {
@@ -261,9 +260,9 @@ func (r *run) startMember(instance string) (*member, error) {
 	return m, err
 }
 
-// leave stops a member with SIGTERM. The member must exit with code 0. Code 1 is allowed if the
-// member might have been unable to deliver or commit everything. This is possible with a backlog,
-// during or soon after a broker outage, and soon after a freeze or a network fault.
+// leave stops a member with SIGTERM. The member must exit with code 0, or with code 1 if it might
+// have been unable to deliver or commit everything. This is possible with a backlog, during or soon
+// after a broker outage, and soon after a freeze or a network fault.
 func (r *run) leave(i int) {
 	m := r.members[i]
 	r.remove(i)

@@ -134,7 +134,7 @@ func (r *run) electUnclean(ctx context.Context, s Step) error {
 	return errors.Join(err, r.restartBrokers(ctx))
 }
 
-// awaitPartition waits until a partition's metadata satisfies reached.
+// awaitPartition waits until the function reached returns true for a partition's metadata.
 func (r *run) awaitPartition(ctx context.Context, topic string, partition int32,
 	reached func(kadm.PartitionDetail) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
@@ -204,7 +204,7 @@ func (r *run) resetOffsets(ctx context.Context, s Step) error {
 			change.to[partition] = at.At
 		}
 		offset := map[string]int64{earliest: 0, beyond: end + 1000, middle: end / 2}[s.To]
-		if offset <= end { // otherwise, start_at applies; its default is earliest
+		if offset <= end { // no entry for an offset beyond the end: start_at (earliest) applies
 			change.from[partition] = offset
 		}
 		to.AddOffset(l.topic, partition, offset, -1)
@@ -277,7 +277,7 @@ func (r *run) twin(ctx context.Context, s Step) error {
 	pause(ctx, s.For)
 	fenced := r.network.seen.fenced() - before
 	if r.report.Fenced += fenced; fenced == 0 && len(r.down) == 0 && time.Since(r.restored) > leaveLimit {
-		r.report.addBroken("not fenced: %s or %s, which have the same instance ID", elder.name, younger.name)
+		r.report.addBroken("not fenced: neither %s nor %s, which have the same instance ID", elder.name, younger.name)
 	}
 	leaver, stayer := younger, elder
 	if s.Fire || elder.hasExited() {
