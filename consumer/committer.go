@@ -233,7 +233,8 @@ func (c *committer) recordResult(ctx context.Context, err error) {
 	}
 }
 
-// exchange sends one commit request and returns an error for each failed partition.
+// exchange sends one commit request. It returns an error for each failed partition, or err if the
+// whole request fails.
 //
 // exchange does not use the client's own commit function, which blocks while the client is joining
 // the group. A join lasts until the slowest member has released its partitions. During a join, the

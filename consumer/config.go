@@ -133,13 +133,8 @@ func (c *Config) groupOptions(ids map[string]topicID) []kgo.Opt {
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), // fallback only; adjustOffsets sets the start position
 		kgo.RebalanceTimeout(RebalanceTimeout),
 		kgo.MetadataMaxAge(metadataAge),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.KeepControlRecords(), // the watermark must pass control records for the lag to reach 0
 		kgo.FetchMaxWait(fetchWait),
-		kgo.FetchMaxBytes(fetchBytes),
-		kgo.FetchMaxPartitionBytes(fetchPart),
-		kgo.DisableClientMetrics(),
-	})
+	}, readOptions())
 	if c.InstanceID != "" {
 		opts = append(opts, kgo.InstanceID(c.InstanceID))
 	}
@@ -160,6 +155,22 @@ func (c *Config) groupOptions(ids map[string]topicID) []kgo.Opt {
 		kgo.SessionTimeout(c.SessionTimeout),
 		kgo.HeartbeatInterval(min(c.SessionTimeout/3, 3*time.Second)),
 	)
+}
+
+// ReaderOptions returns the options for a client that reads the same records as [Consumer.Run], but
+// without a consumer group.
+func ReaderOptions() []kgo.Opt {
+	return append(readOptions(), kgo.MaxDecompressBatchBytes(maxBatchBytes))
+}
+
+func readOptions() []kgo.Opt {
+	return []kgo.Opt{
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(), // the watermark must pass control records for the lag to reach 0
+		kgo.FetchMaxBytes(fetchBytes),
+		kgo.FetchMaxPartitionBytes(fetchPart),
+		kgo.DisableClientMetrics(),
+	}
 }
 
 // watchedTopics returns the topics to read and the dead-letter topic, if any.

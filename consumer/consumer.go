@@ -65,7 +65,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	env := &environment{
 		cfg: &c.cfg, log: c.log, metrics: c.metrics, health: c.health, admin: admin, letters: letters,
-		memory: &memory{budget: c.cfg.Budget}, fail: fail,
+		memory: &memory{budget: c.cfg.Budget}, formats: newFormats(c.health), fail: fail,
 		topics: &topics{
 			admin: admin, health: c.health, recreations: c.metrics.recreations, log: c.log,
 			known: map[string]knownTopic{},
@@ -183,7 +183,7 @@ func (c *Consumer) findTopicsOnce(ctx context.Context, env *environment) (map[st
 }
 
 // errNoServerSideGroups means that the brokers do not support the consumer protocol (KIP-848).
-var errNoServerSideGroups = errors.New("kafka.rebalance_protocol: consumer requires Kafka 4.0 or later on all brokers")
+var errNoServerSideGroups = errors.New("kafka.rebalance_protocol: the consumer protocol requires Kafka 4.0 or later on all brokers")
 
 // CheckConsumerProtocol returns an error if the brokers do not support the consumer protocol
 // (KIP-848). Brokers older than 4.0 offer at most a preview, which the client does not use. Without

@@ -71,7 +71,7 @@ const (
 	maxRereads       = 4           // maximum concurrent rereads
 	rejectionsLogged = 50          // maximum rejected calls logged per second; the metrics count all of them
 	letterBackoff    = time.Second // between attempts to write a dead letter, on top of the client's own retries
-	largeLetter      = 900_000     // bytes; producer batches of smaller letters stay below the brokers' default of 1 MB
+	largeLetter      = 900_000     // bytes; producer batches of smaller letters stay below the brokers' 1 MB default limit
 	largestLetter    = 90 << 20    // bytes; the client limits requests to 100 MiB
 )
 

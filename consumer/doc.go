@@ -10,11 +10,11 @@
 //  1. The committed offset never passes a record until the record is delivered, filtered, or
 //     written to the dead-letter topic. Without a dead-letter topic, rejected calls are only
 //     counted and logged.
-//  2. A batch is a range of one partition's log. A batch is sent only after its cut, the end of its
-//     range, is recorded in commit metadata (cuts.go). The partition's next owner first seals
-//     batches at the recorded cuts, regardless of its own settings. A batch redelivered after a
-//     crash or rebalance therefore has the same events and payload ID, and LaunchDarkly counts it
-//     once.
+//  2. A batch is a range of one partition's log. The end of the range is the batch's cut. A batch
+//     is sent only after its cut is recorded in commit metadata (cuts.go). The partition's next
+//     owner first seals batches at the recorded cuts, regardless of its own settings. A batch
+//     redelivered after a crash or rebalance therefore has the same events and payload ID, and
+//     LaunchDarkly counts it once.
 //  3. An older commit never overwrites a newer one. If a commit may have reached the broker but got
 //     no response, the session ends. The next session has a different member ID or generation, so
 //     the broker rejects older commits still in flight. This fence does not depend on clocks.
@@ -53,8 +53,8 @@
 // cooperative: partitions that keep their owner are read and delivered without interruption.
 // Nothing is restarted within a session. Instead, the whole session ends on:
 //
-//   - an offset commit that may have reached the broker but got no response within 10 seconds (5
-//     for the last commit on a revoke or stop) or before its connection broke
+//   - an offset commit that may have reached the broker, if the connection breaks or no response
+//     arrives within 10 seconds (5 for the last commit on a revoke or stop)
 //   - lost membership (a session timeout, or removal by an operator)
 //   - another member joining with the same instance ID
 //   - a partition assigned while it is already being read
@@ -140,6 +140,6 @@
 //     deliver as fast as one processor produces batches; 16 do not.
 //   - Counters are updated once per poll and partition, not once per record.
 //   - A partition must not be paused every time its window is briefly full. Each pause discards
-//     records, which must be fetched again. A resumed partition also waits for the fetch in flight,
-//     so a fetch waits at most half a second for records.
+//     records, which must be fetched again. A resumed partition also waits for the fetch in flight.
+//     To keep that delay short, a fetch waits at most half a second for records.
 package consumer

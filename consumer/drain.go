@@ -132,7 +132,7 @@ func (s *session) leave(ctx context.Context) {
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
-		s.client.CloseAllowingRebalance() // Close can hang after a canceled poll
+		s.client.CloseAllowingRebalance() // unlike Close, does not hang after a canceled poll
 	}()
 	defer func() { <-closed }()
 
@@ -146,7 +146,7 @@ func (s *session) leave(ctx context.Context) {
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(leaveTimeout, cancel) })()
 	if err := leaveGroup(leaveCtx, s.admin, s.cfg, member); err != nil {
-		s.log.Info("cannot leave the consumer group; membership ends with the session timeout", zap.Error(err))
+		s.log.Info("cannot leave the consumer group; membership lasts until the session times out", zap.Error(err))
 	}
 }
 

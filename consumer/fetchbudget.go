@@ -46,5 +46,5 @@ func (b *fetchBudget) Decompress(src []byte, codec kgo.CompressionCodecType) ([]
 	return out, err
 }
 
-// reset records that all fetched records have been polled.
+// reset clears the byte count. The caller must have polled all fetched records.
 func (b *fetchBudget) reset() { b.unpolled.Store(0) }

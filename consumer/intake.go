@@ -29,6 +29,7 @@ type intake struct {
 	memory     *memory
 	metrics    *metrics
 	letters    *deadLetters
+	formats    *formats
 	endSession func(cause string, err error)
 
 	transformer *transform.Transformer
@@ -81,7 +82,7 @@ func (in *intake) run() {
 
 // mapChunk maps a chunk's records. It ends the session if an offset is below next.
 func (in *intake) mapChunk(c chunk) {
-	defer in.counts.flush(in.metrics)
+	defer in.flushCounts()
 	if c.logStart > in.next.offset {
 		in.metrics.lost.Add(float64(c.logStart - in.next.offset))
 		in.log.Error("retention deleted records before they were read",
@@ -94,7 +95,7 @@ func (in *intake) mapChunk(c chunk) {
 		if r.Offset < in.next.offset {
 			// Either the log was truncated, or the client returned a record twice. Only a new
 			// session can tell which.
-			in.endSession(endPosition, fmt.Errorf("read %s: offset %d returned again after offset %d",
+			in.endSession(endPosition, fmt.Errorf("read %s: offset %d returned after offset %d",
 				in.topicPartition, r.Offset, in.next.offset-1))
 			return
 		}
@@ -118,6 +119,9 @@ func (in *intake) mapRecord(r *kgo.Record) {
 	}
 	body, only := in.render(r)
 	events, rejected := in.counts.add(in.calls)
+	if in.counts.notACall == nil && in.counts.reasons[transform.NotACall] > 0 {
+		in.counts.notACall = transform.TopLevelNames(r.Value, maxNames)
+	}
 	switch {
 	case events == 0:
 	case len(in.cuts) > 0:
@@ -143,7 +147,7 @@ func (in *intake) mapRecord(r *kgo.Record) {
 }
 
 // render appends a record's events to the buffered bytes and returns the result. It also returns
-// the index of the only call mapped, or allCalls if every call was mapped.
+// the index of the single call mapped, or allCalls if every call was mapped.
 func (in *intake) render(r *kgo.Record) (body []byte, only int) {
 	body, in.calls = in.buffer.Bytes(), in.calls[:0]
 	only = allCalls
@@ -158,7 +162,7 @@ func (in *intake) render(r *kgo.Record) (body []byte, only int) {
 	return body, only
 }
 
-// advancePast moves next past a record. If next is then at a recorded cut, advancePast seals the
+// advancePast sets next to the position after a record. If next is then at a recorded cut, advancePast seals the
 // open range, if any.
 func (in *intake) advancePast(r *kgo.Record) {
 	in.next = position{r.Offset + 1, r.LeaderEpoch}
@@ -248,8 +252,8 @@ func (in *intake) updateBudget() {
 }
 
 // writeDeadLetters logs a record's rejected calls and writes one dead letter for each. The open
-// range stays unfinished until the broker has acknowledged all of them. only is the index of the
-// only call mapped, or allCalls.
+// range stays unfinished until the broker has acknowledged all its dead letters. The argument only
+// is the index of the single call mapped, or allCalls.
 func (in *intake) writeDeadLetters(r *kgo.Record, only int) {
 	for i, call := range in.calls {
 		if call.Reason.Outcome() != transform.Rejected {
@@ -277,7 +281,17 @@ func (in *intake) writeDeadLetters(r *kgo.Record, only int) {
 type callCounts struct {
 	records int
 	reasons [transform.Reasons]int
+
+	noMetricValue, recordTime int
+
+	anyEvent           bool
+	sinceEvent         int      // calls after the last event
+	notCallsSinceEvent int      // calls filtered as not_a_call after the last event
+	notACall           []string // top-level names of a record with such a call
 }
+
+// maxNames is the maximum number of top-level names that a problem mentions.
+const maxNames = 8
 
 // add counts one record and its calls. It returns the number of events and the number of rejected
 // calls.
@@ -286,19 +300,35 @@ func (c *callCounts) add(calls []transform.Call) (events, rejected int) {
 	for i := range calls {
 		reason := calls[i].Reason
 		c.reasons[reason]++
+		if calls[i].NoMetricValue {
+			c.noMetricValue++
+		}
+		if calls[i].RecordTime {
+			c.recordTime++
+		}
+		c.sinceEvent++
 		switch reason.Outcome() {
 		case transform.Event:
 			events++
+			c.anyEvent, c.sinceEvent, c.notCallsSinceEvent = true, 0, 0
 		case transform.Rejected:
 			rejected++
+		default:
+			if reason == transform.NotACall {
+				c.notCallsSinceEvent++
+			}
 		}
 	}
 	return events, rejected
 }
 
-// flush adds the counts to the metrics and resets the counts.
-func (c *callCounts) flush(m *metrics) {
+// flushCounts adds the counts to the metrics and the topic's format, and resets the counts.
+func (in *intake) flushCounts() {
+	c, m := &in.counts, in.metrics
+	in.formats.add(in.topic, c)
 	m.records.Add(int64(c.records))
+	m.noMetricValue.Add(int64(c.noMetricValue))
+	m.recordTime.Add(int64(c.recordTime))
 	for reason, n := range c.reasons {
 		if n > 0 {
 			m.calls[reason].Add(int64(n))

@@ -35,6 +35,9 @@ type metrics struct {
 	records atomic.Int64                    // number of mapped records
 	calls   [transform.Reasons]atomic.Int64 // number of mapped calls, by reason
 
+	noMetricValue atomic.Int64 // number of events with transform.Call.NoMetricValue set
+	recordTime    atomic.Int64 // number of events with transform.Call.RecordTime set
+
 	batches        *prometheus.CounterVec
 	batchEvents    prometheus.Histogram
 	delay          prometheus.Histogram
@@ -81,6 +84,12 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 	auto.NewCounterFunc(prometheus.CounterOpts{Name: prefix + "records_total", Help: "Records mapped."},
 		func() float64 { return float64(m.records.Load()) })
+	auto.NewCounterFunc(prometheus.CounterOpts{Name: prefix + "events_without_metric_value_total",
+		Help: "Events without a metric value, although a configured field is present and not null."},
+		func() float64 { return float64(m.noMetricValue.Load()) })
+	auto.NewCounterFunc(prometheus.CounterOpts{Name: prefix + "events_at_record_time_total",
+		Help: "Events dated by the record's timestamp, because the call contains no readable time."},
+		func() float64 { return float64(m.recordTime.Load()) })
 	letterReasons := []string{reasonRefused}
 	for reason := range transform.Reasons {
 		auto.NewCounterFunc(prometheus.CounterOpts{Name: prefix + "calls_total",

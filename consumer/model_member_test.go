@@ -300,7 +300,9 @@ func (o *owners) live(s ownerStart) *liveOwner {
 		source:      sink.Source{Group: testGroup, Topic: testTopic, TopicID: source},
 		transformer: o.transformer.NewTransformer(), buffer: sink.NewBuffer(s.maxEvents, 1<<20),
 		next: at.position, floor: at.position, cuts: at.cuts, age: time.NewTimer(time.Hour),
+		formats: newFormats(newHealth(zap.NewNop())),
 	}
+	in.formats.acquire(testTopic)
 	in.age.Stop()
 	in.endSession = func(cause string, err error) { panic(cause + ": " + err.Error()) }
 	l := &liveOwner{owners: o, in: in}

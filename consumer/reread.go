@@ -9,7 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// reread returns the record at an offset, or nil if the log no longer contains it. It retries
+// reread returns the record at an offset, or nil if the log no longer contains it. reread retries
 // errors until ctx is done.
 func reread(ctx context.Context, opts []kgo.Opt, name topicPartition, offset int64) (*kgo.Record, error) {
 	at := map[string]map[int32]kgo.Offset{name.topic: {name.partition: kgo.NewOffset().At(offset)}}

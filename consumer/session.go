@@ -56,7 +56,7 @@ type session struct {
 	cause      string                        // end cause; "" while the session is running
 	err        error                         // error that ended the session, if any
 	partitions map[topicPartition]*partition // started and not yet released
-	awaited    map[topicPartition]bool       // assigned partitions whose offsets are not fetched yet
+	awaited    map[topicPartition]bool       // assigned partitions whose offsets have not been fetched yet
 	starts     map[topicPartition]kgo.Offset // start offsets, passed from onOffsetsFetched to adjustOffsets
 	owesJoin   bool                          // the group is waiting for this member to rejoin after a revoke
 	groupErr   error                         // last group management error
@@ -71,6 +71,7 @@ type environment struct {
 	memory  *memory
 	topics  *topics
 	letters *deadLetters
+	formats *formats
 	admin   *kgo.Client // client for lookups and for leaving the group; not a member
 	fail    func(error) // ends Run with an error that retrying cannot fix
 }
@@ -218,7 +219,8 @@ func (s *session) owned(name topicPartition) *partition {
 
 // startPartitions creates partitions and starts their intake. If a partition being read is assigned
 // again, startPartitions ends the session. In that case, the client did not revoke the partition
-// and may keep reading beyond the committed offset, which would look like a gap in the log.
+// and may keep reading beyond the committed offset. The records skipped would look like a gap in
+// the log.
 func (s *session) startPartitions(starts []start) (started []*partition, err error) {
 	member, _ := s.client.GroupMetadata()
 	var unread []*partition
@@ -272,13 +274,16 @@ func (s *session) newPartition(at start, member string) *intake {
 		resume: func() { s.client.ResumeFetchPartitions(one) },
 	}
 	in := &intake{
-		partition: p, cfg: s.cfg, memory: s.memory, metrics: s.metrics, letters: s.letters, endSession: s.end,
+		partition: p, cfg: s.cfg, memory: s.memory, metrics: s.metrics, letters: s.letters,
+		formats: s.formats, endSession: s.end,
 		source:      sink.Source{Group: s.cfg.Group, Topic: at.topic, TopicID: source, Partition: at.partition},
 		transformer: s.cfg.Mapping.NewTransformer(), buffer: sink.NewBuffer(s.cfg.MaxEvents, s.cfg.MaxBytes),
 		next: at.position, floor: at.position, cuts: at.cuts, age: time.NewTimer(time.Hour),
 	}
 	in.age.Stop()
+	s.formats.acquire(at.topic)
 	p.releaseIntake = func() {
+		s.formats.release(at.topic)
 		in.buffer.Reset()
 		in.updateBudget()
 	}

@@ -36,7 +36,8 @@ import (
 //  5. If the committed offset is below the log start, the client continues at the log start, and
 //     intake counts the offsets in between as lost.
 //
-// Every change of the offset by rules 2 to 4 is logged and counted, and drops the recorded cuts.
+// If rule 2, 3, or 4 changes the offset, the change is logged and counted, and the recorded cuts
+// are dropped.
 
 // start is a partition's start position and commit state.
 type start struct {
@@ -50,8 +51,8 @@ type start struct {
 }
 
 // sourceID returns the topic ID for payload IDs and commit metadata. id is the topic's current ID.
-// Batches with recorded cuts may already have been sent, so they keep the recorded topic ID. The
-// recorded ID is zero if the brokers had no topic IDs at the time.
+// Batches with recorded cuts may already have been sent, so they keep the recorded topic ID, which
+// is zero if the brokers had no topic IDs at the time. The recorded ID is also used if id is zero.
 func (s *start) sourceID(id topicID) topicID {
 	if len(s.cuts) > 0 || id == (topicID{}) {
 		return s.recorded
@@ -216,7 +217,7 @@ func (s *starter) move(c *start, cause string, to position) {
 	c.position, c.cuts, c.committed = to, nil, false
 }
 
-// These causes for not starting at the committed offset are metric label values.
+// These metric label values give the reason that a partition did not start at its committed offset.
 const (
 	moveRecreated = "recreated"  // the topic was recreated
 	moveTruncated = "truncated"  // the brokers lost the end of the log

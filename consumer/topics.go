@@ -129,7 +129,7 @@ func (t *topics) report(kind, name string, err error, advise func(error) string)
 }
 
 // listOffsets returns the offsets and leader epochs that the partition leaders report for a
-// timestamp. The timestamp is one of the constants below or a Unix time in milliseconds.
+// timestamp. The timestamp is logStartTimestamp, logEndTimestamp, or a Unix time in milliseconds.
 // listOffsets fails if any partition fails.
 func listOffsets(
 	ctx context.Context, client *kgo.Client, partitions []topicPartition, timestamp int64, isolation int8,
@@ -206,7 +206,7 @@ func endOfEpoch(
 		for _, p := range t.Partitions {
 			name := topicPartition{t.Topic, p.Partition}
 			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return nil, fmt.Errorf("fetch the end offset of a leader epoch of %s: %w", name, err)
+				return nil, fmt.Errorf("fetch the leader epoch's end offset for %s: %w", name, err)
 			}
 			if p.EndOffset >= 0 {
 				ends[name] = position{p.EndOffset, p.LeaderEpoch}

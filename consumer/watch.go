@@ -17,8 +17,8 @@ type watcher struct {
 	gone map[string]int // number of consecutive checks that did not find a topic, by topic
 }
 
-// run checks the topics every watchInterval until ctx is done. If a topic seems to be missing, run
-// checks again after recheckInterval.
+// run checks the topics every watchInterval until ctx is done. If a topic seems to be missing, the
+// next check follows after recheckInterval.
 func (w *watcher) run(ctx context.Context) {
 	for {
 		wait := watchInterval

@@ -192,8 +192,9 @@ func (w *window) applyCommit(s snapshot, sent time.Time) (send []*batch) {
 	return send
 }
 
-// fence stops the window from recording batches and advancing the watermark. The broker would still
-// accept commits: it checks which member commits, not which partitions that member owns.
+// fence stops the window from recording batches and advancing the watermark. Otherwise, the broker
+// would still accept the partition's commits: it checks which member commits, not which partitions
+// that member owns.
 func (w *window) fence() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

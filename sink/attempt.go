@@ -71,10 +71,10 @@ func (c *Client) reassess(r *response, j *job) {
 
 // recordHalt records a halted verdict for j and reports whether only j is at fault. It returns true
 // if another request was accepted since j's previous halted verdict. If j has no previous halted
-// verdict, the start of the attempt counts instead. Once another request has been accepted between
-// two of j's halted verdicts, recordHalt also returns true unless the destination is failing.
-// Without this rule, j would halt delivery whenever no other batch is being sent. The caller must
-// hold c.mu.
+// verdict, the start of the attempt counts instead. After another request has been accepted between
+// two of j's halted verdicts, recordHalt returns true for every later one as well, unless the
+// destination is failing. Without this rule, j would halt delivery whenever no other batch is being
+// sent. The caller must hold c.mu.
 func (c *Client) recordHalt(j *job) (onlyThis bool) {
 	othersAccepted := c.acceptedRequests > j.acceptedBefore
 	j.haltedAlone = j.haltedAlone || j.hasHalted && othersAccepted

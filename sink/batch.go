@@ -10,7 +10,7 @@ import (
 )
 
 // Source identifies the partition that a batch comes from and the consumer group that reads it.
-// Payload IDs depend on all of its fields.
+// Payload IDs depend on every field.
 type Source struct {
 	Group     string // consumer group; a new group replays events under new payload IDs
 	Topic     string
@@ -112,7 +112,8 @@ func (b *Batch) parts(all []Part, p part, destination string) []Part {
 	return b.parts(b.parts(all, left, destination), right, destination)
 }
 
-// eventEnd returns the index just past the n-th event in a JSON array of objects, counting from 1.
+// eventEnd returns the index just past the first n events in a JSON array of objects. n must be at
+// least 1.
 func eventEnd(array []byte, n int) int {
 	depth, quoted := 0, false
 	for i := 0; i < len(array); i++ {

@@ -16,11 +16,12 @@ type Delivery struct {
 	// Batch is the batch to deliver. A batch must not be delivered twice.
 	Batch *Batch
 	// Until, once done, prevents new attempts. In-flight attempts can still finish. Until must be
-	// derived from the delivery's context. Nil means the delivery's context.
+	// derived from the context passed to [Client.Deliver]. Nil means that context.
 	Until context.Context
 	// Rejected handles an event that LaunchDarkly rejected individually. Rejected may block until
-	// ctx, the delivery's context, is done, and may be called for several events concurrently.
-	// After all events are finished, Done receives the first error returned by Rejected.
+	// ctx, the context passed to [Client.Deliver], is done, and may be called for several events
+	// concurrently. After all events are finished, Done receives the first error returned by
+	// Rejected.
 	Rejected func(ctx context.Context, r Rejection) error
 	// Done is called exactly once, from one of the client's goroutines. Its argument is nil if
 	// every event was either accepted by LaunchDarkly or handled by Rejected without an error.
@@ -105,8 +106,8 @@ func (c *Client) Halted() Halt {
 // Deliver starts delivering a batch and returns immediately. The batch is retried until it is
 // delivered or ctx is done. When ctx is done, in-flight attempts are canceled, no new attempts
 // start, and [Delivery.Done] is called. When only [Delivery.Until] is done, in-flight attempts can
-// finish, but no new ones start. A batch must not be delivered twice, because splitting it releases
-// its body.
+// finish, but no new ones start. Deliver must not be called twice with the same batch, because a
+// rejected batch may be split, which releases its body.
 func (c *Client) Deliver(ctx context.Context, d Delivery) {
 	if d.Until == nil {
 		d.Until = ctx

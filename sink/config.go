@@ -121,7 +121,7 @@ func (c *Config) url() (string, error) {
 // maxHeaderBytes is the maximum size of the response headers. Go's default is 10 MiB.
 const maxHeaderBytes = 64 << 10
 
-// newTransport returns a transport that keeps one connection per in-flight request, detects dead
+// newTransport returns a transport that keeps up to maxInFlight idle connections, detects dead
 // connections, and limits the memory used per response.
 //
 // Over HTTP/2, all requests share one connection, which stays open when a request times out. Pings

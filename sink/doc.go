@@ -27,7 +27,7 @@
 //  6. A batch in backoff does not count against [Config.MaxInFlight], so it does not delay other
 //     batches. While the destination itself is failing, the client lowers its concurrency, down to
 //     one request at a time, no matter how many batches are waiting.
-//  7. When the context of a delivery is done, its in-flight attempts are canceled, no new attempts
+//  7. When a delivery's context is done, its in-flight attempts are canceled, no new attempts
 //     start, and [Delivery.Done] is called. When only [Delivery.Until] is done, in-flight attempts
 //     can finish, but no new ones start.
 //  8. The memory used by a [Buffer] is proportional to its content. Callers must account for

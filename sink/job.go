@@ -31,7 +31,7 @@ type job struct {
 	// Client.mu guards the fields below.
 	attemptState   attemptState
 	hasHalted      bool          // whether any response had the verdict halted
-	haltedAlone    bool          // whether another request was accepted between two halted verdicts
+	haltedAlone    bool          // whether another request was accepted between two of this job's halted verdicts
 	acceptedBefore int           // Client.acceptedRequests at the last halted verdict, or else at the attempt's start
 	waiting        bool          // queued or backing off, not in flight
 	place          *list.Element // position in the queue; nil if not queued

@@ -11,28 +11,34 @@ import (
 )
 
 // Config configures a mapping. A path, such as "properties.value", is a list of names joined by
-// dots, starting at the top level of the call. Names that contain a dot cannot be part of a path.
+// dots, starting at the top level of the call. The prefix "$." of Segment's notation is ignored.
+// Names that contain a dot cannot be part of a path.
 type Config struct {
+	// Unwrap lists the paths at which a document can contain calls, in order of precedence. The
+	// first path present is used. If no path is present, the document itself is used. UnwrapAuto as
+	// the only element selects the known envelopes. If Unwrap is empty, nothing is unwrapped.
+	Unwrap []string
+
 	// Schema is the version of LaunchDarkly's event schema, 3 or 4. Version 3 events have a
 	// userKey, and version 4 events have contextKeys.
 	Schema int
 
 	// Contexts maps each context kind to the paths of the fields that can contain its key, in order
 	// of precedence. The first field that contains a non-empty string or a number is used. Kinds
-	// are rendered in sorted order. A metric counts an event only if its kind and key match the
-	// context for which the SDK evaluates flags. Schema 4 requires at least one kind, and at least
-	// one path per kind. Schema 3 ignores Contexts. The schema 3 key is userId, or anonymousId if
-	// userId contains no key.
+	// are rendered in sorted order. A metric counts an event only if the event's kind and key match
+	// the context for which the SDK evaluates flags. Schema 4 requires at least one kind, and at
+	// least one path per kind. Schema 3 ignores Contexts. The schema 3 key is userId, or
+	// anonymousId if userId contains no key.
 	Contexts map[string][]string
 
 	// MetricValue lists the paths of the fields that can contain the metric's value, in order of
-	// precedence. The first field that contains a finite number, or a string that is one, is used.
-	// If there is no such field, the event has no metricValue.
+	// precedence. The first field that contains a finite number, or a string that Segment reads as
+	// one, is used. If there is no such field, the event has no metricValue.
 	MetricValue []string
 
 	// IntegrationNames lists the names that refer to this destination in a call's integrations
-	// object. If the object contains several of these names, the first one in the list decides. If
-	// the list is empty, only the object's All entry decides.
+	// object. If the object contains several of these names, the one listed first decides. If the
+	// list is empty, only the object's All entry decides.
 	IntegrationNames []string
 
 	// HonorIntegrations filters out calls whose integrations object excludes this destination. If
@@ -48,7 +54,9 @@ type Config struct {
 type Mapping struct {
 	fields *jsonscan.Fields
 
-	// The fields below are listed in order of their use in document and render.
+	// The fields below are listed in order of use.
+	unwrapStrings    bool       // whether to unwrap documents that are strings
+	envelopes        []envelope // in order of precedence
 	typ, batch       *jsonscan.Field
 	honor            bool
 	integrationNames []*jsonscan.Field // in order of precedence
@@ -57,6 +65,7 @@ type Mapping struct {
 	keyOpen          string // text before the first key
 	keys             []keyRule
 	keyClose         string // text after the last key
+	noKey            string // detail of a call without a key
 	times            []*jsonscan.Field
 	metricValue      []*jsonscan.Field
 	properties       *jsonscan.Field
@@ -76,14 +85,19 @@ type keyRule struct {
 func Compile(cfg Config) (*Mapping, error) {
 	var errs []error
 	var wanted jsonscan.Paths
+	split := func(key, path string) []string {
+		names := strings.Split(strings.TrimPrefix(path, "$."), ".")
+		if slices.Contains(names, "") {
+			errs = append(errs, fmt.Errorf("%s: must be a dotted path, got %q", key, path))
+			return nil
+		}
+		return names
+	}
 	paths := func(key string, paths []string) (fields []*jsonscan.Field) {
 		for _, path := range paths {
-			names := strings.Split(path, ".")
-			if slices.Contains(names, "") {
-				errs = append(errs, fmt.Errorf("%s: must be names joined by dots, got %q", key, path))
-				continue
+			if names := split(key, path); names != nil {
+				fields = append(fields, wanted.Add(names...))
 			}
-			fields = append(fields, wanted.Add(names...))
 		}
 		return fields
 	}
@@ -101,8 +115,23 @@ func Compile(cfg Config) (*Mapping, error) {
 		maxEventBytes: cfg.MaxEventBytes,
 	}
 
+	if slices.Equal(cfg.Unwrap, []string{UnwrapAuto}) {
+		m.unwrapStrings = true
+		m.envelopes = knownEnvelopes(&wanted)
+	} else {
+		for _, path := range cfg.Unwrap {
+			if path == UnwrapAuto {
+				errs = append(errs, fmt.Errorf("unwrap: must be %s alone, or paths, got %q", UnwrapAuto, cfg.Unwrap))
+			} else if names := split("unwrap", path); names != nil {
+				m.envelopes = append(m.envelopes, envelopeAt(&wanted, path, names))
+			}
+		}
+	}
+
+	m.noKey = "no field in contexts is a non-empty string or a number"
 	switch cfg.Schema {
 	case 3:
+		m.noKey = "neither userId nor anonymousId is a non-empty string or a number"
 		m.keys = []keyRule{{`"userKey":`, []*jsonscan.Field{wanted.Add("userId"), wanted.Add("anonymousId")}}}
 	case 4:
 		m.keyOpen, m.keyClose = `"contextKeys":{`, `}`
@@ -131,7 +160,7 @@ func Compile(cfg Config) (*Mapping, error) {
 		}
 		for _, name := range cfg.IntegrationNames {
 			if strings.EqualFold(name, "all") {
-				errs = append(errs, fmt.Errorf("integration_names: must be names other than All, got %q", name))
+				errs = append(errs, fmt.Errorf("integration_names: must not contain All, got %q", name))
 				continue
 			}
 			m.integrationNames = append(m.integrationNames, wanted.Add("integrations", name))

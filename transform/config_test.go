@@ -12,7 +12,7 @@ func TestCompileReportsEveryProblem(t *testing.T) {
 	}
 	const kind = "contexts: each kind must contain only letters, digits, '.', '_', and '-', " +
 		"and must be neither 'kind' nor 'multi', got "
-	const path = ": must be names joined by dots, got "
+	const path = ": must be a dotted path, got "
 	for _, test := range []struct {
 		cfg  Config
 		want string
@@ -32,7 +32,7 @@ func TestCompileReportsEveryProblem(t *testing.T) {
 		{Config{Schema: 3, MaxEventBytes: -1}, "max_event_bytes: must be at least 0, got -1"},
 		{
 			Config{Schema: 3, HonorIntegrations: true, IntegrationNames: []string{"aLL"}},
-			`integration_names: must be names other than All, got "aLL"`,
+			`integration_names: must not contain All, got "aLL"`,
 		},
 		{
 			Config{Schema: 2, MetricValue: []string{"a.", "b"}, MaxEventBytes: -7},

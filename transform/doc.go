@@ -7,12 +7,12 @@
 //
 // # Guarantees
 //
-//  1. Every call in a record yields exactly one [Call], which is either an event or has a [Reason].
+//  1. Every call in a record yields exactly one [Call], which either is an event or has a [Reason].
 //     No call is dropped without a reason.
 //  2. The same record, timestamp, and Config always produce the same bytes and the same reasons.
 //  3. Every event is valid JSON in valid UTF-8, regardless of the record's content.
 //  4. A rejected call does not affect the other calls in its record. An entire record is rejected
-//     only if its document is invalid or is neither an object nor an array.
+//     only if one of its documents is invalid.
 //  5. Append allocates nothing for events and filtered calls once dst, calls, and the scratch space
 //     are large enough.
 //  6. Strings, numbers, and properties are copied verbatim. Copying preserves escapes, all digits
@@ -23,19 +23,31 @@
 //
 // # Record formats
 //
-// A record contains one call (a JSON object), an array of calls, or a batch. A batch is an object
-// without a type whose batch field is an array of calls; Segment's libraries send this format. A
-// call in a batch inherits context and integrations from the top level of the batch, unless it has
-// its own. A null field counts as present. A Confluent prefix (0x00 and a four-byte schema ID) is
-// skipped.
+// A record contains one or more JSON documents, separated by white space. Each document is a call
+// (a JSON object), an array of calls, or a batch. A batch is an object without a type whose batch
+// field is an array of calls; Segment's libraries send this format. A call in a batch inherits
+// context and integrations from the top level of the batch, unless it has its own. A null field
+// counts as present.
 //
+// A document can also be an envelope, which contains such a document in one of its fields (see
+// [Config.Unwrap] and [UnwrapAuto]). The content of an envelope is JSON, or a string of JSON or
+// base64. Only one level is unwrapped. The items of an array are not unwrapped.
+//
+// A Confluent prefix (0x00 and a four-byte schema ID) and an AWS Glue prefix (0x03, 0x00, and a
+// 16-byte schema ID) are skipped. Values compressed by AWS Glue (0x03, 0x05) are not supported.
+//
+//   - An object is filtered as not_a_call if its type is missing or is not a Segment call type.
+//     This includes a batch in an array.
 //   - An empty array or an empty batch counts as one call and is filtered as no_calls.
-//   - An object without a type in an array is filtered as not_track, even if it has a batch field.
+//   - An envelope with null content counts as one call and is filtered as tombstone.
 //   - An array item that is not an object is rejected as malformed and does not affect the other
 //     items.
-//   - A record whose document is a string, a number, a boolean, null, or invalid counts as one call
-//     and is rejected as malformed. A document is invalid if it is empty, starts with a byte-order
-//     mark, is not UTF-8, nests deeper than 10,000 levels, or is otherwise not valid JSON.
+//   - A document that is neither an object nor an array counts as one call and is rejected as
+//     malformed, unless it is a string that is unwrapped. The same applies to an envelope with
+//     invalid content. Neither affects the other documents.
+//   - A record with an invalid document counts as one call and is rejected as malformed. A document
+//     is invalid if it is empty, starts with a byte-order mark, is not UTF-8, nests deeper than
+//     10,000 levels, or is otherwise not valid JSON.
 //   - A lone surrogate written as an escape (\ud800) is valid JSON (RFC 8259, section 8.2) and is
 //     copied verbatim.
 //

@@ -7,64 +7,93 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/jsonscan"
 )
 
-// document maps the calls in a record. It returns an error if the record's document is invalid. The
+// record maps the calls in the record's value. It returns an error if the value is invalid. The
 // reference implementation in reference_test.go repeats these rules.
-func (t *Transformer) document(r *record) error {
-	if r.value == nil {
-		r.add(Tombstone, "")
+func (t *Transformer) record(r *record) error {
+	b := r.value
+	switch {
+	case b == nil:
+		r.skip(Tombstone, "")
 		return nil
+	case len(b) == 0:
+		return errors.New("the value is empty")
+	case len(b) >= glueHeader && b[0] == 3 && b[1] == 5:
+		return errors.New("the value is compressed by AWS Glue's serializer, which is not supported")
 	}
-	b, prefix := r.value, 0
-	if len(b) >= 5 && b[0] == 0 { // Confluent's wire format: a zero byte and a four-byte schema ID
-		prefix = 5
-		b = b[prefix:]
-	}
-	calls := 0
-	item := func(offset int, value []byte) {
-		calls++
-		switch {
-		case !r.wants(calls - 1):
-		case value[0] == '{':
-			t.call(r)
-		default:
-			r.add(Malformed, fmt.Sprintf("byte %d: %s", prefix+offset, itemIs[typeOf(value)]))
-		}
-	}
-	document, err := t.scan.Scan(b, item)
-	if err != nil {
-		return explain(err, r.value, prefix)
-	}
-
-	switch document[0] {
-	case '{':
-		if batch := t.scan.Bytes(t.m.batch); t.scan.Bytes(t.m.typ) == nil && batch != nil && batch[0] == '[' {
-			t.scan.Items(t.m.batch, t.m.inherited, item)
-			break
-		}
-		if r.wants(0) {
-			t.call(r)
-		}
-		return nil
-	case '[':
-	default:
-		r.add(Malformed, documentIs[typeOf(document)])
-		return nil
-	}
-	if calls == 0 {
-		r.add(NoCalls, "")
-	}
-	return nil
+	r.offset = prefixLength(b)
+	return t.documents(r, b[r.offset:], true)
 }
 
-// explain adapts an error from Scan for a record whose document begins after prefix bytes.
-func explain(err error, value []byte, prefix int) error {
-	if len(value) == 0 {
-		return errors.New("the value is empty")
+// glueHeader is the length of AWS Glue's header: a version, a compression, and a 16-byte schema ID.
+const glueHeader = 18
+
+// prefixLength returns the length of the prefix that a schema registry's serializer wrote.
+func prefixLength(b []byte) int {
+	switch {
+	case len(b) >= 5 && b[0] == 0: // Confluent's wire format: a zero byte and a four-byte schema ID
+		return 5
+	case len(b) >= glueHeader && b[0] == 3 && b[1] == 0:
+		return glueHeader
 	}
-	if syntax, ok := errors.AsType[*jsonscan.SyntaxError](err); ok {
-		syntax.Offset += prefix
+	return 0
+}
+
+// documents maps the calls in the documents of b. If unwrap is true, a document can be an envelope.
+func (t *Transformer) documents(r *record, b []byte, unwrap bool) error {
+	item := func(offset int, value []byte) {
+		if value[0] == '{' {
+			t.call(r, value)
+		} else {
+			r.skip(Malformed, fmt.Sprintf("%sbyte %d: %s", r.path, r.offset+offset, itemIs[typeOf(value)]))
+		}
+	}
+	before := r.index
+	document, err := t.scan.Scan(b, item)
+	for ; document != nil; document, err = t.scan.Next(item) {
+		switch document[0] {
+		case '{':
+			t.object(r, document, item, unwrap)
+		case '[':
+			if r.index == before {
+				r.skip(NoCalls, "")
+			}
+		case '"':
+			if unwrap && t.m.unwrapStrings && len(document) > 2 {
+				t.unwrapped(r, "the string", t.scan.Text(document))
+				break
+			}
+			fallthrough
+		default:
+			r.skip(Malformed, r.path+documentIs[typeOf(document)])
+		}
+		before = r.index
+	}
+	if err != nil {
+		if syntax, ok := errors.AsType[*jsonscan.SyntaxError](err); ok {
+			syntax.Offset += r.offset
+		}
 	}
 	return err
+}
+
+// object maps the calls in a document that is an object.
+func (t *Transformer) object(r *record, document []byte, item func(int, []byte), unwrap bool) {
+	if unwrap {
+		if e := t.envelope(); e != nil {
+			t.unwrap(r, e)
+			return
+		}
+	}
+	batch := t.scan.Bytes(t.m.batch)
+	if !has(batch, "[") || t.scan.Bytes(t.m.typ) != nil {
+		t.call(r, document)
+		return
+	}
+	before := r.index
+	t.scan.Items(t.m.batch, t.m.inherited, item)
+	if r.index == before {
+		r.skip(NoCalls, "")
+	}
 }
 
 var jsonTypes = [...]string{

@@ -23,7 +23,13 @@ var malformed = []struct{ record, detail string }{
 	{"\xef\xbb\xbf" + anEvent, "byte 0: unexpected byte-order mark"},
 	{"\x00\x00\x00\x00\x01\xef\xbb\xbf" + anEvent, "byte 5: unexpected byte-order mark"},
 	{anEvent + anEvent, "byte 41: invalid JSON"},
-	{anEvent + "\n" + anEvent, "byte 42: invalid JSON"},
+	{anEvent + "\n" + anEvent + "x", "byte 83: invalid JSON"},
+	{anEvent + "\n" + anEvent[1:], "byte 48: invalid JSON"},
+	{anEvent + "\n" + anEvent[:40], "byte 82: unexpected end of document"},
+	{"\x03\x05" + "0123456789abcdef" + anEvent, "the value is compressed by AWS Glue's serializer, which is not supported"},
+	{"\x03\x00" + "0123456789abcdef" + anEvent + "]", "byte 59: invalid JSON"},
+	{"\x03\x01" + "0123456789abcdef" + anEvent, "byte 0: invalid JSON"},
+	{"\x03\x00" + "0123456789abcde", "byte 0: invalid JSON"},
 	{"[" + anEvent + "," + anEvent, "byte 84: unexpected end of document"},
 	{"[" + anEvent + ",", "byte 43: unexpected end of document"},
 	{"[" + anEvent + ",]", "byte 43: invalid JSON"},
@@ -91,8 +97,19 @@ func TestInvalidDocumentIsOneRejectedCall(t *testing.T) {
 	for _, test := range malformed {
 		requireSame(t, []byte(test.record), recordTimestamp)
 		dst, calls := mappings[0].NewTransformer().Append(before, beforeCalls, []byte(test.record), recordTimestamp)
-		if string(dst) != "before," || len(calls) != 2 || calls[1] != (Call{Malformed, test.detail, len(dst)}) {
+		if string(dst) != "before," || len(calls) != 2 || calls[1] != (Call{Reason: Malformed, Detail: test.detail, End: len(dst)}) {
 			t.Errorf("%.80q: %q, %v, want detail %q", test.record, dst, calls[1:], test.detail)
+		}
+	}
+}
+
+func TestSchemaRegistryPrefixesAreSkipped(t *testing.T) {
+	want, _ := newTransformer(schema3).Append(nil, nil, []byte(anEvent), recordTimestamp)
+	for _, prefix := range []string{"\x00\x00\x00\x00\x07", "\x03\x000123456789abcdef"} {
+		record := []byte(prefix + anEvent)
+		requireSame(t, record, recordTimestamp)
+		if got, _ := newTransformer(schema3).Append(nil, nil, record, recordTimestamp); !bytes.Equal(got, want) {
+			t.Errorf("%q: %s, want %s", record, got, want)
 		}
 	}
 }

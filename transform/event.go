@@ -1,36 +1,44 @@
 package transform
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
+	"unicode"
 
 	"github.com/segment-to-launchdarkly/forwarder/transform/jsonscan"
 )
 
 // call maps the call whose fields t.scan has found, and adds the result to r.
-func (t *Transformer) call(r *record) {
-	dst, reason, detail := t.render(r.dst, r.timestamp)
-	if reason == None {
+func (t *Transformer) call(r *record, source []byte) {
+	if !r.next() {
+		return
+	}
+	var c Call
+	if dst := t.render(r.dst, r.timestamp, &c); c.Reason == None {
 		r.dst = dst
 	}
-	r.add(reason, detail)
+	r.add(c, source)
 }
 
-// render appends the event and a comma to dst. It applies the rules in order and returns the reason
-// for the first rule that the call breaks. In that case, the result can contain part of an event.
-func (t *Transformer) render(dst []byte, timestamp int64) (_ []byte, reason Reason, detail string) {
+// render appends the event and a comma to dst. It applies the rules in order and sets c to the
+// outcome of the first rule that the call breaks. In that case, the result can contain part of an
+// event.
+func (t *Transformer) render(dst []byte, timestamp int64, c *Call) []byte {
 	m, start := t.m, len(dst)
 
-	if !t.isTrack(t.scan.Bytes(m.typ)) {
-		return dst, NotTrack, ""
+	if isTrack, isCall := t.callType(); !isCall {
+		return skip(dst, c, NotACall, "")
+	} else if !isTrack {
+		return skip(dst, c, NotTrack, "")
 	}
 	if m.honor && !t.included() {
-		return dst, Integrations, ""
+		return skip(dst, c, Integrations, "")
 	}
 
 	name := t.scan.Bytes(m.event)
 	if !isKey(name) {
-		return dst, NoEventName, eventIs[typeOf(name)]
+		return skip(dst, c, NoEventName, eventIs[typeOf(name)])
 	}
 	dst = append(dst, `{"kind":"custom","key":`...)
 	dst = appendKey(dst, name)
@@ -52,29 +60,33 @@ func (t *Transformer) render(dst []byte, timestamp int64) (_ []byte, reason Reas
 		}
 	}
 	if keys == 0 {
-		return dst, NoUserKey, "no configured field is a non-empty string or a number"
+		return skip(dst, c, NoUserKey, m.noKey)
 	}
 	dst = append(dst, m.keyClose...)
 
-	ms := timestamp // fallback; not the clock, because a replay must produce the same event
+	ms := timestamp // fallback instead of the clock, because a replay must produce the same event
+	c.RecordTime = true
 	for _, field := range m.times {
 		if at, ok := t.time(t.scan.Bytes(field)); ok {
-			ms = at
+			ms, c.RecordTime = at, false
 			break
 		}
 	}
 	if ms <= 0 {
-		return dst, NoTimestamp, "neither the call nor the record has a valid timestamp after 1970"
+		return skip(dst, c, NoTimestamp, "neither the call nor the record has a valid timestamp")
 	}
 	dst = append(dst, `,"creationDate":`...)
 	dst = strconv.AppendInt(dst, ms, 10)
 
 	for _, field := range m.metricValue {
-		if number := t.number(t.scan.Bytes(field)); number != nil {
+		raw := t.scan.Bytes(field)
+		if number := t.number(raw); number != nil {
 			dst = append(dst, `,"metricValue":`...)
 			dst = append(dst, number...)
+			c.NoMetricValue = false
 			break
 		}
+		c.NoMetricValue = c.NoMetricValue || len(raw) > 0 && raw[0] != 'n'
 	}
 
 	properties := t.scan.Bytes(m.properties)
@@ -85,35 +97,56 @@ func (t *Transformer) render(dst []byte, timestamp int64) (_ []byte, reason Reas
 	case properties[0] == '{':
 		dst = append(dst, properties...)
 	default:
-		return dst, PropertiesNotObject, propertiesIs[typeOf(properties)]
+		return skip(dst, c, PropertiesNotObject, propertiesIs[typeOf(properties)])
 	}
 	dst = append(dst, '}')
 
 	if size := len(dst) - start; m.maxEventBytes > 0 && size > m.maxEventBytes {
-		return dst, TooLarge, fmt.Sprintf("the event has %d bytes, more than the limit of %d", size, m.maxEventBytes)
+		return skip(dst, c, TooLarge, fmt.Sprintf("the event has %d bytes, more than the limit of %d", size, m.maxEventBytes))
 	}
-	dst = append(dst, ',')
-	return dst, None, ""
+	return append(dst, ',')
 }
 
-// isTrack reports whether raw is the string "track" in any ASCII letter case. Segment asks
-// destinations to accept any case.
-func (t *Transformer) isTrack(raw []byte) bool {
+// skip sets c to a call with a reason, and returns dst.
+func skip(dst []byte, c *Call, reason Reason, detail string) []byte {
+	*c = Call{Reason: reason, Detail: detail}
+	return dst
+}
+
+// callType reports whether the call's type is track, and whether it is a Segment call type at all.
+// Segment asks destinations to accept any letter case.
+func (t *Transformer) callType() (isTrack, isCall bool) {
+	raw := t.scan.Bytes(t.m.typ)
 	if string(raw) == `"track"` {
-		return true
+		return true, true
 	}
-	if len(raw) == 0 || raw[0] != '"' {
-		return false
+	if !has(raw, `"`) {
+		return false, false
 	}
-	s := t.scan.Text(raw)
-	return len(s) == len("track") &&
-		s[0]|0x20 == 't' && s[1]|0x20 == 'r' && s[2]|0x20 == 'a' && s[3]|0x20 == 'c' && s[4]|0x20 == 'k'
+	var lower [len("identify")]byte
+	name := t.scan.Text(raw)
+	if len(name) > len(lower) {
+		return false, false
+	}
+	for i, c := range name {
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		lower[i] = c
+	}
+	switch string(lower[:len(name)]) {
+	case "track":
+		return true, true
+	case "identify", "page", "screen", "group", "alias", "delete":
+		return false, true
+	}
+	return false, false
 }
 
 // included reports whether the call's integrations object includes this destination. The rule is
 // the same as in Segment's facade library (function enabled). The value of All, in any letter case,
-// is the default. The first configured name in the object overrides the default: false excludes the
-// destination, and any other value includes it.
+// is the default. The first configured name that the object contains overrides the default: false
+// excludes the destination, and any other value includes it.
 func (t *Transformer) included() bool {
 	for _, name := range t.m.integrationNames {
 		if raw := t.scan.Bytes(name); raw != nil {
@@ -140,24 +173,68 @@ func appendKey(dst, raw []byte) []byte {
 	return append(dst, '"')
 }
 
-// number returns the finite number in raw, which can be a JSON number or a string that consists of
-// one. If there is none, it returns nil. The result is valid until the next call to t.scan.Text.
+// number returns the finite number in raw, which can be a JSON number or a string that Segment
+// reads as a number. If there is none, number returns nil. The result is valid until the next call.
 func (t *Transformer) number(raw []byte) []byte {
 	if len(raw) == 0 {
 		return nil
 	}
 	if raw[0] == '"' {
-		raw = t.scan.Text(raw)
-		if !jsonscan.IsNumber(raw) {
-			return nil
+		if raw = t.scan.Text(raw); !jsonscan.IsNumber(raw) {
+			t.scratch = appendDecimal(t.scratch[:0], bytes.TrimFunc(raw, isJSSpace))
+			raw = t.scratch
 		}
 	} else if !isNumber(raw[0]) {
 		return nil
 	}
-	if !isFinite(raw) {
+	if len(raw) == 0 || !isFinite(raw) {
 		return nil
 	}
 	return raw
+}
+
+// isJSSpace reports whether ECMAScript, and therefore Segment's code, ignores r around a number.
+func isJSSpace(r rune) bool {
+	switch r {
+	case '\t', '\n', '\v', '\f', '\r', '\u2028', '\u2029', '\ufeff':
+		return true
+	}
+	return unicode.Is(unicode.Zs, r)
+}
+
+// appendDecimal appends a decimal number in ECMAScript's syntax as a JSON number. ECMAScript also
+// allows a plus sign, leading zeros, and a point without digits before or after it. If s is not a
+// decimal number, appendDecimal appends nothing.
+func appendDecimal(dst, s []byte) []byte {
+	out := dst
+	if len(s) > 0 && (s[0] == '-' || s[0] == '+') {
+		if s[0] == '-' {
+			out = append(out, '-')
+		}
+		s = s[1:]
+	}
+	whole, rest := s[:digits(s)], s[digits(s):]
+	var fraction []byte
+	if len(rest) > 0 && rest[0] == '.' {
+		rest = rest[1:]
+		fraction, rest = rest[:digits(rest)], rest[digits(rest):]
+	}
+	if len(whole)+len(fraction) == 0 {
+		return dst
+	}
+	if whole = bytes.TrimLeft(whole, "0"); len(whole) == 0 {
+		whole = []byte("0")
+	}
+	out = append(out, whole...)
+	if len(fraction) > 0 {
+		out = append(out, '.')
+		out = append(out, fraction...)
+	}
+	out = append(out, rest...) // an exponent; anything else makes the number invalid
+	if !jsonscan.IsNumber(out[len(dst):]) {
+		return dst
+	}
+	return out
 }
 
 // isFinite reports whether a JSON number is within the range of a float64. Parsers disagree on

@@ -51,6 +51,6 @@ func ExampleCompile_invalid() {
 	_, err := transform.Compile(transform.Config{Schema: 2, MetricValue: []string{"properties..value"}})
 	fmt.Println(err)
 	// Output:
-	// metric_value: must be names joined by dots, got "properties..value"
+	// metric_value: must be a dotted path, got "properties..value"
 	// event_schema: must be 3 or 4, got 2
 }

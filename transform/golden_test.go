@@ -17,6 +17,7 @@ const recordTimestamp = 1_600_000_000_000
 
 var (
 	schema3 = Config{
+		Unwrap:            []string{UnwrapAuto},
 		Schema:            3,
 		MetricValue:       []string{"properties.value"},
 		IntegrationNames:  []string{"LaunchDarkly Events"},
@@ -35,6 +36,11 @@ var (
 		MaxEventBytes:     300,
 	}
 	ignoring = Config{Schema: 3}
+	paths    = Config{
+		Unwrap:      []string{"$.payload.after", "data_base64", "a.body", "data", "string"},
+		Schema:      3,
+		MetricValue: []string{"$.properties.value"},
+	}
 )
 
 // TestCallsMapAsInTheGoldenFiles maps each line of a file in testdata and compares the results with
@@ -51,6 +57,9 @@ func TestCallsMapAsInTheGoldenFiles(t *testing.T) {
 		{"integrations", "integrations", schema3},
 		{"integrations", "integrations.two-names", schema4},
 		{"integrations", "integrations.ignored", ignoring},
+		{"envelopes", "envelopes.auto", schema3},
+		{"envelopes", "envelopes.none", schema4},
+		{"envelopes", "envelopes.paths", paths},
 		{"records", "records.schema3", schema3},
 		{"records", "records.schema4", schema4},
 	} {

@@ -19,6 +19,7 @@ type Reason uint8
 const (
 	None Reason = iota
 	NotTrack
+	NotACall
 	Tombstone
 	Integrations
 	NoCalls
@@ -39,15 +40,16 @@ var reasons = [Reasons]struct {
 }{
 	None: {"", Event, "the call is an event"},
 
-	NotTrack:     {"not_track", Filtered, "type is not track"},
-	Tombstone:    {"tombstone", Filtered, "the record has no value"},
+	NotTrack:     {"not_track", Filtered, "type is a Segment call type other than track"},
+	NotACall:     {"not_a_call", Filtered, "type is missing or is not a Segment call type"},
+	Tombstone:    {"tombstone", Filtered, "the record has no value, or its envelope has null content"},
 	Integrations: {"integrations", Filtered, "the integrations object excludes this destination"},
 	NoCalls:      {"no_calls", Filtered, "the record is an empty array or an empty batch"},
 
-	Malformed:   {"malformed", Rejected, "the record is not valid JSON, or the call is not an object"},
+	Malformed:   {"malformed", Rejected, "the record or the content of its envelope is not valid JSON, or the call is not an object"},
 	NoEventName: {"no_event_name", Rejected, "event is neither a non-empty string nor a number"},
 	NoUserKey:   {"no_user_key", Rejected, "the call contains no user key or context key"},
-	NoTimestamp: {"no_timestamp", Rejected, "neither the call nor the record has a valid timestamp after 1970"},
+	NoTimestamp: {"no_timestamp", Rejected, "neither the call nor the record has a valid timestamp"},
 
 	PropertiesNotObject: {"properties_not_object", Rejected, "properties is neither an object nor null"},
 	TooLarge:            {"too_large", Rejected, "the event exceeds the maximum size"},

@@ -2,7 +2,9 @@ package transform
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
+	"io"
 	"maps"
 	"math"
 	"math/big"
@@ -28,27 +30,134 @@ func (r *reference) append(value []byte, timestamp int64) ([]byte, []Call) {
 		r.skip(Tombstone)
 		return r.dst, r.made
 	}
-	if len(value) >= 5 && value[0] == 0 {
+	switch {
+	case len(value) >= 5 && value[0] == 0:
 		value = value[5:]
+	case len(value) >= 18 && value[0] == 3 && value[1] == 0:
+		value = value[18:]
 	}
-	if !utf8.Valid(value) || !json.Valid(value) {
-		r.skip(Malformed)
-		return r.dst, r.made
-	}
-	switch kind(value) {
-	case '[':
-		r.calls(value, nil, timestamp)
-	case '{':
-		call := object(value)
-		if call["type"] == nil && kind(call["batch"]) == '[' {
-			r.calls(call["batch"], call, timestamp)
-		} else {
-			r.call(call, timestamp)
-		}
-	default:
-		r.skip(Malformed)
-	}
+	r.documents(value, timestamp, true)
 	return r.dst, r.made
+}
+
+// documents maps the calls in the documents of b, or adds one malformed call if one of the documents
+// is invalid.
+func (r *reference) documents(b []byte, timestamp int64, unwrap bool) {
+	documents, ok := split(b)
+	if !ok {
+		r.skip(Malformed)
+		return
+	}
+	for _, document := range documents {
+		if unwrap {
+			if content, ok := r.content(document); ok {
+				if content == nil {
+					r.skip(Tombstone)
+				} else {
+					r.documents(content, timestamp, false)
+				}
+				continue
+			}
+		}
+		switch kind(document) {
+		case '[':
+			r.calls(document, nil, timestamp)
+		case '{':
+			call := object(document)
+			if call["type"] == nil && kind(call["batch"]) == '[' {
+				r.calls(call["batch"], call, timestamp)
+			} else {
+				r.call(call, timestamp)
+			}
+		default:
+			r.skip(Malformed)
+		}
+	}
+}
+
+// content returns the content of the envelope that a document is. ok is false if the document is not
+// an envelope. Invalid base64 yields empty content, which is as invalid.
+func (r *reference) content(document json.RawMessage) (content []byte, ok bool) {
+	auto := len(r.cfg.Unwrap) == 1 && r.cfg.Unwrap[0] == "auto"
+	if auto && kind(document) == '"' && text(document) != "" {
+		return []byte(text(document)), true
+	}
+	if kind(document) != '{' {
+		return nil, false
+	}
+	fields := object(document)
+	decode := func(content json.RawMessage, encoded bool) ([]byte, bool) {
+		switch {
+		case kind(content) == 'n':
+			return nil, true
+		case encoded && kind(content) != '"':
+			return []byte{}, true
+		case encoded:
+			decoded, err := base64.StdEncoding.DecodeString(text(content))
+			if err != nil {
+				return []byte{}, true
+			}
+			return decoded, true
+		case kind(content) == '"':
+			return []byte(text(content)), true
+		}
+		return content, true
+	}
+	is := func(name, kinds string) bool {
+		return fields[name] != nil && strings.IndexByte(kinds, kind(fields[name])) >= 0
+	}
+	if !auto {
+		for _, path := range r.cfg.Unwrap {
+			path = strings.TrimPrefix(path, "$.")
+			if content := follow(fields, path); content != nil {
+				name := path[strings.LastIndexByte(path, '.')+1:]
+				flag := follow(fields, strings.TrimSuffix(path, name)+"isBase64Encoded")
+				return decode(content, name == "data_base64" || string(flag) == "true")
+			}
+		}
+		return nil, false
+	}
+	switch {
+	case is("httpPayload", "{") && fields["ingestType"] != nil:
+		return decode(fields["httpPayload"], false)
+	case isCall(fields):
+		return nil, false
+	case is("detail", "{") && is("detail-type", `"`):
+		return decode(fields["detail"], false)
+	case fields["data"] != nil && is("specversion", `"`):
+		return decode(fields["data"], false)
+	case fields["data_base64"] != nil && is("specversion", `"`):
+		return decode(fields["data_base64"], true)
+	case len(fields) == 2 && fields["schema"] != nil && fields["payload"] != nil:
+		return decode(fields["payload"], false)
+	case is("body", `"`) && is("isBase64Encoded", "tf"):
+		return decode(fields["body"], string(fields["isBase64Encoded"]) == "true")
+	}
+	return nil, false
+}
+
+// isCall reports whether the type is one of Segment's.
+func isCall(call map[string]json.RawMessage) bool {
+	return kind(call["type"]) == '"' && slices.ContainsFunc(
+		[]string{"track", "identify", "page", "screen", "group", "alias", "delete"},
+		func(name string) bool { return asciiEqualFold(text(call["type"]), name) })
+}
+
+// split returns the documents in b. ok is false unless all of b is valid.
+func split(b []byte) (documents []json.RawMessage, ok bool) {
+	d := json.NewDecoder(bytes.NewReader(b))
+	end := -1
+	for {
+		var document json.RawMessage
+		if err := d.Decode(&document); err != nil {
+			return documents, err == io.EOF && len(documents) > 0 && utf8.Valid(b)
+		}
+		if int(d.InputOffset())-len(document) == end { // no white space between two documents
+			return nil, false
+		}
+		documents = append(documents, document)
+		end = int(d.InputOffset())
+	}
 }
 
 func (r *reference) calls(array []byte, batch map[string]json.RawMessage, timestamp int64) {
@@ -77,7 +186,11 @@ func (r *reference) skip(reason Reason) {
 }
 
 func (r *reference) call(call map[string]json.RawMessage, timestamp int64) {
-	if kind(call["type"]) != '"' || !asciiEqualFold(text(call["type"]), "track") {
+	if !isCall(call) {
+		r.skip(NotACall)
+		return
+	}
+	if !asciiEqualFold(text(call["type"]), "track") {
 		r.skip(NotTrack)
 		return
 	}
@@ -95,10 +208,10 @@ func (r *reference) call(call map[string]json.RawMessage, timestamp int64) {
 		r.skip(NoUserKey)
 		return
 	}
-	at := timestamp
+	at, recordTime := timestamp, true
 	for _, field := range []string{"sentAt", "originalTimestamp", "receivedAt", "timestamp"} {
 		if ms := readTime(call[field]); ms > 0 {
-			at = ms
+			at, recordTime = ms, false
 		}
 	}
 	if at <= 0 {
@@ -115,11 +228,15 @@ func (r *reference) call(call map[string]json.RawMessage, timestamp int64) {
 		return
 	}
 	event := `{"kind":"custom","key":` + name + `,` + keys + `,"creationDate":` + strconv.FormatInt(at, 10)
+	noValue := false
 	for _, path := range r.cfg.MetricValue {
-		if value := metricValue(follow(call, path)); value != "" {
+		field := follow(call, strings.TrimPrefix(path, "$."))
+		if value := metricValue(field); value != "" {
 			event += `,"metricValue":` + value
+			noValue = false
 			break
 		}
+		noValue = noValue || kind(field) != 0 && kind(field) != 'n'
 	}
 	event += `,"data":` + string(properties) + `}`
 	if r.cfg.MaxEventBytes > 0 && len(event) > r.cfg.MaxEventBytes {
@@ -127,7 +244,7 @@ func (r *reference) call(call map[string]json.RawMessage, timestamp int64) {
 		return
 	}
 	r.dst = append(r.dst, event+","...)
-	r.made = append(r.made, Call{End: len(r.dst)})
+	r.made = append(r.made, Call{End: len(r.dst), NoMetricValue: noValue, RecordTime: recordTime})
 }
 
 // keys renders userKey or contextKeys. It returns "" if there is no key.
@@ -143,7 +260,7 @@ func (r *reference) keys(call map[string]json.RawMessage) string {
 	var keys []string
 	for _, kind := range slices.Sorted(maps.Keys(r.cfg.Contexts)) {
 		for _, path := range r.cfg.Contexts[kind] {
-			if k := key(follow(call, path)); k != "" {
+			if k := key(follow(call, strings.TrimPrefix(path, "$."))); k != "" {
 				keys = append(keys, `"`+kind+`":`+k)
 				break
 			}
@@ -192,31 +309,73 @@ func key(value json.RawMessage) string {
 	return ""
 }
 
+// jsSpace lists the characters that ECMAScript ignores around a number.
+const jsSpace = "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a" +
+	"\u2028\u2029\u202f\u205f\u3000\ufeff"
+
+var decimal = regexp.MustCompile(`^([-+]?)(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$`)
+
 func metricValue(value json.RawMessage) string {
 	number := string(value)
-	if kind(value) == '"' {
-		number = text(value)
-	}
-	if !regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$`).MatchString(number) {
+	switch kind(value) {
+	case '0':
+	case '"':
+		number = strings.Trim(text(value), jsSpace)
+	default:
 		return ""
 	}
+	parts := decimal.FindStringSubmatch(number)
+	if parts == nil {
+		return ""
+	}
+	whole, fraction, _ := strings.Cut(parts[2], ".")
+	if whole = strings.TrimLeft(whole, "0"); whole == "" {
+		whole = "0"
+	}
+	if fraction != "" {
+		fraction = "." + fraction
+	}
+	number = strings.TrimPrefix(parts[1], "+") + whole + fraction + parts[3]
 	if f, _ := strconv.ParseFloat(number, 64); math.IsInf(f, 0) {
 		return ""
 	}
 	return number
 }
 
-var dateShape = regexp.MustCompile(`^\d{4}-\d\d-\d\d([Tt ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?` +
-	`([Zz]|[-+]([01]\d|2[0-3]):?[0-5]\d)?)?$`)
+const clock = `([01]\d|2[0-3]):[0-5]\d(:[0-5]\d([.,]\d+)?)?`
 
-// readTime returns Unix milliseconds. The result is 0 or less if value is not a readable time.
+var dateShape = regexp.MustCompile(`^(\d{4}-\d{1,2}-\d{1,2})([Tt ](` + clock + `)` +
+	`([Zz]| ?[-+]([01]\d|2[0-3])(:?[0-5]\d)?)?)?( UTC)?$`)
+
+var rfc1123Shape = regexp.MustCompile(`^(Sun|Mon|Tue|Wed|Thu|Fri|Sat), \d\d? ` +
+	`(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} ([01]\d|2[0-3])(:[0-5]\d){2} ` +
+	`(GMT|UTC|[-+]([01]\d|2[0-3])[0-5]\d)$`)
+
+// readTime returns Unix milliseconds. The result is 0 if value is not a readable time.
 func readTime(value json.RawMessage) int64 {
+	if ms := readAnyTime(value); ms >= 631_152_000_000 { // 1990
+		return ms
+	}
+	return 0
+}
+
+func readAnyTime(value json.RawMessage) int64 {
 	number := string(value)
 	switch kind(value) {
 	case '"':
 		number = text(value)
-		if dateShape.MatchString(number) {
-			return parseDate(strings.ToUpper(number))
+		if regexp.MustCompile(`^\d{4}$`).MatchString(number) {
+			return parseDate(number+"-1-1", "", "")
+		}
+		if parts := dateShape.FindStringSubmatch(number); parts != nil {
+			return parseDate(parts[1], parts[3], strings.TrimSpace(parts[7]))
+		}
+		if rfc1123Shape.MatchString(number) {
+			for _, zone := range []string{"GMT", "UTC", "-0700"} {
+				if at, err := time.Parse("Mon, 2 Jan 2006 15:04:05 "+zone, number); err == nil {
+					return at.UnixMilli()
+				}
+			}
 		}
 		if !regexp.MustCompile(`^[0-9]+$`).MatchString(number) {
 			return 0
@@ -244,13 +403,17 @@ func readTime(value json.RawMessage) int64 {
 	return ms.Int64()
 }
 
-func parseDate(s string) int64 {
-	s = strings.Replace(s, " ", "T", 1)
-	for _, layout := range []string{time.DateOnly, "2006-01-02T15:04", "2006-01-02T15:04:05"} {
-		for _, offset := range []string{"", "Z07:00", "Z0700"} {
-			if at, err := time.Parse(layout+offset, s); err == nil {
-				return at.UnixMilli()
-			}
+func parseDate(date, clock, offset string) int64 {
+	layout, value := "2006-1-2", date
+	if clock != "" {
+		layout, value = layout+" 15:04", value+" "+clock
+		if strings.Count(clock, ":") == 2 {
+			layout += ":05"
+		}
+	}
+	for _, zone := range []string{"", "Z07", "Z0700", "Z07:00"} {
+		if at, err := time.Parse(layout+zone, value+strings.ToUpper(offset)); err == nil {
+			return at.UnixMilli()
 		}
 	}
 	return 0 // the month does not have that day

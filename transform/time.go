@@ -1,16 +1,23 @@
 package transform
 
+import (
+	"bytes"
+	"slices"
+)
+
 // time parses a field's value as a time and returns it in whole Unix milliseconds. ok is false if
 // the field is absent or unreadable. The supported formats are those that occur in practice:
 //
 //   - RFC 3339: a date, T or a space, a time of day with any number of fractional digits, and an
 //     offset such as Z or +07:00
-//   - variants with an offset such as +0700, without an offset (meaning UTC), or without seconds
-//   - a date alone, meaning midnight UTC
+//   - variants with an offset such as +0700 or +07, without an offset (meaning UTC), without
+//     seconds, with a comma before the fraction, with a one-digit month or day, or with " UTC" or
+//     " +0000 UTC" at the end
+//   - a date alone, meaning midnight UTC, or a year alone, as a string of four digits
+//   - RFC 1123, in GMT, in UTC, or with a numeric offset
 //   - a JSON number, or a string of digits; see epochMs
 //
-// Times at or before the start of 1970 count as unreadable, because many programs write them for an
-// unset time.
+// Times before 1990 count as unreadable, because nearly all of them are unset or in another unit.
 func (t *Transformer) time(raw []byte) (ms int64, ok bool) {
 	switch {
 	case len(raw) == 0:
@@ -18,16 +25,88 @@ func (t *Transformer) time(raw []byte) (ms int64, ok bool) {
 	case raw[0] == '"':
 		s := raw[1 : len(raw)-1]
 		if ms, ok = dateMs(s); !ok {
-			if s = t.scan.Text(raw); len(s) > 0 && digits(s) == len(s) {
-				ms, ok = epochMs(s)
-			} else {
-				ms, ok = dateMs(s) // the string may contain escapes
-			}
+			ms, ok = t.rareMs(t.scan.Text(raw)) // the string may contain escapes
 		}
 	case isNumber(raw[0]):
 		ms, ok = epochMs(raw)
 	}
-	return ms, ok && ms > 0
+	return ms, ok && ms >= minMs
+}
+
+// minMs is the start of 1990.
+const minMs = 631_152_000_000
+
+// rareMs parses the decoded content of a string whose raw content dateMs cannot parse.
+func (t *Transformer) rareMs(s []byte) (ms int64, ok bool) {
+	n := digits(s)
+	if n > 0 && n == len(s) && n != len("2020") {
+		return epochMs(s)
+	}
+	out := t.scratch[:0]
+	switch {
+	case n == len("2020") && n == len(s):
+		out = append(append(out, s...), "-01-01"...)
+	case n == 0:
+		out = appendRFC1123(out, s)
+	default:
+		out = append(out, s...)
+	}
+	for _, i := range [...]int{len("2020-"), len("2020-06-")} {
+		if len(out) > i && out[i-1] == '-' && digits(out[i:]) == 1 {
+			out = slices.Insert(out, i, '0')
+		}
+	}
+	out = bytes.TrimSuffix(out, []byte(" UTC"))
+	if i := bytes.LastIndexByte(out, ' '); i > len("2020-06-19") && i+1 < len(out) && (out[i+1] == '+' || out[i+1] == '-') {
+		out = slices.Delete(out, i, i+1)
+	}
+	t.scratch = out
+	return dateMs(out)
+}
+
+const (
+	weekdays = "SunMonTueWedThuFriSat"
+	months   = "JanFebMarAprMayJunJulAugSepOctNovDec"
+)
+
+// appendRFC1123 appends a time such as "Fri, 19 Jun 2020 17:39:30 GMT" in the form
+// "2020-06-19 17:39:30", followed by the offset if it is numeric. It appends nothing if s is not
+// such a time.
+func appendRFC1123(dst, s []byte) []byte {
+	if len(s) < 5 || s[3] != ',' || s[4] != ' ' || indexOfName(weekdays, s) < 0 {
+		return dst
+	}
+	day := digits(s[5:])
+	rest := s[5+day:] // " Jun 2020 17:39:30 GMT"
+	if day < 1 || day > 2 || len(rest) < 22 || rest[0] != ' ' || rest[4] != ' ' || rest[9] != ' ' || rest[18] != ' ' {
+		return dst
+	}
+	month := indexOfName(months, rest[1:])
+	clock, zone := rest[9:18], rest[18:]
+	switch {
+	case month < 0 || clock[3] != ':' || clock[6] != ':':
+		return dst
+	case string(zone) == " GMT", string(zone) == " UTC":
+		zone = nil
+	case len(zone) != len(" +0000"):
+		return dst
+	}
+	dst = append(dst, rest[5:9]...)
+	dst = append(dst, '-', byte('0'+(month+1)/10), byte('0'+(month+1)%10), '-')
+	dst = append(dst, s[5:5+day]...)
+	dst = append(dst, clock...)
+	return append(dst, zone...)
+}
+
+// indexOfName returns the index of the name that s begins with, or -1 if there is none. names is a
+// concatenation of three-letter names.
+func indexOfName(names string, s []byte) int {
+	for i := 0; i < len(names); i += 3 {
+		if names[i:i+3] == string(s[:3]) {
+			return i / 3
+		}
+	}
+	return -1
 }
 
 // msFrom is the smallest number that counts as milliseconds. Smaller numbers count as seconds. Both
@@ -136,7 +215,7 @@ func dateMs(s []byte) (ms int64, ok bool) {
 			return 0, false
 		}
 		ms += int64(second) * 1000
-		if s = s[3:]; len(s) > 0 && s[0] == '.' {
+		if s = s[3:]; len(s) > 0 && (s[0] == '.' || s[0] == ',') {
 			end, unit := 1, int64(100)
 			for ; end < len(s) && isDigit(s[end]); end++ {
 				ms += int64(s[end]-'0') * unit
@@ -162,6 +241,7 @@ func offsetMinutes(s []byte) (minutes int, ok bool) {
 		minutes = two(s[4:])
 	case len(s) == 5:
 		minutes = two(s[3:])
+	case len(s) == 3:
 	default:
 		return 0, false
 	}

@@ -1,16 +1,21 @@
 package transform
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/segment-to-launchdarkly/forwarder/transform/jsonscan"
 )
 
 // Transformer maps records. Its scratch space grows to about a quarter of the longest record's
-// size. A Transformer is not safe for concurrent use.
+// size, or to about twice the size of the longest content unwrapped from a string. A Transformer is
+// not safe for concurrent use.
 type Transformer struct {
-	m    *Mapping
-	scan *jsonscan.Scanner
+	m       *Mapping
+	scan    *jsonscan.Scanner // for the current document
+	inner   *jsonscan.Scanner // for the content of envelopes
+	decoded []byte            // the last base64 content
+	scratch []byte            // the last number or time read from a string, normalized
 }
 
 // Call is the result of mapping one Segment call.
@@ -18,11 +23,26 @@ type Call struct {
 	Reason Reason // None if the call is an event
 	Detail string // why the call was rejected; contains no record data
 	End    int    // length of dst after the call's event and comma, if any
+
+	// NoMetricValue is true for an event that has no metric value although a path in
+	// Config.MetricValue leads to a value other than null.
+	NoMetricValue bool
+
+	// RecordTime is true for an event whose creationDate is the record's timestamp, because no
+	// field of the call contains a readable time.
+	RecordTime bool
+}
+
+// Explained is one call with the result of mapping it.
+type Explained struct {
+	Call
+	Source []byte // the call, verbatim; nil if it is not an object
+	Event  []byte // the event without its comma; nil if there is none
 }
 
 // NewTransformer returns a Transformer that uses m.
 func (m *Mapping) NewTransformer() *Transformer {
-	return &Transformer{m, m.fields.NewScanner()}
+	return &Transformer{m: m, scan: m.fields.NewScanner(), inner: m.fields.NewScanner()}
 }
 
 // Append maps one record. value is the record's value, or nil for a tombstone. timestamp is the
@@ -34,22 +54,44 @@ func (t *Transformer) Append(dst []byte, calls []Call, value []byte, timestamp i
 }
 
 // AppendOnly is like Append, but maps only the call with index only, or all calls if only is -1. If
-// the record has no such call, AppendOnly appends one rejected Call. It also appends one Call,
-// regardless of only, if the record is a tombstone, contains no calls, or is rejected entirely.
+// the record has no such call, AppendOnly appends one rejected Call. If the record is rejected as a
+// whole, AppendOnly also appends one Call, regardless of only.
 func (t *Transformer) AppendOnly(dst []byte, calls []Call, value []byte, timestamp int64, only int) ([]byte, []Call) {
-	before := len(calls)
 	var r record // assigned field by field, because the compiler would build a literal twice
 	r.dst, r.calls, r.value, r.timestamp, r.only = dst, calls, value, timestamp, only
-	if err := t.document(&r); err != nil {
+	t.mapRecord(&r)
+	return r.dst, r.calls
+}
+
+// mapRecord maps one record and releases it.
+func (t *Transformer) mapRecord(r *record) {
+	dst, calls := r.dst, r.calls
+	if err := t.record(r); err != nil {
 		// Discard the calls mapped before the scan found the error.
-		r.dst, r.calls = dst, calls
-		r.add(Malformed, err.Error())
+		r.dst, r.calls, r.sources = dst, calls, nil
+		r.add(Call{Reason: Malformed, Detail: err.Error()}, nil)
 	}
-	if only >= 0 && len(r.calls) == before {
-		r.add(Malformed, fmt.Sprintf("the record has no call with index %d", only))
+	if r.only >= 0 && len(r.calls) == len(calls) {
+		r.add(Call{Reason: Malformed, Detail: fmt.Sprintf("the record has no call with index %d", r.only)}, nil)
 	}
 	t.scan.Reset()
-	return r.dst, r.calls
+}
+
+// Explain maps one record like Append, and returns each call with its source and its event. It is
+// slower than Append and meant for showing people what becomes of their records.
+func (t *Transformer) Explain(value []byte, timestamp int64) []Explained {
+	r := record{value: value, timestamp: timestamp, only: -1, explain: true}
+	t.mapRecord(&r)
+	explained := make([]Explained, len(r.calls))
+	start := 0
+	for i, call := range r.calls {
+		explained[i] = Explained{Call: call, Source: r.sources[i]}
+		if call.Reason == None {
+			explained[i].Event = r.dst[start : call.End-1]
+		}
+		start = call.End
+	}
+	return explained
 }
 
 // record is the state of one call to Append.
@@ -58,15 +100,32 @@ type record struct {
 	calls     []Call
 	value     []byte
 	timestamp int64
-	only      int // index of the call to map; -1 for all calls
+	only      int    // index of the call to map; -1 for all calls
+	index     int    // of the next call
+	path      string // of the content being mapped, with a colon; "" outside of envelopes
+	offset    int    // start of the documents being mapped, within the value or the envelope's content
+	explain   bool
+	sources   [][]byte // of the calls, if explain is true
 }
 
-// add appends the result of one call.
-func (r *record) add(reason Reason, detail string) {
-	r.calls = append(r.calls, Call{reason, detail, len(r.dst)})
+// next moves on to the next call and reports whether to map it.
+func (r *record) next() bool {
+	r.index++
+	return r.only < 0 || r.only == r.index-1
 }
 
-// wants reports whether the call with index i must be mapped.
-func (r *record) wants(i int) bool {
-	return r.only < 0 || r.only == i
+// skip adds the next call, which is not an event.
+func (r *record) skip(reason Reason, detail string) {
+	if r.next() {
+		r.add(Call{Reason: reason, Detail: detail}, nil)
+	}
+}
+
+// add appends the result of one call. source is the call, or nil if it is not an object.
+func (r *record) add(c Call, source []byte) {
+	c.End = len(r.dst)
+	r.calls = append(r.calls, c)
+	if r.explain {
+		r.sources = append(r.sources, bytes.Clone(source))
+	}
 }

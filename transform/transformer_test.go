@@ -112,19 +112,20 @@ func TestAppendOnlySkipsTheOtherCalls(t *testing.T) {
 	if len(calls) != 1 || calls[0].Reason != None {
 		t.Errorf("only call 4 of a batch: %v", calls)
 	}
-	for _, whole := range [][]byte{nil, []byte("[]"), []byte("7"), []byte("{")} {
-		if _, calls := transformer.AppendOnly(nil, nil, whole, recordTimestamp, 3); len(calls) != 1 {
-			t.Errorf("only call 3 of %q: %v", whole, calls)
-		}
+	if _, calls := transformer.AppendOnly(nil, nil, []byte("{"), recordTimestamp, 3); len(calls) != 1 {
+		t.Errorf("only call 3 of an invalid record: %v", calls)
 	}
 }
 
 func TestAppendOnlyRejectsAnIndexWithoutACall(t *testing.T) {
 	transformer := newTransformer(schema3)
-	for _, record := range []string{anEvent, manyCalls, `{"batch":` + manyCalls + `}`} {
+	for _, record := range []string{
+		anEvent, manyCalls, `{"batch":` + manyCalls + `}`, anEvent + " [] 7 " + anEvent, "7", "[]",
+		`{"specversion":"1","data":` + manyCalls + `}`, `{"specversion":"1","data":"` + strings.Repeat("{} ", 10) + `x"}`,
+	} {
 		events, calls := transformer.AppendOnly([]byte("["), []Call{{}}, []byte(record), recordTimestamp, 7)
 		if string(events) != "[" || len(calls) != 2 ||
-			calls[1] != (Call{Malformed, "the record has no call with index 7", 1}) {
+			calls[1] != (Call{Reason: Malformed, Detail: "the record has no call with index 7", End: 1}) {
 			t.Errorf("only call 7 of %s: %q, %v", record, events, calls)
 		}
 	}
@@ -132,7 +133,7 @@ func TestAppendOnlyRejectsAnIndexWithoutACall(t *testing.T) {
 
 // everything returns all records of the tests in this package.
 func everything() (records [][]byte) {
-	for _, file := range []string{"mapping", "timestamps", "integrations", "records"} {
+	for _, file := range []string{"mapping", "timestamps", "integrations", "envelopes", "records"} {
 		records = append(records, lines("testdata", file+".ndjson")...)
 	}
 	for _, test := range malformed {
@@ -217,6 +218,36 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 					t.Errorf("config %d, %s: %v allocations", i, record, n)
 				}
 			}
+		}
+	}
+}
+
+func TestExplainAgreesWithAppend(t *testing.T) {
+	transformer := newTransformer(schema3)
+	for _, record := range append(everything(), []byte(`{"specversion":"1.0","data":"{} x"}`), []byte("{} x"), nil) {
+		events, calls := transformer.Append(nil, nil, record, recordTimestamp)
+		explained := transformer.Explain(record, recordTimestamp)
+		if len(explained) != len(calls) {
+			t.Fatalf("%s: %d calls, want %d", record, len(explained), len(calls))
+		}
+		var got []byte
+		for i, e := range explained {
+			if e.Call != calls[i] {
+				t.Errorf("%s, call %d: %v, want %v", record, i, e.Call, calls[i])
+			}
+			if e.Event != nil {
+				got = append(append(got, e.Event...), ',')
+				if alone, _ := transformer.Append(nil, nil, e.Source, recordTimestamp); !bytes.Contains(alone, e.Event) &&
+					!bytes.Contains(record, []byte(`"batch"`)) { // a call in a batch inherits fields
+					t.Errorf("%s, call %d: source %s does not yield %s", record, i, e.Source, e.Event)
+				}
+			}
+			if len(e.Source) > 0 != (e.Source != nil) || len(e.Source) > 0 && e.Source[0] != '{' {
+				t.Errorf("%s, call %d: source %q", record, i, e.Source)
+			}
+		}
+		if !bytes.Equal(got, events) {
+			t.Errorf("%s: %s, want %s", record, got, events)
 		}
 	}
 }

@@ -139,8 +139,8 @@ func (b *bench) awaitSent(forwarder *child) error {
 	}
 }
 
-// uncommitted returns the sum of the partitions' absolute differences between committed and end
-// offsets.
+// uncommitted returns the absolute difference between committed and end offset, summed over all
+// partitions.
 func (b *bench) uncommitted(group string) (n int64, err error) {
 	committed, err := kafkatest.Committed(b.ctx, b.brokers, group)
 	if err != nil {

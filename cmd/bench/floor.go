@@ -20,8 +20,8 @@ type floored struct {
 }
 
 // runFloor runs a consumer group that fetches and discards records as cheaply as the client allows.
-// Fetches are twice as large as the forwarder's, because small fetches cost more CPU unless the
-// client has a record pool.
+// Fetches are twice as large as the forwarder's, because this client has no record pool, and small
+// fetches cost more CPU without one.
 func runFloor(o *options, stdin io.Reader, stdout io.Writer) error {
 	cfg, err := config.Load("", os.Environ())
 	if err != nil {

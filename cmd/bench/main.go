@@ -39,7 +39,7 @@
 // # Comparing builds
 //
 // Compare builds by their ratio to the floor, because the floor and the forwarder take turns on the
-// same machine. All other figures depend on the machine's load.
+// same machine. Absolute CPU times and rates depend on the machine's load.
 //
 // To measure a change, run both builds in the same rounds:
 //

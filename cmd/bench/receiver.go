@@ -106,7 +106,7 @@ func report(requests []request, steady int) (r received, err error) {
 	return r, nil
 }
 
-// number is the text before an event's number, which is the first generated property.
+// number is the text before an event's number. That number is the first generated property.
 const number = `"data":{"` + segmenttest.NumberField + `":`
 
 // count counts the events in a request body and adds up their numbers.

@@ -119,9 +119,9 @@ func median(all []float64) float64 {
 func (r *results) table(w io.Writer) error {
 	fmt.Fprintf(w, "%d records of %.0f bytes, %d events, %d partitions, %d CPUs, %s\n",
 		r.Work.Records, r.Work.RecordBytes, r.Work.Events, partitions, r.Machine.CPUs, r.Machine.Go)
-	fmt.Fprint(w, "CPU time of the idle runs (already subtracted)")
-	for _, c := range r.contenders {
-		fmt.Fprintf(w, ", %s %.0f ms", c.name, r.Idle[c.name]*1e3)
+	fmt.Fprint(w, "Idle CPU time, already subtracted:")
+	for i, c := range r.contenders {
+		fmt.Fprintf(w, "%s%s %.0f ms", [2]string{" ", ", "}[min(i, 1)], c.name, r.Idle[c.name]*1e3)
 	}
 	fmt.Fprint(w, "\n\n")
 
@@ -151,7 +151,7 @@ func (r *results) lost() (err error) {
 	for i, round := range r.Rounds {
 		for name, figures := range round {
 			if figures.Lost > 0 {
-				err = errors.Join(err, fmt.Errorf("LOST: the %s lost %.0f events or records in round %d",
+				err = errors.Join(err, fmt.Errorf("round %[3]d: the %[1]s lost %[2].0f events or records",
 					name, figures.Lost, i+1))
 			}
 		}

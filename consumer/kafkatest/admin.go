@@ -14,8 +14,8 @@ import (
 )
 
 // The functions below work with the embedded broker and with Apache Kafka. Each call creates its
-// own client. Pass opts if the cluster requires TLS or SASL. Requests that fail while the cluster
-// changes are retried until ctx is done.
+// own client. Pass opts if the cluster requires TLS or SASL. If a request fails because the cluster
+// is changing, it is retried until ctx is done.
 
 // CreateTopic creates a topic with the brokers' default replication factor and the topic settings
 // in configs. It returns when every responding broker knows the topic.
@@ -163,7 +163,7 @@ func EndOffsets(ctx context.Context, brokers []string, topic string, opts ...kgo
 	return offsets(ctx, topic, kadm.NewClient(cl).ListEndOffsets)
 }
 
-// offsets calls list for a topic, retrying errors, and returns the offsets by partition.
+// offsets returns a topic's offsets by partition, as returned by list. It retries after errors.
 func offsets(
 	ctx context.Context, topic string, list func(context.Context, ...string) (kadm.ListedOffsets, error),
 ) (map[int32]int64, error) {

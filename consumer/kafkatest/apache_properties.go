@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// properties returns a node's configuration. It sets up to three replicas for every topic, and
-// short timeouts for tests that kill brokers and members. Small buffers let three brokers fit on a
-// small machine.
+// properties returns a node's configuration. Every topic has up to three replicas. Timeouts are
+// short, for tests that kill brokers and members. Small buffers let three brokers fit on a small
+// machine.
 func (a *Apache) properties(n *node) map[string]string {
 	replicas := strconv.Itoa(min(3, len(a.nodes)))
 	inSync := strconv.Itoa(min(2, len(a.nodes)))

@@ -3,9 +3,9 @@
 //
 // An [Observer] receives the externally visible steps in chronological order: commits applied by
 // the broker, requests received by LaunchDarkly, dead letters written, and injected faults, which
-// permit some steps that the rules forbid. It returns an error for each step that breaks one of the
-// rules below. A correct consumer follows these rules even during crashes, rebalances, and lost or
-// late messages:
+// permit some steps that the rules forbid. The Observer returns an error for each step that breaks
+// one of the rules below. A correct consumer follows these rules even if it crashes, the group
+// rebalances, or messages are lost or late:
 //
 //  1. A committed offset never decreases.
 //  2. A committed offset never passes a record until the record is filtered, delivered, or

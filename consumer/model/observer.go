@@ -8,8 +8,8 @@ import (
 	"strconv"
 )
 
-// history is how many recorded ranges, and how many offsets below the committed offset, are kept
-// per partition. Steps that concern older ones are not checked.
+// history is the minimum number of recorded ranges, and of offsets below the committed offset, kept
+// per partition. Steps that concern discarded ranges or offsets are not checked.
 const history = 1 << 16
 
 // maxIDs is the maximum number of payload IDs kept.
@@ -85,7 +85,7 @@ type partition struct {
 	excuse []span  // recorded ranges that extend beyond a truncation and may change
 
 	recorded []span           // recorded ranges kept, in ascending order
-	done     map[int64]string // by offset in the current log: payload ID that counted the event, or the constant letter
+	done     map[int64]string // by offset in the current log: ID under which the event counted, or the constant letter
 	pruned   int64            // done has no entries below this offset
 	halved   map[int64]bool   // offsets of batches split by a truncation
 }
@@ -118,7 +118,7 @@ func (p *partition) lift(log int, last int64) int {
 }
 
 // Commit checks a commit. A commit for an older log is not checked if its offset is beyond the part
-// that this log shares with the current one. The next owner's start rules cover that case.
+// that the older and the current log share. The next owner's start rules cover that case.
 func (o *Observer) Commit(c Commit) error {
 	p := o.partition(c.Partition)
 	spans := make([]span, 0, len(c.Cuts))
@@ -156,7 +156,7 @@ func (o *Observer) Commit(c Commit) error {
 	}
 	for offset := was.offset; offset < c.Offset; offset++ {
 		if _, done := p.done[offset]; !done && o.events(c.Partition, log, offset) {
-			return fmt.Errorf("commit passes an undelivered record: partition %d, commit %d, record %d", c.Partition,
+			return fmt.Errorf("commit passes an undelivered record: partition %d, committed offset %d, record offset %d", c.Partition,
 				c.Offset, offset)
 		}
 	}
@@ -174,7 +174,7 @@ func (o *Observer) Commit(c Commit) error {
 	return nil
 }
 
-// halve marks the offsets of a range that remain if a truncation at end splits the range.
+// halve marks a range's offsets below end if a truncation at end splits the range.
 func (p *partition) halve(s span, end int64) {
 	for offset := s.first; s.next > end && offset < end; offset++ {
 		p.halved[offset] = true
@@ -285,7 +285,7 @@ func isPart(offsets, batch []int64) bool {
 	return slices.Equal(offsets, batch)
 }
 
-// DeadLetter records that a record in the current log was dead-lettered.
+// DeadLetter marks a record in the current log as dead-lettered.
 func (o *Observer) DeadLetter(number int32, offset int64) {
 	p := o.partition(number)
 	if _, done := p.done[offset]; !done {
@@ -293,8 +293,7 @@ func (o *Observer) DeadLetter(number int32, offset int64) {
 	}
 }
 
-// Truncated records the loss of all records at or above end. A recreated topic counts as truncated
-// at 0.
+// Truncated marks all records at or above end as lost. A recreated topic counts as truncated at 0.
 func (o *Observer) Truncated(number int32, end int64) {
 	p := o.partition(number)
 	p.ends = append(p.ends, end)

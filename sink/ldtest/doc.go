@@ -42,10 +42,10 @@
 //  5. A request is recorded before the response is sent. When a client learns that a request was
 //     accepted, the report and the journal already include it.
 //
-// The behavior follows LaunchDarkly's documentation "Importing metric events", the event schema of
-// its SDKs, and, for context kinds, package ldcontext of go-sdk-common. LaunchDarkly does not
-// document the deduplication scope, unknown client-side IDs, or two bodies under one payload ID. In
-// these cases, the fake assumes the strictest behavior.
+// The behavior follows LaunchDarkly's "Importing metric events" documentation, its SDKs' event
+// schema, and, for context kinds, go-sdk-common's ldcontext package. LaunchDarkly does not document
+// the deduplication scope, unknown client-side IDs, or two bodies under one payload ID. In these
+// cases, the fake assumes the strictest behavior.
 //
 // The package starts no goroutines and opens no network listeners. All methods are safe for
 // concurrent use.

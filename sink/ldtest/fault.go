@@ -84,7 +84,7 @@ func TransientFaults() []Fault {
 	return append(faults, Fault{Kind: ResetUnread})
 }
 
-// passes reports whether the request is processed as usual, immediately or after a delay.
+// passes reports whether the request is processed as usual, with or without a delay.
 func (f Fault) passes() bool { return f == Fault{} || f.Kind == Slow }
 
 // status returns the status code that the client receives, or 0 if there is none.
@@ -117,7 +117,7 @@ func (f Fault) validate() error {
 	case status >= 200 && status < 300 && !f.Accepted:
 		return fmt.Errorf("fault %q: status 2xx requires accepted", f)
 	case f.Kind == ResetUnread && f.Accepted:
-		return fmt.Errorf("fault %q: reset-unread cannot be accepted", f)
+		return fmt.Errorf("fault %q: reset-unread cannot be combined with accepted", f)
 	case f.Kind == Slow && f.For <= 0:
 		return fmt.Errorf("fault %q: slow requires a positive duration", f)
 	case f.For != 0 && f.Kind != Slow && f.Kind != Hang:

@@ -163,7 +163,7 @@ func (s *Server) receive(r *http.Request, a *arrival, to route, names []string) 
 	switch {
 	case a.Fault.passes():
 	case a.Fault.Accepted && !a.Accepted:
-		a.Fault = Fault{} // the fault applies only to accepted requests
+		a.Fault = Fault{} // a fault with Accepted applies only to valid requests
 	default:
 		a.Rejection, a.Status = "", a.Fault.status()
 	}

@@ -5,13 +5,15 @@
 //
 // # Guarantees
 //
-//  1. Scan accepts a document if and only if the document is valid JSON (RFC 8259) in valid UTF-8
-//     and nests at most 10,000 levels deep. A lone surrogate written as an escape (\ud800) is valid
-//     JSON.
+//  1. Scan and Next accept a document if and only if the document is valid JSON (RFC 8259) in valid
+//     UTF-8 and nests at most 10,000 levels deep. A lone surrogate written as an escape (\ud800) is
+//     valid JSON.
 //  2. Names are unescaped and then compared exactly. If an object repeats a name, the last value
 //     counts. This rule applies at every level of a path.
 //  3. Scan allocates nothing for a valid document once its scratch space is large enough.
 //  4. Scan never changes a document, and errors contain no document content.
+//
+// A byte slice can contain several documents separated by white space (see [Scanner.Next]).
 //
 // The package does not convert values to Go types. The whole document must be in memory. A path
 // cannot lead into an array, but [Scanner.Items] finds the fields in each array item.

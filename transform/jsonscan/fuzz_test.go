@@ -54,6 +54,7 @@ func documents() (documents [][]byte) {
 		[]byte(`{"batch":[{"context":null},{"a":{"b":1}},7,{"context":{"device":{"id":1}}}],`+
 			`"context":{"device":{"id":2}},"a":{"b":{"c":3}}}`),
 		[]byte(`{"a":{"b":{"c":1}},"a":{"b":2},"é":{"\ud800":"5"}}`),
+		[]byte(`{"a":{"b":1}} ["x"]`+"\n7\t"+`{"a\u0062":[],"\ud800":{"":{}},"a":2,"a":3}`+" \r\n"),
 		[]byte(` [ {"a" : 1 } , [ ] , {"a":{ "b" : [ {} ] } } ] `),
 	)
 }

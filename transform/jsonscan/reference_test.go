@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -47,64 +49,138 @@ func requireSame(t testing.TB, document []byte) {
 	}
 }
 
-func (s *subject) requireSame(t testing.TB, document []byte) {
+func (s *subject) requireSame(t testing.TB, b []byte) {
 	t.Helper()
-	before := bytes.Clone(document)
+	before := bytes.Clone(b)
+	documents, valid := documentsOf(b)
+	for i := 0; ; i++ {
+		var document []byte
+		if i < len(documents) {
+			document = documents[i]
+		}
+		value, err := s.next(t, i == 0, b, document)
+		if !bytes.Equal(before, b) {
+			t.Fatalf("the scanner changed %q to %q", before, b)
+		}
+		if err != nil {
+			if e, ok := errors.AsType[*SyntaxError](err); !ok || e.Offset < 0 || e.Offset > len(b) || valid {
+				t.Fatalf("%.300q: document %d: %v, but encoding/json reports valid = %v", b, i, err, valid)
+			}
+			return
+		}
+		if (value == nil) != (document == nil) || !bytes.Equal(value, document) {
+			t.Fatalf("%.300q: document %d is %.300q, want %.300q", b, i, value, document)
+		}
+		if value == nil {
+			if !valid {
+				t.Fatalf("%.300q: no error", b)
+			}
+			return
+		}
+		s.requireFound(t, value)
+	}
+}
+
+// next returns the result of Scan or Next, and fails the test unless the scanner finds the items of
+// document.
+func (s *subject) next(t testing.TB, first bool, b, document []byte) ([]byte, error) {
+	t.Helper()
 	var items []json.RawMessage
 	var found []map[string]json.RawMessage // the expected fields of each item
+	if kind(document) == '[' {
+		items, found = itemsOf(document, nil)
+	}
 	i := 0
 	item := func(offset int, value []byte) {
 		t.Helper()
-		if items != nil {
-			if i >= len(items) || !bytes.Equal(value, items[i]) || !bytes.HasPrefix(document[offset:], value) {
-				t.Fatalf("%.300q: item %d is %.100q at byte %d", document, i, value, offset)
+		if document != nil {
+			if i >= len(items) || !bytes.Equal(value, items[i]) || !bytes.HasPrefix(b[offset:], value) {
+				t.Fatalf("%.300q: item %d is %.100q at byte %d", b, i, value, offset)
 			}
-			s.requireFields(t, document, found[i])
+			s.requireFields(t, b, found[i])
 		}
 		i++
 	}
+	scan := s.s.Next
+	if first {
+		scan = func(item func(int, []byte)) ([]byte, error) { return s.s.Scan(b, item) }
+	}
+	value, err := scan(item)
+	if err == nil && i != len(items) {
+		t.Fatalf("%.300q: %d items, want %d", b, i, len(items))
+	}
+	return value, err
+}
 
-	valid := utf8.Valid(document) && json.Valid(document)
-	if valid && kind(document) == '[' {
-		items, found = itemsOf(document, nil)
+// requireFound fails the test unless the scanner has found the fields and names of the document,
+// and finds the items of its batch.
+func (s *subject) requireFound(t testing.TB, document []byte) {
+	t.Helper()
+	var names []string
+	for name := range s.s.Names {
+		names = append(names, string(name))
 	}
-	value, err := s.s.Scan(document, item)
-	if !bytes.Equal(before, document) {
-		t.Fatalf("Scan changed the document from %q to %q", before, document)
+	if want := namesOf(document); !slices.Equal(names, want) {
+		t.Fatalf("%.300q: names %q, want %q", document, names, want)
 	}
-	if (err == nil) != valid {
-		t.Fatalf("%.300q: error %v, but encoding/json reports valid = %v", document, err, valid)
-	}
-	if err != nil {
-		if e, ok := errors.AsType[*SyntaxError](err); !ok || e.Offset < 0 || e.Offset > len(document) {
-			t.Fatalf("%.300q: %v", document, err)
-		}
+	if document[0] != '{' {
 		return
 	}
-	if !bytes.Equal(value, bytes.Trim(document, " \t\r\n")) {
-		t.Fatalf("%.300q: value %.300q", document, value)
+	fields := object(document)
+	s.requireFields(t, document, fields)
+	if kind(fields["batch"]) != '[' {
+		return
 	}
+	items, found := itemsOf(fields["batch"], fields)
+	var inherit []*Field
+	for _, name := range inherited {
+		inherit = append(inherit, s.fields[name])
+	}
+	i := 0
+	s.s.Items(s.fields["batch"], inherit, func(_ int, value []byte) {
+		if i >= len(items) || !bytes.Equal(value, items[i]) {
+			t.Fatalf("%.300q: item %d of batch is %.100q", document, i, value)
+		}
+		s.requireFields(t, document, found[i])
+		i++
+	})
 	if i != len(items) {
-		t.Fatalf("%.300q: %d items, want %d", document, i, len(items))
+		t.Fatalf("%.300q: %d items in batch, want %d", document, i, len(items))
 	}
-	if value[0] != '{' {
-		return
-	}
+}
 
-	names := object(document)
-	s.requireFields(t, document, names)
-	if kind(names["batch"]) == '[' {
-		items, found = itemsOf(names["batch"], names)
-		i = 0
-		var fields []*Field
-		for _, name := range inherited {
-			fields = append(fields, s.fields[name])
+// documentsOf returns the documents in b. valid reports whether all of b is valid. If it is not, the
+// documents before the first invalid one are returned.
+func documentsOf(b []byte) (documents []json.RawMessage, valid bool) {
+	d := json.NewDecoder(bytes.NewReader(b))
+	end := 0
+	for {
+		var document json.RawMessage
+		if err := d.Decode(&document); err != nil || !utf8.Valid(document) {
+			return documents, err == io.EOF && len(documents) > 0
 		}
-		s.s.Items(s.fields["batch"], fields, item)
-		if i != len(items) {
-			t.Fatalf("%.300q: %d items in batch, want %d", document, i, len(items))
+		start := int(d.InputOffset()) - len(document)
+		if start == end && len(documents) > 0 {
+			return documents[:len(documents)-1], false // no white space between two documents
 		}
+		documents = append(documents, document)
+		end = start + len(document)
 	}
+}
+
+// namesOf returns the names at the top level of an object, with repetitions.
+func namesOf(document []byte) (names []string) {
+	if document[0] != '{' {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(document))
+	must1(d.Token())
+	for d.More() {
+		names = append(names, must1(d.Token()).(string))
+		var value json.RawMessage
+		must(d.Decode(&value))
+	}
+	return names
 }
 
 // requireFields fails the test unless the fields have the values in names.

@@ -17,8 +17,11 @@ const maxDepth = 10_000
 // the first invalid byte, or the document's length if the document ends too early.
 type Scanner struct {
 	root   *Field
-	b      []byte // the document
+	b      []byte // one or more documents
 	bitmap []byte // see bitmap.go
+
+	start int // index of the current document
+	next  int // index of the next document; len(b) if there is none
 
 	spans     []span // by slot: values found in the document or the current array item
 	inherited []span // by slot: values that each item inherits in Items; all zero otherwise
@@ -36,23 +39,38 @@ func (f *Fields) NewScanner() *Scanner {
 	return &Scanner{root: &f.root, spans: make([]span, f.root.end), inherited: make([]span, f.root.end)}
 }
 
-// Scan validates the document b. It returns the document without surrounding white space, or a
-// *[SyntaxError].
+// Scan validates the first document in b. It returns the document without surrounding white space,
+// or a *[SyntaxError]. [Scanner.Next] returns the documents after it.
 //
 // If the document is an object, Scan finds its fields. If the document is an array, Scan calls item
 // for each array item, in order, with the item's offset and bytes. During the call, [Scanner.Bytes]
 // returns the item's fields if the item is an object. Scan may call item before it finds a syntax
-// error later in the array. item can be nil, and must not call Scan, Items, or Reset.
+// error later in the array. item can be nil, and must not call Scan, Next, Items, or Reset.
 //
 // The Scanner retains b until the next call to Scan or Reset.
 func (s *Scanner) Scan(b []byte, item func(offset int, value []byte)) (value []byte, err error) {
 	s.b = b
 	s.setBitmap(b)
+	s.next = 0
+	return s.document(item)
+}
+
+// Next is like [Scanner.Scan], but reads the next document in the same bytes. It returns nil if there is none.
+func (s *Scanner) Next(item func(offset int, value []byte)) (value []byte, err error) {
+	if s.next == len(s.b) {
+		return nil, nil
+	}
+	return s.document(item)
+}
+
+// document validates the document at b[s.next], after any leading white space.
+func (s *Scanner) document(item func(offset int, value []byte)) (value []byte, err error) {
+	b := s.b
 	s.stack = s.stack[:0]
 	s.tooDeep = false
-
 	clear(s.spans)
-	start := space(b, 0)
+
+	start := space(b, s.next)
 	var end int
 	switch at(b, start) {
 	case '{':
@@ -65,16 +83,36 @@ func (s *Scanner) Scan(b []byte, item func(offset int, value []byte)) (value []b
 	if end < 0 {
 		return nil, s.syntaxError(^end)
 	}
-	if p := space(b, end); p < len(b) {
-		return nil, s.syntaxError(p)
+	next := space(b, end)
+	if next == end && next < len(b) {
+		return nil, s.syntaxError(next)
 	}
+	s.start, s.next = start, next
 	return b[start:end], nil
 }
 
+// Names yields the top-level names of the current document, unescaped and in order. It yields
+// nothing unless the document is an object. Each name is valid until the next one.
+func (s *Scanner) Names(yield func(name []byte) bool) {
+	b, p := s.b, s.start
+	if !is(b, p, '{') {
+		return
+	}
+	for p = space(b, p+1); is(b, p, '"'); {
+		end := s.str(p + 1)
+		if !yield(s.Text(b[p:end])) {
+			return
+		}
+		if p = space(b, s.skip(space(b, end)+1, 1)); is(b, p, ',') {
+			p = space(b, p+1)
+		}
+	}
+}
+
 // Items finds the fields in each item of the array that Scan found for f, and calls item as Scan
-// does. Object items inherit the fields in inherit, and their descendants, from the document. A
-// field is not inherited if the item contains its name. If Scan found no array for f, Items does
-// nothing.
+// does. Each item that is an object inherits the given fields, including their descendants, from
+// the document. A field is not inherited if the item has a member with the same name. If Scan found
+// no array for f, Items does nothing.
 func (s *Scanner) Items(f *Field, inherit []*Field, item func(offset int, value []byte)) {
 	if !is(s.Bytes(f), 0, '[') {
 		return
@@ -128,8 +166,11 @@ func (s *Scanner) Bytes(f *Field) []byte {
 	return s.b[at.start:at.end]
 }
 
-// Reset releases the document. Bytes must not be called between Reset and the next Scan.
-func (s *Scanner) Reset() { s.b = nil }
+// Reset releases the documents. Bytes must not be called between Reset and the next Scan.
+func (s *Scanner) Reset() {
+	s.b = nil
+	s.start, s.next = 0, 0
+}
 
 // SyntaxError describes why a document is invalid.
 type SyntaxError struct {

@@ -15,6 +15,7 @@ func TestSyntaxErrorNamesTheFirstInvalidByte(t *testing.T) {
 		`{"a":"x`:                           "byte 7: unexpected end of document",
 		`{"a":1}{`:                          "byte 7: invalid JSON",
 		`{"a":1 "b"}`:                       "byte 7: invalid JSON",
+		`1true`:                             "byte 1: invalid JSON",
 		`{"a":tru}`:                         "byte 5: invalid JSON",
 		`["\u12g4"]`:                        "byte 6: invalid JSON",
 		"[\"\x01\"]":                        "byte 2: invalid JSON",
@@ -86,6 +87,9 @@ func TestScanDoesNotAllocate(t *testing.T) {
 		inherit := []*Field{s.fields["context"]}
 		if n := testing.AllocsPerRun(10, func() {
 			must1(s.s.Scan(document, item))
+			for range s.s.Names {
+				items++
+			}
 			if batch := s.s.Bytes(s.fields["batch"]); kind(document) == '{' && kind(batch) == '[' {
 				s.s.Items(s.fields["batch"], inherit, item)
 			}
@@ -100,6 +104,23 @@ func TestItemsBeforeASyntaxErrorAreVisited(t *testing.T) {
 	_, err := shared.s.Scan([]byte(`[1, {"a":2} ,]`), func(offset int, _ []byte) { offsets = append(offsets, offset) })
 	if want := "byte 13: invalid JSON"; err == nil || err.Error() != want || !slices.Equal(offsets, []int{1, 4}) {
 		t.Errorf("items at %v, error %v, want %s", offsets, err, want)
+	}
+}
+
+func TestNextReturnsOneDocumentAtATime(t *testing.T) {
+	b := []byte("{\"a\":1}\n[2] 3\t \"\" {\"a\":4} ")
+	requireSame(t, b)
+	var got []string
+	value, err := shared.s.Scan(b, nil)
+	for ; value != nil; value, err = shared.s.Next(nil) {
+		must(err)
+		got = append(got, string(value)+" "+string(shared.s.Bytes(shared.fields["a"])))
+	}
+	if want := []string{`{"a":1} 1`, "[2] ", "3 ", `"" `, `{"a":4} 4`}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%q, %v, want %q", got, err, want)
+	}
+	for _, invalid := range []string{"{}{}", "[][]", `""""`, "1true", "{} {}{}", "{} ]", "{} \xff", "\"\xff\" {}"} {
+		requireSame(t, []byte(invalid))
 	}
 }
 

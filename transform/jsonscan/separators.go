@@ -15,8 +15,8 @@ const (
 	closeName  = '"' | '}'<<8 | ','<<16 | '"'<<24 // "},"
 )
 
-// separator returns the four bytes that begin at b[p] as a little-endian number, or 0 at the end of
-// b.
+// separator returns the four bytes at b[p] as a little-endian number, or 0 if fewer than four bytes
+// remain.
 func separator(b []byte, p int) uint32 {
 	if p >= 0 && p < len(b)-3 { // this form avoids bounds checks
 		return binary.LittleEndian.Uint32(b[p : p+4])

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// Text returns the decoded content of raw, which is a valid JSON string including its quotes. A
+// Text returns the decoded content of raw, which must be a valid JSON string, quotes included. A
 // lone surrogate becomes U+FFFD, as in encoding/json. The result is part of raw or of scratch
 // space, and is valid until the next call to Text or Scan.
 func (s *Scanner) Text(raw []byte) []byte {

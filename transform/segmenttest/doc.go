@@ -16,13 +16,13 @@
 // # Mix
 //
 // Three in five calls are track calls. The others are page, identify, screen, and group calls.
-// About one record in seventy is not a plain call but a tombstone, an array, a batch, invalid JSON,
-// or a call with a Confluent prefix. About one track call in thirty is filtered or rejected because
-// its integrations exclude LaunchDarkly, its event name or IDs are missing, or its properties are
-// an array. IDs, times, and values have forms that occur in practice, such as integers, null, empty
-// strings, numeric times, and values in strings.
+// About one record in fifty is not a plain call but a tombstone, an array, a batch, an envelope,
+// invalid JSON, an object that is not a call, or a call with a Confluent prefix. About one track
+// call in thirty is filtered or rejected because its integrations exclude LaunchDarkly, its event
+// name or IDs are missing, or its properties are an array. IDs, times, and values have forms that
+// occur in practice, such as integers, null, empty strings, numeric times, and values in strings.
 //
 // Record sizes follow a log-normal distribution with a median of 0.8 KB and a 99th percentile of
 // 2.9 KB, as in public samples of Segment events. The records compress about as well as these
-// samples: six to one in blocks of 64 KB. No record wraps its call in an envelope.
+// samples: six to one in blocks of 64 KB.
 package segmenttest

@@ -55,10 +55,26 @@ func (g *Generator) Record(n int64) (value []byte, calls []transform.Reason) {
 	case draw < 15:
 		g.buf = append(g.buf, 0, 0, 0, 0, 17) // Confluent's wire format, schema 17
 		g.call(standalone)
+	case draw < 18:
+		g.envelope()
+	case draw < 19:
+		g.buf = append(g.buf, `{"level":"info","msg":"cache refreshed","type":"log","entries":17}`...)
+		g.calls = append(g.calls, transform.NotACall)
 	default:
 		g.call(standalone)
 	}
 	return g.buf, g.calls
+}
+
+// envelope generates a call in one of the envelopes that the program unwraps by default.
+func (g *Generator) envelope() {
+	g.buf = append(g.buf, g.pick(
+		`{"version":"0","detail-type":"Segment","source":"aws.partner/segment.com","detail":`,
+		`{"specversion":"1.0","type":"com.example.call","source":"/segment","id":"1","data":`,
+		`{"schema":{"type":"struct","optional":false},"payload":`,
+	)...)
+	g.call(standalone)
+	g.buf = append(g.buf, '}')
 }
 
 // malformed generates a record with invalid JSON.

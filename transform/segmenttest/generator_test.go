@@ -17,6 +17,7 @@ const sample = 20_000
 func mapping(t *testing.T, schema int) *transform.Mapping {
 	t.Helper()
 	m, err := transform.Compile(transform.Config{
+		Unwrap:            []string{transform.UnwrapAuto},
 		Schema:            schema,
 		Contexts:          map[string][]string{"unauthenticatedUser": {"anonymousId"}, "user": {"userId", "anonymousId"}},
 		MetricValue:       []string{"properties.value"},

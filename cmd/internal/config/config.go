@@ -61,8 +61,9 @@ type SASL struct {
 	Token     Secret `yaml:"token"`
 }
 
-// Segment selects calls by their integrations object.
+// Segment configures how calls are found in records and selected.
 type Segment struct {
+	Unwrap            []string `yaml:"unwrap" default:"auto" rule:"path"`
 	IntegrationNames  []string `yaml:"integration_names" default:"LaunchDarkly Events" rule:"integration"`
 	HonorIntegrations bool     `yaml:"honor_integrations" default:"true"`
 }

@@ -32,7 +32,7 @@ func (l *loader) loadFile(path string) error {
 	return nil
 }
 
-// syntaxError adds the path to an error of the YAML parser. It replaces the error for an unknown
+// syntaxError adds the path to a YAML parser error. It replaces the error for an unknown
 // anchor, because that error quotes the text after a *, which can be a secret.
 func syntaxError(path string, err error) error {
 	if strings.Contains(err.Error(), "unknown anchor") {

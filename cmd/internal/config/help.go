@@ -43,7 +43,11 @@ var help = map[string]string{
 	"kafka.sasl.password": "Password for PLAIN and SCRAM.",
 	"kafka.sasl.token":    "Bearer token for OAUTHBEARER.",
 
-	"segment": "Filtering of calls by their integrations object.",
+	"segment": "Format of the records, and filtering of calls by their integrations object.",
+	"segment.unwrap": "Fields that can contain a record's calls, as dotted paths. " +
+		"The first field present is used. If none is present, the record itself is used. " +
+		"auto unwraps EventBridge, CloudEvents, Kafka Connect, API Gateway, and Jitsu envelopes, " +
+		"and records that are a JSON string. Empty means that nothing is unwrapped.",
 	"segment.integration_names": "Names of this destination in a call's integrations object. " +
 		"If the object contains several of these names, the first name in this list decides. " +
 		"Replays through Segment's Kafka destination use the name Kafka. " +
@@ -68,11 +72,11 @@ var help = map[string]string{
 		"Version 4 events have contextKeys.",
 	"launchdarkly.contexts": "Context kinds for event_schema 4, each with the call fields that can contain its key. " +
 		"The first field that contains a key is used.",
-	"launchdarkly.metric_value": "Call fields that can contain the metric's value, as names joined by dots. " +
+	"launchdarkly.metric_value": "Call fields that can contain the metric's value, as dotted paths. " +
 		"The first field that contains a number or a numeric string is used. " +
 		"Empty means that events have no metric value.",
 
-	"batch": "Limits and compression of batches. A batch is sealed when it reaches any limit, and sent as one request.",
+	"batch": "Batch limits and compression. A batch is sealed when it reaches any limit, and sent as one request.",
 	"batch.max_events": "Maximum number of events in a batch. " +
 		"A batch exceeds this number only if a single record contains more calls. " +
 		"Larger batches need fewer requests, but each retry resends more events.",
@@ -111,7 +115,7 @@ var help = map[string]string{
 		"Empty means that rejected calls and events are only counted and logged, " +
 		"by topic, partition, and offset.",
 	"dead_letters.redrive": "Whether kafka.topics contain dead letters. " +
-		"If true, the program delivers only the call that each dead letter was written for.",
+		"If true, the program delivers only the failed call from each dead letter.",
 
 	"admin": "HTTP server for operators.",
 	"admin.listen": "Address (host:port) of the status page at / and of /metrics, /healthz, and /readyz. " +

@@ -214,12 +214,13 @@ func TestMappingCopiesEveryKey(t *testing.T) {
 	c, err := LoadFor(DryRun, "", []string{
 		"S2LD_LAUNCHDARKLY_EVENT_SCHEMA=4", "S2LD_LAUNCHDARKLY_CONTEXTS=account=groupId",
 		"S2LD_LAUNCHDARKLY_METRIC_VALUE=a.b,c", "S2LD_SEGMENT_INTEGRATION_NAMES=A,B",
-		"S2LD_SEGMENT_HONOR_INTEGRATIONS=false", "S2LD_BATCH_MAX_BYTES=2KiB",
+		"S2LD_SEGMENT_HONOR_INTEGRATIONS=false", "S2LD_BATCH_MAX_BYTES=2KiB", "S2LD_SEGMENT_UNWRAP=payload.after,data",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := transform.Config{
+		Unwrap: []string{"payload.after", "data"},
 		Schema: 4, Contexts: map[string][]string{"account": {"groupId"}}, MetricValue: []string{"a.b", "c"},
 		IntegrationNames: []string{"A", "B"}, HonorIntegrations: false,
 		MaxEventBytes: 2046, // 2 KiB minus the brackets of the JSON array

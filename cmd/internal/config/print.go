@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -104,6 +105,9 @@ func fileValue(v reflect.Value) any {
 	case time.Duration, Bytes:
 		return text(v)
 	case []string:
+		if slices.Equal(x, auto) {
+			return x[0]
+		}
 		return append([]string{}, x...) // not nil
 	default:
 		return x

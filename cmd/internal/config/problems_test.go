@@ -115,6 +115,8 @@ var problemCases = []struct {
 		name: "integration names and paths",
 		yaml: "segment: {integration_names: [all]}\nlaunchdarkly: {metric_value: [properties..value]}\n",
 	},
+	{name: "auto together with a field", yaml: "segment: {unwrap: [auto, data]}\n"},
+	{name: "invalid field to unwrap", yaml: "segment: {unwrap: [detail.]}\n"},
 	{name: "reserved context kind", yaml: "launchdarkly: {contexts: {multi: [userId]}}\n"},
 	{name: "context kind without fields", yaml: "launchdarkly: {contexts: {user: []}}\n"},
 	{name: "context kind with an invalid field", yaml: "launchdarkly: {contexts: {user: [.userId]}}\n"},

@@ -31,7 +31,7 @@ var rules = map[string]rule{
 		also:    func(s string) bool { return !strings.EqualFold(s, "all") },
 	},
 	"path": {
-		must:    "must be names joined by dots, such as properties.value",
+		must:    "must be a dotted path, such as properties.value",
 		pattern: regexp.MustCompile(`^[^.]+(\.[^.]+)*$`),
 	},
 	// Apache Kafka's client checks topics and instance IDs in the same way (Topic.validate).

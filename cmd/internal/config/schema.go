@@ -64,6 +64,10 @@ func (f field) schema() object {
 		if f.required {
 			s["minItems"] = 1
 		}
+		if f.def == auto[0] {
+			delete(s, "type")
+			s["anyOf"] = []object{{"type": "array"}, {"const": auto[0]}}
+		}
 	case map[string][]string:
 		constrain = object{}
 		s["type"], s["propertyNames"] = "object", constrain

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
 // rebalanceTimeout is the time that the group gives a member to release its partitions. It equals
@@ -113,6 +115,9 @@ func (l *loader) require(ok bool, path, rule string) {
 }
 
 func (l *loader) validateMapping() {
+	unwrap := l.c.Segment.Unwrap
+	l.requireValue(len(unwrap) < 2 || !slices.Contains(unwrap, transform.UnwrapAuto), "segment.unwrap",
+		"must be auto alone, or a list of fields")
 	const path = "launchdarkly.contexts"
 	for _, list := range l.c.LaunchDarkly.Contexts {
 		l.requireValue(len(list) > 0, path, "each kind must have at least one field")

@@ -177,7 +177,7 @@ func (e *Embedded) Commits(_ context.Context, group string, _ Position,
 			Time     int64  `json:"lc"` // Unix milliseconds
 		}
 		if err := json.Unmarshal(log[10:end], &entry); err != nil {
-			return fmt.Errorf("parse entry of groups.log: %w", err)
+			return fmt.Errorf("parse groups.log entry: %w", err)
 		}
 		log = log[end:]
 		if entry.Type == "commit" && entry.Group == group {

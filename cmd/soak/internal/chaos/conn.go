@@ -165,7 +165,7 @@ func (c *conn) write(d direction, to io.Writer, from <-chan bundle) {
 		}
 		if _, err := to.Write(b.bytes); err != nil {
 			broken = true
-			// If the member disconnected, do not reset, because its held bytes must still arrive.
+			// Reset only if the server is gone. Bytes from a member that is gone must still arrive.
 			if d == up && !errors.Is(err, net.ErrClosed) {
 				c.reset()
 			}

@@ -15,16 +15,16 @@
 //
 //   - Members join, leave on SIGTERM, are killed with SIGKILL, or are frozen with SIGSTOP for
 //     longer than the session timeout. About half of the kills and freezes happen in calm, with
-//     random faults paused. The rest happen under fire, with random faults active. Some members are
-//     static. Static members are also stopped and immediately restarted, and compete with a second
-//     member that uses the same instance ID.
+//     random LaunchDarkly faults and late commits paused. The rest happen under fire, without that
+//     pause. Some members are static. Static members are also stopped and immediately restarted,
+//     and compete with a second member that uses the same instance ID.
 //   - Brokers are killed and restarted, including the group coordinator. Partition leaders move.
 //   - Connections between a member and a server are reset, blocked in one or both directions, or
 //     slowed down. An offset commit can arrive late: the member's connection is reset, and the
 //     broker receives the commit 1 to 15 seconds later.
 //   - The fake LaunchDarkly injects every fault in [ldtest.TransientFaults], before and after
-//     accepting the request, and responds with 302 and 401. It rejects poisoned events with 400 and
-//     oversized bodies with 413.
+//     accepting the request, and responds with 302 and 401. It rejects oversized bodies with 413,
+//     and bodies that contain a specially marked (poisoned) event with 400.
 //   - Partitions are added to the main topic, and records already committed are deleted from it.
 //   - Each of the following faults has a separate topic: undelivered records are deleted, a lagging
 //     replica is elected leader, the topic is deleted and recreated, or an operator resets the
@@ -44,9 +44,9 @@
 //  2. A payload ID never has two different bodies, even if requests fail or are rejected.
 //  3. No commit passes a record that is not yet delivered, filtered, or in the dead-letter topic.
 //     The committed offset never decreases and finally equals the end offset.
-//  4. No request reaches LaunchDarkly before a commit has recorded its range. The commit records
-//     the end of the range as a cut. The request contains all events in the range or, because
-//     rejected batches are split, one of its halves, quarters, and so on.
+//  4. No request reaches LaunchDarkly before a commit has recorded the request's offset range. The
+//     commit records the end of the range as a cut. The request contains all events in the range
+//     or, because rejected batches are split, one of its halves, quarters, and so on.
 //  5. A cut stays in every commit until the committed offset reaches it, unless the cut ends a
 //     range without events.
 //  6. The dead-letter topic contains exactly the undeliverable records, each with the correct
@@ -63,15 +63,15 @@
 // apply to the main topic. The other topics may break them only as follows:
 //
 //   - A record lost or deleted by Kafka may be missing. A range that lost a record can never be
-//     formed again, so its remaining records are sent in another request and may count again. Of
-//     all requests that count a record, at most one may be for an intact range.
+//     formed again, so its remaining records are sent in another request and may count again. If
+//     several requests count a record, at most one of them may be for an intact range.
 //   - After a lagging replica is elected, the partition's committed offset may decrease once, but
 //     not below the first lost record. One commit may omit cuts beyond that record. The lost
 //     records are determined from the surviving log.
 //   - After an operator resets the offsets, every record at or after the new offsets is delivered
 //     again exactly once, and no earlier record is delivered. An offset beyond the end offset is
 //     invalid, so start_at applies. An event counts as delivered even if LaunchDarkly ignores its
-//     request as a duplicate of one accepted before the reset.
+//     request as a duplicate of a request accepted before the reset.
 //
 // [Run] also checks the members' exit codes, memory, and time to leave. No member may exit
 // unexpectedly. A member told to leave exits with code 0, or with code 1 if it cannot deliver or
@@ -81,8 +81,8 @@
 //
 // All commits and requests are also replayed in chronological order through [model.Observer], and
 // the model must allow every step. The schedule search in the tests of package consumer uses the
-// same model. Partitions with deleted undelivered records are skipped, because the model does not
-// support retention.
+// same model. A partition is skipped if undelivered records were deleted from it, because the model
+// does not support retention.
 //
 // # Times
 //

@@ -173,7 +173,7 @@ func (m *member) endWith(s syscall.Signal, limit time.Duration) error {
 	case <-time.After(limit):
 		_ = m.process.Kill()
 		<-m.exited
-		return fmt.Errorf("%s did not exit within %v of %v", m.name, limit, s)
+		return fmt.Errorf("%s did not exit within %v of signal %q", m.name, limit, s)
 	}
 }
 

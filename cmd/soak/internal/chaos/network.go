@@ -238,8 +238,8 @@ func (l *link) waitOpen(d direction, done <-chan struct{}) {
 	}
 }
 
-// takeLate decides whether an offset commit arrives late. It uses up one armed commit if there is
-// one. Otherwise, it decides at random.
+// takeLate decides whether an offset commit arrives late. If late commits are armed, takeLate uses
+// one up and returns true. Otherwise, it decides at random.
 func (l *link) takeLate() bool {
 	share := int(l.wire.net.late.Load())
 	random := share > 0 && l.wire.net.draw(1_000_000) < share

@@ -11,7 +11,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// Action is the kind of a step.
+// Action is a kind of step.
 type Action string
 
 // These actions affect members, brokers, connections, LaunchDarkly, and the main topic.
@@ -55,16 +55,16 @@ type Step struct {
 	Fire bool
 	// Static gives a joining member an instance ID.
 	Static bool
-	// To is the offset set by Reset: earliest, middle, or beyond.
+	// To selects the offset that Reset sets: the constant earliest, middle, or beyond.
 	To string
 	// Fault is the fault that Outage injects.
 	Fault ldtest.Fault
 	// For is the duration of the step, or the time to wait after it.
 	For time.Duration
 
-	// Link selects the member's links affected by a network fault. A broker's number selects the
-	// link to that broker. The number of brokers selects the link to LaunchDarkly, and any higher
-	// number selects the links to all brokers.
+	// Link selects which of the member's links a network fault affects. A broker's index selects
+	// the link to that broker. The broker count selects the link to LaunchDarkly, and any greater
+	// value selects the links to all brokers.
 	Link int
 	// Up makes Block block traffic from the member, and Down traffic to the member.
 	Up, Down bool

@@ -35,13 +35,14 @@ func value(number int) []byte {
 		call, name, number%97, number, extra, pad)
 }
 
-// producer produces numbered records to one topic, each acknowledged by all in-sync replicas.
+// producer writes numbered records to one topic and requires acknowledgment by all in-sync
+// replicas.
 type producer struct {
 	client     *kgo.Client
 	first      int          // number of the first record
 	partitions atomic.Int32 // number of partitions in use
 
-	producing sync.Mutex // held while records are produced, and by hold until resume
+	producing sync.Mutex // held during production, and from hold to resume
 
 	mu       sync.Mutex // guards the fields below
 	produced []Record   // acknowledged records

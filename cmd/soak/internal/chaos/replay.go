@@ -13,14 +13,14 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/model"
 )
 
-// replayed is the invariant that the model allows every observed step.
+// replayed is the text reported for a step that the model does not allow.
 const replayed = "not allowed by the model"
 
 // replay feeds each partition's observed steps to the commit protocol model, which must allow every
 // step. checkRanges must run first.
 //
-// Partitions with deleted undelivered records are skipped, because the model does not support
-// retention.
+// A partition is skipped if undelivered records were deleted from it, because the model does not
+// support retention.
 func (c *checker) replay() {
 	for _, partition := range slices.Sorted(maps.Keys(c.logs)) {
 		if !c.deletedAhead(partition) {
@@ -148,9 +148,9 @@ func (c *checker) countable(partition int32, log int, offset int64) bool {
 	return kind == Delivered || kind == Poisoned
 }
 
-// followedDown returns the index of the first commit that reflects the truncated log. This is the
-// last commit since the election of the lagging replica that decreases the offset or, if there is
-// none, the first commit since the election.
+// followedDown returns the index of the first commit that reflects the truncated log. Among the
+// commits since the lagging replica was elected, this is the last that decreases the offset or, if
+// none does, the first.
 func followedDown(commits []Commit, elected time.Time) int {
 	elected = elected.Truncate(time.Millisecond)
 	first := sort.Search(len(commits), func(i int) bool { return !commits[i].Time.Before(elected) })

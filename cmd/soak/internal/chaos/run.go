@@ -213,8 +213,8 @@ func (r *run) settle(ctx context.Context) {
 	}
 }
 
-// behind describes a partition whose committed offset is below its end offset. It returns "" if
-// there is none.
+// behind describes a partition whose committed offset is below its end offset, or an error in
+// fetching the offsets. It returns "" if there is neither.
 func (r *run) behind(ctx context.Context) string {
 	ends, err := r.admin.ListEndOffsets(ctx, r.topics()...)
 	if err != nil {

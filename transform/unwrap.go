@@ -1,0 +1,170 @@
+package transform
+
+import (
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/segment-to-launchdarkly/forwarder/transform/jsonscan"
+)
+
+// UnwrapAuto must be the only element of [Config.Unwrap]. It unwraps documents that are JSON strings,
+// and the following envelopes, in order of precedence:
+//
+//   - Jitsu: an object httpPayload next to ingestType. This envelope repeats the call's type.
+//   - EventBridge: an object detail next to a string detail-type.
+//   - CloudEvents: data or data_base64 next to a string specversion.
+//   - Kafka Connect: payload and schema, if the object has no other field.
+//   - API Gateway: a string body next to a boolean isBase64Encoded.
+//
+// An object with a Segment call type is unwrapped only if it is a Jitsu envelope.
+const UnwrapAuto = "auto"
+
+// envelope describes an object that contains calls in one of its fields.
+type envelope struct {
+	path      string // of the content
+	content   *jsonscan.Field
+	contentIs string // possible first bytes of the content; "" for any
+
+	marker   *jsonscan.Field // must be present as well; nil for none
+	markerIs string          // possible first bytes of the marker; "" for any
+
+	base64   *jsonscan.Field // if this field is true, the content is base64; nil for none
+	isBase64 bool            // whether the content is always base64
+
+	only       []string // the object's only fields; nil for any fields
+	wrapsCalls bool     // whether the object may itself have a Segment call type
+}
+
+const encodedField = "isBase64Encoded"
+
+// knownEnvelopes returns the envelopes of UnwrapAuto, in order of precedence.
+func knownEnvelopes(wanted *jsonscan.Paths) []envelope {
+	specVersion, isEncoded := wanted.Add("specversion"), wanted.Add(encodedField)
+	known := []envelope{
+		{path: "httpPayload", contentIs: "{", marker: wanted.Add("ingestType"), wrapsCalls: true},
+		{path: "detail", contentIs: "{", marker: wanted.Add("detail-type"), markerIs: `"`},
+		{path: "data", marker: specVersion, markerIs: `"`},
+		{path: "data_base64", marker: specVersion, markerIs: `"`, isBase64: true},
+		{path: "payload", marker: wanted.Add("schema"), only: []string{"payload", "schema"}},
+		{path: "body", contentIs: `"`, marker: isEncoded, markerIs: "tf", base64: isEncoded},
+	}
+	for i := range known {
+		known[i].content = wanted.Add(known[i].path)
+	}
+	return known
+}
+
+// envelopeAt returns the envelope whose content is at a path chosen by the user.
+func envelopeAt(wanted *jsonscan.Paths, path string, names []string) envelope {
+	last := len(names) - 1
+	return envelope{
+		path:     path,
+		content:  wanted.Add(names...),
+		base64:   wanted.Add(append(slices.Clone(names[:last]), encodedField)...),
+		isBase64: names[last] == "data_base64", wrapsCalls: true,
+	}
+}
+
+// envelope returns the envelope that matches the current document, or nil if there is none.
+func (t *Transformer) envelope() *envelope {
+	for i := range t.m.envelopes {
+		e := &t.m.envelopes[i]
+		if !e.wrapsCalls {
+			if _, isCall := t.callType(); isCall {
+				return nil
+			}
+		}
+		if has(t.scan.Bytes(e.content), e.contentIs) &&
+			(e.marker == nil || has(t.scan.Bytes(e.marker), e.markerIs)) &&
+			(e.only == nil || t.hasOnly(e.only)) {
+			return e
+		}
+	}
+	return nil
+}
+
+// has reports whether a value is present and begins with one of the bytes in first, or with any
+// byte if first is empty.
+func has(raw []byte, first string) bool {
+	return len(raw) > 0 && (first == "" || strings.IndexByte(first, raw[0]) >= 0)
+}
+
+// hasOnly reports whether the current document has no fields except names.
+func (t *Transformer) hasOnly(names []string) bool {
+	for name := range t.scan.Names {
+		if !slices.Contains(names, string(name)) {
+			return false
+		}
+	}
+	return true
+}
+
+// unwrap maps the calls in the content of an envelope. The content is JSON, or a string that
+// contains JSON or base64. Invalid content is one rejected call.
+func (t *Transformer) unwrap(r *record, e *envelope) {
+	content := t.scan.Bytes(e.content)
+	encoded := e.isBase64 || e.base64 != nil && has(t.scan.Bytes(e.base64), "t")
+	switch {
+	case content[0] == 'n':
+		r.skip(Tombstone, "")
+		return
+	case content[0] == '"':
+		content = t.scan.Text(content)
+	case encoded:
+		r.skip(Malformed, fmt.Sprintf("%s is %s instead of base64", e.path, jsonTypes[typeOf(content)]))
+		return
+	}
+	if encoded {
+		var err error
+		if t.decoded, err = base64.StdEncoding.AppendDecode(t.decoded[:0], content); err != nil {
+			r.skip(Malformed, e.path+": invalid base64")
+			return
+		}
+		content = t.decoded
+	}
+	t.unwrapped(r, e.path, content)
+}
+
+// unwrapped maps the calls in the documents of text, which was found at path.
+func (t *Transformer) unwrapped(r *record, path string, text []byte) {
+	before, outer := *r, t.scan
+	r.path, r.offset = path+": ", 0
+	t.scan = t.inner
+	err := t.documents(r, text, false)
+	t.scan.Reset()
+	t.scan = outer
+	if err != nil {
+		r.dst, r.calls, r.sources, r.index = before.dst, before.calls, before.sources, before.index
+		r.skip(Malformed, r.path+err.Error())
+	}
+	r.path, r.offset = before.path, before.offset
+}
+
+// TopLevelNames returns the field names of the first object in a record, sorted, or nil if there is
+// none. The result has at most limit names of at most 40 bytes each. It helps people to recognize
+// the format of a record; the mapping does not use it.
+func TopLevelNames(value []byte, limit int) []string {
+	value = value[prefixLength(value):]
+	scanner := new(jsonscan.Paths).Compile().NewScanner()
+	var object []byte
+	document, err := scanner.Scan(value, func(_ int, item []byte) {
+		if object == nil && item[0] == '{' {
+			object = item
+		}
+	})
+	if err != nil {
+		return nil
+	}
+	if document[0] == '[' && object != nil {
+		_, _ = scanner.Scan(object, nil) // valid, because the document is
+	}
+	var names []string
+	for name := range scanner.Names {
+		names = append(names, strings.ToValidUTF8(string(name[:min(len(name), 40)]), ""))
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	return names[:min(len(names), limit)]
+}
