@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 
+	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/preview"
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
@@ -25,7 +26,7 @@ func (c callCounts) reasons(outcome transform.Outcome) string {
 	var parts []string
 	for reason, calls := range c {
 		if r := transform.Reason(reason); calls > 0 && r.Outcome() == outcome {
-			parts = append(parts, r.String()+" "+number(calls))
+			parts = append(parts, r.String()+" "+preview.Number(calls))
 		}
 	}
 	if len(parts) == 0 {

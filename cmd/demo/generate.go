@@ -89,7 +89,7 @@ func (g *generator) wait(ctx, failed context.Context, started time.Time, n int64
 // ackTimeout is how long the broker may take to acknowledge a record.
 const ackTimeout = 10 * time.Second
 
-// health responds with 503 if the broker has not acknowledged a record for ackTimeout.
+// health responds with 503 if the time since the last acknowledgment exceeds ackTimeout.
 func (g *generator) health(w http.ResponseWriter, _ *http.Request) {
 	if time.Since(time.Unix(g.last.Load(), 0)) > ackTimeout {
 		w.WriteHeader(http.StatusServiceUnavailable)

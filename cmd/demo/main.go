@@ -98,7 +98,7 @@ func parse(f *flag.FlagSet, args []string, arguments int) error {
 	case err != nil: // f.Parse has already printed the error
 		return usageError{fmt.Errorf("see %s -help", f.Name())}
 	case f.NArg() > arguments:
-		return usageError{fmt.Errorf("%s: %q is neither a flag nor a command; see %[1]s -help", f.Name(), f.Arg(arguments))}
+		return usageError{fmt.Errorf("%s: unexpected argument %q; see %[1]s -help", f.Name(), f.Arg(arguments))}
 	case f.NArg() < arguments:
 		return usageError{fmt.Errorf("%s: missing argument; see %[1]s -help", f.Name())}
 	}

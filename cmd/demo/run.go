@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/app"
+	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/preview"
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
@@ -76,7 +77,8 @@ func (d *demo) run(sys system) error {
 			}
 			allProduced = true
 		case s := <-d.samples:
-			fmt.Fprintln(d.screen, sideBySide(s.call, s.event, d.screen.width()))
+			fmt.Fprintln(d.screen, preview.SideBySide("Segment call in the topic", s.call,
+				"LaunchDarkly event as received", s.event, d.screen.width()))
 		case <-ticker.C:
 			p, err := d.progress(background)
 			if err != nil {
@@ -117,7 +119,7 @@ func (d *demo) progress(ctx context.Context) (p progress, err error) {
 	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // GroupIDNotFound: no member has joined yet
 		return p, fmt.Errorf("fetch the committed offsets: %w", err)
 	}
-	ends, err := d.kafka.ListEndOffsets(ctx, topic) // listed last, so that no end offset is below the committed one
+	ends, err := d.kafka.ListEndOffsets(ctx, topic) // listed last, so that none is below the committed offset
 	if err != nil {
 		return p, fmt.Errorf("list the end offsets: %w", err)
 	}
@@ -132,7 +134,7 @@ func (d *demo) draw(p progress) {
 	width := d.screen.width()
 	if d.events > 0 {
 		text := fmt.Sprintf(" %s of %s records committed, %s events delivered",
-			number(p.committed), number(d.events), number(p.arrived))
+			preview.Number(p.committed), preview.Number(d.events), preview.Number(p.arrived))
 		d.screen.show(bar(p.committed, d.events, min(max(width-len(text)-3, 10), 40)) + text)
 		return
 	}
@@ -147,8 +149,8 @@ func (d *demo) draw(p progress) {
 	}
 	calls := callCounts(read.Calls)
 	counted := fmt.Sprintf("consumed %s  rejected %s  delivered %s  requests %s, retries %s  lag %s",
-		number(read.Records), number(calls.of(transform.Rejected)), number(sent.Delivered),
-		number(requests), number(sent.Retries), number(p.end-p.committed))
+		preview.Number(read.Records), preview.Number(calls.of(transform.Rejected)), preview.Number(sent.Delivered),
+		preview.Number(requests), preview.Number(sent.Retries), preview.Number(p.end-p.committed))
 	filtered := "filtered: " + calls.reasons(transform.Filtered)
 	if line := counted + "  " + filtered; len(line) < width {
 		d.screen.show(line)

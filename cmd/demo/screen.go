@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/term"
+
+	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/preview"
 )
 
 // screen writes ordinary lines and, below them, live lines that it updates in place. Without a
@@ -64,7 +65,7 @@ func (s *screen) show(lines ...string) {
 	clearLive, width := s.clearSequence(), s.width()
 	s.live = nil
 	for _, line := range lines {
-		s.live = append(s.live, cut(line, width-1))
+		s.live = append(s.live, preview.Cut(line, width-1))
 	}
 	switch {
 	case s.terminal:
@@ -83,15 +84,6 @@ func (s *screen) clearSequence() string {
 	return "\r\x1b[J"
 }
 
-// cut shortens text to the given number of columns.
-func cut(text string, columns int) string {
-	runes := []rune(text)
-	if len(runes) <= columns {
-		return text
-	}
-	return string(runes[:max(columns-1, 0)]) + "…"
-}
-
 // bar formats a progress bar.
 func bar(done, whole int64, columns int) string {
 	filled := columns
@@ -99,13 +91,4 @@ func bar(done, whole int64, columns int) string {
 		filled = int(int64(columns) * done / whole)
 	}
 	return "[" + strings.Repeat("=", filled) + strings.Repeat(" ", columns-filled) + "]"
-}
-
-// number formats n with thousands separators.
-func number(n int64) string {
-	s := strconv.FormatInt(n, 10)
-	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
 }

@@ -6,30 +6,12 @@ import (
 	"testing"
 )
 
-func TestNumber(t *testing.T) {
-	for n, want := range map[int64]string{
-		0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567", -60: "-60", -1000: "-1,000", -123456: "-123,456",
-	} {
-		if got := number(n); got != want {
-			t.Errorf("number(%d) = %q, want %q", n, got, want)
-		}
-	}
-}
-
 func TestBar(t *testing.T) {
 	for done, want := range map[int64]string{
 		0: "[    ]", 1: "[    ]", 50: "[==  ]", 99: "[=== ]", 100: "[====]", 120: "[====]",
 	} {
 		if got := bar(done, 100, 4); got != want {
 			t.Errorf("bar(%d) = %q, want %q", done, got, want)
-		}
-	}
-}
-
-func TestCut(t *testing.T) {
-	for columns, want := range map[int]string{9: "Menü öff", 8: "Menü öff", 7: "Menü ö…", 1: "…", 0: "…"} {
-		if got := cut("Menü öff", columns); got != want {
-			t.Errorf("cut to %d: %q, want %q", columns, got, want)
 		}
 	}
 }
@@ -58,42 +40,5 @@ func TestScreenWithoutATerminalWritesPlainLines(t *testing.T) {
 	fmt.Fprintln(s, "log")
 	if got, want := out.String(), "later  and more\nlog\n"; got != want {
 		t.Errorf("wrote %q, want %q", got, want)
-	}
-}
-
-func TestOutlineAbbreviatesNestedValues(t *testing.T) {
-	const object = `{"type":"track","context":{"page":{"url":"x"}},` +
-		`"properties":{"n":1,"list":[{"a":1}],"o":{"b":2}},"contextKeys":{"user":"u"},"integrations":{}}`
-	got := strings.Join(outline([]byte(object), 30), "\n")
-	const want = `{
-  "type": "track",
-  "context": { … },
-  "properties": {
-    "n": 1,
-    "list": [ … ],
-    "o": { … }
-  },
-  "contextKeys": {
-    "user": "u"
-  },
-  "integrations": {}
-}`
-	if got != want {
-		t.Errorf("got:\n%s\nwant:\n%s", got, want)
-	}
-}
-
-func TestSideBySideFitsTheTerminal(t *testing.T) {
-	call := []byte(`{"type":"track","event":"` + strings.Repeat("x", 100) + `"}`)
-	for _, width := range []int{60, 80, 120} {
-		text := sideBySide(call, call, width)
-		for line := range strings.Lines(text) {
-			if n := len([]rune(strings.TrimRight(line, "\n"))); n > width {
-				t.Errorf("width %d: %d columns: %s", width, n, line)
-			}
-		}
-		if columns := strings.Contains(text, "│"); columns != (width >= 80) {
-			t.Errorf("width %d: side by side: %v", width, columns)
-		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 
+	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/preview"
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
@@ -42,10 +43,10 @@ duplicates  %s
 filtered    %s calls: %s
 rejected    %s calls: %s
 
-`, number(s.Produced), seconds,
-		number(s.Delivered), number(s.Requests), number(sent.Retries), number(int64(report.Duplicates)),
-		number(s.Missing), number(s.Duplicates), number(s.Filtered), calls.reasons(transform.Filtered),
-		number(s.Rejected), calls.reasons(transform.Rejected))
+`, preview.Number(s.Produced), seconds,
+		preview.Number(s.Delivered), preview.Number(s.Requests), preview.Number(sent.Retries), preview.Number(int64(report.Duplicates)),
+		preview.Number(s.Missing), preview.Number(s.Duplicates), preview.Number(s.Filtered), calls.reasons(transform.Filtered),
+		preview.Number(s.Rejected), calls.reasons(transform.Rejected))
 	if err := json.NewEncoder(stdout).Encode(s); err != nil {
 		return err
 	}
@@ -53,7 +54,7 @@ rejected    %s calls: %s
 	var wrong []error
 	check := func(n int64, format string, a ...any) {
 		if n != 0 {
-			wrong = append(wrong, fmt.Errorf("WRONG: %s %s", number(n), fmt.Sprintf(format, a...)))
+			wrong = append(wrong, fmt.Errorf("WRONG: %s %s", preview.Number(n), fmt.Sprintf(format, a...)))
 		}
 	}
 	check(a.missing, "events are missing")
@@ -64,7 +65,7 @@ rejected    %s calls: %s
 	compare := func(got, want int64, format string, a ...any) {
 		if got != want {
 			wrong = append(wrong, fmt.Errorf("WRONG: %s %s, want %s",
-				number(got), fmt.Sprintf(format, a...), number(want)))
+				preview.Number(got), fmt.Sprintf(format, a...), preview.Number(want)))
 		}
 	}
 	compare(read.Records, s.Produced, "records consumed")

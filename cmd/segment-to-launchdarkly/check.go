@@ -24,13 +24,15 @@ func newCheck(sys system) *cobra.Command {
 line per check:
 
   ok    the result
+  warn  a result that needs a look
   FAIL  the problem and how to fix it
   skip  why the check was not possible
 
 The command validates the configuration, connects to each broker with the configured TLS
 and SASL, checks that the topics and the dead-letter topic exist, checks the permissions on
-them and on the consumer group, and sends a request to LaunchDarkly. The exit code is 1 if
-any check fails, including the configuration check.
+them and on the consumer group, maps the newest 200 records of each topic, and sends a
+request to LaunchDarkly. The exit code is 1 if any check fails, including the configuration
+check.
 
 With --offline, the command validates only the configuration. It makes no connections and
 does not open the certificate and secret files, so they can be on another machine.`,
@@ -77,6 +79,10 @@ func (c *checks) run(path string, offline bool, sys system) {
 	if err != nil || offline {
 		return
 	}
+	if cfg.Origin("launchdarkly.event_schema") == "default" {
+		c.pass("launchdarkly.event_schema", "3 by default, which writes userKey like Segment's LaunchDarkly Events "+
+			"destination; flags evaluated for contexts (SDKs since 2022) need 4 for events to count")
+	}
 	c.checkKafka(cfg)
 	c.checkLaunchDarkly(cfg, sys.transport)
 }
@@ -84,6 +90,9 @@ func (c *checks) run(path string, offline bool, sys system) {
 func (c *checks) pass(subject, result string) { c.writeLine("ok", subject, result) }
 
 func (c *checks) skip(subject, reason string) { c.writeLine("skip", subject, reason) }
+
+// warn reports a check with a suspicious result.
+func (c *checks) warn(subject, result string) { c.writeLine("warn", subject, result) }
 
 // fail reports a failed check. advice describes how to fix the problem, in one or more sentences,
 // or is empty.

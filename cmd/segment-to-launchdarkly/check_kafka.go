@@ -15,7 +15,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
+	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/preview"
 	"github.com/segment-to-launchdarkly/forwarder/consumer"
+	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
 // checkKafka checks the brokers. It then checks the topics and the group through the first broker
@@ -64,10 +66,16 @@ func (c *checks) checkKafka(cfg *config.Config) {
 	}
 	adm := kadm.NewClient(client)
 	for _, topic := range cfg.Kafka.Topics {
-		c.checkTopic(adm, "topic "+topic, topic, kadm.OpRead, "kafka.topics")
+		subject := "topic " + topic
+		if exists := c.checkTopic(adm, subject, topic, kadm.OpRead, "kafka.topics"); exists != "" {
+			c.checkRecords(cfg, subject, topic, exists)
+		}
 	}
 	if topic := cfg.DeadLetters.Topic; topic != "" {
-		c.checkTopic(adm, "dead-letter topic "+topic, topic, kadm.OpWrite, "dead_letters.topic")
+		subject := "dead-letter topic " + topic
+		if exists := c.checkTopic(adm, subject, topic, kadm.OpWrite, "dead_letters.topic"); exists != "" {
+			c.pass(subject, exists)
+		}
 	}
 	c.checkGroup(client, adm, cfg)
 }
@@ -111,8 +119,8 @@ func security(cfg *config.Config) string {
 
 // checkTopic checks that a topic exists, that the user is allowed to perform the operation want on
 // it, and that every partition has a leader. key is the configuration key that contains the topic
-// name.
-func (c *checks) checkTopic(adm *kadm.Client, subject, topic string, want kadm.ACLOperation, key string) {
+// name. checkTopic returns a description of the topic, or "" if a check failed.
+func (c *checks) checkTopic(adm *kadm.Client, subject, topic string, want kadm.ACLOperation, key string) string {
 	ctx, cancel := checkContext()
 	defer cancel()
 	grant := fmt.Sprintf("Grant %s on the topic to this user.", want)
@@ -124,25 +132,55 @@ func (c *checks) checkTopic(adm *kadm.Client, subject, topic string, want kadm.A
 	switch {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		c.fail(subject, errors.New("does not exist"), "Create it or fix "+key+".")
-		return
+		return ""
 	case errors.Is(err, kerr.TopicAuthorizationFailed):
 		c.fail(subject, errors.New("not visible to this user"), grant)
-		return
+		return ""
 	case err != nil:
 		c.fail(subject, err, "")
-		return
+		return ""
 	case !allowed(detail.AuthorizedOperations, want):
 		c.fail(subject, fmt.Errorf("%s is not granted to this user", want), grant)
-		return
+		return ""
 	}
 	for _, p := range detail.Partitions.Sorted() {
 		if p.Err != nil {
 			c.fail(subject, fmt.Errorf("partition %d: %w", p.Partition, p.Err),
 				"Check the brokers. A partition without a leader can be neither read nor written.")
-			return
+			return ""
 		}
 	}
-	c.pass(subject, fmt.Sprintf("exists (partitions: %d)", len(detail.Partitions)))
+	return fmt.Sprintf("exists (partitions: %d)", len(detail.Partitions))
+}
+
+// checkedRecords is the number of records of a topic that check maps.
+const checkedRecords = 200
+
+// checkRecords maps the newest records of a topic, and checks that some of their calls become
+// events. exists describes the topic.
+func (c *checks) checkRecords(cfg *config.Config, subject, topic, exists string) {
+	ctx, cancel := checkContext()
+	defer cancel()
+	src := preview.Source{Topics: []string{topic}, Limit: checkedRecords, Partition: -1, Offset: -1}
+	s, err := readSummary(ctx, cfg, src, func(*kgo.Record, transform.Explained) error { return nil })
+	if err != nil {
+		c.fail(subject, err, "Check the brokers and the permissions on the topic.")
+		return
+	}
+	calls := fmt.Sprintf("of %s calls in the newest %s records", preview.Number(s.Total()), preview.Number(s.Records))
+	more := fmt.Sprintf(` %s Run "%s preview" for details.`, s.Obstacle(), name)
+	switch share := float64(s.Events()) / float64(max(s.Total(), 1)); {
+	case s.Records == 0 && ctx.Err() != nil:
+		c.warn(subject, fmt.Sprintf("%s; no record could be read within %v", exists, checkTimeout))
+	case s.Records == 0:
+		c.pass(subject, exists+"; no records to check")
+	case s.Events() == 0:
+		c.fail(subject, errors.New(exists+"; none "+calls+" becomes an event."+more), "")
+	case share < 0.01:
+		c.warn(subject, fmt.Sprintf("%s; only %.1f%% %s become events.%s", exists, 100*share, calls, more))
+	default:
+		c.pass(subject, fmt.Sprintf("%s; %.0f%% %s become events", exists, 100*share, calls))
+	}
 }
 
 // allowed reports whether ops, the operations returned by the broker, include want or ALL. It also
@@ -151,9 +189,9 @@ func allowed(ops []kadm.ACLOperation, want kadm.ACLOperation) bool {
 	return len(ops) == 0 || slices.Contains(ops, want) || slices.Contains(ops, kadm.OpAll)
 }
 
-// probeJoin tests, without joining the group, the permission to join it and to commit (READ). It
-// sends a heartbeat for a nonexistent member. [kerr.GroupAuthorizationFailed] means that the
-// permission is missing. Any other error is expected.
+// probeJoin tests the permission to join the group and to commit (READ), without joining. It sends
+// a heartbeat for a nonexistent member. [kerr.GroupAuthorizationFailed] means that the permission
+// is missing. Any other error is expected.
 func probeJoin(ctx context.Context, client *kgo.Client, group string) error {
 	req := kmsg.NewPtrHeartbeatRequest()
 	req.Group, req.MemberID, req.Generation = group, name+"-check", -1
@@ -207,9 +245,40 @@ func (c *checks) checkGroup(client *kgo.Client, adm *kadm.Client, cfg *config.Co
 			committed++
 		}
 	})
+	ahead := recordsAhead(ctx, adm, cfg, offsets)
 	if committed == 0 {
-		c.pass(subject, "accessible, no committed offsets, starts at "+cfg.Kafka.StartAt)
+		c.pass(subject, "accessible, no committed offsets, starts at "+cfg.Kafka.StartAt+ahead)
 		return
 	}
-	c.pass(subject, fmt.Sprintf("accessible (partitions with committed offsets: %d)", committed))
+	c.pass(subject, fmt.Sprintf("accessible (partitions with committed offsets: %d)%s", committed, ahead))
+}
+
+// recordsAhead describes how many records lie between the position at which the group would start
+// and the end of the topics. It returns "" if the offsets cannot be listed.
+func recordsAhead(ctx context.Context, adm *kadm.Client, cfg *config.Config, committed kadm.OffsetResponses) string {
+	topics := cfg.Kafka.Topics
+	ends, err := adm.ListCommittedOffsets(ctx, topics...)
+	if err != nil {
+		return ""
+	}
+	starts := ends
+	switch at := cfg.Kafka.StartTime(); {
+	case !at.IsZero():
+		starts, err = adm.ListOffsetsAfterMilli(ctx, at.UnixMilli(), topics...)
+	case cfg.Kafka.StartAt == "earliest":
+		starts, err = adm.ListStartOffsets(ctx, topics...)
+	}
+	if err != nil || ends.Error() != nil || starts.Error() != nil {
+		return ""
+	}
+	var ahead int64
+	ends.Each(func(end kadm.ListedOffset) {
+		start, _ := starts.Lookup(end.Topic, end.Partition)
+		from := start.Offset
+		if o, ok := committed.Lookup(end.Topic, end.Partition); ok && o.At >= 0 {
+			from = o.At
+		}
+		ahead += max(end.Offset-from, 0)
+	})
+	return ", records ahead: " + preview.Number(ahead)
 }

@@ -52,7 +52,8 @@ func newWorldWith(t *testing.T, addr string) *world {
 	w := &world{addr: addr}
 	return w.set(
 		"S2LD_KAFKA_BROKERS="+addr, "S2LD_KAFKA_TOPICS=segment", "S2LD_DEAD_LETTERS_TOPIC=dead", "S2LD_KAFKA_GROUP=g",
-		"S2LD_LAUNCHDARKLY_EVENTS_URL="+ld.URL, "S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=abc")
+		"S2LD_LAUNCHDARKLY_EVENTS_URL="+ld.URL, "S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=abc",
+		"S2LD_LAUNCHDARKLY_EVENT_SCHEMA=3")
 }
 
 // set sets variables and replaces earlier ones of the same name.
@@ -321,7 +322,7 @@ func TestCheckOfGroup(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := cl.ProduceSync(ctx, &kgo.Record{Topic: "segment", Value: []byte("{}")}).FirstErr(); err != nil {
+		if err := cl.ProduceSync(ctx, &kgo.Record{Topic: "segment", Value: []byte(aCall)}).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
 		if err := cl.CommitRecords(ctx, cl.PollFetches(ctx).Records()...); err != nil {

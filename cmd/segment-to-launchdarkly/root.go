@@ -67,11 +67,11 @@ func newRoot(sys system) *cobra.Command {
 		Long: `Reads Segment events from Kafka and delivers the track calls among them to LaunchDarkly
 as custom events for experiments and metrics. LaunchDarkly counts each event once.
 
-To get started, write a configuration, test the mapping on some of your events, check
-access to Kafka and LaunchDarkly, and run the program.`,
+To get started, write a configuration, check access to Kafka and LaunchDarkly, preview
+what becomes of the records in your topics, and run the program.`,
 		Example: `  ` + name + ` config example > config.yaml
-  ` + name + ` transform --config config.yaml < events.ndjson
   ` + name + ` check --config config.yaml
+  ` + name + ` preview --config config.yaml
   ` + name + ` run --config config.yaml`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -79,7 +79,7 @@ access to Kafka and LaunchDarkly, and run the program.`,
 	root.SetIn(sys.stdin)
 	root.SetOut(sys.stdout)
 	root.SetErr(sys.stderr)
-	root.AddCommand(newRun(sys), newTransform(sys), newCheck(sys), newConfig(sys), newVersion(sys))
+	root.AddCommand(newRun(sys), newPreview(sys), newTransform(sys), newCheck(sys), newConfig(sys), newVersion(sys))
 	return root
 }
 

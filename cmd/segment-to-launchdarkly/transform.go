@@ -31,10 +31,12 @@ outcome of each call on one line, in the order of the input:
   {"line":2,"outcome":"filtered","reason":"not_track"}
   {"line":3,"outcome":"rejected","reason":"malformed","detail":"..."}
 
-Each input line is the value of one record: a call, an array of calls, or an object with a
-batch. Blank lines are skipped, but they count in the line numbers. Of the configuration,
-only segment, launchdarkly, and batch.max_bytes are used, and all of them are optional.
-The exit code is 0 regardless of the outcomes.`,
+Each input line is the value of one record: a call, an array of calls, an object with a
+batch, or an envelope around one of these. A document that spans several lines is read as
+several malformed records; to see records in Kafka, use the preview command. Blank lines are
+skipped, but they count in the line numbers. Of the configuration, only segment,
+launchdarkly, and batch.max_bytes are used, and all of them are optional. The exit code is 0
+regardless of the outcomes.`,
 		Example: `  head -1000 events.ndjson | ` + name + ` transform
   kcat -C -e -t segment -b localhost:9092 | ` + name + ` transform --config config.yaml
   ` + name + ` transform < events.ndjson | jq -r '.reason // .outcome' | sort | uniq -c`,

@@ -1,0 +1,6 @@
+// Package preview shows what becomes of the records in a topic. It reads them without a consumer
+// group, maps them, and sends and commits nothing.
+//
+// [Read] reads records, a [Summary] counts their calls, and [SideBySide] shows a call next to its
+// event. Values of properties and user keys appear only in SideBySide, never in a Summary.
+package preview

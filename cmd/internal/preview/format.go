@@ -1,0 +1,110 @@
+package preview
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Format describes a record that is not a Segment call.
+type Format struct {
+	Name   string // such as EventBridge; "" if unknown
+	Unwrap string // the path of a Segment call in the record, for segment.unwrap; "" if there is none
+}
+
+// knownFormats lists formats by the fields that all of their records have. The first match counts.
+var knownFormats = []struct {
+	name   string
+	fields []string
+}{
+	{"EventBridge", []string{"detail", "detail-type"}},
+	{"CloudEvents", []string{"specversion"}},
+	{"Jitsu", []string{"httpPayload"}},
+	{"API Gateway", []string{"body", "isBase64Encoded"}},
+	{"API Gateway", []string{"body", "requestContext"}},
+	{"Kafka Connect", []string{"schema", "payload"}},
+	{"Debezium", []string{"op", "after"}},
+	{"a log shipper's output", []string{"@timestamp"}},
+	{"a log shipper's output", []string{"kubernetes"}},
+	{"a log line", []string{"level", "msg"}},
+	{"a log line", []string{"level", "message"}},
+}
+
+// recognize returns the format of an object and its top-level names, sorted.
+func recognize(object []byte) (Format, []string) {
+	var fields map[string]any
+	if json.Unmarshal(object, &fields) != nil {
+		return Format{}, nil
+	}
+	names := slices.Sorted(maps.Keys(fields))
+	var f Format
+	for _, known := range knownFormats {
+		if !slices.ContainsFunc(known.fields, func(name string) bool { _, ok := fields[name]; return !ok }) {
+			f.Name = known.name
+			break
+		}
+	}
+	for depth := 1; depth <= 3 && f.Unwrap == ""; depth++ {
+		f.Unwrap = findCall(fields, depth)
+	}
+	if f == (Format{}) {
+		for _, name := range names {
+			kind, _ := fields[name].(string)
+			if strings.EqualFold(name, "type") && isCallType(kind) && name != "type" {
+				f.Name = "a Segment call whose field names have the wrong letter case (" + name + " instead of type)"
+			}
+		}
+	}
+	return f, names
+}
+
+// findCall returns the path of the first Segment call that is depth levels below an object, or "".
+func findCall(fields map[string]any, depth int) string {
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if strings.Contains(name, ".") {
+			continue // cannot be part of a path
+		}
+		value := fields[name]
+		if depth == 1 {
+			if text, ok := value.(string); ok {
+				value = nil
+				_ = json.Unmarshal([]byte(text), &value) // most strings are not JSON
+			}
+			if containsCall(value) {
+				return name
+			}
+			continue
+		}
+		if nested, ok := value.(map[string]any); ok {
+			if path := findCall(nested, depth-1); path != "" {
+				return name + "." + path
+			}
+		}
+	}
+	return ""
+}
+
+// containsCall reports whether a value is a Segment call, an array of them, or a batch of them.
+func containsCall(value any) bool {
+	switch v := value.(type) {
+	case []any:
+		return len(v) > 0 && containsCall(v[0])
+	case map[string]any:
+		if kind, ok := v["type"]; ok {
+			name, _ := kind.(string)
+			return isCallType(name)
+		}
+		batch, ok := v["batch"].([]any)
+		return ok && containsCall(batch)
+	}
+	return false
+}
+
+func isCallType(name string) bool {
+	switch strings.ToLower(name) {
+	case "track", "identify", "page", "screen", "group", "alias", "delete":
+		return true
+	}
+	return false
+}

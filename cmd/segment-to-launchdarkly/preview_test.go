@@ -1,0 +1,186 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segment-to-launchdarkly/forwarder/transform"
+)
+
+const aCall = `{"type":"track","event":"Order Completed","userId":"user-77","timestamp":"2020-06-19T17:39:30.692Z",` +
+	`"projectId":"project-1","properties":{"value":99.84,"coupon":"SECRET"}}`
+
+// produce writes records to partition 0 of topic segment.
+func (w *world) produce(t *testing.T, values ...string) *world {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(w.addr), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for _, value := range values {
+		r := &kgo.Record{Topic: "segment", Value: []byte(value)}
+		if err := client.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w
+}
+
+// envelopes are records that each contain aCall, with what preview says of them if nothing is
+// unwrapped.
+var envelopes = []struct {
+	record, says string
+	auto         bool // unwrapped by default
+}{
+	{`{"version":"0","detail-type":"track","detail":` + aCall + `}`, "EventBridge; contains Segment calls; set segment.unwrap: [detail]", true},
+	{`{"specversion":"1.0","type":"t","data":` + aCall + `}`, "CloudEvents; contains Segment calls; set segment.unwrap: [data]", true},
+	{`{"specversion":"1.0","data_base64":"` + base64.StdEncoding.EncodeToString([]byte(aCall)) + `"}`, "CloudEvents", true},
+	{`{"schema":{"type":"struct"},"payload":` + aCall + `}`, "Kafka Connect; contains Segment calls; set segment.unwrap: [payload]", true},
+	{`{"body":` + quoted(aCall) + `,"isBase64Encoded":false}`, "API Gateway; contains Segment calls; set segment.unwrap: [body]", true},
+	{`{"ingestType":"browser","httpPayload":` + aCall + `}`, "Jitsu; contains Segment calls; set segment.unwrap: [httpPayload]", true},
+	{`{"schema":{},"payload":{"op":"c","after":` + aCall + `}}`, "Kafka Connect; contains Segment calls; set segment.unwrap: [payload.after]", false},
+	{`{"op":"c","before":null,"after":` + aCall + `}`, "Debezium; contains Segment calls; set segment.unwrap: [after]", false},
+	{`{"@timestamp":"2020","message":` + quoted(aCall) + `}`, "a log shipper's output; contains Segment calls; set segment.unwrap: [message]", false},
+	{`{"Type":"track","Event":"E","UserId":"u"}`, "wrong letter case (Type instead of type)", false},
+	{`{"level":"info","msg":"SECRET"}`, "a log line; has the top-level names level, msg", false},
+}
+
+func quoted(s string) string {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
+func TestPreviewNamesEveryEnvelope(t *testing.T) {
+	for _, e := range envelopes {
+		w := newWorld(t).set("S2LD_SEGMENT_UNWRAP=[]").produce(t, e.record)
+		out, stderr, code := run(w.sys, "preview")
+		if code != 0 || !strings.Contains(out, e.says) || strings.Contains(out, "SECRET") {
+			t.Errorf("%s: exit %d, %s\n%s\nwant %s", e.record, code, stderr, out, e.says)
+		}
+		w.set("S2LD_SEGMENT_UNWRAP=auto")
+		out, _, _ = run(w.sys, "preview", "--show", "0")
+		if strings.Contains(out, "Order Completed") != e.auto {
+			t.Errorf("auto: %s:\n%s", e.record, out)
+		}
+	}
+}
+
+func TestPreviewSummarizesWithoutValues(t *testing.T) {
+	w := newWorld(t).produce(t, aCall, aCall, strings.Replace(aCall, "99.84", `"free"`, 1), `{"type":"page","anonymousId":"a-1"}`,
+		`{"type":"track","event":"E","anonymousId":"a-2"}`, `{"type":"track","event":"E"}`, "{")
+	const want = `Records     7 (median 48 B, p99 171 B)
+Calls       7
+                   4   57.1%  event
+                   1   14.3%  filtered not_track
+                   1   14.3%  rejected malformed
+                   1   14.3%  rejected no_user_key
+Events        number  value  name
+                   3    67%  Order Completed
+                   1     0%  E
+`
+	out, stderr, code := run(w.sys, "preview", "--show", "0")
+	if code != 0 || !strings.HasPrefix(out, want) {
+		t.Errorf("exit %d, %s\n%s\nwant\n%s", code, stderr, out, want)
+	}
+	for _, contained := range []string{
+		"No value           1  events", "No time            1  events", "userId in 50%", "anonymousId in 33%", "projectId project-1",
+		"Event time  2020-06-19T17:39:30Z to ",
+	} {
+		if !strings.Contains(out, contained) {
+			t.Errorf("%q is not in\n%s", contained, out)
+		}
+	}
+	asJSON, _, code := run(w.sys, "preview", "--json")
+	var report struct {
+		Records, Calls int
+		Names          []struct{ Name string } `json:"event_names"`
+	}
+	if err := json.Unmarshal([]byte(asJSON), &report); err != nil || code != 0 || report.Calls != 7 || len(report.Names) != 2 {
+		t.Errorf("exit %d, %v: %s", code, err, asJSON)
+	}
+	for _, text := range []string{out, asJSON} {
+		for _, secret := range []string{"SECRET", "user-77", "a-1", "a-2", "99.84"} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%q is in\n%s", secret, text)
+			}
+		}
+	}
+	out, _, _ = run(w.sys, "preview", "--show", "9")
+	for _, contained := range []string{"segment, partition 0, offset 0", `"coupon": "SECRET"`, "rejected, no_user_key: "} {
+		if !strings.Contains(out, contained) {
+			t.Errorf("%q is not in\n%s", contained, out)
+		}
+	}
+}
+
+func TestPreviewSelectsRecords(t *testing.T) {
+	var values []string
+	for i := range 20 { // as many names as are shown
+		values = append(values, fmt.Sprintf(`{"type":"track","event":"E%d","userId":"u"}`, i))
+	}
+	w := newWorld(t).produce(t, values...)
+	for _, test := range []struct {
+		args        []string
+		first, last string
+		records     int
+	}{
+		{nil, "E0", "E19", 20},
+		{[]string{"-n", "5"}, "E15", "E19", 5},
+		{[]string{"--partition", "0", "--offset", "7", "-n", "2"}, "E7", "E8", 2},
+		{[]string{"--from", "2020-01-01T00:00:00Z", "-n", "3"}, "E0", "E2", 3},
+		{[]string{"--from", "2999-01-01T00:00:00Z"}, "", "", 0},
+		{[]string{"--partition", "1"}, "", "", 0},
+	} {
+		out, stderr, code := run(w.sys, append([]string{"preview", "--show", "0"}, test.args...)...)
+		ok := code == 0 && strings.HasPrefix(out, fmt.Sprintf("Records     %d ", test.records))
+		for _, name := range []string{test.first, test.last} {
+			ok = ok && (name == "" || strings.Contains(out, "  "+name+"\n"))
+		}
+		if !ok {
+			t.Errorf("%v: exit %d, %s\n%s", test.args, code, stderr, out)
+		}
+	}
+	for _, args := range [][]string{
+		{"-n", "0"}, {"--offset", "1"}, {"--from", "yesterday"}, {"--show", "-1"},
+		{"--partition", "0", "--offset", "1", "--from", "2020-01-01T00:00:00Z"},
+	} {
+		if out, _, code := run(w.sys, append([]string{"preview"}, args...)...); code != exitUsage || out != "" {
+			t.Errorf("%v: exit %d: %s", args, code, out)
+		}
+	}
+	if _, stderr, code := run(w.sys, "preview", "--partition", "7"); code != exitFailure ||
+		!strings.Contains(stderr, "topic segment has no partition 7") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
+func TestPreviewAndCheckFailIfNoCallBecomesAnEvent(t *testing.T) {
+	foreign := strings.Split(strings.Repeat(envelopes[7].record+"\n", previewEnough), "\n")[:previewEnough]
+	w := newWorld(t).produce(t, foreign...)
+	out, stderr, code := run(w.sys, "preview")
+	if code != exitFailure || !strings.Contains(stderr, "no event in 100 records") || !strings.Contains(out, "Debezium") {
+		t.Errorf("exit %d, %s\n%s", code, stderr, out)
+	}
+	w.check(t, okConfig, okBroker,
+		"FAIL  topic segment: exists (partitions: 3); none of 100 calls in the newest 100 records becomes an event. "+
+			"The most frequent reason is not_a_call: "+transform.NotACall.Help()+". A typical record looks like Debezium; "+
+			"contains Segment calls; set segment.unwrap: [after]; has the top-level names after, before, op. Run \"segment-to-launchdarkly preview\" for details.",
+		okDead, okGroup+", records ahead: 100", okLD, skipID)
+	w.produce(t, aCall).check(t, okConfig, okBroker,
+		"warn  topic segment: exists (partitions: 3); only 1.0% of 101 calls in the newest 101 records become events. The most frequent",
+		okDead, okGroup+", records ahead: 101", okLD, skipID)
+	w.sys.environ = slices.DeleteFunc(w.sys.environ, func(e string) bool { return strings.Contains(e, "EVENT_SCHEMA") })
+	w.set("S2LD_SEGMENT_UNWRAP=after").check(t, okConfig,
+		"ok    launchdarkly.event_schema: 3 by default", okBroker,
+		okTopic+"; 100% of 101 calls in the newest 101 records become events", okDead, okGroup, okLD, skipID)
+}
