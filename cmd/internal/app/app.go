@@ -139,6 +139,7 @@ func (a *App) Run(ctx context.Context) error {
 	sampleCtx, stopSampling := context.WithCancel(context.WithoutCancel(ctx))
 	var background sync.WaitGroup
 	background.Go(func() { a.minute.sample(sampleCtx, a.counts) })
+	background.Go(func() { progress{a.log, a.countsAndLag}.run(sampleCtx) })
 	background.Go(func() {
 		if err := server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
 			a.log.Error("admin server failed; metrics and probes unavailable", zap.Error(err))

@@ -1,0 +1,71 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/segment-to-launchdarkly/forwarder/transform"
+)
+
+// progress logs the first delivery, and then how many records and events were handled.
+type progress struct {
+	log     *zap.Logger
+	current func() (c counts, lag int64)
+}
+
+const (
+	progressInterval = time.Minute     // between log entries
+	idleInterval     = 5 * time.Minute // between log entries while nothing changes
+)
+
+// run logs until ctx is done.
+func (p progress) run(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	last, lastLag := p.current()
+	started, delivered := last.At, false
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		c, lag := p.current()
+		if !delivered && c.Delivered > 0 {
+			delivered = true
+			p.log.Info("first events delivered", zap.Int64("events", c.Delivered),
+				zap.Duration("since_start", c.At.Sub(started).Round(time.Millisecond)))
+		}
+		r := c.ratesSince(last)
+		idle := r.Records == 0 && r.Delivered == 0 && lag == lastLag
+		if r.Over < progressInterval || idle && r.Over < idleInterval {
+			continue
+		}
+		last, lastLag = c, lag
+		p.log.Info("progress", zap.Duration("interval", r.Over.Round(time.Second)),
+			zap.Int64("records", r.Records), zap.Int64("events", r.outcome(transform.Event)),
+			zap.Int64("filtered", r.outcome(transform.Filtered)), zap.Int64("rejected", r.outcome(transform.Rejected)),
+			zap.Int64("delivered", r.Delivered), zap.Int64("lag", lag))
+	}
+}
+
+// outcome returns the number of calls with an outcome.
+func (c counts) outcome(o transform.Outcome) (n int64) {
+	for call, calls := range c.Calls {
+		if call.Outcome == o.String() {
+			n += calls
+		}
+	}
+	return n
+}
+
+// countsAndLag returns the counts and the lag of all assigned partitions.
+func (a *App) countsAndLag() (c counts, lag int64) {
+	read, sent := a.Status()
+	for _, p := range read.Partitions {
+		lag += p.Lag
+	}
+	return countsOf(read, sent, a.budget), lag
+}
