@@ -34,11 +34,14 @@ func TestAlertsFireAndClearAroundTheRunningProgram(t *testing.T) {
 	// A single request at a time, so that an answer that is slow is a service that is too slow.
 	env := w.env("S2LD_BATCH_MAX_EVENTS=10", "S2LD_DELIVERY_MAX_IN_FLIGHT=1", "GOMEMLIMIT=256MiB")
 	p.add("a", start(t, env...))
-	var rejects atomic.Bool
+	var rejects, foreign atomic.Bool
 	stop := w.flow(t, 2, 10*time.Millisecond, func(int32) string {
 		if n := w.numbs.Load(); n%10 == 0 && rejects.Load() {
 			w.numbs.Add(1)
 			return `{"type":"track"}`
+		}
+		if foreign.Load() {
+			return `{"level":"info","msg":"not a call"}`
 		}
 		return w.track("Order Completed")
 	})
@@ -74,6 +77,10 @@ func TestAlertsFireAndClearAroundTheRunningProgram(t *testing.T) {
 			name:  "one call in ten is rejected",
 			wrong: func() { rejects.Store(true) }, mend: func() { rejects.Store(false) },
 			want: []string{"DeadLetters reason=no_event_name", "RejectsRising"},
+		}, {
+			name:  "the records are not Segment calls",
+			wrong: func() { foreign.Store(true) }, mend: func() { foreign.Store(false) },
+			want: []string{"Problems pod=a", "NothingMapped"},
 		}, {
 			name:  "one event is refused",
 			wrong: func() { w.produce(t, 0, w.track("poison")) }, mend: func() {},
