@@ -51,11 +51,17 @@ func (r *run) trim(ctx context.Context) error {
 			before.AddOffset(o.Topic, o.Partition, o.At, -1)
 		}
 	})
+	ctx, cancel := context.WithTimeout(ctx, trimTimeout)
+	defer cancel()
 	if _, err := r.admin.DeleteRecords(ctx, before); err != nil && len(r.down) == 0 {
 		return err
 	}
 	return nil
 }
+
+// trimTimeout bounds a request to delete records. The client retries for minutes if the leader of a
+// partition is down.
+const trimTimeout = 10 * time.Second
 
 // trimAhead stops delivery with a LaunchDarkly outage and then deletes the older half of one
 // partition's uncommitted records, as if the retention time were too short.
@@ -134,7 +140,7 @@ func (r *run) electUnclean(ctx context.Context, s Step) error {
 	return errors.Join(err, r.restartBrokers(ctx))
 }
 
-// awaitPartition waits until the function reached returns true for a partition's metadata.
+// awaitPartition waits until the given function returns true for a partition's metadata.
 func (r *run) awaitPartition(ctx context.Context, topic string, partition int32,
 	reached func(kadm.PartitionDetail) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
