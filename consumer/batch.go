@@ -23,7 +23,7 @@ type position struct {
 // A delivered batch is finished once its dead letters are written. The watermark passes only
 // finished batches.
 //
-// Batches unfinished when the partition is released are left for the next owner.
+// When the partition is released, unfinished batches are left for the next owner.
 type batch struct {
 	first  position
 	opened time.Time // when intake opened the range
@@ -47,7 +47,7 @@ const (
 	stateDelivered
 )
 
-// seal closes the range at next. A nil body means that the range has no events.
+// seal ends the range at the given offset. A nil body means that the range has no events.
 func (b *batch) seal(next int64, body *sink.Batch) {
 	b.next, b.body, b.state = next, body, stateSealed
 	if body == nil {

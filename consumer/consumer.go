@@ -129,8 +129,8 @@ func (c *Consumer) runSessions(ctx context.Context, env *environment) error {
 	}
 }
 
-// sessionBackoff returns a capped exponential backoff with jitter. attempt counts sessions from 1,
-// and starts over after a session that committed.
+// sessionBackoff returns a capped exponential backoff with jitter. The argument counts sessions
+// from 1, and starts over after a session that committed.
 func sessionBackoff(attempt int) time.Duration {
 	bound := sessionBackoffLongest
 	if shift := attempt - 1; shift < 10 {

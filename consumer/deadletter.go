@@ -60,11 +60,11 @@ type deadLetters struct {
 
 	producer  *kgo.Client   // writes dead letters of up to largeLetter bytes
 	large     *kgo.Client   // writes larger dead letters singly, because together they would exceed the topic's limit
-	largeMu   chanMutex     // held while large writes a dead letter
+	largeMu   chanMutex     // held while a larger dead letter is being written
 	rereadSem chan struct{} // bounds concurrent rereads; capacity maxRereads
 	failing   failingLetters
 
-	writing sync.WaitGroup // dead letters being written; write adds one, and done removes it
+	writing sync.WaitGroup // dead letters not yet acknowledged or abandoned
 }
 
 const (
@@ -150,7 +150,7 @@ func (d *deadLetters) compose(r *kgo.Record, call int, why rejection) *kgo.Recor
 func letterBytes(l *kgo.Record) int { return len(l.Key) + len(l.Value) + recordOverhead }
 
 // write writes a dead letter, retrying until the broker has acknowledged it or ctx is done, and
-// then calls done once. It blocks only while the client's buffer is full.
+// then calls the function done exactly once. It blocks only while the client's buffer is full.
 func (d *deadLetters) write(ctx context.Context, l *kgo.Record, done func(error)) {
 	d.writing.Add(1)
 	d.writeOnce(ctx, l, func(err error) {
@@ -183,8 +183,8 @@ func (d *deadLetters) writeOnce(ctx context.Context, l *kgo.Record, done func(er
 	}()
 }
 
-// onWritten calls done or schedules another attempt. onWritten does not block, because the client
-// may be waiting for it.
+// onWritten calls the function done or schedules another attempt. onWritten does not block, because
+// the client may be waiting for it.
 func (d *deadLetters) onWritten(ctx context.Context, l *kgo.Record, err error, done func(error)) {
 	wait := letterBackoff
 	switch {
@@ -284,8 +284,8 @@ func (d *deadLetters) writeRejected(ctx context.Context, r sink.Rejection) error
 	}
 }
 
-// callOf returns the index of the call that produced an event. event is the event's index among the
-// record's events.
+// callOf returns the index of the call that produced an event. The argument event is the event's
+// index among the record's events.
 func (d *deadLetters) callOf(r *kgo.Record, event int) int {
 	if d.cfg.Redrive {
 		if call := redrivenCall(r); call != allCalls {
@@ -320,7 +320,8 @@ func redrivenCall(r *kgo.Record) int {
 // isEvent reports whether a dead letter's value is a LaunchDarkly event.
 func isEvent(r *kgo.Record) bool { return header(r, headerValue) == valueEvent }
 
-// numericHeader returns a log field called key, with the number in the header called name.
+// numericHeader returns the number in the header with the given name, as a log field with the given
+// key.
 func numericHeader(r *kgo.Record, key, name string) zap.Field {
 	n, _ := strconv.ParseInt(header(r, name), 10, 64)
 	return zap.Int64(key, n)

@@ -27,7 +27,7 @@ type recordQueue struct {
 	mu     sync.Mutex // guards the fields below
 	chunks []chunk
 	popped int       // bytes of the last popped chunk, which intake may still be using
-	bytes  int       // bytes of chunks, plus popped
+	bytes  int       // bytes of the queued chunks and the last popped one
 	stuck  time.Time // when intake began to wait for window room; zero if it is not waiting
 	paused bool
 	pushed bool // at least one chunk was pushed

@@ -18,7 +18,8 @@ type formats struct {
 	topics map[string]*format
 }
 
-// format counts the calls of a topic that this member has mapped since the topic's last event.
+// format counts the Segment calls that this member has mapped from a topic since the topic's last
+// event.
 type format struct {
 	partitions int // owned partitions of the topic
 	calls      int
@@ -26,8 +27,8 @@ type format struct {
 	reported   bool
 }
 
-// unmappedCalls is the number of consecutive calls without an event after which a topic is
-// reported if most of these calls were filtered as not_a_call.
+// unmappedCalls is the number of consecutive calls, none of them an event, after which a topic is
+// reported. The topic is reported only if most of these calls were filtered as not_a_call.
 const unmappedCalls = 1000
 
 func newFormats(health *health) *formats {

@@ -160,9 +160,8 @@ func (g *group) onRevoked(_ context.Context, _ *kgo.Client, revoked map[string][
 		zap.Int("partitions", len(partitions)), zap.Duration("duration", time.Since(started)))
 }
 
-// onLost ends the session, because other members may already own the partitions. If no started
-// partitions are lost, the session continues, and the client rejoins on its own. onLost does not
-// block.
+// onLost ends the session if started partitions are lost, because other members may already own
+// them. Otherwise, the session continues, and the client rejoins on its own. onLost does not block.
 func (g *group) onLost(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
 	partitions := g.forgetAwaited(lost)
 	g.mu.Lock()

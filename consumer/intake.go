@@ -11,7 +11,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// These causes for sealing a batch are metric label values.
+// These metric label values give the reason for sealing a batch.
 const (
 	sealFull     = "full"     // another record would exceed batch.max_events or batch.max_bytes
 	sealAge      = "age"      // the batch reached batch.max_age
@@ -42,7 +42,7 @@ type intake struct {
 	age         *time.Timer // runs while a range is open
 	next        position    // position of the first unmapped record
 	floor       position    // start of the open or next range; earlier records are in the window's batches or finished
-	cuts        []int64     // an earlier owner's recorded cuts beyond next; seal exactly there
+	cuts        []int64     // cuts recorded by an earlier owner and not yet reached; batches must end exactly there
 }
 
 // run maps records until the partition is stopped or released.
@@ -80,7 +80,7 @@ func (in *intake) run() {
 	}
 }
 
-// mapChunk maps a chunk's records. It ends the session if an offset is below next.
+// mapChunk maps a chunk's records. It ends the session if an offset is below in.next.
 func (in *intake) mapChunk(c chunk) {
 	defer in.flushCounts()
 	if c.logStart > in.next.offset {
@@ -107,7 +107,7 @@ func (in *intake) mapChunk(c chunk) {
 	in.publishFloor()
 }
 
-// mapRecord maps one record at or beyond next.
+// mapRecord maps one record at or beyond in.next.
 func (in *intake) mapRecord(r *kgo.Record) {
 	for len(in.cuts) > 0 && r.Offset >= in.cuts[0] { // the log has a gap at the cut
 		in.next.offset = in.cuts[0]
@@ -162,8 +162,8 @@ func (in *intake) render(r *kgo.Record) (body []byte, only int) {
 	return body, only
 }
 
-// advancePast sets next to the position after a record. If next is then at a recorded cut, advancePast seals the
-// open range, if any.
+// advancePast sets in.next to the position after a record. If in.next is then at a recorded cut,
+// advancePast seals the open range, if any.
 func (in *intake) advancePast(r *kgo.Record) {
 	in.next = position{r.Offset + 1, r.LeaderEpoch}
 	if len(in.cuts) > 0 && in.next.offset == in.cuts[0] {
@@ -192,8 +192,8 @@ func (in *intake) publishFloor() {
 	in.window.setFloor(in.floor, in.cuts)
 }
 
-// sealAtCut seals the open range at the first recorded cut, which equals next. If no range is open,
-// sealAtCut advances the floor.
+// sealAtCut seals the open range at the first recorded cut, which equals in.next. If no range is
+// open, sealAtCut advances the floor.
 func (in *intake) sealAtCut() {
 	in.cuts = in.cuts[1:]
 	if in.open != nil {
@@ -218,11 +218,11 @@ func (in *intake) onAge() {
 	}
 }
 
-// seal closes the open range at next and pushes it into the window.
+// seal ends the open range at in.next and pushes it into the window.
 func (in *intake) seal(cause string) { in.push(in.sealBody(), cause) }
 
-// sealBody seals the buffer into the body of the open range, which ends at next. It returns nil if
-// the range has no events.
+// sealBody seals the buffer into the body of the open range, which ends at in.next. It returns nil
+// if the range has no events.
 func (in *intake) sealBody() *sink.Batch {
 	return in.buffer.Seal(in.source, in.openEpoch, in.open.first.offset, in.next.offset, in.cfg.Gzip)
 }

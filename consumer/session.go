@@ -17,9 +17,9 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 )
 
-// These causes of a session's end are metric label values. Nothing is restarted within a session.
-// If any state can no longer be trusted, the session ends, and the next session starts from the
-// committed offsets.
+// These metric label values give the cause of a session's end. Nothing is restarted within a
+// session. If any state can no longer be trusted, the session ends, and the next session starts
+// from the committed offsets.
 const (
 	endUnanswered = "commit_unanswered" // a commit may have reached the broker but got no response
 	endLost       = "lost"              // the group removed this member or reassigned its partitions

@@ -280,7 +280,8 @@ func (s *starter) startAt(
 	return at, nil
 }
 
-// retry calls do until it succeeds or fails permanently, startPatience has passed, or ctx is done.
+// retry calls the function do until it succeeds or fails permanently, startPatience has passed, or
+// ctx is done.
 func (s *starter) retry(ctx context.Context, do func() error) error {
 	deadline := time.Now().Add(startPatience)
 	for {

@@ -9,7 +9,7 @@ import (
 
 // maxWindow is the maximum number of unfinished sealed batches per partition. Each batch needs at
 // most two range lengths in the commit metadata: one for the batch and one for a preceding gap of
-// filtered records. The metadata therefore fits 64 batches, even with 19 digits per length.
+// filtered records. The metadata therefore has room for 64 batches, even with 19 digits per length.
 const maxWindow = 64
 
 // window holds the sealed, unfinished batches of one partition in log order, along with the last
@@ -19,7 +19,7 @@ const maxWindow = 64
 type window struct {
 	source  topicID // topic ID for the commit metadata; see start.go
 	memory  *memory
-	changed func(urgent bool) // called with mu held when a commit is due; urgent if a batch is waiting for it
+	changed func(urgent bool) // called with mu held when a commit is due; urgent means that a batch waits for it
 	room    chan struct{}     // capacity 1; signals that there may be room
 
 	mu       sync.Mutex // guards the fields below
@@ -174,8 +174,9 @@ func (w *window) snapshot() (s snapshot, ok bool) {
 	return s, !w.fenced
 }
 
-// applyCommit records that a commit sent at the given time stored s. It returns the batches to send
-// now, or none if the window is fenced. The caller must call endSend for each batch returned.
+// applyCommit marks s as stored by a commit that was sent at the given time. It returns the batches
+// to send now, or none if the window is fenced. The caller must call endSend for each batch
+// returned.
 func (w *window) applyCommit(s snapshot, sent time.Time) (send []*batch) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -192,9 +193,9 @@ func (w *window) applyCommit(s snapshot, sent time.Time) (send []*batch) {
 	return send
 }
 
-// fence stops the window from recording batches and advancing the watermark. Otherwise, the broker
-// would still accept the partition's commits: it checks which member commits, not which partitions
-// that member owns.
+// fence stops the window from recording batches and advancing the watermark. Without the fence, the
+// broker would still accept the partition's commits: it checks which member commits, not which
+// partitions that member owns.
 func (w *window) fence() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -239,7 +240,8 @@ func (w *window) release() {
 	}
 }
 
-// wait waits until reached reports true or ctx is done. It calls reached with mu held.
+// wait waits until the function reached returns true or ctx is done. It calls this function with mu
+// held.
 func (w *window) wait(ctx context.Context, reached func() bool) {
 	for {
 		w.mu.Lock()

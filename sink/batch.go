@@ -98,7 +98,7 @@ type Part struct {
 	Sum       uint64 // XXH64 of the uncompressed body
 }
 
-// Parts returns every part that may be sent to destination, in this order: the whole batch, the
+// Parts returns every part that may be sent to the destination, in this order: the whole batch, the
 // parts of its left half, and the parts of its right half. It must be called before
 // [Client.Deliver].
 func (b *Batch) Parts(destination string) []Part { return b.parts(nil, b.whole, destination) }
@@ -141,10 +141,10 @@ func eventEnd(array []byte, n int) int {
 // change would alter every payload ID.
 var namespace = uuid.MustParse("7d1f3b52-6f0c-5a55-9d0e-3c1b6a0f2e84")
 
-// payloadID returns the payload ID for sending p to destination. Every field has a fixed length or
-// a length prefix, so different inputs never have the same encoding. The body hash does not have to
-// be cryptographic. The hash only distinguishes bodies for the same range, which differ only if the
-// mapping changed between two attempts.
+// payloadID returns the payload ID for sending p to the destination. Every field has a fixed length
+// or a length prefix, so different inputs never have the same encoding. The body hash does not have
+// to be cryptographic. The hash only distinguishes bodies for the same range, which differ only if
+// the mapping changed between two attempts.
 func (b *Batch) payloadID(p *part, destination string) string {
 	name := make([]byte, 0, 256)
 	text := func(s string) {

@@ -13,10 +13,10 @@ import (
 
 // Delivery describes a batch to deliver and the callbacks for its outcome.
 type Delivery struct {
-	// Batch is the batch to deliver. A batch must not be delivered twice.
+	// Batch is the batch to deliver. The same batch must not be passed to [Client.Deliver] twice.
 	Batch *Batch
-	// Until, once done, prevents new attempts. In-flight attempts can still finish. Until must be
-	// derived from the context passed to [Client.Deliver]. Nil means that context.
+	// Until prevents new attempts once it is done. In-flight attempts can still finish. Until must
+	// be derived from the context passed to [Client.Deliver]. Nil means that context.
 	Until context.Context
 	// Rejected handles an event that LaunchDarkly rejected individually. Rejected may block until
 	// ctx, the context passed to [Client.Deliver], is done, and may be called for several events

@@ -65,7 +65,7 @@ func (c *Client) split(d *delivery, p part) {
 // limiter delays the next attempt.
 func (c *Client) requeue(j *job, wait time.Duration) {
 	c.mu.Lock()
-	abandoned := j.delivery.Until.Err() != nil // abandonWaiting ignores in-flight jobs
+	abandoned := j.delivery.Until.Err() != nil // checked here, because abandonWaiting ignores in-flight jobs
 	if !abandoned {
 		j.attempts++
 		j.waiting = true

@@ -8,8 +8,8 @@ import (
 // limiter decides how many requests may be in flight and when the next one may start. The limiter
 // tracks the destination's state. The client handles the backoff of individual batches.
 //
-// The destination is failing once more than maxStrayFailures batches have failed since the last
-// success. A single batch that fails repeatedly therefore does not slow down the others.
+// If more than maxStrayFailures batches have failed since the last success, the destination counts
+// as failing. A single batch that fails repeatedly therefore does not slow down the others.
 //   - Concurrency is halved when the destination is failing or responds with 429 or 503. Each
 //     accepted request increases concurrency by one, up to the configured maximum. Requests in
 //     flight together cause only one halving, because they may have shared a connection.
@@ -45,8 +45,8 @@ func newLimiter(maxInFlight int, backoffMin, backoffMax time.Duration) limiter {
 	return limiter{max: maxInFlight, backoffMin: backoffMin, backoffMax: backoffMax, limit: maxInFlight, series: 1}
 }
 
-// maxStrayFailures is the number of batches that can fail in a series without the destination being
-// considered failing.
+// maxStrayFailures is the number of failed batches in a series beyond which the destination counts
+// as failing.
 const maxStrayFailures = 3
 
 // failing reports whether the destination is failing.
@@ -95,8 +95,8 @@ func latest(a, b time.Time) time.Time {
 }
 
 // backoff returns the delay after the given number of failed attempts, which must be at least 1.
-// The delay is random between 0 and a bound (full jitter). The bound doubles with each attempt,
-// from least to most.
+// The delay is random between 0 and a bound (full jitter). The bound starts at the argument least,
+// doubles with each attempt, and never exceeds the argument most.
 func backoff(attempts int, least, most time.Duration) time.Duration {
 	bound := most
 	if shift := attempts - 1; least < most>>shift {

@@ -21,9 +21,8 @@ func (t *Transformer) call(r *record, source []byte) {
 	r.add(c, source)
 }
 
-// render appends the event and a comma to dst. It applies the rules in order and sets c to the
-// outcome of the first rule that the call breaks. In that case, the result can contain part of an
-// event.
+// render appends the event and a comma to dst. It applies the rules in order. If the call breaks a
+// rule, render stops and sets c to the outcome, and the result can contain part of an event.
 func (t *Transformer) render(dst []byte, timestamp int64, c *Call) []byte {
 	m, start := t.m, len(dst)
 
@@ -174,7 +173,8 @@ func appendKey(dst, raw []byte) []byte {
 }
 
 // number returns the finite number in raw, which can be a JSON number or a string that Segment
-// reads as a number. If there is none, number returns nil. The result is valid until the next call.
+// reads as a number. If there is none, number returns nil. The result is valid until number is
+// called again.
 func (t *Transformer) number(raw []byte) []byte {
 	if len(raw) == 0 {
 		return nil

@@ -53,9 +53,9 @@ func (t *Transformer) Append(dst []byte, calls []Call, value []byte, timestamp i
 	return t.AppendOnly(dst, calls, value, timestamp, -1)
 }
 
-// AppendOnly is like Append, but maps only the call with index only, or all calls if only is -1. If
-// the record has no such call, AppendOnly appends one rejected Call. If the record is rejected as a
-// whole, AppendOnly also appends one Call, regardless of only.
+// AppendOnly is like Append, but maps a single call, whose index is the last argument. If this
+// argument is -1, AppendOnly maps all calls. If the record has no call with this index, or is
+// rejected as a whole, AppendOnly appends one rejected Call.
 func (t *Transformer) AppendOnly(dst []byte, calls []Call, value []byte, timestamp int64, only int) ([]byte, []Call) {
 	var r record // assigned field by field, because the compiler would build a literal twice
 	r.dst, r.calls, r.value, r.timestamp, r.only = dst, calls, value, timestamp, only
@@ -94,18 +94,18 @@ func (t *Transformer) Explain(value []byte, timestamp int64) []Explained {
 	return explained
 }
 
-// record is the state of one call to Append.
+// record is the state of mapping one record.
 type record struct {
 	dst       []byte
 	calls     []Call
 	value     []byte
 	timestamp int64
 	only      int    // index of the call to map; -1 for all calls
-	index     int    // of the next call
-	path      string // of the content being mapped, with a colon; "" outside of envelopes
+	index     int    // index of the next call
+	path      string // path of the content being mapped, with a colon; "" outside of envelopes
 	offset    int    // start of the documents being mapped, within the value or the envelope's content
 	explain   bool
-	sources   [][]byte // of the calls, if explain is true
+	sources   [][]byte // sources of the calls, if explain is true
 }
 
 // next moves on to the next call and reports whether to map it.

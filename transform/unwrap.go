@@ -9,21 +9,21 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/jsonscan"
 )
 
-// UnwrapAuto must be the only element of [Config.Unwrap]. It unwraps documents that are JSON strings,
-// and the following envelopes, in order of precedence:
+// UnwrapAuto must be the only element of [Config.Unwrap]. It unwraps documents that are JSON
+// strings, and the following envelopes, in order of precedence:
 //
-//   - Jitsu: an object httpPayload next to ingestType. This envelope repeats the call's type.
-//   - EventBridge: an object detail next to a string detail-type.
-//   - CloudEvents: data or data_base64 next to a string specversion.
+//   - Jitsu: an object named httpPayload next to ingestType. This envelope repeats the call's type.
+//   - EventBridge: an object named detail next to a string named detail-type.
+//   - CloudEvents: data or data_base64 next to a string named specversion.
 //   - Kafka Connect: payload and schema, if the object has no other field.
-//   - API Gateway: a string body next to a boolean isBase64Encoded.
+//   - API Gateway: a string named body next to a boolean named isBase64Encoded.
 //
 // An object with a Segment call type is unwrapped only if it is a Jitsu envelope.
 const UnwrapAuto = "auto"
 
 // envelope describes an object that contains calls in one of its fields.
 type envelope struct {
-	path      string // of the content
+	path      string // path of the content
 	content   *jsonscan.Field
 	contentIs string // possible first bytes of the content; "" for any
 
@@ -85,13 +85,13 @@ func (t *Transformer) envelope() *envelope {
 	return nil
 }
 
-// has reports whether a value is present and begins with one of the bytes in first, or with any
-// byte if first is empty.
+// has reports whether a value is present and begins with one of the given bytes. If no bytes are
+// given, any value that is present matches.
 func has(raw []byte, first string) bool {
 	return len(raw) > 0 && (first == "" || strings.IndexByte(first, raw[0]) >= 0)
 }
 
-// hasOnly reports whether the current document has no fields except names.
+// hasOnly reports whether the current document has no fields except the given ones.
 func (t *Transformer) hasOnly(names []string) bool {
 	for name := range t.scan.Names {
 		if !slices.Contains(names, string(name)) {
@@ -127,7 +127,7 @@ func (t *Transformer) unwrap(r *record, e *envelope) {
 	t.unwrapped(r, e.path, content)
 }
 
-// unwrapped maps the calls in the documents of text, which was found at path.
+// unwrapped maps the calls in the documents of the given text, which was found at the given path.
 func (t *Transformer) unwrapped(r *record, path string, text []byte) {
 	before, outer := *r, t.scan
 	r.path, r.offset = path+": ", 0

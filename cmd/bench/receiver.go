@@ -106,10 +106,10 @@ func report(requests []request, steady int) (r received, err error) {
 	return r, nil
 }
 
-// number is the text before an event's number. That number is the first generated property.
+// number is the JSON text that precedes the event number, which is the first generated property.
 const number = `"data":{"` + segmenttest.NumberField + `":`
 
-// count counts the events in a request body and adds up their numbers.
+// count counts the events in a request body and adds up their event numbers.
 func count(r request) (t tally, err error) {
 	body := r.body
 	if r.gzip {

@@ -38,8 +38,8 @@ func peak() (kilobytes uint64) {
 	return kilobytes << 10
 }
 
-// profile writes a CPU profile to a file in o.pprof until stop is called. The file is named after
-// the group and the process ID. If o.pprof is empty, profile does nothing.
+// profile writes a CPU profile to a file in the directory o.pprof until stop is called. The file is
+// named after the group and the process ID. If o.pprof is empty, profile does nothing.
 func profile(o *options, cfg *config.Config) (stop func(), err error) {
 	if o.pprof == "" {
 		return func() {}, nil

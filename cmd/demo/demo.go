@@ -72,7 +72,7 @@ func runDemo(args []string, sys system) error {
 		return err
 	}
 
-	dir, err := os.MkdirTemp("", "segment-to-launchdarkly-demo-") // in memory, the records would take a gigabyte
+	dir, err := os.MkdirTemp("", "segment-to-launchdarkly-demo-") // on disk, because the records can take a gigabyte
 	if err != nil {
 		return err
 	}

@@ -67,7 +67,7 @@ func (g *generator) run(ctx context.Context) error {
 		}
 		client.Produce(failed, &kgo.Record{Value: slices.Clone(value)}, acknowledged)
 	}
-	_ = client.Flush(failed) // returns an error only if failed is done
+	_ = client.Flush(failed) // returns an error only after fail was called
 	return context.Cause(failed)
 }
 

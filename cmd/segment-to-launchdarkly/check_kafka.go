@@ -117,9 +117,9 @@ func security(cfg *config.Config) string {
 	return " with " + strings.Join(used, " and ")
 }
 
-// checkTopic checks that a topic exists, that the user is allowed to perform the operation want on
-// it, and that every partition has a leader. key is the configuration key that contains the topic
-// name. checkTopic returns a description of the topic, or "" if a check failed.
+// checkTopic checks that a topic exists, that the user has the permission given by want, and that
+// every partition has a leader. key is the configuration key that contains the topic name.
+// checkTopic returns a description of the topic, or "" if a check failed.
 func (c *checks) checkTopic(adm *kadm.Client, subject, topic string, want kadm.ACLOperation, key string) string {
 	ctx, cancel := checkContext()
 	defer cancel()
@@ -157,7 +157,7 @@ func (c *checks) checkTopic(adm *kadm.Client, subject, topic string, want kadm.A
 const checkedRecords = 200
 
 // checkRecords maps the newest records of a topic, and checks that some of their calls become
-// events. exists describes the topic.
+// events. The argument exists is the description returned by checkTopic.
 func (c *checks) checkRecords(cfg *config.Config, subject, topic, exists string) {
 	ctx, cancel := checkContext()
 	defer cancel()
@@ -183,8 +183,9 @@ func (c *checks) checkRecords(cfg *config.Config, subject, topic, exists string)
 	}
 }
 
-// allowed reports whether ops, the operations returned by the broker, include want or ALL. It also
-// returns true if ops is empty, because brokers older than Kafka 2.3 return no operations.
+// allowed reports whether ops, the allowed operations returned by the broker, contains ALL or the
+// operation given by want. It also returns true if ops is empty, because brokers older than Kafka
+// 2.3 return no operations.
 func allowed(ops []kadm.ACLOperation, want kadm.ACLOperation) bool {
 	return len(ops) == 0 || slices.Contains(ops, want) || slices.Contains(ops, kadm.OpAll)
 }

@@ -74,7 +74,7 @@ The exit code is 1 if at least 100 records were read and none of them produced a
 	return cmd
 }
 
-// complete validates the flags and sets the rest of the source.
+// complete validates the flags and sets the remaining fields of f.source.
 func (f *previewFlags) complete(cfg *config.Config) error {
 	f.source.Topics = cfg.Kafka.Topics
 	if f.topic != "" {
@@ -138,7 +138,7 @@ func runPreview(sys system, cfg *config.Config, flags *previewFlags) error {
 	return nil
 }
 
-// readSummary reads and maps records, and calls visit for each of their calls.
+// readSummary reads and maps records, and passes each of their Segment calls to visit.
 func readSummary(ctx context.Context, cfg *config.Config, src preview.Source,
 	visit func(*kgo.Record, transform.Explained) error,
 ) (*preview.Summary, error) {
@@ -165,7 +165,7 @@ func readSummary(ctx context.Context, cfg *config.Config, src preview.Source,
 	return &summary, err
 }
 
-// showCall shows a call and its event, or the reason why it has none.
+// showCall shows a Segment call and its event, or the reason why it has none.
 func showCall(w io.Writer, r *kgo.Record, call transform.Explained) error {
 	right := call.Event
 	if right == nil {

@@ -25,7 +25,7 @@ func newVersion(sys system) *cobra.Command {
 			for _, s := range info.Settings {
 				settings[s.Key] = s.Value
 			}
-			commit := "unknown" // built outside a Git checkout
+			commit := "unknown" // if built outside a Git checkout
 			if settings["vcs.revision"] != "" {
 				commit = settings["vcs.revision"] + " of " + settings["vcs.time"]
 			}

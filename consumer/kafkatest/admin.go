@@ -163,7 +163,8 @@ func EndOffsets(ctx context.Context, brokers []string, topic string, opts ...kgo
 	return offsets(ctx, topic, kadm.NewClient(cl).ListEndOffsets)
 }
 
-// offsets returns a topic's offsets by partition, as returned by list. It retries after errors.
+// offsets returns a topic's offsets by partition, as returned by the function list. It retries
+// after errors.
 func offsets(
 	ctx context.Context, topic string, list func(context.Context, ...string) (kadm.ListedOffsets, error),
 ) (map[int32]int64, error) {
@@ -179,7 +180,8 @@ func offsets(
 	return byPartition, nil
 }
 
-// retry calls do until it succeeds, ctx is done, or Kafka responds with a non-retriable error.
+// retry calls the function do until it succeeds, ctx is done, or Kafka responds with a
+// non-retriable error.
 func retry(ctx context.Context, do func() error) error {
 	for {
 		err := do()
@@ -191,7 +193,8 @@ func retry(ctx context.Context, do func() error) error {
 	}
 }
 
-// connect returns a client for the given brokers. Options in opts override those in more.
+// connect returns a client for the given brokers. Options in opts take precedence over the
+// additional options.
 func connect(brokers []string, opts []kgo.Opt, more ...kgo.Opt) (*kgo.Client, error) {
 	return kgo.NewClient(append(append(more, kgo.SeedBrokers(brokers...)), opts...)...)
 }

@@ -156,7 +156,8 @@ func (a *Apache) Kill(i int) error { return a.nodes[i].stop(syscall.SIGKILL) }
 // its partition leadership to other nodes.
 func (a *Apache) Stop(i int) error { return a.nodes[i].stop(syscall.SIGTERM) }
 
-// Pause halts a node with SIGSTOP. The node's connections stay open, but the node does not respond.
+// Pause suspends a node with SIGSTOP. The node's connections stay open, but the node does not
+// respond.
 func (a *Apache) Pause(i int) error { return a.nodes[i].signal(syscall.SIGSTOP) }
 
 // Continue resumes a paused node with SIGCONT.

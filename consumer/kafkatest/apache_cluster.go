@@ -147,7 +147,7 @@ func (a *Apache) createCoordinators(ctx context.Context) error {
 	})
 }
 
-// everywhere waits until do succeeds for all serving nodes.
+// everywhere waits until the function do succeeds for all serving nodes.
 func (a *Apache) everywhere(ctx context.Context, do func(context.Context, *kgo.Broker) error) error {
 	return a.wait(ctx, func() error {
 		serving, err := a.serving()
@@ -180,7 +180,8 @@ func (a *Apache) serving() ([]int32, error) {
 	return ids, nil
 }
 
-// wait calls do until it succeeds. It fails if ctx is done or a node exits unexpectedly.
+// wait calls the function do until it succeeds. It fails if ctx is done or a node exits
+// unexpectedly.
 func (a *Apache) wait(ctx context.Context, do func() error) error {
 	for {
 		err := do()

@@ -38,8 +38,8 @@ type node struct {
 func (n *node) configPath() string { return filepath.Join(n.dir, "server.properties") }
 func (n *node) logPath() string    { return filepath.Join(n.dir, "server.log") }
 
-// java returns a command that runs a Kafka class. TieredStopAtLevel=1 reduces the CPU time to start
-// a node from 4.2 to 2.4 seconds.
+// java returns a command that runs a Kafka class. With TieredStopAtLevel=1, starting a node takes
+// 2.4 instead of 4.2 seconds of CPU time.
 func (n *node) java(ctx context.Context, args ...string) *exec.Cmd {
 	args = append([]string{
 		"-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",

@@ -94,7 +94,8 @@ type partition struct {
 const letter = "dead letter"
 
 // NewObserver returns an Observer without history. events reports whether a record contains an
-// event that must be counted or dead-lettered. Observer calls events only for offsets in the log.
+// event that must be counted or dead-lettered. The Observer calls this function only for offsets in
+// the log.
 func NewObserver(events func(partition int32, log int, offset int64) bool) *Observer {
 	return &Observer{events: events, partitions: map[int32]*partition{}, bodies: map[string]body{}}
 }
@@ -109,7 +110,8 @@ func (o *Observer) partition(number int32) *partition {
 	return p
 }
 
-// lift returns the newest log that has the same records as log, up to and including offset last.
+// lift returns the newest log that has the same records as the given log, up to and including the
+// given offset.
 func (p *partition) lift(log int, last int64) int {
 	for log < len(p.ends) && last < p.ends[log] {
 		log++
@@ -174,7 +176,8 @@ func (o *Observer) Commit(c Commit) error {
 	return nil
 }
 
-// halve marks a range's offsets below end if a truncation at end splits the range.
+// halve marks a range's offsets below end, the offset of a truncation, if the truncation splits the
+// range.
 func (p *partition) halve(s span, end int64) {
 	for offset := s.first; s.next > end && offset < end; offset++ {
 		p.halved[offset] = true
@@ -293,7 +296,8 @@ func (o *Observer) DeadLetter(number int32, offset int64) {
 	}
 }
 
-// Truncated marks all records at or above end as lost. A recreated topic counts as truncated at 0.
+// Truncated marks all records at or above the given offset as lost. A recreated topic counts as
+// truncated at 0.
 func (o *Observer) Truncated(number int32, end int64) {
 	p := o.partition(number)
 	p.ends = append(p.ends, end)
@@ -309,15 +313,15 @@ func (o *Observer) Truncated(number int32, end int64) {
 	maps.DeleteFunc(p.done, func(offset int64, _ string) bool { return offset >= end })
 }
 
-// Reset records that an operator reset the committed offset. Events may then be counted again.
+// Reset marks the committed offset as reset by an operator. Events may then be counted again.
 func (o *Observer) Reset(number int32) {
 	p := o.partition(number)
 	p.known, p.spans, p.excuse = false, nil, nil
 	clear(p.done)
 }
 
-// Undelivered returns the offset of the first record below end that is not filtered, delivered, or
-// dead-lettered. If there is none, Undelivered returns end.
+// Undelivered returns the offset of the first record below the given end offset that is not
+// filtered, delivered, or dead-lettered. If there is none, Undelivered returns that end offset.
 func (o *Observer) Undelivered(number int32, end int64) int64 {
 	p := o.partition(number)
 	for offset := p.pruned; offset < end; offset++ {

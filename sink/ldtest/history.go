@@ -116,7 +116,7 @@ func (h *history) count(a *arrival, retain bool) {
 	h.grew = make(chan struct{})
 }
 
-// appendReported appends the entries in more to list, a field of Report, up to a total of 100.
+// appendReported appends entries to one of Report's lists, up to a total of 100.
 func appendReported[T any](list, more []T) []T {
 	return append(list, more[:min(len(more), 100-len(list))]...)
 }

@@ -41,9 +41,10 @@ func (s *Server) Script(faults ...Fault) {
 	s.plan.script = append(s.plan.script, faults...)
 }
 
-// Random makes each POST to either endpoint fail with probability rate, unless a scripted fault
-// applies to it. Each fault is drawn from faults or, if none are given, from [TransientFaults]. The
-// same seed produces the same sequence of faults. Rate 0 disables random faults.
+// Random makes each POST to either endpoint fail with the given probability, unless a scripted
+// fault applies to it. Each fault is drawn from the given faults or, if there are none, from
+// [TransientFaults]. The same seed produces the same sequence of faults. A rate of 0 disables
+// random faults.
 func (s *Server) Random(seed uint64, rate float64, faults ...Fault) {
 	if len(faults) == 0 {
 		faults = TransientFaults()

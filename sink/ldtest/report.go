@@ -74,7 +74,7 @@ func (s *Server) Events() [][]byte {
 	return slices.Clone(s.history.processed)
 }
 
-// Wait blocks until Report.Processed reaches processed or ctx is done.
+// Wait blocks until Report.Processed reaches the given number or ctx is done.
 func (s *Server) Wait(ctx context.Context, processed int) error {
 	for {
 		s.mu.Lock()

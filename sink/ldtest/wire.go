@@ -51,7 +51,7 @@ func (f Fault) apply(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// hangUp sends the bytes in last and closes the connection. If last is empty, hangUp resets the
+// hangUp sends the argument last and closes the connection. If last is empty, hangUp resets the
 // connection instead.
 func hangUp(w http.ResponseWriter, last string) {
 	conn, _, err := http.NewResponseController(w).Hijack()
@@ -60,7 +60,7 @@ func hangUp(w http.ResponseWriter, last string) {
 	}
 	defer conn.Close()
 	if tcp, ok := conn.(*net.TCPConn); ok && last == "" {
-		tcp.SetLinger(0) //nolint:errcheck // a plain close is sufficient
+		tcp.SetLinger(0) //nolint:errcheck // on failure, a plain close is sufficient
 		return
 	}
 	conn.Write([]byte(last)) //nolint:errcheck // the client may have disconnected

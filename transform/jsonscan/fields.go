@@ -47,9 +47,9 @@ func (p *Paths) Add(names ...string) *Field {
 	return f
 }
 
-// Alias makes alias another name for the last name in names. The field at this path is then found
-// under either name. If a document contains both names, the last value counts. A field already
-// added under alias is no longer found.
+// Alias adds an alias for the last of the given names. The field at this path is then found under
+// either name. If a document contains both, the last value counts. A field already added under the
+// alias is no longer found.
 func (p *Paths) Alias(alias string, names ...string) {
 	p.Add(names[:len(names)-1]...).addChild(alias, p.Add(names...))
 }
@@ -67,8 +67,8 @@ func (p *Paths) Compile() *Fields {
 	return &Fields{p.root}
 }
 
-// compile assigns slots to f and its descendants, starting at slot, and builds their tables. It
-// returns the next free slot.
+// compile assigns slots to f and its descendants, starting at the given slot, and builds their
+// tables. It returns the next free slot.
 func (f *Field) compile(slot int) int {
 	f.slot = slot
 	f.end = slot + 1

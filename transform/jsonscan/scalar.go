@@ -69,7 +69,7 @@ func scalar(b []byte, p int) int {
 	return number(b, p)
 }
 
-// literal validates the literal want.
+// literal validates the given literal.
 func literal(b []byte, p int, want string) int {
 	if end := p + len(want); end <= len(b) && string(b[p:end]) == want {
 		return end

@@ -42,10 +42,11 @@ func (f *Fields) NewScanner() *Scanner {
 // Scan validates the first document in b. It returns the document without surrounding white space,
 // or a *[SyntaxError]. [Scanner.Next] returns the documents after it.
 //
-// If the document is an object, Scan finds its fields. If the document is an array, Scan calls item
-// for each array item, in order, with the item's offset and bytes. During the call, [Scanner.Bytes]
-// returns the item's fields if the item is an object. Scan may call item before it finds a syntax
-// error later in the array. item can be nil, and must not call Scan, Next, Items, or Reset.
+// If the document is an object, Scan finds its fields. If the document is an array, Scan calls the
+// function item for each array item, in order, with the item's offset and bytes. During the call,
+// [Scanner.Bytes] returns the item's fields if the item is an object. Scan may call item before it
+// finds a syntax error later in the array. item can be nil, and must not call Scan, Next, Items, or
+// Reset.
 //
 // The Scanner retains b until the next call to Scan or Reset.
 func (s *Scanner) Scan(b []byte, item func(offset int, value []byte)) (value []byte, err error) {
@@ -55,7 +56,8 @@ func (s *Scanner) Scan(b []byte, item func(offset int, value []byte)) (value []b
 	return s.document(item)
 }
 
-// Next is like [Scanner.Scan], but reads the next document in the same bytes. It returns nil if there is none.
+// Next is like [Scanner.Scan], but reads the next document in the same bytes. It returns nil if
+// there is none.
 func (s *Scanner) Next(item func(offset int, value []byte)) (value []byte, err error) {
 	if s.next == len(s.b) {
 		return nil, nil
@@ -92,7 +94,7 @@ func (s *Scanner) document(item func(offset int, value []byte)) (value []byte, e
 }
 
 // Names yields the top-level names of the current document, unescaped and in order. It yields
-// nothing unless the document is an object. Each name is valid until the next one.
+// nothing unless the document is an object. Each name is valid until the next one is yielded.
 func (s *Scanner) Names(yield func(name []byte) bool) {
 	b, p := s.b, s.start
 	if !is(b, p, '{') {
@@ -109,10 +111,10 @@ func (s *Scanner) Names(yield func(name []byte) bool) {
 	}
 }
 
-// Items finds the fields in each item of the array that Scan found for f, and calls item as Scan
-// does. Each item that is an object inherits the given fields, including their descendants, from
-// the document. A field is not inherited if the item has a member with the same name. If Scan found
-// no array for f, Items does nothing.
+// Items finds the fields in each item of the array that Scan found for f, and calls the function
+// item as Scan does. Each item that is an object inherits the given fields, including their
+// descendants, from the document. A field is not inherited if the item has a member with the same
+// name. If Scan found no array for f, Items does nothing.
 func (s *Scanner) Items(f *Field, inherit []*Field, item func(offset int, value []byte)) {
 	if !is(s.Bytes(f), 0, '[') {
 		return
@@ -124,7 +126,8 @@ func (s *Scanner) Items(f *Field, inherit []*Field, item func(offset int, value 
 	clear(s.inherited)
 }
 
-// items validates the array that begins at b[p] and calls item for each of its items.
+// items validates the array that begins at b[p] and calls the function item for each of the array's
+// items.
 func (s *Scanner) items(p int, item func(offset int, value []byte)) int {
 	b := s.b
 	if p = space(b, p+1); is(b, p, ']') {

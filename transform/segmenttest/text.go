@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Each member of an object is written with a leading comma. Then close replaces the first comma
-// with the opening brace.
+// Each member of an object is written with a leading comma. The close method then replaces the
+// first comma with the opening brace.
 
 // open starts an object and returns its position, for close.
 func (g *Generator) open() int { return len(g.buf) }
@@ -87,5 +87,5 @@ func (g *Generator) at(name string, ms int64) {
 	g.buf = t.AppendFormat(g.buf, `"2006-01-02T15:04:05.000Z"`)
 }
 
-// pick returns one of texts at random.
+// pick returns one of the given texts at random.
 func (g *Generator) pick(texts ...string) string { return texts[g.rng.IntN(len(texts))] }

@@ -124,7 +124,7 @@ var userAgents = []string{
 }
 
 // attributes lists members of properties and traits with their possible JSON values. A member
-// without values is a random price.
+// without listed values gets a random price.
 var attributes = []struct {
 	name   string
 	values []string

@@ -154,7 +154,7 @@ func (a *App) Run(ctx context.Context) error {
 	stopSampling()
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	_ = server.Shutdown(stopCtx) // Close ends the requests still in progress
+	_ = server.Shutdown(stopCtx) // requests still in progress are ended by Close below
 	_ = server.Close()
 	background.Wait()
 	if err != nil {

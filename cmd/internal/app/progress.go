@@ -9,7 +9,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// progress logs the first delivery, and then how many records and events were handled.
+// progress logs the first delivery and, at intervals, the numbers of records and events handled.
 type progress struct {
 	log     *zap.Logger
 	current func() (c counts, lag int64)
@@ -51,7 +51,7 @@ func (p progress) run(ctx context.Context) {
 	}
 }
 
-// outcome returns the number of calls with an outcome.
+// outcome returns the number of calls with the given outcome.
 func (c counts) outcome(o transform.Outcome) (n int64) {
 	for call, calls := range c.Calls {
 		if call.Outcome == o.String() {

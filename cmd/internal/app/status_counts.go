@@ -25,7 +25,7 @@ type counts struct {
 	LastDelivery            time.Time
 }
 
-// call is the outcome of a call and the reason for it.
+// call is the outcome of a Segment call and the reason for that outcome.
 type call struct{ Outcome, Reason string }
 
 // counts returns the current counts.

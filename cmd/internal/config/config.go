@@ -61,7 +61,7 @@ type SASL struct {
 	Token     Secret `yaml:"token"`
 }
 
-// Segment configures how calls are found in records and selected.
+// Segment configures how to find and select the calls in records.
 type Segment struct {
 	Unwrap            []string `yaml:"unwrap" default:"auto" rule:"path"`
 	IntegrationNames  []string `yaml:"integration_names" default:"LaunchDarkly Events" rule:"integration"`

@@ -20,7 +20,7 @@ const (
 // the error has a different type.
 func Load(path string, environ []string) (*Config, error) { return LoadFor(Service, path, environ) }
 
-// LoadFor is like [Load], but use selects how much it validates.
+// LoadFor is like [Load], but validates only what the given [Use] selects.
 func LoadFor(use Use, path string, environ []string) (*Config, error) {
 	l := newLoader()
 	if path != "" {

@@ -108,13 +108,13 @@ func fileValue(v reflect.Value) any {
 		if slices.Equal(x, auto) {
 			return x[0]
 		}
-		return append([]string{}, x...) // not nil
+		return append([]string{}, x...) // never nil, even if x is
 	default:
 		return x
 	}
 }
 
-// wrap breaks s between words into lines of at most width bytes.
+// wrap breaks s at word boundaries into lines of at most width bytes.
 func wrap(s string, width int) (lines []string) {
 	line := ""
 	for word := range strings.FieldsSeq(s) {

@@ -71,7 +71,7 @@ func (s *Summary) Write(w io.Writer) error {
 	return err
 }
 
-// describe returns what foreign records look like, and how to read them.
+// describe describes records that are not Segment calls and, if known, how to read them.
 func (f foreignReport) describe() string {
 	var parts []string
 	if f.Format != "" {
@@ -90,8 +90,8 @@ func (f foreignReport) describe() string {
 	return strings.Join(append(parts, "has the top-level names "+strings.Join(names, ", ")), "; ")
 }
 
-// Obstacle returns a sentence about the most frequent reason why calls are not events, or "" if all
-// of them are.
+// Obstacle describes the most frequent reason why calls are not events. It returns "" if all calls
+// are events.
 func (s *Summary) Obstacle() string {
 	reason := transform.None
 	for other := range transform.Reasons {
@@ -109,7 +109,7 @@ func (s *Summary) Obstacle() string {
 	return text
 }
 
-// Describe returns the result of a call that is not an event.
+// Describe returns the outcome of a call that is not an event, and the reason for it.
 func Describe(call transform.Call) string {
 	text := call.Reason.Outcome().String() + ", " + call.Reason.String() + ": " + call.Reason.Help()
 	if call.Detail != "" {

@@ -200,7 +200,7 @@ type foreignReport struct {
 
 const (
 	shownNames    = 20 // most frequent event names in a report
-	shownTopLevel = 12 // top-level names of foreign records in a report
+	shownTopLevel = 12 // top-level names per format of records that are not Segment calls
 )
 
 func (s *Summary) report() report {

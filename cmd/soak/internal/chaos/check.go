@@ -39,7 +39,7 @@ func (c *checker) checkAll() {
 // sampled is prepended to invariants broken in Evidence.Samples.
 const sampled = "sampled: "
 
-// never means that there is no such time or offset. It is greater than any other value.
+// The constant never stands for a nonexistent time or offset. It is greater than any other value.
 const never = math.MaxInt64
 
 // checker holds the evidence, indexed for the checks. Integer times are in Unix milliseconds.
@@ -155,7 +155,7 @@ func (c *checker) optional(r Record) bool {
 	return !r.Lost.IsZero() || r.Offset < c.From[r.Partition] || c.To != nil && (!bounded || r.Offset >= to)
 }
 
-// report records a broken invariant. It keeps at most ten descriptions per invariant.
+// report adds a broken invariant to the results. It keeps at most ten descriptions per invariant.
 func (c *checker) report(invariant, format string, args ...any) {
 	if c.reported[invariant]++; c.reported[invariant] <= 10 {
 		c.broken = append(c.broken, invariant+": "+fmt.Sprintf(format, args...))

@@ -101,7 +101,7 @@ func (r *run) collect(ctx context.Context) ([][]*Evidence, error) {
 			if i := ledgerOf(q.Numbers[0]); i < len(whole) {
 				whole[i].Requests = append(whole[i].Requests, q)
 			} else {
-				whole[0].Requests = append(whole[0].Requests, q) // never produced
+				whole[0].Requests = append(whole[0].Requests, q) // the record was never produced
 			}
 		}
 	}

@@ -76,8 +76,8 @@ func (c *conn) reset() {
 	})
 }
 
-// read queues bundles from one half of the connection until that half is closed. It also holds back
-// late commits and rewrites Kafka responses.
+// read reads bundles from one half of the connection until that half is closed, and queues them for
+// the other half. It also holds back late commits and rewrites Kafka responses.
 func (c *conn) read(d direction, from io.Reader, to chan<- bundle) {
 	for {
 		b, err := c.next(from)
@@ -148,8 +148,8 @@ func (c *conn) next(from io.Reader) ([]byte, error) {
 	return nil, err
 }
 
-// write writes each bundle once the bundle is due and the direction is not blocked. After a failed
-// write, it discards the remaining bundles.
+// write writes each bundle as soon as the bundle is due and the direction is not blocked. After a
+// failed write, it discards the remaining bundles.
 func (c *conn) write(d direction, to io.Writer, from <-chan bundle) {
 	broken := false
 	for b := range from {

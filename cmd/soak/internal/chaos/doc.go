@@ -64,7 +64,7 @@
 //
 //   - A record lost or deleted by Kafka may be missing. A range that lost a record can never be
 //     formed again, so its remaining records are sent in another request and may count again. If
-//     several requests count a record, at most one of them may be for an intact range.
+//     a record counts in several requests, at most one of them may be for an intact range.
 //   - After a lagging replica is elected, the partition's committed offset may decrease once, but
 //     not below the first lost record. One commit may omit cuts beyond that record. The lost
 //     records are determined from the surviving log.

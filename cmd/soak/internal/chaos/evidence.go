@@ -25,14 +25,14 @@ type Evidence struct {
 	Final    []int64   // by partition: committed offset after all members left
 	Clean    bool      // members only joined and left, and nothing failed
 
-	// Since is the time of the offset reset before this evidence, or zero if there was none. From
-	// maps each partition to the offset from which the group must continue. A partition without an
-	// entry starts at the earliest offset. To maps each partition to the offset committed before
-	// the next reset, and is nil if there was no next reset. Records at or after that offset need
-	// not be delivered.
+	// Since is the time of the offset reset before this evidence, or zero if there was none.
 	Since time.Time
-	From  map[int32]int64
-	To    map[int32]int64
+	// From maps each partition to the offset from which the group must continue. A partition
+	// without an entry starts at the earliest offset.
+	From map[int32]int64
+	// To maps each partition to the offset committed before the next reset. Records at or after
+	// that offset need not be delivered. To is nil if there was no next reset.
+	To map[int32]int64
 
 	// Unclean maps a partition to the time when a lagging replica was elected. The partition's log
 	// then has two versions, one with the lost records and one with their replacements.

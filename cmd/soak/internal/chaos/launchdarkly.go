@@ -76,7 +76,7 @@ func (d *launchDarkly) record(r ldtest.Request) {
 	for _, id := range r.Identities {
 		n, err := strconv.Atoi(id)
 		if err != nil {
-			n = -1 // never produced
+			n = -1 // not the number of a produced record
 		}
 		kept.Numbers = append(kept.Numbers, n)
 	}

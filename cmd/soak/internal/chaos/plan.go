@@ -66,7 +66,8 @@ type Step struct {
 	// the link to that broker. The broker count selects the link to LaunchDarkly, and any greater
 	// value selects the links to all brokers.
 	Link int
-	// Up makes Block block traffic from the member, and Down traffic to the member.
+	// If Up is set, Block stops traffic from the member. If Down is set, it stops traffic to the
+	// member.
 	Up, Down bool
 	// Cut makes Block end with a reset of the connections. Without Cut, the blocked bytes arrive at
 	// the end.
