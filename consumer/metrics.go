@@ -74,7 +74,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		pollErrors: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "poll_errors_total",
 			Help: "Fetch errors."}),
 		lost: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "records_lost_total",
-			Help: "Offsets deleted by retention before they were read."}),
+			Help: "Records deleted by retention before they were read, counted as offsets."}),
 		recreations: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "topic_recreations_total",
 			Help: "Topics deleted and recreated."}),
 		moves: auto.NewCounterVec(prometheus.CounterOpts{Name: prefix + "position_moves_total",

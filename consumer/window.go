@@ -240,8 +240,7 @@ func (w *window) release() {
 	}
 }
 
-// wait waits until the function reached returns true or ctx is done. It calls this function with mu
-// held.
+// wait blocks until reached returns true or ctx is done. It calls reached with mu held.
 func (w *window) wait(ctx context.Context, reached func() bool) {
 	for {
 		w.mu.Lock()

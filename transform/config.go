@@ -121,7 +121,7 @@ func Compile(cfg Config) (*Mapping, error) {
 	} else {
 		for _, path := range cfg.Unwrap {
 			if path == UnwrapAuto {
-				errs = append(errs, fmt.Errorf("unwrap: must be %s alone, or paths, got %q", UnwrapAuto, cfg.Unwrap))
+				errs = append(errs, fmt.Errorf("unwrap: %s must not be combined with paths, got %q", UnwrapAuto, cfg.Unwrap))
 			} else if names := split("unwrap", path); names != nil {
 				m.envelopes = append(m.envelopes, envelopeAt(&wanted, path, names))
 			}

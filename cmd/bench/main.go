@@ -87,7 +87,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	}
 	switch {
 	case f.NArg() > 0:
-		return nil, fmt.Errorf("%q is not a flag", f.Arg(0))
+		return nil, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	case o.records < 1 || o.rounds < 1:
 		return nil, errors.New("-records and -rounds must be at least 1")
 	}

@@ -122,7 +122,7 @@ func runPreview(sys system, cfg *config.Config, flags *previewFlags) error {
 		return showCall(sys.stdout, r, call)
 	})
 	if err != nil {
-		return failure{err}
+		return failure{fmt.Errorf("%w; run \"%s check\" to find the cause", err, name)}
 	}
 	if flags.json {
 		err = summary.WriteJSON(sys.stdout)

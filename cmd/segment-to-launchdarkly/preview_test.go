@@ -158,6 +158,10 @@ func TestPreviewSelectsRecords(t *testing.T) {
 			t.Errorf("%v: exit %d: %s", args, code, out)
 		}
 	}
+	if _, stderr, code := run(w.sys, "preview", "--topic", "segmnt"); code != exitFailure ||
+		!strings.Contains(stderr, `topic segmnt does not exist; run "segment-to-launchdarkly check"`) {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
 	if _, stderr, code := run(w.sys, "preview", "--partition", "7"); code != exitFailure ||
 		!strings.Contains(stderr, "topic segment has no partition 7") {
 		t.Errorf("exit %d: %s", code, stderr)

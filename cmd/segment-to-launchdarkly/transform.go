@@ -23,7 +23,7 @@ const maxLine = 16 << 20
 func newTransform(sys system) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "transform",
-		Short: "Show the outcome of Segment calls without Kafka or LaunchDarkly",
+		Short: "Show how Segment calls are mapped, without using Kafka or LaunchDarkly",
 		Long: `Reads Segment calls from standard input, one JSON document per line, and prints the
 outcome of each call on one line, in the order of the input:
 

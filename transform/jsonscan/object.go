@@ -107,8 +107,8 @@ plain: // b[p] is the first byte of a name; see separators.go
 	}
 }
 
-// name validates a name that may contain escapes. b[p] is the first byte after the opening quote.
-// It returns the child of f with that name, or nil, and the index just past the closing quote.
+// name validates a name that may contain escapes. It returns the child of f with that name, or nil,
+// and the index just past the closing quote. b[p] is the first byte after the opening quote.
 func (s *Scanner) name(p int, f *Field) (*Field, int) {
 	end := s.str(p)
 	if end < 0 {

@@ -112,8 +112,8 @@ var help = map[string]string{
 	"dead_letters.topic": "Topic for calls rejected by the mapping and events rejected by LaunchDarkly. " +
 		"The headers of each dead letter give the reason. Must not be one of kafka.topics. " +
 		"Otherwise, the program would read its own dead letters in an endless loop. " +
-		"Empty means that rejected calls and events are only counted and logged, " +
-		"by topic, partition, and offset.",
+		"Empty means that rejected calls and events are only counted, " +
+		"and logged with their topic, partition, and offset.",
 	"dead_letters.redrive": "Whether kafka.topics contain dead letters. " +
 		"If true, the program delivers only the failed call from each dead letter.",
 

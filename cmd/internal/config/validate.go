@@ -117,7 +117,7 @@ func (l *loader) require(ok bool, path, rule string) {
 func (l *loader) validateMapping() {
 	unwrap := l.c.Segment.Unwrap
 	l.requireValue(len(unwrap) < 2 || !slices.Contains(unwrap, transform.UnwrapAuto), "segment.unwrap",
-		"must be auto alone, or a list of fields")
+		"must be auto or a list of paths, not both")
 	const path = "launchdarkly.contexts"
 	for _, list := range l.c.LaunchDarkly.Contexts {
 		l.requireValue(len(list) > 0, path, "each kind must have at least one field")

@@ -1,6 +1,7 @@
 package preview
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segment-to-launchdarkly/forwarder/consumer"
@@ -106,9 +108,11 @@ func (src Source) find(ctx context.Context, adm *kadm.Client) (map[partition]off
 	var errs []error
 	ends.Each(func(end kadm.ListedOffset) {
 		start, _ := starts.Lookup(end.Topic, end.Partition)
-		switch err := errors.Join(end.Err, start.Err); {
+		switch err := cmp.Or(end.Err, start.Err); {
+		case errors.Is(err, kerr.UnknownTopicOrPartition):
+			errs = append(errs, fmt.Errorf("topic %s does not exist", end.Topic))
 		case err != nil:
-			errs = append(errs, fmt.Errorf("topic %s, partition %d: %w", end.Topic, end.Partition, err))
+			errs = append(errs, fmt.Errorf("list the offsets of topic %s, partition %d: %w", end.Topic, end.Partition, err))
 		case src.Partition < 0 || src.Partition == end.Partition:
 			at := offsets{max(start.Offset, src.Offset), end.Offset}
 			at.start = min(at.start, at.end)

@@ -36,7 +36,7 @@ func (c *checker) checkAll() {
 	}
 }
 
-// sampled is prepended to invariants broken in Evidence.Samples.
+// sampled is the prefix for violations found in Evidence.Samples.
 const sampled = "sampled: "
 
 // The constant never stands for a nonexistent time or offset. It is greater than any other value.

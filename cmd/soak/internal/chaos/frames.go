@@ -47,7 +47,7 @@ type pendingRequest struct {
 // whether the request is an offset commit that must arrive late.
 func (c *conn) inspectRequest(frame []byte) (late bool, err error) {
 	if len(frame) < 14 {
-		return false, errors.New("request without a header")
+		return false, fmt.Errorf("frame too short: %d bytes", len(frame))
 	}
 	q := pendingRequest{
 		key:     kmsg.Key(binary.BigEndian.Uint16(frame[4:])),

@@ -59,8 +59,8 @@ func (r *run) trim(ctx context.Context) error {
 	return nil
 }
 
-// trimTimeout bounds a request to delete records. The client retries for minutes if the leader of a
-// partition is down.
+// trimTimeout bounds a request to delete records. Without this bound, the client would retry for
+// minutes if the leader of a partition is down.
 const trimTimeout = 10 * time.Second
 
 // trimAhead stops delivery with a LaunchDarkly outage and then deletes the older half of one
