@@ -183,7 +183,8 @@ func (c *Consumer) findTopicsOnce(ctx context.Context, env *environment) (map[st
 }
 
 // errNoServerSideGroups means that the brokers do not support the consumer protocol (KIP-848).
-var errNoServerSideGroups = errors.New("kafka.rebalance_protocol: the consumer protocol requires Kafka 4.0 or later on all brokers")
+var errNoServerSideGroups = errors.New(
+	"kafka.rebalance_protocol: the consumer protocol requires Kafka 4.0 or later on all brokers")
 
 // CheckConsumerProtocol returns an error if the brokers do not support the consumer protocol
 // (KIP-848). Brokers older than 4.0 offer at most a preview, which the client does not use. Without

@@ -26,7 +26,7 @@ var malformed = []struct{ record, detail string }{
 	{anEvent + "\n" + anEvent + "x", "byte 83: invalid JSON"},
 	{anEvent + "\n" + anEvent[1:], "byte 48: invalid JSON"},
 	{anEvent + "\n" + anEvent[:40], "byte 82: unexpected end of document"},
-	{"\x03\x05" + "0123456789abcdef" + anEvent, "the value is compressed by AWS Glue's serializer, which is not supported"},
+	{"\x03\x050123456789abcdef" + anEvent, "the value is compressed by AWS Glue's serializer, which is not supported"},
 	{"\x03\x00" + "0123456789abcdef" + anEvent + "]", "byte 59: invalid JSON"},
 	{"\x03\x01" + "0123456789abcdef" + anEvent, "byte 0: invalid JSON"},
 	{"\x03\x00" + "0123456789abcde", "byte 0: invalid JSON"},
@@ -97,7 +97,8 @@ func TestInvalidDocumentIsOneRejectedCall(t *testing.T) {
 	for _, test := range malformed {
 		requireSame(t, []byte(test.record), recordTimestamp)
 		dst, calls := mappings[0].NewTransformer().Append(before, beforeCalls, []byte(test.record), recordTimestamp)
-		if string(dst) != "before," || len(calls) != 2 || calls[1] != (Call{Reason: Malformed, Detail: test.detail, End: len(dst)}) {
+		if string(dst) != "before," || len(calls) != 2 ||
+			calls[1] != (Call{Reason: Malformed, Detail: test.detail, End: len(dst)}) {
 			t.Errorf("%.80q: %q, %v, want detail %q", test.record, dst, calls[1:], test.detail)
 		}
 	}

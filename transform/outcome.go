@@ -46,7 +46,7 @@ var reasons = [Reasons]struct {
 	Integrations: {"integrations", Filtered, "the integrations object excludes this destination"},
 	NoCalls:      {"no_calls", Filtered, "the record is an empty array or an empty batch"},
 
-	Malformed:   {"malformed", Rejected, "the record or the content of its envelope is not valid JSON, or the call is not an object"},
+	Malformed:   {"malformed", Rejected, "the record or its content is not valid JSON, or the call is not an object"},
 	NoEventName: {"no_event_name", Rejected, "event is neither a non-empty string nor a number"},
 	NoUserKey:   {"no_user_key", Rejected, "the call contains no user key or context key"},
 	NoTimestamp: {"no_timestamp", Rejected, "neither the call nor the record has a valid timestamp"},

@@ -57,7 +57,8 @@ func (t *Transformer) rareMs(s []byte) (ms int64, ok bool) {
 		}
 	}
 	out = bytes.TrimSuffix(out, []byte(" UTC"))
-	if i := bytes.LastIndexByte(out, ' '); i > len("2020-06-19") && i+1 < len(out) && (out[i+1] == '+' || out[i+1] == '-') {
+	i := bytes.LastIndexByte(out, ' ')
+	if i > len("2020-06-19") && i+1 < len(out) && (out[i+1] == '+' || out[i+1] == '-') {
 		out = slices.Delete(out, i, i+1)
 	}
 	t.scratch = out

@@ -151,8 +151,8 @@ func (r *results) lost() (err error) {
 	for i, round := range r.Rounds {
 		for name, figures := range round {
 			if figures.Lost > 0 {
-				err = errors.Join(err, fmt.Errorf("round %[3]d: the %[1]s lost %[2].0f events or records",
-					name, figures.Lost, i+1))
+				err = errors.Join(err, fmt.Errorf("round %d: the %s lost %.0f events or records",
+					i+1, name, figures.Lost))
 			}
 		}
 	}

@@ -44,8 +44,10 @@ filtered    %s calls: %s
 rejected    %s calls: %s
 
 `, preview.Number(s.Produced), seconds,
-		preview.Number(s.Delivered), preview.Number(s.Requests), preview.Number(sent.Retries), preview.Number(int64(report.Duplicates)),
-		preview.Number(s.Missing), preview.Number(s.Duplicates), preview.Number(s.Filtered), calls.reasons(transform.Filtered),
+		preview.Number(s.Delivered), preview.Number(s.Requests), preview.Number(sent.Retries),
+		preview.Number(int64(report.Duplicates)),
+		preview.Number(s.Missing), preview.Number(s.Duplicates),
+		preview.Number(s.Filtered), calls.reasons(transform.Filtered),
 		preview.Number(s.Rejected), calls.reasons(transform.Rejected))
 	if err := json.NewEncoder(stdout).Encode(s); err != nil {
 		return err

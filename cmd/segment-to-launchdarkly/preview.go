@@ -54,7 +54,8 @@ The exit code is 1 if at least 100 records were read and none of them produced a
 	path := addConfigFlag(cmd)
 	f := cmd.Flags()
 	f.IntVarP(&flags.source.Limit, "records", "n", 1000, "maximum number of records")
-	f.StringVar(&flags.from, "from", "", "read the first records at or after this time (RFC 3339) instead of the newest ones")
+	f.StringVar(&flags.from, "from", "",
+		"read the first records at or after this time (RFC 3339) instead of the newest ones")
 	f.StringVar(&flags.topic, "topic", "", "read only this one of the configured topics")
 	f.Int32Var(&flags.source.Partition, "partition", -1, "read only this partition of --topic (default all)")
 	f.Int64Var(&flags.source.Offset, "offset", -1, "read the first records at or after this offset of --partition")

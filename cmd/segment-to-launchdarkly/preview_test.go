@@ -39,18 +39,26 @@ var envelopes = []struct {
 	record, says string
 	auto         bool // unwrapped by default
 }{
-	{`{"version":"0","detail-type":"track","detail":` + aCall + `}`, "EventBridge; contains Segment calls; set segment.unwrap: [detail]", true},
-	{`{"specversion":"1.0","type":"t","data":` + aCall + `}`, "CloudEvents; contains Segment calls; set segment.unwrap: [data]", true},
-	{`{"specversion":"1.0","data_base64":"` + base64.StdEncoding.EncodeToString([]byte(aCall)) + `"}`, "CloudEvents", true},
-	{`{"schema":{"type":"struct"},"payload":` + aCall + `}`, "Kafka Connect; contains Segment calls; set segment.unwrap: [payload]", true},
-	{`{"body":` + quoted(aCall) + `,"isBase64Encoded":false}`, "API Gateway; contains Segment calls; set segment.unwrap: [body]", true},
-	{`{"ingestType":"browser","httpPayload":` + aCall + `}`, "Jitsu; contains Segment calls; set segment.unwrap: [httpPayload]", true},
-	{`{"schema":{},"payload":{"op":"c","after":` + aCall + `}}`, "Kafka Connect; contains Segment calls; set segment.unwrap: [payload.after]", false},
-	{`{"op":"c","before":null,"after":` + aCall + `}`, "Debezium; contains Segment calls; set segment.unwrap: [after]", false},
-	{`{"@timestamp":"2020","message":` + quoted(aCall) + `}`, "a log shipper's output; contains Segment calls; set segment.unwrap: [message]", false},
+	{`{"version":"0","detail-type":"track","detail":` + aCall + `}`, unwrap("EventBridge", "detail"), true},
+	{`{"specversion":"1.0","type":"t","data":` + aCall + `}`, unwrap("CloudEvents", "data"), true},
+	{`{"specversion":"1.0","data_base64":"` + inBase64(aCall) + `"}`, "CloudEvents", true},
+	{`{"schema":{"type":"struct"},"payload":` + aCall + `}`, unwrap("Kafka Connect", "payload"), true},
+	{`{"body":` + quoted(aCall) + `,"isBase64Encoded":false}`, unwrap("API Gateway", "body"), true},
+	{`{"ingestType":"browser","httpPayload":` + aCall + `}`, unwrap("Jitsu", "httpPayload"), true},
+	{`{"schema":{},"payload":{"op":"c","after":` + aCall + `}}`, unwrap("Kafka Connect", "payload.after"), false},
+	{debezium, unwrap("Debezium", "after"), false},
+	{`{"@timestamp":"2020","message":` + quoted(aCall) + `}`, unwrap("a log shipper's output", "message"), false},
 	{`{"Type":"track","Event":"E","UserId":"u"}`, "wrong letter case (Type instead of type)", false},
 	{`{"level":"info","msg":"SECRET"}`, "a log line; has the top-level names level, msg", false},
 }
+
+const debezium = `{"op":"c","before":null,"after":` + aCall + `}`
+
+func unwrap(format, path string) string {
+	return format + "; contains Segment calls; set segment.unwrap: [" + path + "]"
+}
+
+func inBase64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
 func quoted(s string) string {
 	b, err := json.Marshal(s)
@@ -76,7 +84,8 @@ func TestPreviewNamesEveryEnvelope(t *testing.T) {
 }
 
 func TestPreviewSummarizesWithoutValues(t *testing.T) {
-	w := newWorld(t).produce(t, aCall, aCall, strings.Replace(aCall, "99.84", `"free"`, 1), `{"type":"page","anonymousId":"a-1"}`,
+	w := newWorld(t).produce(t, aCall, aCall,
+		strings.Replace(aCall, "99.84", `"free"`, 1), `{"type":"page","anonymousId":"a-1"}`,
 		`{"type":"track","event":"E","anonymousId":"a-2"}`, `{"type":"track","event":"E"}`, "{")
 	const want = `Records     7 (median 48 B, p99 171 B)
 Calls       7
@@ -93,7 +102,8 @@ Events        number  value  name
 		t.Errorf("exit %d, %s\n%s\nwant\n%s", code, stderr, out, want)
 	}
 	for _, contained := range []string{
-		"No value           1  events", "No time            1  events", "userId in 50%", "anonymousId in 33%", "projectId project-1",
+		"No value           1  events", "No time            1  events",
+		"userId in 50%", "anonymousId in 33%", "projectId project-1",
 		"Event time  2020-06-19T17:39:30Z to ",
 	} {
 		if !strings.Contains(out, contained) {
@@ -105,7 +115,8 @@ Events        number  value  name
 		Records, Calls int
 		Names          []struct{ Name string } `json:"event_names"`
 	}
-	if err := json.Unmarshal([]byte(asJSON), &report); err != nil || code != 0 || report.Calls != 7 || len(report.Names) != 2 {
+	err := json.Unmarshal([]byte(asJSON), &report)
+	if err != nil || code != 0 || report.Calls != 7 || len(report.Names) != 2 {
 		t.Errorf("exit %d, %v: %s", code, err, asJSON)
 	}
 	for _, text := range []string{out, asJSON} {
@@ -169,7 +180,7 @@ func TestPreviewSelectsRecords(t *testing.T) {
 }
 
 func TestPreviewAndCheckFailIfNoCallBecomesAnEvent(t *testing.T) {
-	foreign := strings.Split(strings.Repeat(envelopes[7].record+"\n", previewEnough), "\n")[:previewEnough]
+	foreign := strings.Split(strings.Repeat(debezium+"\n", previewEnough), "\n")[:previewEnough]
 	w := newWorld(t).produce(t, foreign...)
 	out, stderr, code := run(w.sys, "preview")
 	if code != exitFailure || !strings.Contains(stderr, "no event in 100 records") || !strings.Contains(out, "Debezium") {
@@ -178,10 +189,12 @@ func TestPreviewAndCheckFailIfNoCallBecomesAnEvent(t *testing.T) {
 	w.check(t, okConfig, okBroker,
 		"FAIL  topic segment: exists (partitions: 3); none of 100 calls in the newest 100 records becomes an event. "+
 			"The most frequent reason is not_a_call: "+transform.NotACall.Help()+". A typical record looks like Debezium; "+
-			"contains Segment calls; set segment.unwrap: [after]; has the top-level names after, before, op. Run \"segment-to-launchdarkly preview\" for details.",
+			"contains Segment calls; set segment.unwrap: [after]; has the top-level names after, before, op. "+
+			`Run "segment-to-launchdarkly preview" for details.`,
 		okDead, okGroup+", records ahead: 100", okLD, skipID)
 	w.produce(t, aCall).check(t, okConfig, okBroker,
-		"warn  topic segment: exists (partitions: 3); only 1.0% of 101 calls in the newest 101 records become events. The most frequent",
+		"warn  topic segment: exists (partitions: 3); only 1.0% of 101 calls in the newest 101 records become events. "+
+			"The most frequent",
 		okDead, okGroup+", records ahead: 101", okLD, skipID)
 	w.sys.environ = slices.DeleteFunc(w.sys.environ, func(e string) bool { return strings.Contains(e, "EVENT_SCHEMA") })
 	w.set("S2LD_SEGMENT_UNWRAP=after").check(t, okConfig,

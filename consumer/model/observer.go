@@ -158,8 +158,8 @@ func (o *Observer) Commit(c Commit) error {
 	}
 	for offset := was.offset; offset < c.Offset; offset++ {
 		if _, done := p.done[offset]; !done && o.events(c.Partition, log, offset) {
-			return fmt.Errorf("commit passes an undelivered record: partition %d, committed offset %d, record offset %d", c.Partition,
-				c.Offset, offset)
+			return fmt.Errorf("commit passes an undelivered record: partition %d, committed offset %d, record offset %d",
+				c.Partition, c.Offset, offset)
 		}
 	}
 	for _, s := range was.spans {
