@@ -118,8 +118,8 @@ func (e *logEnd) last() int64 {
 	return e.offset
 }
 
-// reached reports whether the leader was asked after the given time and reported an end offset at
-// or below the given one. Fetches do not count, because a lagging or newly elected replica may
+// reached reports whether the leader, when asked after since, reported an end offset of at most
+// next. Fetches do not count, because a lagging or newly elected replica may
 // report an earlier end.
 func (e *logEnd) reached(next int64, since time.Time) bool {
 	e.mu.Lock()

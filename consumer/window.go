@@ -19,7 +19,7 @@ const maxWindow = 64
 type window struct {
 	source  topicID // topic ID for the commit metadata; see start.go
 	memory  *memory
-	changed func(urgent bool) // called with mu held when a commit is due; urgent means that a batch waits for it
+	changed func(urgent bool) // called with mu held when a commit is due; urgent means that a batch is waiting for it
 	room    chan struct{}     // capacity 1; signals that there may be room
 
 	mu       sync.Mutex // guards the fields below

@@ -68,7 +68,7 @@ func (d *demo) run(sys system) error {
 			}
 			stopping = true
 			stopGenerator()
-			fmt.Fprintln(d.screen, "stopping after everything is delivered; press Ctrl-C again to stop immediately")
+			fmt.Fprintln(d.screen, "stopping once everything is delivered; press Ctrl-C again to stop immediately")
 		case err := <-exited:
 			return errors.Join(errors.New("the program exited early"), err)
 		case err := <-produced:

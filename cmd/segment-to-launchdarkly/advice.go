@@ -58,7 +58,7 @@ func networkAdvice(err error, key, authorities string) string {
 	)
 	switch {
 	case errors.As(err, &noName):
-		return "The host name cannot be resolved. Fix " + key + " or the DNS of this host."
+		return "The host name cannot be resolved. Fix " + key + " or this host's DNS settings."
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "Nothing is listening on this address. Fix " + key + " or start the server."
 	case errors.As(err, &unknown):

@@ -190,8 +190,8 @@ func allowed(ops []kadm.ACLOperation, want kadm.ACLOperation) bool {
 	return len(ops) == 0 || slices.Contains(ops, want) || slices.Contains(ops, kadm.OpAll)
 }
 
-// probeJoin tests the permission to join the group and to commit (READ), without joining. It sends
-// a heartbeat for a nonexistent member. [kerr.GroupAuthorizationFailed] means that the permission
+// probeJoin checks, without joining, that the user has READ on the group, which joining and
+// committing require. It sends a heartbeat for a nonexistent member. [kerr.GroupAuthorizationFailed] means that the permission
 // is missing. Any other error is expected.
 func probeJoin(ctx context.Context, client *kgo.Client, group string) error {
 	req := kmsg.NewPtrHeartbeatRequest()

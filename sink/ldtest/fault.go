@@ -123,7 +123,7 @@ func (f Fault) validate() error {
 	case f.For != 0 && f.Kind != Slow && f.Kind != Hang:
 		return fmt.Errorf("fault %q: only slow and hang have a duration", f)
 	case (f.RetryAfter != "" || f.RetryIn != 0) && f.Kind != Respond:
-		return fmt.Errorf("fault %q: a Retry-After header requires a status", f)
+		return fmt.Errorf("fault %q: only a status response can have a Retry-After header", f)
 	case f.Status != 0 && f.Kind != Respond && f.Kind != Truncated:
 		return fmt.Errorf("fault %q: this kind has no status", f)
 	}

@@ -1,6 +1,6 @@
 package config
 
-// help maps the path of each section and key to its description, in struct order. [WriteExample]
+// help maps the path of each section and key to its description. The entries are in struct order. [WriteExample]
 // and [WriteSchema] write the descriptions, followed by the bounds. fileHelp describes a secret's
 // file key.
 var help = map[string]string{
