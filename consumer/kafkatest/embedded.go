@@ -26,10 +26,10 @@ func NewEmbedded(opts ...kfake.Opt) (*kfake.Cluster, error) {
 
 // epochs corrects requests for a leader epoch's end offset. A real broker returns the start of the
 // next epoch, or the log end if no later epoch has records. kfake learns about an epoch only when a
-// record is appended in it. If the leader has moved and no record has been appended since, kfake returns
-// -1. For a log emptied by retention, kfake returns 0. Clients interpret -1 as divergence and 0 as
-// truncation, and rewind. In both cases, epochs changes the request to ask for the current epoch,
-// which ends at the log end. Other requests remain unchanged.
+// record is appended in it. If the leader has moved and no record has been appended since, kfake
+// returns -1. For a log emptied by retention, kfake returns 0. Clients interpret -1 as divergence
+// and 0 as truncation, and rewind. In both cases, epochs changes the request to ask for the current
+// epoch, which ends at the log end. Other requests remain unchanged.
 //
 // epochs does not see records appended by transactions, or by an earlier process with the same
 // kfake.DataDir. It may therefore hide a real truncation, but never reports a false one.
