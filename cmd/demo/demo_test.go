@@ -221,7 +221,7 @@ func TestInvalidUsageIsReported(t *testing.T) {
 	}{
 		{nil, []string{"-events", "many"}, "invalid value"},
 		{nil, []string{"-events", "-1"}, "must not be negative"},
-		{nil, []string{"generator"}, `"generator" is neither a flag nor a command`},
+		{nil, []string{"generator"}, `unexpected argument "generator"`},
 		{nil, []string{"probe"}, "missing argument"},
 		{[]string{"S2LD_BATCH_MAX_EVENT=1"}, nil, "S2LD_BATCH_MAX_EVENTS"},
 	} {

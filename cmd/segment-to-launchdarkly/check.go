@@ -75,6 +75,9 @@ func (c *checks) run(path string, offline bool, sys system) {
 		c.fail("configuration", err, "")
 	default:
 		c.pass("configuration", "valid")
+		for _, w := range cfg.Warnings() {
+			c.warn("configuration", w.Error())
+		}
 	}
 	if err != nil || offline {
 		return

@@ -191,8 +191,9 @@ func allowed(ops []kadm.ACLOperation, want kadm.ACLOperation) bool {
 }
 
 // probeJoin checks, without joining, that the user has READ on the group, which joining and
-// committing require. It sends a heartbeat for a nonexistent member. [kerr.GroupAuthorizationFailed] means that the permission
-// is missing. Any other error is expected.
+// committing require. It sends a heartbeat for a nonexistent member.
+// [kerr.GroupAuthorizationFailed] means that the permission is missing. Any other error is
+// expected.
 func probeJoin(ctx context.Context, client *kgo.Client, group string) error {
 	req := kmsg.NewPtrHeartbeatRequest()
 	req.Group, req.MemberID, req.Generation = group, name+"-check", -1

@@ -2,8 +2,10 @@ package main
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 
@@ -32,6 +34,11 @@ func (c *checks) checkLaunchDarkly(cfg *config.Config, transport http.RoundTripp
 			cmp.Or(advice, "Fix launchdarkly.events_url or the network between this host and LaunchDarkly."))
 		return
 	}
+	if isRelayProxy(client, ld.EventsURL) {
+		c.fail("launchdarkly.events_url "+ld.EventsURL, errors.New("is a LaunchDarkly Relay Proxy"),
+			"A Relay Proxy accepts all events and forwards only some of them. Use the address of LaunchDarkly itself.")
+		return
+	}
 	c.pass("launchdarkly.events_url "+ld.EventsURL, fmt.Sprintf("reachable (GET returned %d)", code))
 
 	if ld.Endpoint == "metric_import" {
@@ -55,6 +62,28 @@ func (c *checks) checkLaunchDarkly(cfg *config.Config, transport http.RoundTripp
 	default:
 		c.skip(subject, fmt.Sprintf("cannot be checked: status %d", code))
 	}
+}
+
+// isRelayProxy reports whether the server at an address has the status page of LaunchDarkly's Relay
+// Proxy.
+func isRelayProxy(client *http.Client, address string) bool {
+	ctx, cancel := checkContext()
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/status", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	var status struct {
+		Environments map[string]any `json:"environments"`
+		Version      string         `json:"version"`
+	}
+	err = json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&status)
+	return err == nil && status.Environments != nil && status.Version != ""
 }
 
 // fetchStatus sends a request and returns the response status.

@@ -122,7 +122,9 @@ func TestCheckReportsAllConfigurationProblemsAndStops(t *testing.T) {
 func TestCheckOfflineMakesNoConnections(t *testing.T) {
 	w := newWorld(t).set("S2LD_KAFKA_BROKERS=127.0.0.1:1", "S2LD_LAUNCHDARKLY_EVENTS_URL=http://127.0.0.1:1",
 		"S2LD_LAUNCHDARKLY_ACCESS_TOKEN_FILE=/nowhere/token")
-	if out, _, code := run(w.sys, "check", "--offline"); code != 0 || out != okConfig+"\n" {
+	if out, _, code := run(w.sys, "check", "--offline"); code != 0 || out != okConfig+"\n"+
+		"warn  configuration: launchdarkly.access_token_file: has no effect for endpoint client_side "+
+		"(S2LD_LAUNCHDARKLY_ACCESS_TOKEN_FILE)\n" {
 		t.Errorf("exit %d: %s", code, out)
 	}
 }
@@ -131,7 +133,7 @@ func TestCheckOfUnreachableBrokers(t *testing.T) {
 	w := newWorld(t)
 	w.set("S2LD_KAFKA_BROKERS=127.0.0.1:1,nowhere.invalid:9092,"+w.addr).check(t, okConfig,
 		"FAIL  broker 127.0.0.1:1: ...Nothing is listening on this address. Fix kafka.brokers or start the server.",
-		"FAIL  broker nowhere.invalid:9092: ...The host name cannot be resolved. Fix kafka.brokers or the DNS",
+		"FAIL  broker nowhere.invalid:9092: ...The host name cannot be resolved. Fix kafka.brokers or this host's DNS",
 		okBroker, okTopic, okDead, okGroup, okLD, skipID)
 	w.set("S2LD_KAFKA_BROKERS=127.0.0.1:1").check(t, okConfig, "FAIL  broker 127.0.0.1:1: ", noBroker, okLD, skipID)
 }
@@ -397,7 +399,31 @@ func TestCheckOfLaunchDarkly(t *testing.T) {
 	w.sys.transport = launchDarkly{"GET " + events: 404}
 	w.set("S2LD_LAUNCHDARKLY_ENDPOINT=metric_import", "S2LD_LAUNCHDARKLY_EVENT_SCHEMA=4",
 		"S2LD_LAUNCHDARKLY_ACCESS_TOKEN=hunter2", "S2LD_LAUNCHDARKLY_PROJECT_KEY=p", "S2LD_LAUNCHDARKLY_ENVIRONMENT_KEY=e")
-	w.check(t, slices.Concat(kafka, []string{"ok    launchdarkly.events_url", "skip  launchdarkly.access_token: "})...)
+	w.check(t, slices.Concat(
+		[]string{okConfig, "warn  configuration: launchdarkly.client_side_id: has no effect for endpoint metric_import"},
+		kafka[1:], []string{"ok    launchdarkly.events_url", "skip  launchdarkly.access_token: "})...)
+}
+
+func TestCheckDetectsARelayProxy(t *testing.T) {
+	for status, relay := range map[string]bool{
+		`{"environments":{},"status":"healthy","version":"8.10.5","clientVersion":"7"}`: true,
+		`{"environments":[],"version":"8"}`:                                             false,
+		`{"status":"healthy","version":"8"}`:                                            false,
+		`ok`:                                                                            false,
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/status" {
+				_, _ = io.WriteString(w, status)
+			}
+		}))
+		want := []string{okLD, skipID}
+		if relay {
+			want = []string{"FAIL  launchdarkly.events_url http://127.0.0.1:...is a LaunchDarkly Relay Proxy. "}
+		}
+		newWorld(t).set("S2LD_LAUNCHDARKLY_EVENTS_URL="+server.URL).
+			check(t, slices.Concat([]string{okConfig, okBroker, okTopic, okDead, okGroup}, want)...)
+		server.Close()
+	}
 }
 
 func TestCheckOfEventsURL(t *testing.T) {

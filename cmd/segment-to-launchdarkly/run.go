@@ -45,6 +45,10 @@ Exit codes:
 			return err
 		}
 		log := newLogger(cfg.Log, sys.stderr)
+		for _, w := range cfg.Warnings() {
+			log.Warn("configuration key has no effect or is probably wrong", zap.String("key", w.Key),
+				zap.String("rule", w.Rule), zap.String("origin", w.Origin))
+		}
 		app.LimitMemory(cfg)
 		ctx, stop := signalContext(log)
 		defer stop()

@@ -28,7 +28,10 @@ func (l *loader) loadEnviron(environ []string) {
 		f, known := byEnv[name]
 		if !known {
 			path := strings.ToLower(strings.TrimPrefix(name, envPrefix))
-			rule := "unknown variable; did you mean " + nearest(keys, path, path).env() + "?"
+			rule := "unknown variable"
+			if f, ok := nearest(keys, path, path); ok {
+				rule += "; did you mean " + f.env() + "?"
+			}
 			l.problems = append(l.problems, Problem{Key: name, Rule: rule})
 			continue
 		}

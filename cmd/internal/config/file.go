@@ -63,7 +63,10 @@ func (l *loader) loadSection(path, prefix string, n *yaml.Node) {
 		f, known := l.fields[name]
 		switch {
 		case !known:
-			rule := "unknown key; did you mean " + nearest(l.keys, name, lastPart(name)).path + "?"
+			rule := "unknown key"
+			if f, ok := nearest(l.keys, name, lastPart(name)); ok {
+				rule += "; did you mean " + f.path + "?"
+			}
 			l.problems = append(l.problems, Problem{Key: name, Rule: rule, Origin: at(key)})
 			continue
 		case seen[name] > 0:

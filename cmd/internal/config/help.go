@@ -1,8 +1,8 @@
 package config
 
-// help maps the path of each section and key to its description. The entries are in struct order. [WriteExample]
-// and [WriteSchema] write the descriptions, followed by the bounds. fileHelp describes a secret's
-// file key.
+// help maps the path of each section and key to its description. The entries are in struct order.
+// [WriteExample] and [WriteSchema] write the descriptions, followed by the bounds. fileHelp
+// describes a secret's file key.
 var help = map[string]string{
 	"kafka": "Kafka cluster, topics, and consumer group.",
 	"kafka.brokers": "Brokers for the initial connection, each as host:port. " +
@@ -58,6 +58,7 @@ var help = map[string]string{
 	"launchdarkly": "LaunchDarkly destination, and the mapping of calls to events.",
 	"launchdarkly.events_url": "Base URL of the LaunchDarkly events service: https://events.launchdarkly.com, " +
 		"https://events.eu.launchdarkly.com (EU), or https://events.launchdarkly.us (federal). " +
+		"Must not be a Relay Proxy, which accepts all events and forwards only some of them. " +
 		"The environment variables HTTPS_PROXY and SSL_CERT_FILE are respected.",
 	"launchdarkly.endpoint": "LaunchDarkly API that receives the events. client_side requires client_side_id. " +
 		"metric_import requires project_key, environment_key, access_token, and event_schema 4.",

@@ -40,10 +40,10 @@ func (ps Problems) Error() string {
 
 // displayed formats a value for display in a problem. It quotes a value that is empty, has leading
 // or trailing spaces, or contains special characters. It redacts misplaced credentials:
-// LaunchDarkly SDK keys and access tokens, and anything before an @.
+// LaunchDarkly SDK keys, mobile keys, and access tokens, and anything before an @.
 func displayed(value string) string {
 	lower := strings.ToLower(value)
-	for _, prefix := range []string{"sdk-", "api-"} {
+	for _, prefix := range []string{"sdk-", "mob-", "api-"} {
 		if strings.HasPrefix(lower, prefix) {
 			return prefix + redacted
 		}
@@ -58,13 +58,14 @@ func displayed(value string) string {
 }
 
 // nearest returns the known field closest to an unknown path. It also compares the last part of the
-// path, to find a key in the wrong section.
-func nearest(known []field, path, last string) field {
+// path, to find a key in the wrong section. ok is false if no field is close enough to suggest.
+func nearest(known []field, path, last string) (closest field, ok bool) {
 	flat := func(path string) string { return strings.ReplaceAll(path, ".", "_") }
 	apart := func(f field) int {
 		return min(distance(flat(path), flat(f.path)), distance(last, lastPart(f.path))+2)
 	}
-	return slices.MinFunc(known, func(a, b field) int { return apart(a) - apart(b) })
+	closest = slices.MinFunc(known, func(a, b field) int { return apart(a) - apart(b) })
+	return closest, apart(closest) <= max(2, len(last)/3)
 }
 
 func lastPart(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }

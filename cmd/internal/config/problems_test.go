@@ -115,6 +115,16 @@ var problemCases = []struct {
 		name: "integration names and paths",
 		yaml: "segment: {integration_names: [all]}\nlaunchdarkly: {metric_value: [properties..value]}\n",
 	},
+	{name: "null in a list", yaml: "launchdarkly: {metric_value: [a, null]}\n"},
+	{name: "null in a context kind", yaml: "launchdarkly: {contexts: {user: [~]}}\n"},
+	{name: "port out of range", yaml: "launchdarkly: {events_url: 'https://events.launchdarkly.com:70000'}\n"},
+	{name: "mobile key", env: []string{"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=mob-hunter2"}},
+	{
+		name: "tokens with more than the token",
+		yaml: "launchdarkly: {endpoint: metric_import, event_schema: 4, access_token: bearer hunter2}\n" +
+			"kafka: {sasl: {mechanism: OAUTHBEARER, token: \"hunter2\\nhunter2\"}}\n",
+	},
+	{name: "key that is close to none", yaml: "kafka: {frobnicate: 1}\n", env: []string{"S2LD_FROBNICATE=1"}},
 	{name: "auto together with a field", yaml: "segment: {unwrap: [auto, data]}\n"},
 	{name: "invalid field to unwrap", yaml: "segment: {unwrap: [detail.]}\n"},
 	{name: "reserved context kind", yaml: "launchdarkly: {contexts: {multi: [userId]}}\n"},
@@ -226,8 +236,13 @@ func TestNearestKnownKey(t *testing.T) {
 		"launchdarkly.accessToken": "launchdarkly.access_token",
 		"batch.max-events":         "batch.max_events",
 	} {
-		if got := nearest(fields(defaults()), unknown, lastPart(unknown)).path; got != want {
-			t.Errorf("%s: %s, want %s", unknown, got, want)
+		if got, ok := nearest(fields(defaults()), unknown, lastPart(unknown)); got.path != want || !ok {
+			t.Errorf("%s: %s, want %s", unknown, got.path, want)
+		}
+	}
+	for _, unknown := range []string{"kafka.frobnicate", "retries", "kafka"} {
+		if got, ok := nearest(fields(defaults())[1:], unknown, lastPart(unknown)); ok {
+			t.Errorf("%s: suggests %s", unknown, got.path)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"net"
 	"net/url"
 	"regexp"
@@ -65,10 +66,18 @@ var rules = map[string]rule{
 		pattern: regexp.MustCompile(`^https?://[^/?#@]+$`),
 		also: func(s string) bool {
 			u, err := url.Parse(s)
-			return err == nil && u.Hostname() != ""
+			if err != nil || u.Hostname() == "" {
+				return false
+			}
+			_, err = strconv.ParseUint(cmp.Or(u.Port(), "443"), 10, 16)
+			return err == nil
 		},
 	},
-	"id": {must: "must contain only letters and digits", pattern: regexp.MustCompile(`^[A-Za-z0-9]+$`)},
+	"id": {
+		must: "must contain only letters and digits; SDK keys (sdk-), mobile keys (mob-), and access tokens (api-) " +
+			"are not client-side IDs",
+		pattern: regexp.MustCompile(`^[A-Za-z0-9]+$`),
+	},
 	"key": {
 		must:    "must contain only letters, digits, '.', '_', and '-'",
 		pattern: regexp.MustCompile(`^[A-Za-z0-9._-]+$`),

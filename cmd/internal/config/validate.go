@@ -147,6 +147,7 @@ func (l *loader) validateKafka() {
 	s := k.SASL
 	l.validateSecret("kafka.sasl.password", s.Password)
 	l.validateSecret("kafka.sasl.token", s.Token)
+	l.validateToken("kafka.sasl.token", s.Token)
 	if s.Mechanism == "PLAIN" || strings.HasPrefix(s.Mechanism, "SCRAM") {
 		l.require(s.Username != "", "kafka.sasl.username", "must be set for "+s.Mechanism)
 		l.require(s.Password.IsSet(), "kafka.sasl.password",
@@ -162,6 +163,7 @@ func (l *loader) validateKafka() {
 func (l *loader) validateDelivery() {
 	ld, d := l.c.LaunchDarkly, l.c.Delivery
 	l.validateSecret("launchdarkly.access_token", ld.AccessToken)
+	l.validateToken("launchdarkly.access_token", ld.AccessToken)
 	switch ld.Endpoint {
 	case "client_side":
 		l.require(ld.ClientSideID != "", "launchdarkly.client_side_id", "must be set for endpoint client_side")
@@ -184,6 +186,12 @@ func (l *loader) validateSecret(path string, s Secret) {
 	l.require(s.Value == "" || s.File == "", path, "must not be set together with "+path+"_file")
 }
 
+func (l *loader) validateToken(path string, s Secret) {
+	if rule := tokenProblem(s.Value); rule != "" {
+		l.add(l.fields[path], rule, "")
+	}
+}
+
 // validateFiles reads every file named in the configuration.
 func (l *loader) validateFiles() {
 	for _, f := range l.keys {
@@ -196,6 +204,10 @@ func (l *loader) validateFiles() {
 			l.add(f, unreadable(text(f.v), err), "")
 		case len(strings.TrimSpace(string(content))) == 0:
 			l.add(f, text(f.v)+" is empty", "")
+		case strings.HasSuffix(f.path, "token_file"):
+			if rule := tokenProblem(string(content)); rule != "" {
+				l.add(f, rule, "")
+			}
 		}
 	}
 	if !slices.ContainsFunc(l.problems, func(p Problem) bool { return strings.HasPrefix(p.Key, "kafka.tls.") }) {

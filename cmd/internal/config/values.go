@@ -17,6 +17,7 @@ var (
 	errList     = errors.New("must be a list")
 	errContexts = errors.New("must be a mapping of context kinds to lists of fields")
 	errTwice    = errors.New("must not contain a context kind twice")
+	errNull     = errors.New("must not contain null")
 )
 
 // setText sets v from s in the syntax of environment variables. In this syntax, lists are separated
@@ -104,20 +105,19 @@ func setNode(v reflect.Value, n *yaml.Node) error {
 	}
 	switch p := v.Addr().Interface().(type) {
 	case *[]string:
-		list, ok := stringList(n)
-		if !ok {
-			return errList
+		var err error
+		if *p, err = stringList(n, errList); err != nil {
+			return err
 		}
-		*p = list
 	case *map[string][]string:
 		if n.Kind != yaml.MappingNode {
 			return errContexts
 		}
 		*p = map[string][]string{}
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			list, ok := stringList(resolve(n.Content[i+1]))
-			if !ok {
-				return errContexts
+			list, err := stringList(resolve(n.Content[i+1]), errContexts)
+			if err != nil {
+				return err
 			}
 			kind := n.Content[i].Value
 			if _, twice := (*p)[kind]; twice {
@@ -131,18 +131,27 @@ func setNode(v reflect.Value, n *yaml.Node) error {
 	return nil
 }
 
-func stringList(n *yaml.Node) ([]string, bool) {
-	if n.Kind == yaml.ScalarNode {
-		return splitList(n.Value), true
+// stringList returns the elements of a list, or of a string in the syntax of environment variables.
+// It returns wrong if n is neither.
+func stringList(n *yaml.Node, wrong error) ([]string, error) {
+	switch n.Kind {
+	case yaml.ScalarNode:
+		return splitList(n.Value), nil
+	case yaml.SequenceNode:
+	default:
+		return nil, wrong
 	}
 	list := make([]string, len(n.Content))
 	for i, e := range n.Content {
-		if e = resolve(e); e.Kind != yaml.ScalarNode {
-			return nil, false
+		switch e = resolve(e); {
+		case e.Kind != yaml.ScalarNode:
+			return nil, wrong
+		case e.Tag == "!!null":
+			return nil, errNull
 		}
 		list[i] = e.Value
 	}
-	return list, n.Kind == yaml.SequenceNode
+	return list, nil
 }
 
 func resolve(n *yaml.Node) *yaml.Node {

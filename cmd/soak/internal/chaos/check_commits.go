@@ -52,10 +52,10 @@ func (c *checker) passedEarly(k Commit, truncated bool) (r Record, early bool) {
 	return r, early
 }
 
-// allowDecrease reports whether commit k may decrease the previously committed offset. If an operator
-// made the previous commit, k may decrease the offset, but not below the offset from which the group
-// must continue. One decrease is also allowed after a lagging replica is elected, but not below the
-// first lost record. In that case, allowDecrease marks the partition as truncated.
+// allowDecrease reports whether commit k may decrease the previously committed offset. If an
+// operator made the previous commit, k may decrease the offset, but not below the offset from which
+// the group must continue. One decrease is also allowed after a lagging replica is elected, but not
+// below the first lost record. In that case, allowDecrease marks the partition as truncated.
 func (c *checker) allowDecrease(was, k Commit, truncated map[int32]bool) bool {
 	if was.Operator {
 		return k.Offset >= c.From[k.Partition]

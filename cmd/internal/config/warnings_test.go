@@ -1,0 +1,51 @@
+package config
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestWarnings(t *testing.T) {
+	importing := []string{
+		"S2LD_LAUNCHDARKLY_ENDPOINT=metric_import", "S2LD_LAUNCHDARKLY_EVENT_SCHEMA=4",
+		"S2LD_LAUNCHDARKLY_PROJECT_KEY=p", "S2LD_LAUNCHDARKLY_ENVIRONMENT_KEY=e", "S2LD_LAUNCHDARKLY_ACCESS_TOKEN=t",
+	}
+	for _, test := range []struct {
+		env  []string
+		want string // key of the only warning; "" for none
+	}{
+		{nil, ""},
+		{[]string{"S2LD_LAUNCHDARKLY_CONTEXTS=user=userId"}, "launchdarkly.contexts"},
+		{[]string{"S2LD_LAUNCHDARKLY_CONTEXTS=user=userId", "S2LD_LAUNCHDARKLY_EVENT_SCHEMA=4"}, ""},
+		{[]string{"S2LD_LAUNCHDARKLY_PROJECT_KEY=p"}, "launchdarkly.project_key"},
+		{[]string{"S2LD_LAUNCHDARKLY_ACCESS_TOKEN=t"}, "launchdarkly.access_token"},
+		{importing, "launchdarkly.client_side_id"}, // which required sets
+		{append(importing, "S2LD_LAUNCHDARKLY_EVENTS_URL=http://localhost:1"), "launchdarkly.client_side_id"},
+		{append(importing, "S2LD_LAUNCHDARKLY_EVENTS_URL=http://[::1]:1"), "launchdarkly.client_side_id"},
+		{[]string{"S2LD_KAFKA_SESSION_TIMEOUT=5s"}, "kafka.session_timeout"},
+		{[]string{"S2LD_KAFKA_SESSION_TIMEOUT=6s"}, ""},
+		{[]string{"S2LD_KAFKA_SESSION_TIMEOUT=5s", "S2LD_KAFKA_REBALANCE_PROTOCOL=consumer"}, "kafka.session_timeout"},
+		{[]string{"S2LD_KAFKA_TOPICS=a,b,a"}, "kafka.topics"},
+	} {
+		c, err := LoadFor(Offline, "", lastWins(slices.Concat(required, test.env)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var keys []string
+		for _, w := range c.Warnings() {
+			keys = append(keys, w.Key)
+		}
+		if want := slices.DeleteFunc([]string{test.want}, func(s string) bool { return s == "" }); !slices.Equal(keys, want) {
+			t.Errorf("%v: warnings on %v, want %v", test.env, keys, want)
+		}
+	}
+	c, err := LoadFor(Offline, "", lastWins(slices.Concat(required, importing,
+		[]string{"S2LD_LAUNCHDARKLY_EVENTS_URL=http://gateway.test"})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "launchdarkly.events_url: sends the access token unencrypted; use https (S2LD_LAUNCHDARKLY_EVENTS_URL)"
+	if ws := c.Warnings(); len(ws) != 2 || ws[1].Error() != want {
+		t.Errorf("%v, want %s", ws, want)
+	}
+}
