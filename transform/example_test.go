@@ -54,3 +54,27 @@ func ExampleCompile_invalid() {
 	// metric_value: must be a dotted path, got "properties..value"
 	// event_schema: must be 3 or 4, got 2
 }
+
+// Unwrap finds the calls in envelopes that UnwrapAuto does not know, such as Debezium's.
+func ExampleConfig_unwrap() {
+	mapping, err := transform.Compile(transform.Config{Schema: 3, Unwrap: []string{"payload.after", "after"}})
+	if err != nil {
+		panic(err)
+	}
+	transformer := mapping.NewTransformer()
+	for _, record := range []string{
+		`{"payload":{"op":"c","after":{"type":"track","event":"Signed Up","userId":"u-1"}}}`,
+		`{"op":"c","after":"{\"type\":\"track\",\"event\":\"Ordered\",\"userId\":\"u-2\"}"}`,
+		`{"type":"track","event":"Not wrapped","userId":"u-3"}`,
+		`{"op":"d","after":null}`,
+	} {
+		for _, call := range transformer.Explain([]byte(record), 1_592_588_370_692) {
+			fmt.Println(call.Reason.Outcome(), call.Reason, string(call.Event))
+		}
+	}
+	// Output:
+	// event  {"kind":"custom","key":"Signed Up","userKey":"u-1","creationDate":1592588370692,"data":{}}
+	// event  {"kind":"custom","key":"Ordered","userKey":"u-2","creationDate":1592588370692,"data":{}}
+	// event  {"kind":"custom","key":"Not wrapped","userKey":"u-3","creationDate":1592588370692,"data":{}}
+	// filtered tombstone
+}
