@@ -1,9 +1,12 @@
 package consumer
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -18,18 +21,30 @@ type formats struct {
 	topics map[string]*format
 }
 
-// format counts the Segment calls that this member has mapped from a topic since the topic's last
-// event.
+// format describes the calls of a topic that this member has mapped since the topic's last event.
 type format struct {
 	partitions int // owned partitions of the topic
 	calls      int
 	notCalls   int // calls filtered as not_a_call
-	reported   bool
+
+	samples  int      // calls filtered as not_a_call whose field names are known
+	names    []string // field names that all samples have in common
+	reported bool
+	resolved time.Time // time of the last event after a report
 }
 
-// unmappedCalls is the number of consecutive calls, none of them an event, after which a topic is
-// reported. The topic is reported only if most of these calls were filtered as not_a_call.
-const unmappedCalls = 1000
+const (
+	// unmappedCalls is the number of consecutive calls, none of them an event, after which a topic
+	// is reported. The topic is reported only if most of these calls were filtered as not_a_call.
+	unmappedCalls = 1000
+	// formatSamples is the number of samples to compare. A field name that occurs in all of them is
+	// probably not data.
+	formatSamples = 2
+	// formatQuiet is the time after an event during which a topic is not reported again.
+	formatQuiet = time.Minute
+	// maxNames is the maximum number of field names that a problem lists.
+	maxNames = 8
+)
 
 func newFormats(health *health) *formats {
 	return &formats{health: health, topics: map[string]*format{}}
@@ -55,33 +70,50 @@ func (f *formats) release(topic string) {
 	}
 }
 
-// add adds a chunk's call counts to those of an owned topic.
-func (f *formats) add(topic string, c *callCounts) {
+// add adds a chunk's call counts to those of an owned topic. It reports whether a sample is needed.
+func (f *formats) add(topic string, c *callCounts) (needSample bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	t := f.topics[topic]
 	if c.anyEvent {
 		if t.reported {
 			f.health.resolve(formatSubject(topic))
+			t.resolved = time.Now()
 		}
-		t.calls, t.notCalls, t.reported = 0, 0, false
+		*t = format{partitions: t.partitions, resolved: t.resolved}
 	}
 	t.calls += c.sinceEvent
 	t.notCalls += c.notCallsSinceEvent
-	if t.reported || t.calls < unmappedCalls || 2*t.notCalls <= t.calls || c.notACall == nil {
-		return
+	if c.sample != nil && t.samples < formatSamples {
+		if t.samples++; t.samples == 1 {
+			t.names = c.sample
+		} else {
+			t.names = slices.DeleteFunc(t.names, func(name string) bool { return !slices.Contains(c.sample, name) })
+		}
 	}
-	t.reported = true
-	names := strings.Join(c.notACall, ", ")
-	f.health.report(formatSubject(topic), problem{
+	if t.reported || 2*t.notCalls <= t.calls || time.Since(t.resolved) < formatQuiet {
+		return false
+	}
+	if t.calls >= unmappedCalls && t.samples == formatSamples {
+		t.reported = true
+		f.health.report(formatSubject(topic), t.problem(topic))
+	}
+	return t.samples < formatSamples && t.calls >= unmappedCalls/10
+}
+
+// problem returns the problem of a topic that yields no events.
+func (t *format) problem(topic string) problem {
+	names := t.names[:min(len(t.names), maxNames)]
+	return problem{
 		message: "topic yields no events; most of its records are not Segment calls",
-		text: fmt.Sprintf("no events in the last 1,000 calls of topic %s; most are not Segment calls; "+
-			"top-level names: %s. Set segment.unwrap to the field that contains the call, or fix kafka.topics", topic, names),
+		text: fmt.Sprintf("no events in the last 1,000 calls of topic %s; most are not Segment calls; top-level names: %s. "+
+			"Run the preview command, and set segment.unwrap to the field that contains the call, or fix kafka.topics",
+			topic, cmp.Or(strings.Join(names, ", "), "(none in common)")),
 		fields: []zap.Field{
 			zap.String("topic", topic), zap.Int("calls", t.calls), zap.Int("not_a_call", t.notCalls),
-			zap.Strings("top_level_names", c.notACall),
+			zap.Strings("top_level_names", names),
 		},
-	})
+	}
 }
 
 // formatSubject returns the problem subject for a topic's format.

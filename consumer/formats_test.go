@@ -31,19 +31,29 @@ func TestTopicOfForeignRecordsIsAProblem(t *testing.T) {
 			t.Errorf("half of the calls are page calls: %s", problems)
 		}
 		w.produce(10, nil)
-		w.produce(999, foreign)
+		for _, n := range []int{300, 300, 399} {
+			w.produce(n, foreign)
+			time.Sleep(time.Second)
+		}
 		if problems := settle(); problems != "" {
 			t.Errorf("after 999 foreign records: %s", problems)
 		}
 		w.produce(1, foreign)
 		const want = "no events in the last 1,000 calls of topic segment; most are not Segment calls; " +
-			"top-level names: a, b, c, d, e, f, level, msg. Set segment.unwrap"
+			"top-level names: a, b, c, d, e, f, level, msg. Run the preview command, and set segment.unwrap"
 		if problems := settle(); !strings.HasPrefix(problems, want) {
 			t.Errorf("after 1,000 foreign records: %s", problems)
 		}
 		w.produce(1, nil)
 		if problems := settle(); problems != "" {
 			t.Errorf("after an event: %s", problems)
+		}
+		for range 4 {
+			w.produce(500, foreign)
+			time.Sleep(time.Second)
+		}
+		if problems := settle(); !strings.HasPrefix(problems, want) {
+			t.Errorf("after 2,000 more foreign records: %s", problems)
 		}
 		m.leave(t)
 	})
@@ -55,9 +65,17 @@ func TestFormatProblemEndsWithTheLastPartition(t *testing.T) {
 	f.acquire("t")
 	f.acquire("t")
 	problems := func() int { return len(f.health.status().Problems) }
-	f.add("t", &callCounts{sinceEvent: 2000, notCallsSinceEvent: 1001, notACall: []string{"a"}})
-	if problems() != 1 {
-		t.Fatal("no problem")
+	foreign := func(calls, notCalls int, sample ...string) bool {
+		return f.add("t", &callCounts{sinceEvent: calls, notCallsSinceEvent: notCalls, sample: sample})
+	}
+	if foreign(99, 50) || !foreign(1, 1) || !foreign(1500, 751, "a", "data", "user-1") || problems() != 0 {
+		t.Fatal("the first sample is needed from 100 calls on, and then a second one")
+	}
+	if foreign(1, 1, "a", "data", "user-2") || problems() != 1 {
+		t.Fatal("no problem after two samples")
+	}
+	if text := f.health.status().Problems[0]; !strings.Contains(text, "top-level names: a, data. ") {
+		t.Error(text)
 	}
 	f.release("t")
 	if problems() != 1 {
@@ -69,17 +87,21 @@ func TestFormatProblemEndsWithTheLastPartition(t *testing.T) {
 	}
 
 	f.acquire("t")
-	f.add("t", &callCounts{sinceEvent: 999, notCallsSinceEvent: 999, notACall: []string{"a"}})
-	f.add("t", &callCounts{anyEvent: true, sinceEvent: 999, notCallsSinceEvent: 999, notACall: []string{"a"}})
+	foreign(999, 999, "a")
+	f.add("t", &callCounts{anyEvent: true, sinceEvent: 999, notCallsSinceEvent: 999})
+	foreign(0, 0, "a")
+	foreign(0, 0, "b")
 	if problems() != 0 {
 		t.Error("problem with 999 calls since the last event")
 	}
-	f.add("t", &callCounts{sinceEvent: 1})
-	if problems() != 0 {
-		t.Error("problem without a name to show")
+	foreign(1, 1)
+	if text := f.health.status().Problems; len(text) != 1 || !strings.Contains(text[0], "(none in common)") {
+		t.Errorf("with 1000 calls since the last event: %q", text)
 	}
-	f.add("t", &callCounts{sinceEvent: 1, notCallsSinceEvent: 1, notACall: []string{"a"}})
-	if problems() != 1 {
-		t.Error("no problem with 1001 calls since the last event")
+	f.add("t", &callCounts{anyEvent: true})
+	foreign(2000, 2000, "a")
+	foreign(2000, 2000, "a")
+	if problems() != 0 {
+		t.Error("reported again within a minute of an event")
 	}
 }

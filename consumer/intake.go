@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -35,6 +36,7 @@ type intake struct {
 	transformer *transform.Transformer
 	calls       []transform.Call
 	counts      callCounts
+	needSample  bool // whether to sample the next call filtered as not_a_call
 	buffer      *sink.Buffer
 	held        int         // buffered bytes counted in the memory budget
 	open        *batch      // batch with the range of the buffered events; nil if no range is open
@@ -119,8 +121,8 @@ func (in *intake) mapRecord(r *kgo.Record) {
 	}
 	body, only := in.render(r)
 	events, rejected := in.counts.add(in.calls)
-	if in.counts.notACall == nil && in.counts.reasons[transform.NotACall] > 0 {
-		in.counts.notACall = transform.TopLevelNames(r.Value, maxNames)
+	if in.needSample {
+		in.sampleFormat(r)
 	}
 	switch {
 	case events == 0:
@@ -276,6 +278,21 @@ func (in *intake) writeDeadLetters(r *kgo.Record, only int) {
 	}
 }
 
+// sampleFormat records the field names of the record's first call that was filtered as not_a_call.
+func (in *intake) sampleFormat(r *kgo.Record) {
+	isForeign := func(c transform.Call) bool { return c.Reason == transform.NotACall }
+	if !slices.ContainsFunc(in.calls, isForeign) {
+		return
+	}
+	for _, call := range in.transformer.Explain(r.Value, r.Timestamp.UnixMilli()) {
+		if isForeign(call.Call) {
+			in.counts.sample = append([]string{}, transform.FieldNames(call.Source)...)
+			in.needSample = false
+			return
+		}
+	}
+}
+
 // callCounts counts mapped records and calls. The counts are added to the metrics once per chunk,
 // because updating the metrics for each record would cost too much.
 type callCounts struct {
@@ -287,11 +304,8 @@ type callCounts struct {
 	anyEvent           bool
 	sinceEvent         int      // calls after the last event
 	notCallsSinceEvent int      // calls filtered as not_a_call after the last event
-	notACall           []string // top-level names of a record with such a call
+	sample             []string // field names of such a call, not nil; nil without a sample
 }
-
-// maxNames is the maximum number of top-level names that a problem mentions.
-const maxNames = 8
 
 // add counts one record and its calls. It returns the number of events and the number of rejected
 // calls.
@@ -325,7 +339,7 @@ func (c *callCounts) add(calls []transform.Call) (events, rejected int) {
 // flushCounts adds the counts to the metrics and the topic's format, and resets the counts.
 func (in *intake) flushCounts() {
 	c, m := &in.counts, in.metrics
-	in.formats.add(in.topic, c)
+	in.needSample = in.formats.add(in.topic, c)
 	m.records.Add(int64(c.records))
 	m.noMetricValue.Add(int64(c.noMetricValue))
 	m.recordTime.Add(int64(c.recordTime))

@@ -12,7 +12,7 @@
 //  2. The same record, timestamp, and Config always produce the same bytes and the same reasons.
 //  3. Every event is valid JSON in valid UTF-8, regardless of the record's content.
 //  4. A rejected call does not affect the other calls in its record. An entire record is rejected
-//     only if one of its documents is invalid.
+//     only if one of its documents is invalid, or is neither an object nor an array.
 //  5. Append allocates nothing for events and filtered calls once dst, calls, and the scratch space
 //     are large enough.
 //  6. Strings, numbers, and properties are copied verbatim. Copying preserves escapes, all digits
@@ -42,12 +42,12 @@
 //   - An envelope with null content counts as one call and is filtered as tombstone.
 //   - An array item that is not an object is rejected as malformed and does not affect the other
 //     items.
-//   - A document that is neither an object nor an array counts as one call and is rejected as
-//     malformed, unless it is a string that is unwrapped. The same applies to an envelope with
-//     invalid content. Neither affects the other documents.
-//   - A record with an invalid document counts as one call and is rejected as malformed. A document
-//     is invalid if it is empty, starts with a byte-order mark, is not UTF-8, nests deeper than
-//     10,000 levels, or is otherwise not valid JSON.
+//   - An envelope with invalid content counts as one call and is rejected as malformed. The record's
+//     other documents are not affected.
+//   - A record counts as one call and is rejected as malformed if one of its documents is invalid, or
+//     is neither an object, nor an array, nor a string that is unwrapped. A document is invalid if it
+//     is empty, starts with a byte-order mark, is not UTF-8, nests deeper than 10,000 levels, or is
+//     otherwise not valid JSON.
 //   - A lone surrogate written as an escape (\ud800) is valid JSON (RFC 8259, section 8.2) and is
 //     copied verbatim.
 //

@@ -47,7 +47,8 @@ func (t *Transformer) documents(r *record, b []byte, unwrap bool) error {
 			r.skip(Malformed, fmt.Sprintf("%sbyte %d: %s", r.path, r.offset+offset, itemIs[typeOf(value)]))
 		}
 	}
-	before := r.index
+	first := r.index
+	before := first
 	document, err := t.scan.Scan(b, item)
 	for ; document != nil; document, err = t.scan.Next(item) {
 		switch document[0] {
@@ -64,6 +65,10 @@ func (t *Transformer) documents(r *record, b []byte, unwrap bool) error {
 			}
 			fallthrough
 		default:
+			// A text such as "17 4 2" is one invalid record instead of many rejected calls.
+			if r.index > first || t.scan.More() {
+				return errors.New(documentIs[typeOf(document)] + ", next to other documents")
+			}
 			r.skip(Malformed, r.path+documentIs[typeOf(document)])
 		}
 		before = r.index

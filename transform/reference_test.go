@@ -49,6 +49,13 @@ func (r *reference) documents(b []byte, timestamp int64, unwrap bool) {
 		return
 	}
 	for _, document := range documents {
+		isText := kind(document) == '"' && unwrap && r.auto() && text(document) != ""
+		if len(documents) > 1 && kind(document) != '{' && kind(document) != '[' && !isText {
+			r.skip(Malformed)
+			return
+		}
+	}
+	for _, document := range documents {
 		if unwrap {
 			if content, ok := r.content(document); ok {
 				if content == nil {
@@ -78,7 +85,7 @@ func (r *reference) documents(b []byte, timestamp int64, unwrap bool) {
 // content returns the content of the envelope that a document is. ok is false if the document is not
 // an envelope. Invalid base64 yields empty content, which is as invalid.
 func (r *reference) content(document json.RawMessage) (content []byte, ok bool) {
-	auto := len(r.cfg.Unwrap) == 1 && r.cfg.Unwrap[0] == "auto"
+	auto := r.auto()
 	if auto && kind(document) == '"' && text(document) != "" {
 		return []byte(text(document)), true
 	}
@@ -135,6 +142,8 @@ func (r *reference) content(document json.RawMessage) (content []byte, ok bool) 
 	}
 	return nil, false
 }
+
+func (r *reference) auto() bool { return slices.Equal(r.cfg.Unwrap, []string{"auto"}) }
 
 // isCall reports whether the type is one of Segment's.
 func isCall(call map[string]json.RawMessage) bool {

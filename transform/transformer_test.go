@@ -120,7 +120,7 @@ func TestAppendOnlySkipsTheOtherCalls(t *testing.T) {
 func TestAppendOnlyRejectsAnIndexWithoutACall(t *testing.T) {
 	transformer := newTransformer(schema3)
 	for _, record := range []string{
-		anEvent, manyCalls, `{"batch":` + manyCalls + `}`, anEvent + " [] 7 " + anEvent, "7", "[]",
+		anEvent, manyCalls, `{"batch":` + manyCalls + `}`, anEvent + " [] " + anEvent, "7", "[]",
 		`{"specversion":"1","data":` + manyCalls + `}`, `{"specversion":"1","data":"` + strings.Repeat("{} ", 10) + `x"}`,
 	} {
 		events, calls := transformer.AppendOnly([]byte("["), []Call{{}}, []byte(record), recordTimestamp, 7)

@@ -3,6 +3,7 @@ package transform
 import (
 	"encoding/base64"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -69,12 +70,14 @@ func envelopeAt(wanted *jsonscan.Paths, path string, names []string) envelope {
 
 // envelope returns the envelope that matches the current document, or nil if there is none.
 func (t *Transformer) envelope() *envelope {
+	known := false // whether the document is known not to be a call
 	for i := range t.m.envelopes {
 		e := &t.m.envelopes[i]
-		if !e.wrapsCalls {
+		if !e.wrapsCalls && !known {
 			if _, isCall := t.callType(); isCall {
 				return nil
 			}
+			known = true
 		}
 		if has(t.scan.Bytes(e.content), e.contentIs) &&
 			(e.marker == nil || has(t.scan.Bytes(e.marker), e.markerIs)) &&
@@ -142,29 +145,24 @@ func (t *Transformer) unwrapped(r *record, path string, text []byte) {
 	r.path, r.offset = before.path, before.offset
 }
 
-// TopLevelNames returns the field names of the first object in a record, sorted, or nil if there is
-// none. The result has at most limit names of at most 40 bytes each. It helps people to recognize
+// TrimPrefix returns a record's value without the prefix written by a schema registry's serializer.
+func TrimPrefix(value []byte) []byte { return value[prefixLength(value):] }
+
+// FieldNames returns the field names of a JSON object, sorted and without duplicates. It omits names
+// that do not look like identifiers, because they can be data. FieldNames helps people to recognize
 // the format of a record; the mapping does not use it.
-func TopLevelNames(value []byte, limit int) []string {
-	value = value[prefixLength(value):]
+func FieldNames(object []byte) (names []string) {
 	scanner := new(jsonscan.Paths).Compile().NewScanner()
-	var object []byte
-	document, err := scanner.Scan(value, func(_ int, item []byte) {
-		if object == nil && item[0] == '{' {
-			object = item
-		}
-	})
-	if err != nil {
+	if _, err := scanner.Scan(object, nil); err != nil {
 		return nil
 	}
-	if document[0] == '[' && object != nil {
-		_, _ = scanner.Scan(object, nil) // valid, because the document is
-	}
-	var names []string
 	for name := range scanner.Names {
-		names = append(names, strings.ToValidUTF8(string(name[:min(len(name), 40)]), ""))
+		if identifier.Match(name) {
+			names = append(names, string(name))
+		}
 	}
 	slices.Sort(names)
-	names = slices.Compact(names)
-	return names[:min(len(names), limit)]
+	return slices.Compact(names)
 }
+
+var identifier = regexp.MustCompile(`^[@$]?[A-Za-z_][A-Za-z0-9_$.-]{0,39}$`)

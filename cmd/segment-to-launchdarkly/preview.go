@@ -77,6 +77,9 @@ The exit code is 1 if at least 100 records were read and none of them produced a
 
 // complete validates the flags and sets the remaining fields of f.source.
 func (f *previewFlags) complete(cfg *config.Config) error {
+	if cfg.DeadLetters.Redrive {
+		return errors.New("dead_letters.redrive: preview does not support dead letters")
+	}
 	f.source.Topics = cfg.Kafka.Topics
 	if f.topic != "" {
 		f.source.Topics = []string{f.topic}

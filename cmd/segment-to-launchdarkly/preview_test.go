@@ -201,3 +201,16 @@ func TestPreviewAndCheckFailIfNoCallBecomesAnEvent(t *testing.T) {
 		"ok    launchdarkly.event_schema: 3 by default", okBroker,
 		okTopic+"; 100% of 101 calls in the newest 101 records become events", okDead, okGroup, okLD, skipID)
 }
+
+func TestCheckOnlyWarnsOfTopicsWithoutTrackCalls(t *testing.T) {
+	w := newWorld(t).produce(t, `{"type":"identify","userId":"u"}`, `{"type":"page","userId":"u"}`)
+	w.check(t, okConfig, okBroker,
+		"warn  topic segment: exists (partitions: 3); none of 2 calls in the newest 2 records becomes an event. "+
+			"The most frequent reason is not_track",
+		okDead, okGroup, okLD, skipID)
+	redrive := newWorld(t).produce(t, `{"kind":"custom"}`).set("S2LD_DEAD_LETTERS_REDRIVE=true")
+	redrive.check(t, okConfig, okBroker, okTopic, okDead, okGroup, okLD, skipID)
+	if _, stderr, code := run(redrive.sys, "preview"); code != exitUsage || !strings.Contains(stderr, "redrive") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}

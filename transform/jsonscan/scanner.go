@@ -65,6 +65,9 @@ func (s *Scanner) Next(item func(offset int, value []byte)) (value []byte, err e
 	return s.document(item)
 }
 
+// More reports whether the current document is followed by another one.
+func (s *Scanner) More() bool { return s.next < len(s.b) }
+
 // document validates the document at b[s.next], after any leading white space.
 func (s *Scanner) document(item func(offset int, value []byte)) (value []byte, err error) {
 	b := s.b

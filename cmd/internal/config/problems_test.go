@@ -117,6 +117,7 @@ var problemCases = []struct {
 	},
 	{name: "null in a list", yaml: "launchdarkly: {metric_value: [a, null]}\n"},
 	{name: "null in a context kind", yaml: "launchdarkly: {contexts: {user: [~]}}\n"},
+	{name: "context kind that is null", yaml: "launchdarkly: {contexts: {user: null}}\n"},
 	{name: "port out of range", yaml: "launchdarkly: {events_url: 'https://events.launchdarkly.com:70000'}\n"},
 	{name: "mobile key", env: []string{"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=mob-hunter2"}},
 	{

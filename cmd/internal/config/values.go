@@ -136,6 +136,9 @@ func setNode(v reflect.Value, n *yaml.Node) error {
 func stringList(n *yaml.Node, wrong error) ([]string, error) {
 	switch n.Kind {
 	case yaml.ScalarNode:
+		if n.Tag == "!!null" {
+			return nil, errNull
+		}
 		return splitList(n.Value), nil
 	case yaml.SequenceNode:
 	default:

@@ -1,10 +1,13 @@
 package preview
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
 // Format describes a record that is not a Segment call.
@@ -31,11 +34,13 @@ var knownFormats = []struct {
 	{"a log line", []string{"level", "message"}},
 }
 
-// recognize returns the format of an object and its top-level names, sorted.
-func recognize(object []byte) (Format, []string) {
-	var fields map[string]any
-	if json.Unmarshal(object, &fields) != nil {
-		return Format{}, nil
+// recognize returns the format of a record with a call that is not a Segment call, and the record's
+// top-level names, sorted. source is that call. It is used instead of the record if the record is not
+// one object, and then contains no path.
+func recognize(record, source []byte) (Format, []string) {
+	fields, whole := parse(transform.TrimPrefix(record))
+	if !whole {
+		fields, _ = parse(source)
 	}
 	names := slices.Sorted(maps.Keys(fields))
 	var f Format
@@ -45,7 +50,7 @@ func recognize(object []byte) (Format, []string) {
 			break
 		}
 	}
-	for depth := 1; depth <= 3 && f.Unwrap == ""; depth++ {
+	for depth := 1; depth <= 3 && f.Unwrap == "" && whole; depth++ {
 		f.Unwrap = findCall(fields, depth)
 	}
 	if f == (Format{}) {
@@ -57,6 +62,14 @@ func recognize(object []byte) (Format, []string) {
 		}
 	}
 	return f, names
+}
+
+// parse returns the fields of an object. ok is false if text is not one object.
+func parse(text []byte) (fields map[string]any, ok bool) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber() // which accepts numbers of any size
+	err := d.Decode(&fields)
+	return fields, err == nil && fields != nil && !d.More()
 }
 
 // findCall returns the path of the first Segment call that is depth levels below an object, or "".

@@ -62,10 +62,11 @@ func (s *Summary) Write(w io.Writer) error {
 		row([]string{"Sources", ""}[min(i, 1)], "%8s  projectId %s", Number(p.Calls), Cut(Printable(p.ProjectID), 60))
 	}
 	for i, f := range r.Foreign {
-		row([]string{"No calls", ""}[min(i, 1)], "%8s  %s", Number(f.Calls), f.describe())
 		if i == shownNames {
+			row("", "%s more formats", Number(len(r.Foreign)-shownNames))
 			break
 		}
+		row([]string{"No calls", ""}[min(i, 1)], "%8s  %s", Number(f.Calls), f.describe())
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -45,10 +45,18 @@ func TestOutlineAbbreviatesNestedValues(t *testing.T) {
 	}
 }
 
+func TestDeepCallIsNotIndented(t *testing.T) {
+	const levels = 9000
+	deep := []byte(strings.Repeat(`{"a":`, levels) + "1" + strings.Repeat("}", levels))
+	if got := SideBySide("call", deep, "event", deep, 120); len(got) > 1000 {
+		t.Errorf("%d bytes", len(got))
+	}
+}
+
 func TestSideBySideFitsTheTerminal(t *testing.T) {
 	call := []byte(`{"type":"track","event":"` + strings.Repeat("x", 100) + `"}`)
 	for _, width := range []int{60, 80, 120} {
-		text := SideBySide("Segment call", call, "LaunchDarkly event as it would be sent", call, width)
+		text := SideBySide(strings.Repeat("title ", width/6), call, "LaunchDarkly event as it would be sent", call, width)
 		for line := range strings.Lines(text) {
 			if n := len([]rune(strings.TrimRight(line, "\n"))); n > width {
 				t.Errorf("width %d: %d columns: %s", width, n, line)

@@ -18,11 +18,11 @@ func SideBySide(titleLeft string, call []byte, titleRight string, event []byte, 
 	column := (width - utf8.RuneCountInString(between)) / 2
 	if column < len(titleRight) {
 		fmt.Fprintf(&b, "%s:\n%s\n%s:\n%s\n",
-			titleLeft, strings.Join(outline(call, width), "\n"),
+			Cut(titleLeft, width-1), strings.Join(outline(call, width), "\n"),
 			titleRight, strings.Join(outline(event, width), "\n"))
 		return b.String()
 	}
-	left := append([]string{titleLeft, ""}, outline(call, column)...)
+	left := append([]string{Cut(titleLeft, column), ""}, outline(call, column)...)
 	right := append([]string{titleRight, ""}, outline(event, column)...)
 	for i := range max(len(left), len(right)) {
 		var l, r string
@@ -41,6 +41,9 @@ func SideBySide(titleLeft string, call []byte, titleRight string, event []byte, 
 // outline formats a JSON object as lines of at most the given number of columns. It abbreviates
 // nested objects and arrays, except for the top-level members named in shown. It wraps other text.
 func outline(object []byte, columns int) (lines []string) {
+	if depth(object) > maxIndent {
+		return []string{fmt.Sprintf("{ … %s bytes, nested deeper than %d }", Number(len(object)), maxIndent)}
+	}
 	var b bytes.Buffer
 	if err := json.Indent(&b, object, "", "  "); err != nil {
 		return wrap(Printable(string(object)), columns)
@@ -61,6 +64,25 @@ func outline(object []byte, columns int) (lines []string) {
 		}
 	}
 	return lines
+}
+
+// maxIndent bounds the size of indented JSON, which grows with the depth of nesting.
+const maxIndent = 100
+
+// depth returns the maximum number of brackets that are open at a time. It also counts brackets in
+// strings.
+func depth(text []byte) (deepest int) {
+	open := 0
+	for _, c := range text {
+		switch c {
+		case '{', '[':
+			open++
+			deepest = max(deepest, open)
+		case '}', ']':
+			open--
+		}
+	}
+	return deepest
 }
 
 // opens matches a line that opens an object or an array. Its groups are the indentation, the name,

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -12,8 +13,12 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// maxNames bounds the event names, projects, and formats that a Summary counts separately.
-const maxNames = 10_000
+// Bounds of a Summary's size.
+const (
+	maxNames   = 10_000    // event names and projects counted separately
+	maxFormats = 100       // formats counted separately, and names of each
+	maxSizes   = 1_000_000 // record sizes, of the first records
+)
 
 // Summary counts records and their calls. It contains no values of properties and no user keys. The
 // zero value is an empty summary.
@@ -45,11 +50,13 @@ type foreignCount struct {
 // Add counts a record and its calls, which are given in explained.
 func (s *Summary) Add(r *kgo.Record, explained []transform.Explained) {
 	s.Records++
-	s.sizes = append(s.sizes, len(r.Value))
+	if len(s.sizes) < maxSizes {
+		s.sizes = append(s.sizes, len(r.Value))
+	}
 	for _, call := range explained {
 		s.Calls[call.Reason]++
 		if call.Reason == transform.NotACall {
-			s.addForeign(call.Source)
+			s.addForeign(r.Value, call.Source)
 			continue
 		}
 		if call.Source != nil {
@@ -62,24 +69,26 @@ func (s *Summary) Add(r *kgo.Record, explained []transform.Explained) {
 }
 
 func (s *Summary) addCall(source []byte) {
-	var call struct {
-		UserID      any    `json:"userId"`
-		AnonymousID any    `json:"anonymousId"`
-		ProjectID   string `json:"projectId"`
-	}
-	_ = json.Unmarshal(source, &call) // the source is valid JSON; fields of another type stay empty
-	present := func(id any) bool { return id != nil && id != "" }
-	user, anonymous := present(call.UserID), present(call.AnonymousID)
+	var call map[string]json.RawMessage
+	_ = json.Unmarshal(source, &call) // the source is a valid object
+	var project string
+	_ = json.Unmarshal(call["projectId"], &project) // another type is ignored
+	user, anonymous := isKey(call["userId"]), isKey(call["anonymousId"])
 	s.segment++
 	s.userID += count(user)
 	s.anonymousID += count(anonymous)
 	s.bothIDs += count(user && anonymous)
-	if call.ProjectID != "" && (len(s.projects) < maxNames || s.projects[call.ProjectID] > 0) {
+	if project != "" && (len(s.projects) < maxNames || s.projects[project] > 0) {
 		if s.projects == nil {
 			s.projects = map[string]int{}
 		}
-		s.projects[call.ProjectID]++
+		s.projects[project]++
 	}
+}
+
+// isKey reports whether a value can be a user key: a non-empty string or a number.
+func isKey(value json.RawMessage) bool {
+	return len(value) > 2 && value[0] == '"' || len(value) > 0 && strings.IndexByte("-0123456789", value[0]) >= 0
 }
 
 func (s *Summary) addEvent(call transform.Explained) {
@@ -113,14 +122,14 @@ func (s *Summary) addEvent(call transform.Explained) {
 	n.values += count(event.MetricValue != "")
 }
 
-func (s *Summary) addForeign(source []byte) {
-	format, names := recognize(source)
+func (s *Summary) addForeign(record, source []byte) {
+	format, names := recognize(record, source)
 	if s.foreign == nil {
 		s.foreign = map[Format]*foreignCount{}
 	}
 	f := s.foreign[format]
 	if f == nil {
-		if len(s.foreign) == maxNames {
+		if len(s.foreign) == maxFormats {
 			return
 		}
 		f = &foreignCount{names: map[string]bool{}}
@@ -128,8 +137,8 @@ func (s *Summary) addForeign(source []byte) {
 	}
 	f.calls++
 	for _, name := range names {
-		if len(f.names) < maxNames {
-			f.names[name] = true
+		if len(f.names) < maxFormats {
+			f.names[Cut(name, 40)] = true
 		}
 	}
 }
@@ -147,6 +156,17 @@ func (s *Summary) Total() (n int) {
 		n += calls
 	}
 	return n
+}
+
+// Understood reports whether most calls are Segment calls, with or without an event.
+func (s *Summary) Understood() bool {
+	unknown := s.Calls[transform.NotACall]
+	for reason, calls := range s.Calls {
+		if transform.Reason(reason).Outcome() == transform.Rejected {
+			unknown += calls
+		}
+	}
+	return 2*unknown < s.Total()
 }
 
 // Events returns the number of events.
