@@ -1,7 +1,9 @@
 package consumer_test
 
 import (
+	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -9,13 +11,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // The tests below show differences between kfake and Apache Kafka with as few requests as possible,
-// and that repairGroup compensates for them. If a test fails because kfake has been fixed, remove
-// the corresponding part of repairGroup.
+// and that repairGroup or onKafkaRequest compensates for them. If a test fails because kfake has been
+// fixed, remove the corresponding compensation.
 
 // rawMember is a member of the classic protocol that sends single requests.
 type rawMember struct {
@@ -218,5 +221,57 @@ func TestKfakeMiscountsJoinedMembers(t *testing.T) {
 		}
 		a.close()
 		b.close()
+	})
+}
+
+// TestKfakeStoresCommitsFromBeforeALateJoin shows that kfake stores a commit that a member sent before
+// it was removed, if a join of the same member arrives in the meantime. Apache Kafka rejects commits
+// for partitions that are not assigned to the member.
+func TestKfakeStoresCommitsFromBeforeALateJoin(t *testing.T) {
+	inRawWorld(t, func(w *world) {
+		cl := w.client()
+		defer cl.Close()
+		heartbeat := func(member string, epoch int32) int32 {
+			r := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+			r.Group, r.MemberID, r.MemberEpoch = group, member, epoch
+			if epoch == 0 {
+				r.RebalanceTimeoutMillis, r.SubscribedTopicNames = 60_000, []string{topic}
+				r.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+			}
+			resp, err := r.RequestWith(context.Background(), cl)
+			if err != nil || resp.ErrorCode != 0 {
+				t.Fatalf("heartbeat of %s with epoch %d: %v, error %d", member, epoch, err, resp.ErrorCode)
+			}
+			return resp.MemberEpoch
+		}
+		old := heartbeat("a", 0)
+		heartbeat("a", old)
+		heartbeat("a", -1)
+		heartbeat("b", 0)
+		heartbeat("a", 0)
+		commit := func() error {
+			r := kmsg.NewPtrOffsetCommitRequest()
+			r.Group, r.MemberID, r.Generation = group, "a", old
+			rt := kmsg.NewOffsetCommitRequestTopic()
+			rt.Topic, rt.TopicID = topic, w.cluster.TopicInfo(topic).TopicID
+			rp := kmsg.NewOffsetCommitRequestTopicPartition()
+			rp.Offset = 1
+			rt.Partitions = append(rt.Partitions, rp)
+			r.Topics = append(r.Topics, rt)
+			resp, err := r.RequestWith(context.Background(), cl)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return kerr.ErrorForCode(resp.Topics[0].Partitions[0].ErrorCode)
+		}
+		if err := commit(); !errors.Is(err, kerr.StaleMemberEpoch) {
+			t.Errorf("with the compensation: %v", err)
+		}
+		w.seenMu.Lock()
+		clear(w.removedAt)
+		w.seenMu.Unlock()
+		if err := commit(); err != nil {
+			t.Errorf("kfake has been fixed: %v", err)
+		}
 	})
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -72,6 +73,9 @@ type world struct {
 
 	seenMu sync.Mutex           // guards the fields below
 	seen   map[string]time.Time // time of the last request by member ID
+	// epochs maps each member ID to the highest epoch in its heartbeats. removedAt contains this epoch
+	// for members that were removed and then added again.
+	epochs, removedAt map[string]int32
 
 	members []*member // running
 	gone    []*member // killed or leaving
@@ -84,7 +88,8 @@ type world struct {
 
 func newWorld(t *testing.T, rng *rand.Rand, partitions int32) *world {
 	w := &world{t: t, rng: rng, started: time.Now(), pipe: ldtest.NewPipe(), history: newHistory(),
-		seen: map[string]time.Time{}, broken: map[string][]string{}}
+		seen: map[string]time.Time{}, epochs: map[string]int32{}, removedAt: map[string]int32{},
+		broken: map[string][]string{}}
 	cluster, err := kafkatest.NewEmbedded(kfake.NumBrokers(brokers), kfake.ListenFn(w.net.Listen),
 		kfake.Ports(9092, 9093, 9094),
 		kfake.SeedTopics(partitions, topic), kfake.SeedTopics(1, letters),
@@ -146,6 +151,9 @@ func (w *world) onKafkaRequest(r kmsg.Request) (kmsg.Response, error, bool) {
 		w.began, w.dirty = w.history.tick(), true
 		w.readMu.Unlock()
 		member = r.MemberID
+		if w.precedesMembership(r) {
+			return staleCommit(r), nil, true
+		}
 	case *kmsg.HeartbeatRequest:
 		member = r.MemberID
 	case *kmsg.SyncGroupRequest:
@@ -154,6 +162,7 @@ func (w *world) onKafkaRequest(r kmsg.Request) (kmsg.Response, error, bool) {
 		member = r.MemberID
 	case *kmsg.ConsumerGroupHeartbeatRequest:
 		member = r.MemberID
+		w.noteEpoch(r.MemberID, r.MemberEpoch)
 	}
 	if member != "" {
 		w.seenMu.Lock()
@@ -161,6 +170,49 @@ func (w *world) onKafkaRequest(r kmsg.Request) (kmsg.Response, error, bool) {
 		w.seenMu.Unlock()
 	}
 	return nil, nil, false
+}
+
+// noteEpoch records the epoch in a heartbeat. A join (epoch 0) that arrives late adds a member again
+// that was removed in the meantime.
+func (w *world) noteEpoch(member string, epoch int32) {
+	var added bool
+	if epoch == 0 {
+		info := w.cluster.GroupInfo(group)
+		added = info == nil ||
+			!slices.ContainsFunc(info.Members, func(m kfake.GroupMember) bool { return m.MemberID == member })
+	}
+	w.seenMu.Lock()
+	defer w.seenMu.Unlock()
+	if last := w.epochs[member]; added && last > 0 {
+		w.removedAt[member] = last
+	}
+	w.epochs[member] = max(w.epochs[member], epoch)
+}
+
+// precedesMembership reports whether a member sent a commit before it was removed and added again.
+// Apache Kafka rejects such a commit, because its epoch is older than the assignment of every
+// partition of the member. kfake stores it for partitions that are not assigned to the member.
+func (w *world) precedesMembership(r *kmsg.OffsetCommitRequest) bool {
+	w.seenMu.Lock()
+	defer w.seenMu.Unlock()
+	epoch, ok := w.removedAt[r.MemberID]
+	return ok && r.Generation >= 0 && r.Generation <= epoch
+}
+
+// staleCommit returns the response that rejects all partitions of a commit.
+func staleCommit(r *kmsg.OffsetCommitRequest) kmsg.Response {
+	resp := r.ResponseKind().(*kmsg.OffsetCommitResponse)
+	for _, topic := range r.Topics {
+		t := kmsg.NewOffsetCommitResponseTopic()
+		t.Topic, t.TopicID = topic.Topic, topic.TopicID
+		for _, partition := range topic.Partitions {
+			p := kmsg.NewOffsetCommitResponseTopicPartition()
+			p.Partition, p.ErrorCode = partition.Partition, kerr.StaleMemberEpoch.Code
+			t.Partitions = append(t.Partitions, p)
+		}
+		resp.Topics = append(resp.Topics, t)
+	}
+	return resp
 }
 
 // readCommits adds the stored commits to the history. It runs at the latest before the next request
