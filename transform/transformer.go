@@ -78,7 +78,7 @@ func (t *Transformer) mapRecord(r *record) {
 }
 
 // Explain maps one record like Append, and returns each call with its source and its event. It is
-// slower than Append and meant for showing people what becomes of their records.
+// slower than Append, and is meant for showing people how their records are mapped.
 func (t *Transformer) Explain(value []byte, timestamp int64) []Explained {
 	r := record{value: value, timestamp: timestamp, only: -1, explain: true}
 	t.mapRecord(&r)

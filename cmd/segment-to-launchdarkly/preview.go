@@ -36,7 +36,7 @@ func newPreview(sys system) *cobra.Command {
 	var flags previewFlags
 	cmd := &cobra.Command{
 		Use:   "preview",
-		Short: "Show what becomes of the records in the configured topics, without sending anything",
+		Short: "Show how the records in the configured topics are mapped, without sending anything",
 		Long: `Reads the newest records of the configured topics, shows some calls next to their events,
 and prints a summary: outcomes by reason, the most frequent event names and how many of
 their events have a metric value, IDs, sources, and the format of records that are not

@@ -67,8 +67,8 @@ func newRoot(sys system) *cobra.Command {
 		Long: `Reads Segment events from Kafka and delivers the track calls among them to LaunchDarkly
 as custom events for experiments and metrics. LaunchDarkly counts each event once.
 
-To get started, write a configuration, check access to Kafka and LaunchDarkly, preview
-what becomes of the records in your topics, and run the program.`,
+To get started, write a configuration, check access to Kafka and LaunchDarkly, preview how
+the records in your topics are mapped, and run the program.`,
 		Example: `  ` + name + ` config example > config.yaml
   ` + name + ` check --config config.yaml
   ` + name + ` preview --config config.yaml

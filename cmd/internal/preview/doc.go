@@ -1,4 +1,4 @@
-// Package preview shows what becomes of the records in a topic. It reads them without a consumer
+// Package preview shows how the records in a topic are mapped. It reads them without a consumer
 // group, maps them, and sends and commits nothing.
 //
 // [Read] reads records, a [Summary] counts their calls, and [SideBySide] shows a call next to its
