@@ -205,8 +205,6 @@ func CheckConsumerProtocol(ctx context.Context, client *kgo.Client) error {
 	return errNoServerSideGroups
 }
 
-const keyConsumerGroupHeartbeat = 68
-
 // setCurrent sets the running session, or nil between sessions.
 func (c *Consumer) setCurrent(s *session) {
 	c.mu.Lock()

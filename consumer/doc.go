@@ -61,6 +61,7 @@
 //   - start offsets that cannot be resolved because a lookup fails permanently or for 10 seconds
 //   - a topic that was created, recreated, or deleted
 //   - a truncated log, or a record returned twice by the client
+//   - under the consumer protocol, Metadata responses with an error for a consumed topic
 //
 // Ending a session costs one rejoin. The member's partitions are not read until the group has
 // rebalanced, usually for a few seconds. In-flight batches are resent under the same payload IDs,
@@ -119,6 +120,10 @@
 //     are therefore paused late, and resumed on assignment.
 //   - Client.Request retries on its own. Broker.Request retries only if nothing was written.
 //   - Offsets have gaps left by transactions and compaction.
+//   - With KIP-848, after a Metadata response with an error for a topic, heartbeats name the
+//     member's partitions without the topic's ID. The group then takes them as released, and can
+//     assign them to other members while this member drains them. Such heartbeats therefore end
+//     the session at once.
 //   - Client.Close waits for a join in progress before it leaves the group. With KIP-848, it leaves
 //     without sending a static member's instance ID. Sessions therefore cancel the client and leave
 //     the group themselves.

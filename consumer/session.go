@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -29,11 +30,13 @@ const (
 	endPosition   = "position"          // the client returned an offset below the next expected one
 	endTruncated  = "truncated"         // the log was truncated below the read position
 	endTopics     = "topics"            // a topic was created, recreated, or deleted
+	endMetadata   = "metadata"          // the client lost a topic's ID; see endIfIDLost
 	endStopped    = "stopped"           // Run's context is done, or a failure ended Run
 )
 
 var endCauses = []string{
-	endUnanswered, endLost, endFenced, endAssignment, endOffsets, endPosition, endTruncated, endTopics, endStopped,
+	endUnanswered, endLost, endFenced, endAssignment, endOffsets, endPosition, endTruncated, endTopics,
+	endMetadata, endStopped,
 }
 
 // session is one membership in the consumer group. It owns the client, the partitions and their
@@ -96,6 +99,7 @@ func newSession(env *environment, ids map[string]topicID) (*session, error) {
 	hook := &clientHook{onError: s.setGroupErr}
 	if env.cfg.ConsumerProtocol { // a classic join means that the brokers have the consumer protocol disabled
 		hook.onJoin = func() { env.fail(errNoServerSideGroups) }
+		hook.onHeartbeat = s.endIfIDLost
 	}
 	s.committer = &committer{
 		group: env.cfg.Group, ids: ids, written: &hook.commits, health: env.health, metrics: env.metrics,
@@ -124,9 +128,10 @@ func newSession(env *environment, ids map[string]topicID) (*session, error) {
 
 // clientHook receives client events that are available only to hooks.
 type clientHook struct {
-	commits atomic.Int64 // number of commit requests at least partly written
-	onJoin  func()       // if set, called after each JoinGroup request of the classic protocol
-	onError func(error)  // called with each group management error
+	commits     atomic.Int64 // number of commit requests at least partly written
+	onJoin      func()       // if set, called after each JoinGroup request of the classic protocol
+	onHeartbeat func()       // if set, called after each Metadata or ConsumerGroupHeartbeat request
+	onError     func(error)  // called with each group management error
 }
 
 // OnGroupManageError implements [kgo.HookGroupManageError].
@@ -143,12 +148,18 @@ func (h *clientHook) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, bytes int, _
 		if h.onJoin != nil {
 			h.onJoin()
 		}
+	case keyMetadata, keyConsumerGroupHeartbeat:
+		if h.onHeartbeat != nil {
+			h.onHeartbeat()
+		}
 	}
 }
 
 const (
-	keyOffsetCommit = 8
-	keyJoinGroup    = 11
+	keyMetadata               = 3
+	keyOffsetCommit           = 8
+	keyJoinGroup              = 11
+	keyConsumerGroupHeartbeat = 68
 )
 
 // run consumes until ctx is done or the session ends. Before returning, run waits for the session's
@@ -194,6 +205,24 @@ func (s *session) setGroupErr(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.groupErr = err
+}
+
+// endIfIDLost ends the session if the client's metadata lacks the ID of a topic with started
+// partitions, as it does after a Metadata response with an error for the topic. In the consumer
+// protocol, kgo then reports these partitions to the group without the topic's ID, so the group
+// takes them as released and may reassign them before they are drained.
+//
+// The client hook calls endIfIDLost after each heartbeat and each Metadata request. A heartbeat
+// without the ID is never missed: if the client has recovered the ID by the end of the heartbeat,
+// it sent another Metadata request first. endIfIDLost does not block.
+func (s *session) endIfIDLost() {
+	for _, p := range s.all() {
+		// For a partition that does not exist, PartitionLeader returns the error of the topic.
+		if _, _, err := s.client.PartitionLeader(p.topic, math.MaxInt32); err != nil {
+			s.end(endMetadata, fmt.Errorf("the ID of topic %s is unknown: %w", p.topic, err))
+			return
+		}
+	}
 }
 
 // over reports whether the session has ended.

@@ -475,3 +475,90 @@ func TestRejectedJoinEndsNoSession(t *testing.T) {
 		m.leave(w.t)
 	})
 }
+
+// A heartbeat without the topic's ID makes the group reassign partitions that are still drained.
+func TestPartitionsWithoutTopicIDAreFencedBeforeTheyAreReassigned(t *testing.T) {
+	inWorld(t, 4, func(w *world) {
+		w.produce(400, track)
+		w.ld.Down(ldtest.Fault{Kind: ldtest.Hang})
+		m := w.join(func(c *Config, _ *sink.Config) { c.ConsumerProtocol, c.DrainTimeout = true, 20*time.Second })
+		time.Sleep(10*time.Second + 500*time.Millisecond)
+		broken := w.cluster.Fault(kfake.Fault{
+			Keys: []kmsg.Key{kmsg.Metadata}, Err: kerr.TopicAuthorizationFailed, Topic: testTopic, Count: -1,
+		})
+		m.group().ForceMetadataRefresh()
+		time.Sleep(50 * time.Millisecond)
+		other := newHeartbeater(w)
+		defer other.client.Close()
+		for range 10 {
+			for number := range other.heartbeat() {
+				for _, p := range m.Status().Partitions {
+					if p.Partition == number {
+						t.Errorf("partition %d is assigned while another member still drains it", number)
+					}
+				}
+			}
+			time.Sleep(500 * time.Millisecond)
+		}
+		if len(other.assigned) == 0 {
+			t.Error("no partition was reassigned")
+		}
+		if n := m.endedSessions(endMetadata); n != 1 {
+			t.Errorf("%v sessions ended because of an unknown topic ID, want 1", n)
+		}
+		broken.Remove()
+		other.leave()
+		w.ld.Up()
+		w.awaitDelivered(2 * time.Minute)
+		m.leave(t)
+		w.check()
+	})
+}
+
+// heartbeater is a member of the consumer protocol that only sends heartbeats.
+type heartbeater struct {
+	w        *world
+	client   *kgo.Client
+	epoch    int32
+	assigned map[int32]bool
+}
+
+func newHeartbeater(w *world) *heartbeater {
+	client, err := kgo.NewClient(w.kafka()...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &heartbeater{w: w, client: client}
+}
+
+// heartbeat sends a heartbeat that accepts the last assignment, and returns the current assignment.
+func (h *heartbeater) heartbeat() map[int32]bool {
+	r := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+	r.Group, r.MemberID, r.MemberEpoch = testGroup, "heartbeater", h.epoch
+	if h.epoch == 0 {
+		r.RebalanceTimeoutMillis, r.SubscribedTopicNames = 60_000, []string{testTopic}
+		r.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+	}
+	response, err := r.RequestWith(h.w.t.Context(), h.client)
+	if err == nil {
+		err = kerr.ErrorForCode(response.ErrorCode)
+	}
+	if err != nil {
+		h.w.t.Fatal(err)
+	}
+	h.epoch = response.MemberEpoch
+	if response.Assignment != nil {
+		h.assigned = map[int32]bool{}
+		for _, topic := range response.Assignment.Topics {
+			for _, number := range topic.Partitions {
+				h.assigned[number] = true
+			}
+		}
+	}
+	return h.assigned
+}
+
+func (h *heartbeater) leave() {
+	h.epoch = -1
+	h.heartbeat()
+}
