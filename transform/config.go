@@ -56,7 +56,8 @@ type Mapping struct {
 
 	// The fields below are listed in order of use.
 	unwrapStrings    bool       // whether to unwrap documents that are strings
-	envelopes        []envelope // in order of precedence
+	envelopes        []envelope // in order of precedence; can themselves have a call type
+	others           *envelopes // in documents that are not calls; nil for none
 	typ, batch       *jsonscan.Field
 	honor            bool
 	integrationNames []*jsonscan.Field // in order of precedence
@@ -117,7 +118,7 @@ func Compile(cfg Config) (*Mapping, error) {
 
 	if slices.Equal(cfg.Unwrap, []string{UnwrapAuto}) {
 		m.unwrapStrings = true
-		m.envelopes = knownEnvelopes(&wanted)
+		m.envelopes, m.others = []envelope{jitsu(&wanted)}, knownEnvelopes()
 	} else {
 		for _, path := range cfg.Unwrap {
 			if path == UnwrapAuto {

@@ -42,7 +42,7 @@ func prefixLength(b []byte) int {
 func (t *Transformer) documents(r *record, b []byte, unwrap bool) error {
 	item := func(offset int, value []byte) {
 		if value[0] == '{' {
-			t.call(r, value)
+			t.call(r, value, t.callType())
 		} else {
 			r.skip(Malformed, fmt.Sprintf("%sbyte %d: %s", r.path, r.offset+offset, itemIs[typeOf(value)]))
 		}
@@ -83,15 +83,16 @@ func (t *Transformer) documents(r *record, b []byte, unwrap bool) error {
 
 // object maps the calls in a document that is an object.
 func (t *Transformer) object(r *record, document []byte, item func(int, []byte), unwrap bool) {
+	typ := t.callType()
 	if unwrap {
-		if e := t.envelope(); e != nil {
-			t.unwrap(r, e)
+		if e, scan := t.envelope(document, typ); e != nil {
+			t.unwrap(r, e, scan)
 			return
 		}
 	}
 	batch := t.scan.Bytes(t.m.batch)
 	if !has(batch, "[") || t.scan.Bytes(t.m.typ) != nil {
-		t.call(r, document)
+		t.call(r, document, typ)
 		return
 	}
 	before := r.index

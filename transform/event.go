@@ -10,12 +10,12 @@ import (
 )
 
 // call maps the call whose fields t.scan has found, and adds the result to r.
-func (t *Transformer) call(r *record, source []byte) {
+func (t *Transformer) call(r *record, source []byte, typ callType) {
 	if !r.next() {
 		return
 	}
 	var c Call
-	if dst := t.render(r.dst, r.timestamp, &c); c.Reason == None {
+	if dst := t.render(r.dst, r.timestamp, typ, &c); c.Reason == None {
 		r.dst = dst
 	}
 	r.add(c, source)
@@ -23,12 +23,13 @@ func (t *Transformer) call(r *record, source []byte) {
 
 // render appends the event and a comma to dst. It applies the rules in order. If the call breaks a
 // rule, render stops and sets c to the outcome, and the result can contain part of an event.
-func (t *Transformer) render(dst []byte, timestamp int64, c *Call) []byte {
+func (t *Transformer) render(dst []byte, timestamp int64, typ callType, c *Call) []byte {
 	m, start := t.m, len(dst)
 
-	if isTrack, isCall := t.callType(); !isCall {
+	switch typ {
+	case notACall:
 		return skip(dst, c, NotACall, "")
-	} else if !isTrack {
+	case otherCall:
 		return skip(dst, c, NotTrack, "")
 	}
 	if m.honor && !t.included() {
@@ -112,34 +113,42 @@ func skip(dst []byte, c *Call, reason Reason, detail string) []byte {
 	return dst
 }
 
-// callType reports whether the call's type is track, and whether it is a Segment call type at all.
-// Segment asks destinations to accept any letter case.
-func (t *Transformer) callType() (isTrack, isCall bool) {
+// callType says whether an object is a Segment call.
+type callType uint8
+
+const (
+	notACall callType = iota
+	otherCall
+	trackCall
+)
+
+// callType returns the type of the object whose fields t.scan has found. Segment asks destinations
+// to accept any letter case.
+func (t *Transformer) callType() callType {
 	raw := t.scan.Bytes(t.m.typ)
-	if string(raw) == `"track"` {
-		return true, true
+	if typ := callTypeOf(raw); typ != notACall || !has(raw, `"`) {
+		return typ
 	}
-	if !has(raw, `"`) {
-		return false, false
-	}
-	var lower [len("identify")]byte
-	name := t.scan.Text(raw)
-	if len(name) > len(lower) {
-		return false, false
-	}
-	for i, c := range name {
+	lower := append(t.scratch[:0], '"')
+	for _, c := range t.scan.Text(raw) {
 		if 'A' <= c && c <= 'Z' {
 			c |= 0x20
 		}
-		lower[i] = c
+		lower = append(lower, c)
 	}
-	switch string(lower[:len(name)]) {
-	case "track":
-		return true, true
-	case "identify", "page", "screen", "group", "alias", "delete":
-		return false, true
+	t.scratch = append(lower, '"')
+	return callTypeOf(t.scratch)
+}
+
+// callTypeOf returns the call type with the given name, which is in lower case and in quotes.
+func callTypeOf(quoted []byte) callType {
+	switch string(quoted) {
+	case `"track"`:
+		return trackCall
+	case `"identify"`, `"page"`, `"screen"`, `"group"`, `"alias"`, `"delete"`:
+		return otherCall
 	}
-	return false, false
+	return notACall
 }
 
 // included reports whether the call's integrations object includes this destination. The rule is

@@ -13,6 +13,7 @@ import (
 type Transformer struct {
 	m       *Mapping
 	scan    *jsonscan.Scanner // for the current document
+	outer   *jsonscan.Scanner // for a document that is not a call; nil if it need not be an envelope
 	inner   *jsonscan.Scanner // for the content of envelopes
 	decoded []byte            // the last base64 content
 	scratch []byte            // the last number or time read from a string, normalized
@@ -42,7 +43,11 @@ type Explained struct {
 
 // NewTransformer returns a Transformer that uses m.
 func (m *Mapping) NewTransformer() *Transformer {
-	return &Transformer{m: m, scan: m.fields.NewScanner(), inner: m.fields.NewScanner()}
+	t := &Transformer{m: m, scan: m.fields.NewScanner(), inner: m.fields.NewScanner()}
+	if m.others != nil {
+		t.outer = m.others.fields.NewScanner()
+	}
+	return t
 }
 
 // Append maps one record. value is the record's value, or nil for a tombstone. timestamp is the
@@ -75,6 +80,9 @@ func (t *Transformer) mapRecord(r *record) {
 		r.add(Call{Reason: Malformed, Detail: fmt.Sprintf("the record has no call with index %d", r.only)}, nil)
 	}
 	t.scan.Reset()
+	if t.outer != nil {
+		t.outer.Reset()
+	}
 }
 
 // Explain maps one record like Append, and returns each call with its source and its event. It is

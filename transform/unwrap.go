@@ -34,17 +34,31 @@ type envelope struct {
 	base64   *jsonscan.Field // if this field is true, the content is base64; nil for none
 	isBase64 bool            // whether the content is always base64
 
-	only       []string // the object's only fields; nil for any fields
-	wrapsCalls bool     // whether the object may itself have a Segment call type
+	only []string // the object's only fields; nil for any fields
+}
+
+// envelopes finds envelopes in documents that are not calls. Its fields are separate from those of
+// calls, because a scan gets slower with each field that it looks for. Documents that are not calls
+// are therefore scanned twice.
+type envelopes struct {
+	fields *jsonscan.Fields
+	known  []envelope // in order of precedence
 }
 
 const encodedField = "isBase64Encoded"
 
-// knownEnvelopes returns the envelopes of UnwrapAuto, in order of precedence.
-func knownEnvelopes(wanted *jsonscan.Paths) []envelope {
+// jitsu returns the only known envelope that can itself have a Segment call type.
+func jitsu(wanted *jsonscan.Paths) envelope {
+	return envelope{
+		path: "httpPayload", content: wanted.Add("httpPayload"), contentIs: "{", marker: wanted.Add("ingestType"),
+	}
+}
+
+// knownEnvelopes returns the other envelopes of UnwrapAuto.
+func knownEnvelopes() *envelopes {
+	var wanted jsonscan.Paths
 	specVersion, isEncoded := wanted.Add("specversion"), wanted.Add(encodedField)
 	known := []envelope{
-		{path: "httpPayload", contentIs: "{", marker: wanted.Add("ingestType"), wrapsCalls: true},
 		{path: "detail", contentIs: "{", marker: wanted.Add("detail-type"), markerIs: `"`},
 		{path: "data", marker: specVersion, markerIs: `"`},
 		{path: "data_base64", marker: specVersion, markerIs: `"`, isBase64: true},
@@ -54,7 +68,7 @@ func knownEnvelopes(wanted *jsonscan.Paths) []envelope {
 	for i := range known {
 		known[i].content = wanted.Add(known[i].path)
 	}
-	return known
+	return &envelopes{wanted.Compile(), known}
 }
 
 // envelopeAt returns the envelope whose content is at a path chosen by the user.
@@ -64,24 +78,30 @@ func envelopeAt(wanted *jsonscan.Paths, path string, names []string) envelope {
 		path:     path,
 		content:  wanted.Add(names...),
 		base64:   wanted.Add(append(slices.Clone(names[:last]), encodedField)...),
-		isBase64: names[last] == "data_base64", wrapsCalls: true,
+		isBase64: names[last] == "data_base64",
 	}
 }
 
-// envelope returns the envelope that matches the current document, or nil if there is none.
-func (t *Transformer) envelope() *envelope {
-	known := false // whether the document is known not to be a call
-	for i := range t.m.envelopes {
-		e := &t.m.envelopes[i]
-		if !e.wrapsCalls && !known {
-			if _, isCall := t.callType(); isCall {
-				return nil
-			}
-			known = true
-		}
-		if has(t.scan.Bytes(e.content), e.contentIs) &&
-			(e.marker == nil || has(t.scan.Bytes(e.marker), e.markerIs)) &&
-			(e.only == nil || t.hasOnly(e.only)) {
+// envelope returns the envelope that matches a document that is an object, and the scanner that has
+// found its fields. It returns nil if there is no such envelope.
+func (t *Transformer) envelope(document []byte, typ callType) (*envelope, *jsonscan.Scanner) {
+	if e := match(t.m.envelopes, t.scan); e != nil {
+		return e, t.scan
+	}
+	if typ != notACall || t.outer == nil {
+		return nil, nil
+	}
+	_, _ = t.outer.Scan(document, nil) // document is valid
+	return match(t.m.others.known, t.outer), t.outer
+}
+
+// match returns the first of the given envelopes that matches the current document of scan, or nil.
+func match(envelopes []envelope, scan *jsonscan.Scanner) *envelope {
+	for i := range envelopes {
+		e := &envelopes[i]
+		if has(scan.Bytes(e.content), e.contentIs) &&
+			(e.marker == nil || has(scan.Bytes(e.marker), e.markerIs)) &&
+			(e.only == nil || hasOnly(scan, e.only)) {
 			return e
 		}
 	}
@@ -94,9 +114,9 @@ func has(raw []byte, first string) bool {
 	return len(raw) > 0 && (first == "" || strings.IndexByte(first, raw[0]) >= 0)
 }
 
-// hasOnly reports whether the current document has no fields except the given ones.
-func (t *Transformer) hasOnly(names []string) bool {
-	for name := range t.scan.Names {
+// hasOnly reports whether the current document of scan has no fields except the given ones.
+func hasOnly(scan *jsonscan.Scanner, names []string) bool {
+	for name := range scan.Names {
 		if !slices.Contains(names, string(name)) {
 			return false
 		}
@@ -104,17 +124,17 @@ func (t *Transformer) hasOnly(names []string) bool {
 	return true
 }
 
-// unwrap maps the calls in the content of an envelope. The content is JSON, or a string that
-// contains JSON or base64. Invalid content is one rejected call.
-func (t *Transformer) unwrap(r *record, e *envelope) {
-	content := t.scan.Bytes(e.content)
-	encoded := e.isBase64 || e.base64 != nil && has(t.scan.Bytes(e.base64), "t")
+// unwrap maps the calls in the content of an envelope, whose fields scan has found. The content is
+// JSON, or a string that contains JSON or base64. Invalid content is one rejected call.
+func (t *Transformer) unwrap(r *record, e *envelope, scan *jsonscan.Scanner) {
+	content := scan.Bytes(e.content)
+	encoded := e.isBase64 || e.base64 != nil && has(scan.Bytes(e.base64), "t")
 	switch {
 	case content[0] == 'n':
 		r.skip(Tombstone, "")
 		return
 	case content[0] == '"':
-		content = t.scan.Text(content)
+		content = scan.Text(content)
 	case encoded:
 		r.skip(Malformed, fmt.Sprintf("%s is %s instead of base64", e.path, jsonTypes[typeOf(content)]))
 		return
