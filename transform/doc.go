@@ -58,7 +58,7 @@
 //
 // In a single pass, package jsonscan validates a record and finds the fields that the mapping
 // needs. The jsonscan documentation explains the design. The mapping rules then read only the
-// fields found. To measure the whole mapping, run:
+// fields found, and package coerce reads their times and numbers. To measure the whole mapping, run:
 //
 //	go test ./transform -run '^$' -bench .
 //

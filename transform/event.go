@@ -1,12 +1,8 @@
 package transform
 
 import (
-	"bytes"
 	"fmt"
 	"strconv"
-	"unicode"
-
-	"github.com/segment-to-launchdarkly/forwarder/transform/jsonscan"
 )
 
 // call maps the call whose fields t.scan has found, and adds the result to r.
@@ -67,7 +63,7 @@ func (t *Transformer) render(dst []byte, timestamp int64, typ callType, c *Call)
 	ms := timestamp // fallback instead of the clock, because a replay must produce the same event
 	c.RecordTime = true
 	for _, field := range m.times {
-		if at, ok := t.time(t.scan.Bytes(field)); ok {
+		if at, ok := t.coerce.Time(t.scan.Bytes(field)); ok {
 			ms, c.RecordTime = at, false
 			break
 		}
@@ -80,7 +76,7 @@ func (t *Transformer) render(dst []byte, timestamp int64, typ callType, c *Call)
 
 	for _, field := range m.metricValue {
 		raw := t.scan.Bytes(field)
-		if number := t.number(raw); number != nil {
+		if number := t.coerce.Number(raw); number != nil {
 			dst = append(dst, `,"metricValue":`...)
 			dst = append(dst, number...)
 			c.NoMetricValue = false
@@ -129,14 +125,14 @@ func (t *Transformer) callType() callType {
 	if typ := callTypeOf(raw); typ != notACall || !has(raw, `"`) {
 		return typ
 	}
-	lower := append(t.scratch[:0], '"')
+	t.scratch = append(t.scratch[:0], '"')
 	for _, c := range t.scan.Text(raw) {
 		if 'A' <= c && c <= 'Z' {
 			c |= 0x20
 		}
-		lower = append(lower, c)
+		t.scratch = append(t.scratch, c)
 	}
-	t.scratch = append(lower, '"')
+	t.scratch = append(t.scratch, '"')
 	return callTypeOf(t.scratch)
 }
 
@@ -181,86 +177,5 @@ func appendKey(dst, raw []byte) []byte {
 	return append(dst, '"')
 }
 
-// number returns the finite number in raw, which can be a JSON number or a string that Segment
-// reads as a number. If there is none, number returns nil. The result is valid until number is
-// called again.
-func (t *Transformer) number(raw []byte) []byte {
-	if len(raw) == 0 {
-		return nil
-	}
-	if raw[0] == '"' {
-		if raw = t.scan.Text(raw); !jsonscan.IsNumber(raw) {
-			t.scratch = appendDecimal(t.scratch[:0], bytes.TrimFunc(raw, isJSSpace))
-			raw = t.scratch
-		}
-	} else if !isNumber(raw[0]) {
-		return nil
-	}
-	if len(raw) == 0 || !isFinite(raw) {
-		return nil
-	}
-	return raw
-}
-
-// isJSSpace reports whether ECMAScript, and therefore Segment's code, ignores r around a number.
-func isJSSpace(r rune) bool {
-	switch r {
-	case '\t', '\n', '\v', '\f', '\r', '\u2028', '\u2029', '\ufeff':
-		return true
-	}
-	return unicode.Is(unicode.Zs, r)
-}
-
-// appendDecimal appends a decimal number in ECMAScript's syntax as a JSON number. ECMAScript also
-// allows a plus sign, leading zeros, and a point without digits before or after it. If s is not a
-// decimal number, appendDecimal appends nothing.
-func appendDecimal(dst, s []byte) []byte {
-	out := dst
-	if len(s) > 0 && (s[0] == '-' || s[0] == '+') {
-		if s[0] == '-' {
-			out = append(out, '-')
-		}
-		s = s[1:]
-	}
-	whole, rest := s[:digits(s)], s[digits(s):]
-	var fraction []byte
-	if len(rest) > 0 && rest[0] == '.' {
-		rest = rest[1:]
-		fraction, rest = rest[:digits(rest)], rest[digits(rest):]
-	}
-	if len(whole)+len(fraction) == 0 {
-		return dst
-	}
-	if whole = bytes.TrimLeft(whole, "0"); len(whole) == 0 {
-		whole = []byte("0")
-	}
-	out = append(out, whole...)
-	if len(fraction) > 0 {
-		out = append(out, '.')
-		out = append(out, fraction...)
-	}
-	out = append(out, rest...) // an exponent; anything else makes the number invalid
-	if !jsonscan.IsNumber(out[len(dst):]) {
-		return dst
-	}
-	return out
-}
-
-// isFinite reports whether a JSON number is within the range of a float64. Parsers disagree on
-// numbers outside this range (RFC 8259, section 6).
-func isFinite(number []byte) bool {
-	small := len(number) < 300 // always in range if there is no exponent
-	for _, c := range number {
-		if c|0x20 == 'e' {
-			small = false
-		}
-	}
-	if small {
-		return true
-	}
-	_, err := strconv.ParseFloat(string(number), 64)
-	return err == nil
-}
-
 // isNumber reports whether a value that begins with c is a number.
-func isNumber(c byte) bool { return isDigit(c) || c == '-' }
+func isNumber(c byte) bool { return c-'0' <= 9 || c == '-' }

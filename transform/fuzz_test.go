@@ -137,29 +137,3 @@ func requireOnly(t testing.TB, m *Mapping, record []byte, timestamp int64) {
 		}
 	}
 }
-
-// FuzzTime compares the parsing of times with the reference. It uses each input as a JSON string
-// and as raw JSON.
-func FuzzTime(f *testing.F) {
-	for _, line := range lines("testdata", "timestamps.ndjson") {
-		if raw := object(line)["timestamp"]; kind(raw) == '"' {
-			f.Add(text(raw))
-		} else {
-			f.Add(string(raw))
-		}
-	}
-	transformer := newTransformer(schema3)
-	f.Fuzz(func(t *testing.T, s string) {
-		quoted := must1(json.Marshal(s))
-		for _, raw := range [][]byte{quoted, []byte(s)} {
-			if !json.Valid(raw) || len(bytes.TrimSpace(raw)) < len(raw) {
-				continue
-			}
-			got, ok := transformer.time(raw)
-			want := readTime(raw)
-			if ok != (want > 0) || ok && got != want {
-				t.Fatalf("%s: %d, %v, want %d", raw, got, ok, want)
-			}
-		}
-	})
-}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 
+	"github.com/segment-to-launchdarkly/forwarder/transform/coerce"
 	"github.com/segment-to-launchdarkly/forwarder/transform/jsonscan"
 )
 
@@ -16,7 +17,8 @@ type Transformer struct {
 	outer   *jsonscan.Scanner // for a document that is not a call; nil if it need not be an envelope
 	inner   *jsonscan.Scanner // for the content of envelopes
 	decoded []byte            // the last base64 content
-	scratch []byte            // the last number or time read from a string, normalized
+	coerce  *coerce.Reader
+	scratch []byte // the last call type in upper case, in lower case
 }
 
 // Call is the result of mapping one Segment call.
@@ -44,6 +46,7 @@ type Explained struct {
 // NewTransformer returns a Transformer that uses m.
 func (m *Mapping) NewTransformer() *Transformer {
 	t := &Transformer{m: m, scan: m.fields.NewScanner(), inner: m.fields.NewScanner()}
+	t.coerce = coerce.NewReader(t.inner.Text)
 	if m.others != nil {
 		t.outer = m.others.fields.NewScanner()
 	}

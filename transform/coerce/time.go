@@ -1,12 +1,12 @@
-package transform
+package coerce
 
 import (
 	"bytes"
 	"slices"
 )
 
-// time parses a field's value as a time and returns it in whole Unix milliseconds. ok is false if
-// the field is absent or unreadable. The supported formats are those that occur in practice:
+// Time returns the time in raw, in whole Unix milliseconds. ok is false if raw is empty or
+// unreadable. The supported formats are those that occur in practice:
 //
 //   - RFC 3339: a date, T or a space, a time of day with any number of fractional digits, and an
 //     offset such as Z or +07:00
@@ -18,14 +18,14 @@ import (
 //   - a JSON number, or a string of digits; see epochMs
 //
 // Times before 1990 count as unreadable, because nearly all of them are unset or in another unit.
-func (t *Transformer) time(raw []byte) (ms int64, ok bool) {
+func (r *Reader) Time(raw []byte) (ms int64, ok bool) {
 	switch {
 	case len(raw) == 0:
 		return 0, false
 	case raw[0] == '"':
 		s := raw[1 : len(raw)-1]
 		if ms, ok = dateMs(s); !ok {
-			ms, ok = t.rareMs(t.scan.Text(raw)) // the string may contain escapes
+			ms, ok = r.rareMs(r.text(raw)) // the string may contain escapes
 		}
 	case isNumber(raw[0]):
 		ms, ok = epochMs(raw)
@@ -37,12 +37,12 @@ func (t *Transformer) time(raw []byte) (ms int64, ok bool) {
 const minMs = 631_152_000_000
 
 // rareMs parses the decoded content of a string whose raw content dateMs cannot parse.
-func (t *Transformer) rareMs(s []byte) (ms int64, ok bool) {
+func (r *Reader) rareMs(s []byte) (ms int64, ok bool) {
 	n := digits(s)
 	if n > 0 && n == len(s) && n != len("2020") {
 		return epochMs(s)
 	}
-	out := t.scratch[:0]
+	out := r.scratch[:0]
 	switch {
 	case n == len("2020") && n == len(s):
 		out = append(append(out, s...), "-01-01"...)
@@ -61,7 +61,7 @@ func (t *Transformer) rareMs(s []byte) (ms int64, ok bool) {
 	if i > len("2020-06-19") && i+1 < len(out) && (out[i+1] == '+' || out[i+1] == '-') {
 		out = slices.Delete(out, i, i+1)
 	}
-	t.scratch = out
+	r.scratch = out
 	return dateMs(out)
 }
 
@@ -264,8 +264,6 @@ func digits(s []byte) (n int) {
 	}
 	return n
 }
-
-func isDigit(c byte) bool { return c-'0' <= 9 }
 
 // two parses the first two bytes of s as a number. It returns -1 if either is not a digit.
 func two(s []byte) int {

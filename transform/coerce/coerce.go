@@ -1,0 +1,15 @@
+// Package coerce reads times and numbers from JSON values as Segment's own code does, including
+// those in strings. It depends on no clock and no locale.
+//
+// The tests compare it with a simple implementation of the same rules, in package coercetest.
+package coerce
+
+// Reader reads JSON values. It reuses its scratch space, and is not safe for concurrent use.
+type Reader struct {
+	text    func(raw []byte) []byte
+	scratch []byte // the last number or time read from a string, normalized
+}
+
+// NewReader returns a Reader. text returns the decoded content of a JSON string, quotes included,
+// and is called only for strings in rare formats.
+func NewReader(text func(raw []byte) []byte) *Reader { return &Reader{text: text} }
