@@ -22,7 +22,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// service is the program as a process, with a broker that has ten calls and a fake LaunchDarkly.
+// service is the program as a process, with a broker that has some records and a fake LaunchDarkly.
 type service struct {
 	cmd     *exec.Cmd
 	ld      *ldtest.Server
@@ -30,7 +30,15 @@ type service struct {
 	log     *bufio.Scanner // standard error of the process
 }
 
-func startService(t *testing.T, ld *ldtest.Server) *service {
+// tenCalls returns ten track calls.
+func tenCalls() (calls []string) {
+	for i := range 10 {
+		calls = append(calls, fmt.Sprintf(`{"type":"track","event":"e%d","userId":"u","timestamp":1592588370692}`, i))
+	}
+	return calls
+}
+
+func startService(t *testing.T, ld *ldtest.Server, records []string) *service {
 	t.Helper()
 	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "segment"))
 	if err != nil {
@@ -42,9 +50,8 @@ func startService(t *testing.T, ld *ldtest.Server) *service {
 		t.Fatal(err)
 	}
 	defer cl.Close()
-	for i := range 10 {
-		call := fmt.Sprintf(`{"type":"track","event":"e%d","userId":"u","timestamp":1592588370692}`, i)
-		if err := cl.ProduceSync(t.Context(), kgo.StringRecord(call)).FirstErr(); err != nil {
+	for _, record := range records {
+		if err := cl.ProduceSync(t.Context(), kgo.StringRecord(record)).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -110,7 +117,7 @@ func (s *service) exit(t *testing.T) int {
 }
 
 func TestRunDeliversAndExitsWith0OnSIGTERM(t *testing.T) {
-	s := startService(t, ldtest.New(ldtest.Config{Retain: true}))
+	s := startService(t, ldtest.New(ldtest.Config{Retain: true}), tenCalls())
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	if err := s.ld.Wait(ctx, 10); err != nil {
@@ -126,10 +133,34 @@ func TestRunDeliversAndExitsWith0OnSIGTERM(t *testing.T) {
 	}
 }
 
+func TestRunDeliversTheCallInEveryKnownEnvelope(t *testing.T) {
+	var records []string
+	known := 0
+	for _, e := range envelopes {
+		records = append(records, e.record)
+		if e.auto {
+			known++
+		}
+	}
+	s := startService(t, ldtest.New(ldtest.Config{Retain: true}), records)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := s.ld.Wait(ctx, known); err != nil {
+		t.Fatal(err)
+	}
+	s.signal(t)
+	if code := s.exit(t); code != 0 {
+		t.Errorf("exit %d", code)
+	}
+	if got := len(s.ld.Events()); got != known {
+		t.Errorf("%d events, want %d", got, known)
+	}
+}
+
 func TestSecondSignalExitsImmediatelyWith130(t *testing.T) {
 	ld := ldtest.New(ldtest.Config{})
 	ld.Down(ldtest.Fault{Kind: ldtest.Hang})
-	s := startService(t, ld)
+	s := startService(t, ld, tenCalls())
 	<-s.arrived // the request hangs, and so will the drain
 	s.signal(t)
 	s.readLog(t, "stopping")
