@@ -72,6 +72,9 @@ type Config struct {
 	// written for is mapped. Default: false.
 	Redrive bool
 
+	// CountNames enables Consumer.EventNames. Default: false.
+	CountNames bool
+
 	// Mapping maps Segment calls to LaunchDarkly events.
 	Mapping *transform.Mapping
 	// Sink delivers batches to LaunchDarkly.

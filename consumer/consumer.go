@@ -23,6 +23,7 @@ type Consumer struct {
 	log     *zap.Logger
 	metrics *metrics
 	health  *health
+	names   *eventNames // nil unless Config.CountNames is set
 
 	mu      sync.Mutex // guards the fields below
 	current *session   // nil between sessions
@@ -35,6 +36,9 @@ func New(cfg Config) (*Consumer, error) {
 		return nil, err
 	}
 	c := &Consumer{cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Registry), health: newHealth(cfg.Log)}
+	if cfg.CountNames {
+		c.names = &eventNames{counts: nameCounts{}}
+	}
 	cfg.Registry.MustRegister(collector{c})
 	return c, nil
 }
@@ -65,7 +69,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	env := &environment{
 		cfg: &c.cfg, log: c.log, metrics: c.metrics, health: c.health, admin: admin, letters: letters,
-		memory: &memory{budget: c.cfg.Budget}, formats: newFormats(c.health), fail: fail,
+		memory: &memory{budget: c.cfg.Budget}, formats: newFormats(c.health), names: c.names, fail: fail,
 		topics: &topics{
 			admin: admin, health: c.health, recreations: c.metrics.recreations, log: c.log,
 			known: map[string]knownTopic{},

@@ -31,12 +31,14 @@ type intake struct {
 	metrics    *metrics
 	letters    *deadLetters
 	formats    *formats
+	names      *eventNames // nil if events are not counted by name
 	endSession func(cause string, err error)
 
 	transformer *transform.Transformer
 	calls       []transform.Call
 	counts      callCounts
-	needSample  bool // whether to sample the next call filtered as not_a_call
+	nameCounts  nameCounts // of the current chunk
+	needSample  bool       // whether to sample the next call filtered as not_a_call
 	buffer      *sink.Buffer
 	held        int         // buffered bytes counted in the memory budget
 	open        *batch      // batch with the range of the buffered events; nil if no range is open
@@ -119,8 +121,13 @@ func (in *intake) mapRecord(r *kgo.Record) {
 		in.advancePast(r)
 		return
 	}
-	body, only := in.render(r)
+	body := in.buffer.Bytes()
+	before := len(body)
+	body, only := in.render(body, r)
 	events, rejected := in.counts.add(in.calls)
+	if in.names != nil && events > 0 {
+		in.nameCounts.count(in.calls, body, before)
+	}
 	if in.needSample {
 		in.sampleFormat(r)
 	}
@@ -148,15 +155,16 @@ func (in *intake) mapRecord(r *kgo.Record) {
 	}
 }
 
-// render appends a record's events to the buffered bytes and returns the result. It also returns
-// the index of the single call mapped, or allCalls if every call was mapped.
-func (in *intake) render(r *kgo.Record) (body []byte, only int) {
-	body, in.calls = in.buffer.Bytes(), in.calls[:0]
+// render appends a record's events to body and returns the result. It also returns the index of the
+// single call mapped, or allCalls if every call was mapped.
+func (in *intake) render(body []byte, r *kgo.Record) (_ []byte, only int) {
+	in.calls = in.calls[:0]
 	only = allCalls
 	if in.cfg.Redrive {
 		if isEvent(r) {
-			in.calls = append(in.calls, transform.Call{})
-			return append(append(body, r.Value...), ','), 0
+			body = append(append(body, r.Value...), ',')
+			in.calls = append(in.calls, transform.Call{End: len(body)})
+			return body, 0
 		}
 		only = redrivenCall(r)
 	}
@@ -336,7 +344,8 @@ func (c *callCounts) add(calls []transform.Call) (events, rejected int) {
 	return events, rejected
 }
 
-// flushCounts adds the counts to the metrics and the topic's format, and resets the counts.
+// flushCounts adds the counts to the metrics, the topic's format, and the event names, and resets
+// the counts.
 func (in *intake) flushCounts() {
 	c, m := &in.counts, in.metrics
 	in.needSample = in.formats.add(in.topic, c)
@@ -349,4 +358,7 @@ func (in *intake) flushCounts() {
 		}
 	}
 	*c = callCounts{}
+	if in.names != nil {
+		in.names.add(in.nameCounts)
+	}
 }

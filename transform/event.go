@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 )
@@ -36,7 +37,7 @@ func (t *Transformer) render(dst []byte, timestamp int64, typ callType, c *Call)
 	if !isKey(name) {
 		return skip(dst, c, NoEventName, eventIs[typeOf(name)])
 	}
-	dst = append(dst, `{"kind":"custom","key":`...)
+	dst = append(dst, eventStart...)
 	dst = appendKey(dst, name)
 
 	dst = append(dst, ',')
@@ -79,7 +80,7 @@ func (t *Transformer) render(dst []byte, timestamp int64, typ callType, c *Call)
 		if number := t.coerce.Number(raw); number != nil {
 			dst = append(dst, `,"metricValue":`...)
 			dst = append(dst, number...)
-			c.NoMetricValue = false
+			c.HasMetricValue, c.NoMetricValue = true, false
 			break
 		}
 		c.NoMetricValue = c.NoMetricValue || len(raw) > 0 && raw[0] != 'n'
@@ -101,6 +102,27 @@ func (t *Transformer) render(dst []byte, timestamp int64, typ callType, c *Call)
 		return skip(dst, c, TooLarge, fmt.Sprintf("the event has %d bytes, more than the limit of %d", size, m.maxEventBytes))
 	}
 	return append(dst, ',')
+}
+
+// eventStart is the part of an event before its name.
+const eventStart = `{"kind":"custom","key":`
+
+// EventName returns the name of an event that a Transformer rendered, as a JSON string with quotes.
+// It returns nil for anything else.
+func EventName(event []byte) []byte {
+	name, ok := bytes.CutPrefix(event, []byte(eventStart))
+	if !ok || len(name) == 0 {
+		return nil
+	}
+	for end := 1; end < len(name); end++ {
+		switch name[end] {
+		case '\\':
+			end++
+		case '"':
+			return name[:end+1]
+		}
+	}
+	return nil
 }
 
 // skip sets c to a call with a reason, and returns dst.

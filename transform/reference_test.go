@@ -235,12 +235,12 @@ func (r *reference) call(call map[string]json.RawMessage, timestamp int64) {
 		return
 	}
 	event := `{"kind":"custom","key":` + name + `,` + keys + `,"creationDate":` + strconv.FormatInt(at, 10)
-	noValue := false
+	hasValue, noValue := false, false
 	for _, path := range r.cfg.MetricValue {
 		field := follow(call, strings.TrimPrefix(path, "$."))
 		if value := coercetest.Number(field); value != "" {
 			event += `,"metricValue":` + value
-			noValue = false
+			hasValue, noValue = true, false
 			break
 		}
 		noValue = noValue || kind(field) != 0 && kind(field) != 'n'
@@ -251,7 +251,9 @@ func (r *reference) call(call map[string]json.RawMessage, timestamp int64) {
 		return
 	}
 	r.dst = append(r.dst, event+","...)
-	r.made = append(r.made, Call{End: len(r.dst), NoMetricValue: noValue, RecordTime: recordTime})
+	r.made = append(r.made, Call{
+		End: len(r.dst), HasMetricValue: hasValue, NoMetricValue: noValue, RecordTime: recordTime,
+	})
 }
 
 // keys renders userKey or contextKeys. It returns "" if there is no key.

@@ -27,6 +27,9 @@ type Call struct {
 	Detail string // why the call was rejected; contains no record data
 	End    int    // length of dst after the call's event and comma, if any
 
+	// HasMetricValue is true for an event that has a metric value.
+	HasMetricValue bool
+
 	// NoMetricValue is true for an event that has no metric value although a path in
 	// Config.MetricValue leads to a value other than null.
 	NoMetricValue bool

@@ -55,7 +55,8 @@ func TestSegmentsDocumentedExampleIsMapped(t *testing.T) {
 			`"creationDate":1592588370692,"metricValue":99.84,"data":{"value":99.84}}`
 	)
 	got, calls := newTransformer(schema3).Append(nil, nil, []byte(call), recordTimestamp)
-	if string(got) != event+"," || len(calls) != 1 || calls[0] != (Call{End: len(event) + 1}) {
+	want := []Call{{End: len(event) + 1, HasMetricValue: true}}
+	if string(got) != event+"," || !slices.Equal(calls, want) {
 		t.Errorf("%s, %v", got, calls)
 	}
 }
@@ -248,6 +249,25 @@ func TestExplainAgreesWithAppend(t *testing.T) {
 		}
 		if !bytes.Equal(got, events) {
 			t.Errorf("%s: %s, want %s", record, got, events)
+		}
+	}
+}
+
+func TestEventNameIsThatOfTheRenderedEvent(t *testing.T) {
+	transformer := newTransformer(schema3)
+	for _, name := range []string{`"a"`, `"\"\\"`, `"\\\""`, `"ü\u00fc"`, `12`} {
+		event, _ := transformer.Append(nil, nil, []byte(`{"type":"track","event":`+name+`,"userId":"u"}`), recordTimestamp)
+		want := name
+		if name == "12" {
+			want = `"12"`
+		}
+		if got := string(EventName(event)); got != want {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	for _, other := range []string{"", "{}", eventStart, eventStart + `"`, eventStart + `"\`} {
+		if got := EventName([]byte(other)); got != nil {
+			t.Errorf("%s: %s, want nil", other, got)
 		}
 	}
 }

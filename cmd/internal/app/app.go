@@ -91,6 +91,7 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 		SessionTimeout: cfg.Kafka.SessionTimeout,
 		MaxEvents:      cfg.Batch.MaxEvents, MaxBytes: int(cfg.Batch.MaxBytes), MaxAge: cfg.Batch.MaxAge,
 		Gzip: cfg.Batch.Gzip, DrainTimeout: cfg.Delivery.DrainTimeout,
+		CountNames:      cfg.Admin.EventNames,
 		DeadLetterTopic: cfg.DeadLetters.Topic, Redrive: cfg.DeadLetters.Redrive,
 		Mapping: mapping, Sink: a.sink, Budget: a.budget, Registry: registerer, Log: log.Named("consumer"),
 	}); err != nil {

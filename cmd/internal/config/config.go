@@ -112,7 +112,8 @@ type DeadLetters struct {
 
 // Admin configures the HTTP server for operators.
 type Admin struct {
-	Listen string `yaml:"listen" default:":9464" rule:"listen,required"`
+	Listen     string `yaml:"listen" default:":9464" rule:"listen,required"`
+	EventNames bool   `yaml:"event_names" default:"true"`
 }
 
 // Log configures logging to standard error.

@@ -121,6 +121,7 @@ var help = map[string]string{
 	"admin": "HTTP server for operators.",
 	"admin.listen": "Address (host:port) of the status page at / and of /metrics, /healthz, and /readyz. " +
 		"The server has no authentication. An empty host means all interfaces.",
+	"admin.event_names": "Whether the status page lists the most frequent event names.",
 
 	"log":        "Log output on standard error.",
 	"log.level":  "Minimum level of log entries: debug, info, warn, or error.",

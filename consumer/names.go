@@ -1,0 +1,107 @@
+package consumer
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+	"sync"
+
+	"github.com/segment-to-launchdarkly/forwarder/transform"
+)
+
+// eventNames counts events by name for people, and uses bounded memory. It outlives sessions and is
+// safe for concurrent use.
+type eventNames struct {
+	mu     sync.Mutex // guards the field below
+	counts nameCounts
+}
+
+// nameCounts counts events by name. The names are JSON strings.
+type nameCounts map[string]*nameCount
+
+type nameCount struct{ events, withValue int64 }
+
+// keptNames is the maximum number of names counted. When there are more, the rarer half is
+// forgotten, so the counts of rare names can be too low.
+const keptNames = 1000
+
+// count counts the events that a record added to body, which had the given length before.
+func (c nameCounts) count(calls []transform.Call, body []byte, length int) {
+	for i := range calls {
+		call := &calls[i]
+		if call.Reason == transform.None {
+			name := transform.EventName(body[length:call.End])
+			n := c[string(name)]
+			if n == nil {
+				n = &nameCount{}
+				c[string(name)] = n
+			}
+			n.events++
+			if call.HasMetricValue {
+				n.withValue++
+			}
+		}
+		length = call.End
+	}
+}
+
+// add adds and resets the given counts.
+func (e *eventNames) add(c nameCounts) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for name, n := range c {
+		if n.events == 0 {
+			delete(c, name) // not in this chunk
+			continue
+		}
+		total := e.counts[name]
+		if total == nil {
+			total = &nameCount{}
+			e.counts[name] = total
+		}
+		total.events += n.events
+		total.withValue += n.withValue
+		*n = nameCount{}
+	}
+	if len(e.counts) > keptNames {
+		for _, rare := range e.counts.sorted()[keptNames/2:] {
+			delete(e.counts, rare.Name)
+		}
+	}
+}
+
+// EventName counts the events with a name since the consumer was created. Of more than about a
+// thousand names, only the most frequent ones are counted, and their counts can be too low.
+type EventName struct {
+	Name      string
+	Events    int64
+	WithValue int64 // events that have a metric value
+}
+
+// EventNames returns the counts of the n most frequent event names, in descending order. It returns
+// nil unless Config.CountNames is set.
+func (c *Consumer) EventNames(n int) []EventName {
+	if c.names == nil {
+		return nil
+	}
+	c.names.mu.Lock()
+	defer c.names.mu.Unlock()
+	all := c.names.counts.sorted()
+	all = all[:min(n, len(all))]
+	for i := range all {
+		_ = json.Unmarshal([]byte(all[i].Name), &all[i].Name) // valid, because the mapping has rendered it
+	}
+	return all
+}
+
+// sorted returns the counts in descending order. The names are JSON strings.
+func (c nameCounts) sorted() []EventName {
+	all := make([]EventName, 0, len(c))
+	for name, n := range c {
+		all = append(all, EventName{name, n.events, n.withValue})
+	}
+	slices.SortFunc(all, func(a, b EventName) int {
+		return cmp.Or(cmp.Compare(b.Events, a.Events), cmp.Compare(a.Name, b.Name))
+	})
+	return all
+}
