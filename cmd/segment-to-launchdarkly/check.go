@@ -34,17 +34,32 @@ them and on the consumer group, maps the newest 200 records of each topic, and s
 request to LaunchDarkly. The exit code is 1 if any check fails, including the configuration
 check.
 
+With --send, the command also sends one event, as the run command would send it, and prints
+LaunchDarkly's response. The event has the user key, or a key of each context kind,
+` + checkKey + `. Metrics with its event key count the event, and each --send
+counts again. The request is never retried, and it is not sent if another check of
+LaunchDarkly fails.
+
 With --offline, the command validates only the configuration. It makes no connections and
 does not open the certificate and secret files, so they can be on another machine.`,
 		Example: `  ` + name + ` check --config config.yaml
+  ` + name + ` check --config config.yaml --send "Order Completed"
   ` + name + ` check --config config.yaml --offline`,
 		Args: cobra.NoArgs,
 	}
 	path := addConfigFlag(cmd)
 	offline := cmd.Flags().Bool("offline", false, "check only the configuration")
+	event := cmd.Flags().String("send", "", "send an event named `NAME` to LaunchDarkly")
 	cmd.RunE = func(*cobra.Command, []string) error {
+		switch {
+		case !cmd.Flags().Changed("send"):
+		case *event == "":
+			return errors.New("--send: must be the name of an event")
+		case *offline:
+			return errors.New("--send: must not be set together with --offline, which makes no connections")
+		}
 		c := &checks{out: sys.stdout}
-		c.run(*path, *offline, sys)
+		c.run(*path, *offline, *event, sys)
 		if c.failed {
 			return errReported
 		}
@@ -59,7 +74,8 @@ type checks struct {
 	failed bool // whether any check failed
 }
 
-func (c *checks) run(path string, offline bool, sys system) {
+// run runs the checks. If event is not empty, it also sends an event with this name.
+func (c *checks) run(path string, offline bool, event string, sys system) {
 	use := config.Service
 	if offline {
 		use = config.Offline
@@ -87,7 +103,12 @@ func (c *checks) run(path string, offline bool, sys system) {
 			"destination; flags evaluated for contexts (SDKs since 2022) need 4 for events to count")
 	}
 	c.checkKafka(cfg)
-	c.checkLaunchDarkly(cfg, sys.transport)
+	ld := &checks{out: c.out}
+	ld.checkLaunchDarkly(cfg, sys.transport)
+	if event != "" {
+		ld.checkSend(cfg, event, sys.transport)
+	}
+	c.failed = c.failed || ld.failed
 }
 
 func (c *checks) pass(subject, result string) { c.writeLine("ok", subject, result) }

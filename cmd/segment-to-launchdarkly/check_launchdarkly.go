@@ -17,6 +17,9 @@ const (
 	// According to LaunchDarkly's SDK contributor guide, the status is 200 for an existing
 	// client-side ID and 404 for any other.
 	goalsURL = "https://clientsdk.launchdarkly.com/sdk/goals/"
+
+	clientSideIDAdvice = "Copy the client-side ID of the environment from LaunchDarkly's account settings. " +
+		"Do not use the SDK key or the mobile key."
 )
 
 // checkLaunchDarkly checks that the events URL responds, regardless of the status. If possible, it
@@ -29,9 +32,7 @@ func (c *checks) checkLaunchDarkly(cfg *config.Config, transport http.RoundTripp
 	}
 	code, err := fetchStatus(client, http.MethodGet, ld.EventsURL)
 	if err != nil {
-		advice := networkAdvice(err, "launchdarkly.events_url", "the CA certificates trusted by this host")
-		c.fail("launchdarkly.events_url "+ld.EventsURL, err,
-			cmp.Or(advice, "Fix launchdarkly.events_url or the network between this host and LaunchDarkly."))
+		c.fail("launchdarkly.events_url "+ld.EventsURL, err, eventsURLAdvice(err))
 		return
 	}
 	if isRelayProxy(client, ld.EventsURL) {
@@ -56,12 +57,16 @@ func (c *checks) checkLaunchDarkly(cfg *config.Config, transport http.RoundTripp
 	case code == http.StatusOK:
 		c.pass(subject, "exists in LaunchDarkly")
 	case code == http.StatusNotFound:
-		c.fail(subject, errors.New("does not exist in LaunchDarkly"),
-			"Copy the client-side ID of the environment from LaunchDarkly's account settings. "+
-				"Do not use the SDK key or the mobile key.")
+		c.fail(subject, errors.New("does not exist in LaunchDarkly"), clientSideIDAdvice)
 	default:
 		c.skip(subject, fmt.Sprintf("cannot be checked: status %d", code))
 	}
+}
+
+// eventsURLAdvice returns advice on a failed connection to LaunchDarkly.
+func eventsURLAdvice(err error) string {
+	return cmp.Or(networkAdvice(err, "launchdarkly.events_url", "the CA certificates trusted by this host"),
+		"Fix launchdarkly.events_url or the network between this host and LaunchDarkly.")
 }
 
 // isRelayProxy reports whether the server at an address has the status page of LaunchDarkly's Relay

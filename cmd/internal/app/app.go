@@ -62,15 +62,9 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 	process := collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})
 	registerer.MustRegister(collectors.NewGoCollector(), process, buildInfo())
 	var err error
-	if a.sink, err = sink.New(sink.Config{
-		EventsURL: cfg.LaunchDarkly.EventsURL, Endpoint: sink.Endpoint(cfg.LaunchDarkly.Endpoint),
-		ClientSideID: cfg.LaunchDarkly.ClientSideID, ProjectKey: cfg.LaunchDarkly.ProjectKey,
-		EnvironmentKey: cfg.LaunchDarkly.EnvironmentKey, AccessToken: cfg.LaunchDarkly.AccessToken.Read,
-		Schema: cfg.LaunchDarkly.EventSchema, Version: Version(),
-		MaxInFlight: cfg.Delivery.MaxInFlight, Timeout: cfg.Delivery.Timeout,
-		BackoffMin: cfg.Delivery.BackoffMin, BackoffMax: cfg.Delivery.BackoffMax,
-		Metrics: sink.NewMetrics(registerer, a.budget), Log: log.Named("sink"),
-	}); err != nil {
+	delivery := SinkConfig(cfg)
+	delivery.Metrics, delivery.Log = sink.NewMetrics(registerer, a.budget), log.Named("sink")
+	if a.sink, err = sink.New(delivery); err != nil {
 		return nil, err
 	}
 	mapping, err := transform.Compile(cfg.Mapping())
@@ -101,6 +95,18 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 		return nil, fmt.Errorf("admin.listen: %w", err)
 	}
 	return a, nil
+}
+
+// SinkConfig returns the configuration of package sink, without metrics and a log.
+func SinkConfig(cfg *config.Config) sink.Config {
+	return sink.Config{
+		EventsURL: cfg.LaunchDarkly.EventsURL, Endpoint: sink.Endpoint(cfg.LaunchDarkly.Endpoint),
+		ClientSideID: cfg.LaunchDarkly.ClientSideID, ProjectKey: cfg.LaunchDarkly.ProjectKey,
+		EnvironmentKey: cfg.LaunchDarkly.EnvironmentKey, AccessToken: cfg.LaunchDarkly.AccessToken.Read,
+		Schema: cfg.LaunchDarkly.EventSchema, Version: Version(),
+		MaxInFlight: cfg.Delivery.MaxInFlight, Timeout: cfg.Delivery.Timeout,
+		BackoffMin: cfg.Delivery.BackoffMin, BackoffMax: cfg.Delivery.BackoffMax,
+	}
 }
 
 // kafkaMetrics contains the metrics of all Kafka clients. Each group session has its own client.
