@@ -23,6 +23,7 @@ type Consumer struct {
 	log     *zap.Logger
 	metrics *metrics
 	health  *health
+	rejects *rejects
 
 	mu      sync.Mutex // guards the fields below
 	current *session   // nil between sessions
@@ -34,7 +35,10 @@ func New(cfg Config) (*Consumer, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	c := &Consumer{cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Registry), health: newHealth(cfg.Log)}
+	c := &Consumer{
+		cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Registry), health: newHealth(cfg.Log),
+		rejects: &rejects{log: cfg.Log},
+	}
 	cfg.Registry.MustRegister(collector{c})
 	return c, nil
 }
@@ -57,6 +61,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 		return err
 	}
 	defer letters.close()
+	defer c.rejects.flushAll()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	fail := func(err error) {
@@ -65,7 +70,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	env := &environment{
 		cfg: &c.cfg, log: c.log, metrics: c.metrics, health: c.health, admin: admin, letters: letters,
-		memory: &memory{budget: c.cfg.Budget}, formats: newFormats(c.health), fail: fail,
+		rejects: c.rejects, memory: &memory{budget: c.cfg.Budget}, formats: newFormats(c.health), fail: fail,
 		topics: &topics{
 			admin: admin, health: c.health, recreations: c.metrics.recreations, log: c.log,
 			known: map[string]knownTopic{},
