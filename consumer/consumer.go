@@ -24,6 +24,7 @@ type Consumer struct {
 	metrics *metrics
 	health  *health
 	names   *eventNames // nil unless Config.CountNames is set
+	rejects *rejects
 
 	mu      sync.Mutex // guards the fields below
 	current *session   // nil between sessions
@@ -35,7 +36,10 @@ func New(cfg Config) (*Consumer, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	c := &Consumer{cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Registry), health: newHealth(cfg.Log)}
+	c := &Consumer{
+		cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Registry), health: newHealth(cfg.Log),
+		rejects: &rejects{log: cfg.Log},
+	}
 	if cfg.CountNames {
 		c.names = &eventNames{counts: nameCounts{}}
 	}
@@ -61,6 +65,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 		return err
 	}
 	defer letters.close()
+	defer c.rejects.flushAll()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	fail := func(err error) {
@@ -69,7 +74,8 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	env := &environment{
 		cfg: &c.cfg, log: c.log, metrics: c.metrics, health: c.health, admin: admin, letters: letters,
-		memory: &memory{budget: c.cfg.Budget}, formats: newFormats(c.health), names: c.names, fail: fail,
+		memory: &memory{budget: c.cfg.Budget}, formats: newFormats(c.health), names: c.names, rejects: c.rejects,
+		fail: fail,
 		topics: &topics{
 			admin: admin, health: c.health, recreations: c.metrics.recreations, log: c.log,
 			known: map[string]knownTopic{},

@@ -14,7 +14,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 	"github.com/segment-to-launchdarkly/forwarder/transform"
@@ -56,7 +55,6 @@ type deadLetters struct {
 	health  *health
 	metrics *metrics
 	log     *zap.Logger
-	limited *zap.Logger // rate-limited log of rejected calls
 
 	producer  *kgo.Client   // writes dead letters of up to largeLetter bytes
 	large     *kgo.Client   // writes larger dead letters singly, because together they would exceed the topic's limit
@@ -68,11 +66,10 @@ type deadLetters struct {
 }
 
 const (
-	maxRereads       = 4           // maximum concurrent rereads
-	rejectionsLogged = 50          // maximum rejected calls logged per second; the metrics count all of them
-	letterBackoff    = time.Second // between attempts to write a dead letter, on top of the client's own retries
-	largeLetter      = 900_000     // bytes; producer batches of smaller letters stay below the brokers' 1 MB default limit
-	largestLetter    = 90 << 20    // bytes; the client limits requests to 100 MiB
+	maxRereads    = 4           // maximum concurrent rereads
+	letterBackoff = time.Second // between attempts to write a dead letter, on top of the client's own retries
+	largeLetter   = 900_000     // bytes; producer batches of smaller letters stay below the brokers' 1 MB default limit
+	largestLetter = 90 << 20    // bytes; the client limits requests to 100 MiB
 )
 
 // newDeadLetters returns a dead-letter writer. It does not connect to Kafka.
@@ -81,9 +78,6 @@ func newDeadLetters(cfg *Config, h *health, m *metrics) (*deadLetters, error) {
 		cfg: cfg, health: h, metrics: m, log: cfg.Log,
 		largeMu: make(chanMutex, 1), rereadSem: make(chan struct{}, maxRereads),
 	}
-	d.limited = cfg.Log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
-		return zapcore.NewSamplerWithOptions(core, time.Second, rejectionsLogged, 0)
-	}))
 	// Idempotence gains nothing, because dead letters may be written twice anyway. An idempotent
 	// producer also cannot cancel records whose outcome is unknown, and needs a cluster permission
 	// on brokers older than Kafka 3.0.
@@ -107,13 +101,6 @@ func (d *deadLetters) close() {
 	d.producer.Close()
 	d.large.Close()
 	d.writing.Wait()
-}
-
-// logRejected logs a call rejected by the mapping.
-func (d *deadLetters) logRejected(r *kgo.Record, call int, c transform.Call) {
-	d.limited.Warn("call rejected",
-		zap.String("topic", r.Topic), zap.Int32("partition", r.Partition), zap.Int64("offset", r.Offset),
-		zap.Int("call", call), zap.Stringer("reason", c.Reason), zap.String("detail", c.Detail))
 }
 
 // compose returns the dead letter for one call of a record.

@@ -30,6 +30,7 @@ type intake struct {
 	memory     *memory
 	metrics    *metrics
 	letters    *deadLetters
+	rejects    *rejects
 	formats    *formats
 	names      *eventNames // nil if events are not counted by name
 	endSession func(cause string, err error)
@@ -261,7 +262,7 @@ func (in *intake) updateBudget() {
 	in.held = held
 }
 
-// writeDeadLetters logs a record's rejected calls and writes one dead letter for each. The open
+// writeDeadLetters reports a record's rejected calls and writes one dead letter for each. The open
 // range stays unfinished until the broker has acknowledged all its dead letters. The argument only
 // is the index of the single call mapped, or allCalls.
 func (in *intake) writeDeadLetters(r *kgo.Record, only int) {
@@ -272,7 +273,7 @@ func (in *intake) writeDeadLetters(r *kgo.Record, only int) {
 		if only != allCalls {
 			i = only
 		}
-		in.letters.logRejected(r, i, call)
+		in.rejects.add(r, i, call)
 		if in.cfg.DeadLetterTopic == "" {
 			continue
 		}

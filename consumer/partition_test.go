@@ -40,7 +40,7 @@ func idleSession(t *testing.T) *session {
 		t.Fatal(err)
 	}
 	env := &environment{cfg: &c.cfg, log: c.log, metrics: c.metrics, health: c.health,
-		memory: &memory{budget: c.cfg.Budget}, formats: newFormats(c.health),
+		rejects: c.rejects, memory: &memory{budget: c.cfg.Budget}, formats: newFormats(c.health),
 		topics: &topics{health: c.health, recreations: c.metrics.recreations, log: c.log,
 			known: map[string]knownTopic{}}}
 	s, err := newSession(env, map[string]topicID{testTopic: {}})

@@ -74,6 +74,7 @@ type environment struct {
 	memory  *memory
 	topics  *topics
 	letters *deadLetters
+	rejects *rejects
 	formats *formats
 	names   *eventNames
 	admin   *kgo.Client // client for lookups and for leaving the group; not a member
@@ -305,7 +306,7 @@ func (s *session) newPartition(at start, member string) *intake {
 	}
 	in := &intake{
 		partition: p, cfg: s.cfg, memory: s.memory, metrics: s.metrics, letters: s.letters,
-		formats: s.formats, names: s.names, nameCounts: nameCounts{}, endSession: s.end,
+		rejects: s.rejects, formats: s.formats, names: s.names, nameCounts: nameCounts{}, endSession: s.end,
 		source:      sink.Source{Group: s.cfg.Group, Topic: at.topic, TopicID: source, Partition: at.partition},
 		transformer: s.cfg.Mapping.NewTransformer(), buffer: sink.NewBuffer(s.cfg.MaxEvents, s.cfg.MaxBytes),
 		next: at.position, floor: at.position, cuts: at.cuts, age: time.NewTimer(time.Hour),

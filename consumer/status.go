@@ -17,6 +17,7 @@ type Status struct {
 	Records    int64                    // records mapped since the consumer was created
 	Calls      [transform.Reasons]int64 // calls in these records, by reason
 	Problems   []string                 // conditions that an operator should look at
+	Rejects    []RejectedCalls          // calls rejected by the mapping; one entry per reason, largest count first
 	Partitions []PartitionStatus        // sorted by topic and partition
 }
 
@@ -36,7 +37,7 @@ type PartitionStatus struct {
 // Status returns a snapshot of the consumer's state.
 func (c *Consumer) Status() Status {
 	s := c.health.status()
-	s.Records = c.metrics.records.Load()
+	s.Records, s.Rejects = c.metrics.records.Load(), c.rejects.status()
 	for reason := range s.Calls {
 		s.Calls[reason] = c.metrics.calls[reason].Load()
 	}

@@ -105,10 +105,19 @@ func (c *Client) setAside(j *job, r response) {
 	}))
 }
 
-// recordResponse updates the limiter and the halt state. It logs the first failure of a series and
-// the recovery. The caller must hold c.mu.
+// recordResponse updates the limiter and the halt state, and logs failures and recoveries. Most
+// failed requests are isolated and are logged only at debug level (see retry). The exceptions are:
+//   - A halt is logged immediately.
+//   - An outage is logged once: when no request has succeeded within outageAfter of a failure.
+//   - A batch is logged if it has failed more than strayFailures times and other requests succeeded
+//     in between. Together, such batches are logged at most once per strayInterval.
+//   - A batch with a halted verdict is logged whenever it is rejected while others are accepted.
+//   - A recovery is logged if the halt or the outage was logged.
+//
+// The caller must hold c.mu.
 func (c *Client) recordResponse(r response, j *job) {
 	failing := c.limiter.failedBatches > 0
+	othersSucceed := c.limiter.recovered(&j.attemptState)
 	c.limiter.onResponse(r, &j.attemptState, time.Now())
 	if r.verdict == retryable {
 		c.failures[j.delivery.Batch.Source]++
@@ -117,14 +126,17 @@ func (c *Client) recordResponse(r response, j *job) {
 	}
 	switch r.verdict {
 	case retryable:
-		switch {
-		case failing:
-		case r.status != 0 && classify(r.status) == halted:
-			c.log.Warn("batch rejected by LaunchDarkly while others are accepted, retrying only this batch",
-				j.fields(r)...)
-		default:
-			c.log.Warn("LaunchDarkly unavailable, retrying", j.fields(r)...)
+		if r.status != 0 && classify(r.status) == halted {
+			if !failing {
+				c.log.Warn("batch rejected by LaunchDarkly while others are accepted, retrying only this batch",
+					j.fields(r)...)
+			}
+			return
 		}
+		if othersSucceed {
+			c.recordStray(r, j)
+		}
+		c.watchOutage(r, j)
 		return
 	case halted:
 		c.rejectedToken = r.token
@@ -145,12 +157,59 @@ func (c *Client) recordResponse(r response, j *job) {
 			c.log.Warn("batch rejected by LaunchDarkly, isolating the rejected events", j.fields(r)...)
 		}
 	}
-	if failing {
+	if c.outage || !c.halt.Since.IsZero() {
 		c.log.Info("LaunchDarkly available again", j.fields(r)...)
 	}
+	c.outage = false
 	if !c.halt.Since.IsZero() {
 		c.halt = Halt{}
 		c.stopTokenWatch()
 		c.metrics.halted.Set(0)
+	}
+}
+
+const (
+	// outageAfter is the time without a successful request after which a failure counts as an
+	// outage. It allows several attempts even if only one batch is being sent.
+	outageAfter = 3 * time.Second
+	// strayFailures is the number of failures after which a batch is logged. It counts only failures
+	// that followed another request's success since the batch's previous failure.
+	strayFailures = 4
+	// strayInterval is the minimum time between two log entries about such batches.
+	strayInterval = time.Minute
+)
+
+// watchOutage logs an outage once outageAfter has passed, unless a request succeeds in the
+// meantime. Only the first call for a series of failures has an effect. An outage is not logged
+// during a halt, or if no failed batch is left to retry. The caller must hold c.mu.
+func (c *Client) watchOutage(r response, j *job) {
+	series := c.limiter.series
+	if c.watchedSeries == series {
+		return
+	}
+	c.watchedSeries = series
+	fields := j.fields(r)
+	time.AfterFunc(outageAfter, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.limiter.series != series || !c.halt.Since.IsZero() {
+			return
+		}
+		if len(c.failures) == 0 { // the failed batches were released, so the series may go on later
+			c.watchedSeries = 0
+			return
+		}
+		c.outage = true
+		c.log.Warn("LaunchDarkly unavailable, retrying", fields...)
+	})
+}
+
+// recordStray counts a batch's failure after other requests have succeeded. The caller must hold
+// c.mu.
+func (c *Client) recordStray(r response, j *job) {
+	j.strays++
+	if j.strays >= strayFailures && time.Since(c.strayWarning) >= strayInterval {
+		c.strayWarning = time.Now()
+		c.log.Warn("batch fails repeatedly while other requests succeed, retrying", j.fields(r)...)
 	}
 }

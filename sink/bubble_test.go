@@ -374,6 +374,17 @@ func (b *bubble) requests(since int) []ldtest.Request {
 	return b.ld.Requests()[since:]
 }
 
+// logged waits until all goroutines are blocked, and returns the log entries above debug level.
+func (b *bubble) logged() (lines []string) {
+	synctest.Wait()
+	for line := range strings.Lines(b.log.String()) {
+		if !strings.Contains(line, `"level":"debug"`) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
 // deliveryErrors returns the errors passed to Done.
 func (b *bubble) deliveryErrors() error {
 	b.mu.Lock()

@@ -61,6 +61,9 @@ type Client struct {
 	inFlight           int            // requests in flight
 	wakeTimer          *time.Timer    // calls dispatch when the limiter allows the next attempt
 	halt               Halt
+	outage             bool          // an outage has been logged and has not ended
+	watchedSeries      int           // limiter.series for which watchOutage was called; 0 if it must be called again
+	strayWarning       time.Time     // time of the last log entry about a single batch; see recordResponse
 	status             Status        // Halt is set only in snapshots
 	rejectedToken      string        // access token last rejected or probed; never logged
 	stopWatch          chan struct{} // closed to stop watchToken; nil if not running

@@ -179,12 +179,7 @@ func TestLogHasStartAndEndOfAFailureSeries(t *testing.T) {
 			b.requests(0)
 			b.ld.Up()
 			b.settle(2 * b.cfg.BackoffMax)
-			var lines []string
-			for line := range strings.Lines(b.log.String()) {
-				if !strings.Contains(line, `"level":"debug"`) {
-					lines = append(lines, line)
-				}
-			}
+			lines := b.logged()
 			if len(lines) != 2 {
 				b.t.Fatalf("%v: %d lines, want 2: %s", c.fault, len(lines), strings.Join(lines, ""))
 			}

@@ -33,6 +33,7 @@ type job struct {
 	hasHalted      bool          // whether any response had the verdict halted
 	haltedAlone    bool          // whether another request was accepted between two of this job's halted verdicts
 	acceptedBefore int           // Client.acceptedRequests at the last halted verdict, or else at the attempt's start
+	strays         int           // failed attempts that followed another request's success; see recordResponse
 	waiting        bool          // queued or backing off, not in flight
 	place          *list.Element // position in the queue; nil if not queued
 	timer          *time.Timer   // timer of the last backoff; nil if there was none

@@ -58,6 +58,9 @@ func (l *limiter) notBefore() time.Time { return latest(l.retryAfter, l.nextProb
 // onStart records the start of a job's attempt.
 func (l *limiter) onStart(s *attemptState) { s.halvings = l.halvings }
 
+// recovered reports whether a request has succeeded since the job's last failure.
+func (l *limiter) recovered(s *attemptState) bool { return s.series != 0 && s.series != l.series }
+
 // onResponse updates the limiter with the outcome of a job's attempt.
 func (l *limiter) onResponse(r response, s *attemptState, now time.Time) {
 	if !r.failed() {

@@ -81,7 +81,8 @@ func (a *App) statusPage(ctx context.Context) http.Handler {
 		p.Host, _ = os.Hostname() // the pod name in Kubernetes
 		p.Address, p.Uptime = a.sink.Address(), p.Now.Sub(a.started)
 		p.Rates = total.ratesSince(a.minute.ago(total))
-		p.Warnings, p.Letters = a.recent.last()
+		warnings, refused := a.recent.last()
+		p.Warnings, p.Letters = warnings, undeliverable(read.Rejects, refused)
 		var body bytes.Buffer
 		if err := statusTemplate.Execute(&body, p); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.uber.org/zap/zapcore"
+
+	"github.com/segment-to-launchdarkly/forwarder/consumer"
 )
 
 // recent keeps the latest logged warnings and errors for the status page. This [zapcore.Core] runs
@@ -22,7 +24,7 @@ type recent struct {
 type kept struct {
 	mu       sync.Mutex // guards the fields below
 	warnings []logEntry // latest first, at most recentKept
-	letters  []logEntry // undeliverable calls; latest first, at most recentKept
+	refused  []logEntry // events rejected by LaunchDarkly; latest first, at most recentKept
 }
 
 const (
@@ -33,10 +35,11 @@ const (
 // shown lists the log fields to keep, in display order.
 var shown = []string{"reason", "status", "topic", "partition", "offset", "next_offset", "attempt"}
 
-// logEntry is a log entry, or several with the same message and details.
+// logEntry is a log entry, or several with the same message and details. It can also stand for the
+// calls that the mapping rejected for one reason.
 type logEntry struct {
-	Time           time.Time // time of the latest entry
-	Times          int       // number of entries
+	Time           time.Time // time of the latest entry or call
+	Times          int64     // number of entries or calls
 	Level, Message string
 	Details        string // the fields listed in shown
 }
@@ -59,11 +62,15 @@ func (r *recent) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Check
 	return ce
 }
 
-// Write implements [zapcore.Core]. It adds the entry to one of the lists.
+// Write implements [zapcore.Core]. It adds the entry to one of the lists, unless the entry is about
+// calls rejected by the mapping, which the page takes from [consumer.Status].
 func (r *recent) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	known := zapcore.NewMapObjectEncoder()
 	for _, f := range slices.Concat(r.fields, fields) {
 		f.AddTo(known)
+	}
+	if _, ok := known.Fields["call"]; ok { // only entries about calls rejected by the mapping name a call
+		return nil
 	}
 	var details []string
 	for _, name := range shown {
@@ -76,8 +83,8 @@ func (r *recent) Write(e zapcore.Entry, fields []zapcore.Field) error {
 		entry.Message = strings.ToValidUTF8(entry.Message[:messageBytes], "") + "…"
 	}
 	list := &r.kept.warnings
-	if _, ok := known.Fields["reason"]; ok { // only entries about undeliverable calls have a reason
-		list = &r.kept.letters
+	if _, ok := known.Fields["reason"]; ok { // only entries about events rejected by LaunchDarkly have a reason
+		list = &r.kept.refused
 	}
 
 	r.kept.mu.Lock()
@@ -96,8 +103,21 @@ func (r *recent) Write(e zapcore.Entry, fields []zapcore.Field) error {
 func (r *recent) Sync() error { return nil }
 
 // last returns copies of both lists.
-func (r *recent) last() (warnings, letters []logEntry) {
+func (r *recent) last() (warnings, refused []logEntry) {
 	r.kept.mu.Lock()
 	defer r.kept.mu.Unlock()
-	return slices.Clone(r.kept.warnings), slices.Clone(r.kept.letters)
+	return slices.Clone(r.kept.warnings), slices.Clone(r.kept.refused)
+}
+
+// undeliverable combines the calls rejected by the mapping with the events rejected by
+// LaunchDarkly, latest first.
+func undeliverable(rejects []consumer.RejectedCalls, refused []logEntry) []logEntry {
+	all := slices.Clone(refused)
+	for _, c := range rejects {
+		all = append(all, logEntry{c.Time, c.Count, zapcore.WarnLevel.String(), "call rejected",
+			fmt.Sprintf("reason %v, topic %s, partition %d, offset %d, call %d: %s",
+				c.Reason, c.Topic, c.Partition, c.Offset, c.Call, c.Detail)})
+	}
+	slices.SortStableFunc(all, func(a, b logEntry) int { return b.Time.Compare(a.Time) })
+	return all
 }

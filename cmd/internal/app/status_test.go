@@ -15,6 +15,7 @@ import (
 
 	"github.com/segment-to-launchdarkly/forwarder/consumer"
 	"github.com/segment-to-launchdarkly/forwarder/sink"
+	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
 func TestStateReportsTheReason(t *testing.T) {
@@ -203,21 +204,22 @@ func TestRecentKeepsOnlyWarningsWithKnownFields(t *testing.T) {
 		With(zap.String("topic", "t"), zap.Int32("partition", 3), zap.String("user", "secret"))
 	log.Debug("secret")
 	log.Info("secret")
-	log.Warn("call rejected", zap.Int64("offset", 17), zap.String("reason", "malformed"), zap.String("detail", "secret"))
+	log.Warn("calls rejected", zap.Int64("offset", 16), zap.String("reason", "malformed"), zap.Int("call", 1))
+	log.Warn("event rejected", zap.Int64("offset", 17), zap.String("reason", "refused"), zap.String("response", "secret"))
 	log.Error("halted", zap.Int64("offset", 18), zap.Int("status", 401), zap.String("response", "secret"),
 		zap.Error(errors.New("secret")))
 	log.Error("halted", zap.Int64("offset", 18), zap.Int("status", 401))
 	log.Error(strings.Repeat("long ", 100))
-	warnings, letters := r.last()
-	if len(letters) != 1 || letters[0].Message != "call rejected" ||
-		letters[0].Details != "reason malformed, topic t, partition 3, offset 17" {
-		t.Errorf("letters %+v", letters)
+	warnings, refused := r.last()
+	if len(refused) != 1 || refused[0].Message != "event rejected" ||
+		refused[0].Details != "reason refused, topic t, partition 3, offset 17" {
+		t.Errorf("refused %+v", refused)
 	}
 	if len(warnings) != 2 || len(warnings[0].Message) > messageBytes+3 || warnings[1].Times != 2 ||
 		warnings[1].Details != "status 401, topic t, partition 3, offset 18" {
 		t.Errorf("warnings %+v", warnings)
 	}
-	if all := fmt.Sprint(warnings, letters); strings.Contains(all, "secret") {
+	if all := fmt.Sprint(warnings, refused); strings.Contains(all, "secret") {
 		t.Error(all)
 	}
 	for i := range 100 {
@@ -226,6 +228,29 @@ func TestRecentKeepsOnlyWarningsWithKnownFields(t *testing.T) {
 	warnings, _ = r.last()
 	if len(warnings) != recentKept || !strings.HasSuffix(warnings[0].Details, "offset 99") {
 		t.Errorf("%d kept, the first %+v", len(warnings), warnings[0])
+	}
+}
+
+func TestPageListsUndeliverableCallsLatestFirst(t *testing.T) {
+	start := time.Now()
+	at := func(second int) time.Time { return start.Add(time.Duration(second) * time.Second) }
+	got := undeliverable(
+		[]consumer.RejectedCalls{
+			{
+				Reason: transform.TooLarge, Count: 12, Detail: "too large",
+				Topic: "t", Partition: 1, Offset: 2, Call: 3, Time: at(1),
+			},
+			{Reason: transform.Malformed, Count: 1, Time: at(3)},
+		},
+		[]logEntry{{Time: at(2), Message: "event rejected"}, {Time: at(0), Message: "event rejected"}},
+	)
+	want := logEntry{at(1), 12, "warn", "call rejected",
+		"reason too_large, topic t, partition 1, offset 2, call 3: too large"}
+	if len(got) != 4 || got[2] != want {
+		t.Fatalf("%+v, want %+v", got, want)
+	}
+	if !slices.IsSortedFunc(got, func(a, b logEntry) int { return b.Time.Compare(a.Time) }) {
+		t.Errorf("not sorted: %+v", got)
 	}
 }
 
@@ -282,12 +307,21 @@ func worstPage(partitions int) page {
 	for i := range 2 * recentKept {
 		log.Error([]string{"unable to open connection to broker", "unable to refresh metadata"}[i%2],
 			zap.String("addr", "b-1.example.com:9096"), zap.Error(errors.New("refused")))
-		log.Warn("call rejected", zap.String("topic", topic), zap.Int32("partition", int32(i)),
-			zap.Int64("offset", 1_234_567_890_123), zap.String("reason", "properties_not_object"))
 	}
 	log.Error(fmt.Sprint("cannot reach the brokers: ", strings.Repeat("unable to dial: ", 100)))
+	const offset = 1_234_567_890_123
 	log.Warn("event rejected by LaunchDarkly", zap.String("topic", topic), zap.Int32("partition", 3),
-		zap.Int64("offset", 1_234_567_890_123), zap.String("reason", "refused"), zap.Int("status", 400))
-	p.Warnings, p.Letters = r.last()
+		zap.Int64("offset", offset), zap.String("reason", "refused"), zap.Int("status", 400))
+	var rejects []consumer.RejectedCalls
+	for reason := range transform.Reasons {
+		if reason.Outcome() == transform.Rejected {
+			rejects = append(rejects, consumer.RejectedCalls{
+				Reason: reason, Count: 123_456_789, Detail: "the event has 1234567890 bytes, more than the maximum",
+				Topic: topic, Partition: 999, Offset: offset, Call: 1234, Time: now,
+			})
+		}
+	}
+	warnings, refused := r.last()
+	p.Warnings, p.Letters = warnings, undeliverable(rejects, refused)
 	return p
 }

@@ -113,8 +113,9 @@ var help = map[string]string{
 	"dead_letters.topic": "Topic for calls rejected by the mapping and events rejected by LaunchDarkly. " +
 		"The headers of each dead letter give the reason. Must not be one of kafka.topics. " +
 		"Otherwise, the program would read its own dead letters in an endless loop. " +
-		"Empty means that rejected calls and events are only counted, " +
-		"and logged with their topic, partition, and offset.",
+		"Empty means that rejected calls and events are only counted and logged. " +
+		"The log lists every event rejected by LaunchDarkly, " +
+		"but of the calls rejected by the mapping only one per reason and minute.",
 	"dead_letters.redrive": "Whether kafka.topics contain dead letters. " +
 		"If true, the program delivers only the failed call from each dead letter.",
 
