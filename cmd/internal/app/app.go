@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,8 +35,9 @@ type App struct {
 	listener net.Listener
 
 	// The status page uses the fields below.
+	config  string // effective configuration as YAML, with secrets redacted
 	started time.Time
-	minute  minute
+	history history
 	recent  *recent
 }
 
@@ -57,6 +59,11 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 	}
 	log = log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core { return zapcore.NewTee(core, a.recent) }))
 	a.log = log
+	var effective strings.Builder
+	if err := cfg.WriteEffective(&effective); err != nil {
+		return nil, err
+	}
+	a.config = effective.String()
 	// The group label distinguishes forwarders that run with different groups.
 	registerer := prometheus.WrapRegistererWith(prometheus.Labels{"group": cfg.Kafka.Group}, a.registry)
 	process := collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})
@@ -145,8 +152,8 @@ func (a *App) Run(ctx context.Context) error {
 	server := a.server(ctx)
 	sampleCtx, stopSampling := context.WithCancel(context.WithoutCancel(ctx))
 	var background sync.WaitGroup
-	background.Go(func() { a.minute.sample(sampleCtx, a.counts) })
-	background.Go(func() { progress{a.log, a.countsAndLag}.run(sampleCtx) })
+	background.Go(func() { a.history.sample(sampleCtx, a.sample) })
+	background.Go(func() { progress{a.log, a.counts}.run(sampleCtx) })
 	background.Go(func() {
 		if err := server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
 			a.log.Error("admin server failed; metrics and probes unavailable", zap.Error(err))

@@ -12,7 +12,7 @@ import (
 // progress logs the first delivery and, at intervals, the numbers of records and events handled.
 type progress struct {
 	log     *zap.Logger
-	current func() (c counts, lag int64)
+	current func() counts
 }
 
 const (
@@ -24,7 +24,7 @@ const (
 func (p progress) run(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	last, lastLag := p.current()
+	last := p.current()
 	started, delivered := last.At, false
 	for {
 		select {
@@ -32,40 +32,21 @@ func (p progress) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		c, lag := p.current()
+		c := p.current()
 		if !delivered && c.Delivered > 0 {
 			delivered = true
 			p.log.Info("first events delivered", zap.Int64("events", c.Delivered),
 				zap.Duration("since_start", c.At.Sub(started).Round(time.Millisecond)))
 		}
 		r := c.ratesSince(last)
-		idle := r.Records == 0 && r.Delivered == 0 && lag == lastLag
+		idle := r.Records == 0 && r.Delivered == 0 && c.Lag == last.Lag
 		if r.Over < progressInterval || idle && r.Over < idleInterval {
 			continue
 		}
-		last, lastLag = c, lag
+		last = c
 		p.log.Info("progress", zap.Duration("interval", r.Over.Round(time.Second)),
 			zap.Int64("records", r.Records), zap.Int64("events", r.outcome(transform.Event)),
 			zap.Int64("filtered", r.outcome(transform.Filtered)), zap.Int64("rejected", r.outcome(transform.Rejected)),
-			zap.Int64("delivered", r.Delivered), zap.Int64("lag", lag))
+			zap.Int64("delivered", r.Delivered), zap.Int64("lag", c.Lag))
 	}
-}
-
-// outcome returns the number of calls with the given outcome.
-func (c counts) outcome(o transform.Outcome) (n int64) {
-	for call, calls := range c.Calls {
-		if call.Outcome == o.String() {
-			n += calls
-		}
-	}
-	return n
-}
-
-// countsAndLag returns the counts and the lag of all assigned partitions.
-func (a *App) countsAndLag() (c counts, lag int64) {
-	read, sent := a.Status()
-	for _, p := range read.Partitions {
-		lag += p.Lag
-	}
-	return countsOf(read, sent, a.budget), lag
 }

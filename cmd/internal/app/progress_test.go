@@ -17,11 +17,11 @@ func TestProgressIsLoggedOnceAMinuteOrEveryFiveWhileIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zapcore.InfoLevel)
 		var records, delivered, lag atomic.Int64
-		p := progress{zap.New(core), func() (counts, int64) {
+		p := progress{zap.New(core), func() counts {
 			return counts{
 				At: time.Now(), Records: records.Load(), Delivered: delivered.Load(),
-				Calls: map[call]int64{{"event", ""}: delivered.Load(), {"filtered", "not_track"}: records.Load()},
-			}, lag.Load()
+				Calls: map[call]int64{{"event", ""}: delivered.Load(), {"filtered", "not_track"}: records.Load()}, Lag: lag.Load(),
+			}
 		}}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()

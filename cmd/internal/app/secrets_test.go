@@ -31,6 +31,7 @@ func TestSecretsAndEventContentAreNeverExposed(t *testing.T) {
 		"S2LD_LAUNCHDARKLY_ENDPOINT=metric_import", "S2LD_LAUNCHDARKLY_PROJECT_KEY="+ldtest.Sample.Project,
 		"S2LD_LAUNCHDARKLY_ENVIRONMENT_KEY="+ldtest.Sample.Key, "S2LD_LAUNCHDARKLY_ACCESS_TOKEN="+token,
 		"S2LD_LAUNCHDARKLY_EVENT_SCHEMA=4", "S2LD_DEAD_LETTERS_TOPIC=segment.dead", "S2LD_BATCH_MAX_BYTES=10KiB",
+		"S2LD_ADMIN_EVENT_NAMES=false",
 	)
 	s.startKafka(2, kfake.EnableSASL(), kfake.Superuser("PLAIN", "alice", password))
 	s.client = []kgo.Opt{kgo.SASL(plain.Auth{User: "alice", Pass: password}.AsMechanism())}

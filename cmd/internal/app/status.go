@@ -32,6 +32,7 @@ var (
 		"style":  func() template.CSS { return template.CSS(statusStyle) }, //nolint:gosec // an embedded file
 		"script": func() template.JS { return template.JS(statusScript) },  //nolint:gosec // an embedded file
 		"number": number, "brief": brief, "size": size, "short": short, "since": since, "status": statusText,
+		"runbook": func() string { return runbook },
 	}).Parse(statusHTML))
 
 	contentPolicy = fmt.Sprintf("default-src 'none'; style-src %s; script-src %s; connect-src 'self'; img-src data:; "+
@@ -44,8 +45,8 @@ func hash(text string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// page is the data shown on the status page. It contains no configuration other than the fields
-// below, and no record data other than positions.
+// page is the data shown on the status page. Other than positions and event names, it contains no
+// record data.
 type page struct {
 	Version, Host, Group, Address string
 	Topics                        []string
@@ -61,7 +62,12 @@ type page struct {
 	Counts counts // since the start
 	Rates  rates  // over the last minute, or since the start if that is more recent
 
+	Charts []chart
+	Names  []nameRow
+
 	Warnings, Letters []logEntry // latest first
+
+	Config string // effective configuration as YAML, with secrets redacted
 }
 
 // partition is a row in the partition table.
@@ -80,9 +86,13 @@ func (a *App) statusPage(ctx context.Context) http.Handler {
 		p.DeadLetters = a.cfg.DeadLetters.Topic
 		p.Host, _ = os.Hostname() // the pod name in Kubernetes
 		p.Address, p.Uptime = a.sink.Address(), p.Now.Sub(a.started)
-		p.Rates = total.ratesSince(a.minute.ago(total))
+		minuteAgo := a.history.minuteAgo(total)
+		p.Rates = total.ratesSince(minuteAgo)
+		p.Charts = charts(a.history.all())
+		p.Names = nameRows(a.consumer.EventNames(shownNames), minuteAgo.Names, p.Rates)
 		warnings, refused := a.recent.last()
 		p.Warnings, p.Letters = warnings, undeliverable(read.Rejects, refused)
+		p.Config = a.config
 		var body bytes.Buffer
 		if err := statusTemplate.Execute(&body, p); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -116,7 +126,7 @@ func newPage(stopping bool, s consumer.Status, h sink.Halt, c counts, maxAge tim
 		p.State.Reasons = append(p.State.Reasons,
 			fmt.Sprintf("no delivery for %s, with %d batches waiting", short(idle), p.Total.InFlight))
 		if p.State.Tone == good {
-			p.State.Tone, p.State.Word = bad, "not delivering"
+			p.State.Tone, p.State.Word, p.State.Runbook = bad, "not delivering", "partitionstuck"
 		}
 	}
 	return p
@@ -145,7 +155,11 @@ type state struct {
 	Tone    tone
 	Word    string
 	Reasons []string
+	Runbook string // anchor of the runbook's section; empty if there is nothing to do
 }
+
+// runbook is the address of the runbook. The anchors are the names of the alerts in lower case.
+const runbook = "https://github.com/segment-to-launchdarkly/forwarder/blob/main/deploy/README.md#segmenttolaunchdarkly"
 
 // stateOf returns the state. The reasons are those of /readyz, plus one for a replica without
 // partitions.
@@ -153,16 +167,18 @@ func stateOf(stopping bool, s consumer.Status, h sink.Halt) state {
 	reasons := unready(stopping, s, h)
 	switch {
 	case stopping:
-		return state{wait, "draining", reasons}
+		return state{wait, "draining", reasons, ""}
 	case !h.Since.IsZero():
-		return state{bad, "halted", reasons}
+		return state{bad, "halted", reasons, "halted"}
 	case len(s.Problems) > 0:
-		return state{bad, "needs attention", reasons}
+		return state{bad, "needs attention", reasons, "problems"}
 	case !s.Joined:
-		return state{wait, "joining", reasons}
+		return state{wait, "joining", reasons, "notjoined"}
 	case len(s.Partitions) == 0:
-		return state{wait, "standing by", []string{"no partition is assigned to this replica"}}
+		return state{
+			wait, "standing by", []string{"no partition is assigned to this replica"}, "replicawithoutpartitions",
+		}
 	default:
-		return state{good, "running", nil}
+		return state{good, "running", nil, ""}
 	}
 }

@@ -11,6 +11,7 @@ async function refresh() {
     const response = await fetch('', {signal: AbortSignal.timeout(4000)})
     if (!response.ok) throw new Error(response.status)
     const update = new DOMParser().parseFromString(await response.text(), 'text/html')
+    update.querySelector('details').open = document.querySelector('details').open
     document.querySelector('main').replaceWith(update.querySelector('main'))
     document.title = update.title
     note.textContent = ''

@@ -1,10 +1,7 @@
 package app
 
 import (
-	"context"
-	"fmt"
 	"maps"
-	"sync"
 	"time"
 
 	"github.com/segment-to-launchdarkly/forwarder/consumer"
@@ -21,8 +18,12 @@ type counts struct {
 	Responses                                       map[string]int64 // by status code, or "error"
 
 	// The fields below describe the current state.
+	Lag                     int64 // records, of all assigned partitions
 	Buffered, BufferedLimit int64 // bytes
 	LastDelivery            time.Time
+
+	// Names is set only in samples for the status page.
+	Names []consumer.EventName // since program start, the most frequent first
 }
 
 // call is the outcome of a Segment call and the reason for that outcome.
@@ -33,6 +34,16 @@ func (a *App) counts() counts {
 	read, sent := a.Status()
 	return countsOf(read, sent, a.budget)
 }
+
+// sample returns the current counts with the most frequent event names.
+func (a *App) sample() counts {
+	c := a.counts()
+	c.Names = a.consumer.EventNames(shownNames)
+	return c
+}
+
+// shownNames is the number of event names on the status page.
+const shownNames = 20
 
 // countsOf combines the counts of the consumer, the sink, and the budget.
 func countsOf(read consumer.Status, sent sink.Status, budget *sink.Budget) counts {
@@ -46,6 +57,9 @@ func countsOf(read consumer.Status, sent sink.Status, budget *sink.Budget) count
 	}
 	for _, n := range sent.Requests {
 		c.Requests += n
+	}
+	for _, p := range read.Partitions {
+		c.Lag += p.Lag
 	}
 	return c
 }
@@ -78,54 +92,23 @@ func minus[K comparable](a, b map[K]int64) map[K]int64 {
 }
 
 // PerSecond formats n, an increase over the period, as a rate per second.
-func (r rates) PerSecond(n int64) string {
-	perSecond := float64(n) / max(r.Over.Seconds(), 1)
-	if perSecond < 100 && n > 0 {
-		return fmt.Sprintf("%.1f", perSecond)
+func (r rates) PerSecond(n int64) string { return formatRate(float64(n) / max(r.Over.Seconds(), 1)) }
+
+// EventShare formats the share of the calls that became events.
+func (c counts) EventShare() string {
+	all := int64(0)
+	for _, n := range c.Calls {
+		all += n
 	}
-	return brief(int64(perSecond))
+	return percent(c.outcome(transform.Event), all)
 }
 
-// minute contains samples of the counts from the last minute. The zero minute is empty and ready to
-// use.
-type minute struct {
-	mu   sync.Mutex // guards the field below
-	past []counts   // one sample every sampleInterval, oldest first
-}
-
-const (
-	sampleInterval = 10 * time.Second
-	sampleCount    = 7 // so that the oldest sample is 60 to 70 s old
-)
-
-// sample adds the current counts every sampleInterval until ctx is done.
-func (m *minute) sample(ctx context.Context, current func() counts) {
-	tick := time.NewTicker(sampleInterval)
-	defer tick.Stop()
-	for {
-		m.add(current())
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
+// outcome returns the number of calls with the given outcome.
+func (c counts) outcome(o transform.Outcome) (n int64) {
+	for call, calls := range c.Calls {
+		if call.Outcome == o.String() {
+			n += calls
 		}
 	}
-}
-
-// add adds a sample and drops the oldest one if there are more than sampleCount.
-func (m *minute) add(c counts) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.past = append(m.past, c)
-	m.past = m.past[max(len(m.past)-sampleCount, 0):]
-}
-
-// ago returns the oldest sample, or fallback if there is none.
-func (m *minute) ago(fallback counts) counts {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.past) == 0 {
-		return fallback
-	}
-	return m.past[0]
+	return n
 }

@@ -94,7 +94,8 @@ func TestPageShowsAThousandPartitions(t *testing.T) {
 	if err := statusTemplate.Execute(&b, worstPage(1000)); err != nil {
 		t.Fatal(err)
 	}
-	rows := strings.Count(b.String(), `<tr><th scope="row" class="text">`) + strings.Count(b.String(), ", stuck</td>")
+	_, table, _ := strings.Cut(b.String(), `id="partitions"`)
+	rows := strings.Count(table, `<th scope="row"`)
 	if rows != 1000 {
 		t.Errorf("%d rows", rows)
 	}
@@ -151,7 +152,7 @@ func TestCountsAreThoseOfTheParts(t *testing.T) {
 
 func TestRatesAreOfTheLastMinute(t *testing.T) {
 	start := time.Now()
-	var m minute
+	var h history
 	at := func(second, n int64) counts {
 		return counts{
 			At:      start.Add(time.Duration(second) * time.Second),
@@ -159,13 +160,13 @@ func TestRatesAreOfTheLastMinute(t *testing.T) {
 			Responses: map[string]int64{"202": n}, Calls: map[call]int64{{"event", ""}: n},
 		}
 	}
-	if r := at(0, 0).ratesSince(m.ago(at(0, 0))); r.PerSecond(r.Records) != "0" {
+	if r := at(0, 0).ratesSince(h.minuteAgo(at(0, 0))); r.PerSecond(r.Records) != "0" {
 		t.Errorf("before the first sample: %+v", r)
 	}
 	for second := int64(0); second <= 120; second += 10 {
-		m.add(at(second, second*second))
+		h.add(at(second, second*second))
 	}
-	r := at(125, 15_625).ratesSince(m.ago(counts{}))
+	r := at(125, 15_625).ratesSince(h.minuteAgo(counts{}))
 	const n = 15_625 - 60*60
 	want := rates{65 * time.Second, at(125, n)}
 	want.Responses, want.Calls = map[string]int64{"202": n}, map[call]int64{{"event", ""}: n}
@@ -181,6 +182,45 @@ func TestRatesAreOfTheLastMinute(t *testing.T) {
 	}
 }
 
+func TestChartsSpanTheLast15Minutes(t *testing.T) {
+	start := time.Now()
+	var h history
+	if got := charts(h.all()); got != nil {
+		t.Errorf("charts without samples: %v", got)
+	}
+	for i := range int64(200) { // older samples are dropped
+		h.add(counts{At: start.Add(time.Duration(i) * sampleInterval), Records: 100 * i * (i % 2), Delivered: 20 * i, Lag: i})
+	}
+	got := charts(h.all())
+	for i, want := range []struct{ title, last, peak, first, final string }{
+		{"Records read", "1,990/s", "1,990/s", "3.3,", "300.0,0.0"},
+		{"Events delivered", "2.0/s", "2.0/s", "3.3,0.0", "300.0,0.0"},
+		{"Lag", "199 records", "199 records", "3.3,26.8", "300.0,0.0"},
+	} {
+		c := got[i]
+		points := strings.Fields(c.Points)
+		if c.Title != want.title || c.Last != want.last || c.Max != want.peak || len(points) != sampleCount-1 ||
+			!strings.HasPrefix(points[0], want.first) || points[len(points)-1] != want.final {
+			t.Errorf("%+v, want %+v", c, want)
+		}
+	}
+	flat := []counts{{At: start}, {At: start.Add(time.Second)}}
+	if c := charts(flat)[0]; c.Points != "300.0,60.0" || c.Last != "0/s" {
+		t.Errorf("without records: %+v", c)
+	}
+}
+
+func TestNameRowsHaveTheRateOfTheLastMinute(t *testing.T) {
+	rows := nameRows([]consumer.EventName{{Name: "a", Events: 1300, WithValue: 650}, {Name: "b", Events: 5}},
+		[]consumer.EventName{{Name: "a", Events: 1000}}, rates{Over: time.Minute})
+	if rows[0].PerSecond != "5.0" || rows[0].WithValueShare() != "50%" {
+		t.Errorf("%+v", rows[0])
+	}
+	if rows[1].PerSecond != "" || rows[1].WithValueShare() != "0%" {
+		t.Errorf("%+v", rows[1])
+	}
+}
+
 func TestNumbersAreReadable(t *testing.T) {
 	for got, want := range map[string]string{
 		number(0): "0", number(999): "999", number(1000): "1,000",
@@ -190,6 +230,7 @@ func TestNumbersAreReadable(t *testing.T) {
 		short(0): "0.0s", short(1234 * time.Millisecond): "1.2s",
 		short(59 * time.Second): "59s", short(61 * time.Second): "1m1s",
 		short(3*time.Hour + 59*time.Minute): "3h59m", short(49 * time.Hour): "2d1h",
+		percent(2, 3): "67%", percent(0, 0): "–", formatRate(0): "0", formatRate(0.26): "0.3", formatRate(1e6): "1.0 M",
 		statusText("503"): "503 Service Unavailable", statusText("error"): "no valid response",
 	} {
 		if got != want {
@@ -301,6 +342,18 @@ func worstPage(partitions int) page {
 	p.DeadLetters = "segment.events.production.dead-letters"
 	p.Address = "https://events.launchdarkly.com/v2/event-data-import/a-project-key-that-is-long/production"
 	p.Rates = c.ratesSince(counts{At: now.Add(-time.Minute)})
+	var samples []counts
+	for i := range int64(sampleCount) {
+		samples = append(samples, counts{
+			At: now.Add(-time.Duration(sampleCount-i) * sampleInterval), Records: i * i * i * 1_000_000, Lag: 1e12 * (i % 7),
+		})
+	}
+	p.Charts = charts(samples)
+	for range shownNames {
+		name := consumer.EventName{Name: strings.Repeat("Long Name", 12), Events: 987_654_321_012, WithValue: 1}
+		p.Names = append(p.Names, nameRow{name, "1.2 M"})
+	}
+	p.Config = strings.Repeat("  events_url: https://events.launchdarkly.com # default "+strings.Repeat("long ", 30)+"\n", 60)
 	r := newRecent()
 	log := zap.New(r)
 	const topic = "segment.events.production"

@@ -30,6 +30,22 @@ func brief(n int64) string {
 	}
 }
 
+// formatRate formats a rate per second.
+func formatRate(perSecond float64) string {
+	if 0 < perSecond && perSecond < 100 {
+		return fmt.Sprintf("%.1f", perSecond)
+	}
+	return brief(int64(perSecond))
+}
+
+// percent formats part/whole. It returns a dash if whole is 0.
+func percent(part, whole int64) string {
+	if whole == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.0f%%", 100*float64(part)/float64(whole))
+}
+
 // size formats a number of bytes as KiB or MiB.
 func size(n int64) string {
 	if n < 1<<20 {
