@@ -391,7 +391,7 @@ var (
 		{kmsg.Metadata, leaderErrors, false, true},
 		{kmsg.Fetch, fetchErrors, false, true}, {kmsg.Fetch, sessErrors, true, false},
 		{kmsg.ListOffsets, leaderErrors, false, true},
-		// of dead letters
+		// for dead letters
 		{kmsg.OffsetForLeaderEpoch, leaderErrors, false, true}, {kmsg.Produce, leaderErrors, false, true},
 	}
 	classicInjections = append([]injection{
