@@ -50,7 +50,8 @@ import (
 )
 
 const (
-	// calmTimeout bounds the time to deliver all events and resolve all problems after the last fault.
+	// calmTimeout bounds the time to deliver all events and resolve all problems after the last
+	// fault.
 	calmTimeout = 15 * time.Minute
 	shown       = 3 // details printed per broken invariant
 )

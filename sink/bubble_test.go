@@ -183,9 +183,9 @@ func (b *bubble) requestDone() {
 	b.inFlight--
 }
 
-// check asserts the invariants of every test. LaunchDarkly reported no violation, and Done was called
-// once per delivery. Each event of a delivered batch was counted or rejected exactly once. The
-// limit of requests in flight was observed, and nothing secret was logged.
+// check asserts the invariants of every test. LaunchDarkly reported no violation, and Done was
+// called once per delivery. Each event of a delivered batch was counted or rejected exactly once.
+// The limit of requests in flight was observed, and nothing secret was logged.
 func (b *bubble) check() {
 	b.t.Helper()
 	report := b.ld.Report()

@@ -218,8 +218,8 @@ func TestDestinationThatIsDownIsProbedRarely(t *testing.T) {
 	} {
 		t.Run(fault.String(), func(t *testing.T) {
 			inBubble(t, nil, func(b *bubble) {
-				// One probe is expected every half minute, after at most 16+8+4+2 requests and a few
-				// more at the start.
+				// One probe is expected every half minute, after at most 16+8+4+2 requests and a
+				// few more at the start.
 				if n := b.down(fault, 500); n < 60 || n > 220 {
 					t.Errorf("%d probes in an hour", n)
 				}
@@ -251,7 +251,8 @@ func TestOnlyAcceptedRequestsRaiseConcurrency(t *testing.T) {
 	}
 }
 
-// A success ends the client's own backoff, but not a Retry-After; see TestRetryAfterOutlastsASuccess.
+// A success ends the client's own backoff, but not a Retry-After; see
+// TestRetryAfterOutlastsASuccess.
 func TestStrayRejectionDelaysNothing(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {
 		b.ld.Script(ldtest.Fault{Kind: ldtest.Slow, For: time.Second}, ldtest.Fault{Status: 404})

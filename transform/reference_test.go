@@ -40,8 +40,8 @@ func (r *reference) append(value []byte, timestamp int64) ([]byte, []Call) {
 	return r.dst, r.made
 }
 
-// documents maps the calls in the documents of b, or adds one malformed call if one of the documents
-// is invalid.
+// documents maps the calls in the documents of b, or adds one malformed call if one of the
+// documents is invalid.
 func (r *reference) documents(b []byte, timestamp int64, unwrap bool) {
 	documents, ok := split(b)
 	if !ok {
@@ -82,8 +82,8 @@ func (r *reference) documents(b []byte, timestamp int64, unwrap bool) {
 	}
 }
 
-// content returns the content of an envelope. ok is false if the document is not an envelope. Invalid
-// base64 yields empty content, which is malformed too.
+// content returns the content of an envelope. ok is false if the document is not an envelope.
+// Invalid base64 yields empty content, which is malformed too.
 func (r *reference) content(document json.RawMessage) (content []byte, ok bool) {
 	auto := r.auto()
 	if auto && kind(document) == '"' && text(document) != "" {

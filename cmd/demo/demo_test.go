@@ -179,8 +179,8 @@ func TestSecondInterruptExitsImmediately(t *testing.T) {
 	}
 }
 
-// The program commits the offset of an event that LaunchDarkly rejects. The demo reports the event as
-// missing.
+// The program commits the offset of an event that LaunchDarkly rejects. The demo reports the event
+// as missing.
 func TestMissingEventFails(t *testing.T) {
 	t.Parallel()
 	g := segmenttest.New(1)

@@ -280,7 +280,8 @@ func TestCheckOfPermissions(t *testing.T) {
 	restricted := func(acls ...[]kfake.ACL) *world {
 		w := newWorld(t, kfake.EnableSASL(), kfake.EnableACLs(), kfake.Superuser("PLAIN", "admin", "admin"),
 			kfake.User("PLAIN", "user", "pass", slices.Concat(acls...)...))
-		// The embedded broker, unlike Kafka, checks no permissions on a missing group, so create one.
+		// The embedded broker, unlike Kafka, checks no permissions on a missing group, so create
+		// one.
 		auth := plain.Auth{User: "admin", Pass: "admin"}
 		admin, err := kadm.NewOptClient(kgo.SeedBrokers(w.addr), kgo.SASL(auth.AsMechanism()))
 		if err != nil {

@@ -10,9 +10,9 @@
 //   - Runbook: each alert has a section, and each section has an alert. Each link has a target, and
 //     each command names the brokers or the namespace.
 //
-// helm lint, helm-unittest, and kubeconform check the chart, promtool checks the rules, and hadolint
-// checks the Dockerfile; see test-deploy in the Makefile. The tests load docker-compose.yml with
-// Compose's loader, because building docker compose takes many minutes.
+// helm lint, helm-unittest, and kubeconform check the chart, promtool checks the rules, and
+// hadolint checks the Dockerfile; see test-deploy in the Makefile. The tests load
+// docker-compose.yml with Compose's loader, because building docker compose takes many minutes.
 //
 // The package is a separate module, so that the program does not depend on Helm, Kubernetes, and
 // Prometheus. The first run builds Prometheus from the Go module proxy, which takes a few minutes,

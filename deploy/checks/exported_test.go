@@ -25,8 +25,8 @@ func (e exported) add(name string, labels map[string]string) {
 	}
 }
 
-// addScrape adds the metrics of a scrape. Histograms and summaries become the series that Prometheus
-// stores for them.
+// addScrape adds the metrics of a scrape. Histograms and summaries become the series that
+// Prometheus stores for them.
 func (e exported) addScrape(families map[string]*dto.MetricFamily) {
 	for name, f := range families {
 		for _, m := range f.GetMetric() {
@@ -52,9 +52,9 @@ func (e exported) addScrape(families map[string]*dto.MetricFamily) {
 	}
 }
 
-// exportedSeries runs the program until it has exported every series that it can export, and returns
-// them. It produces calls with each outcome, one of them an event that LaunchDarkly rejects, and then
-// stops the broker.
+// exportedSeries runs the program until it has exported every series that it can export, and
+// returns them. It produces calls with each outcome, one of them an event that LaunchDarkly
+// rejects, and then stops the broker.
 func exportedSeries(t *testing.T) exported {
 	w := newWorld(t, 2)
 	w.ld.Poison(ldtest.Containing(`"key":"poison"`))

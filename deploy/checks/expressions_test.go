@@ -13,8 +13,8 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// targetLabels are the labels that Prometheus adds to each series, in Kubernetes through the chart's
-// monitors.
+// targetLabels are the labels that Prometheus adds to each series, in Kubernetes through the
+// chart's monitors.
 var targetLabels = []string{"job", "instance", "namespace", "pod"}
 
 // expression is a PromQL expression of a rule or a dashboard panel.
@@ -87,12 +87,18 @@ func TestExpressionsUseOnlyExportedSeries(t *testing.T) {
 		{"label that the metric does not have", `sum(segment_launchdarkly_sink_halted{partition="0"})`, nil},
 		{"value that the label never has", `rate(segment_launchdarkly_consumer_commits_total{result="failed"}[5m])`, nil},
 		{"grouping by a label that the metric does not have", `sum by (topic) (segment_launchdarkly_sink_halted)`, nil},
-		{"grouping by a label that an inner aggregation removes", `sum by (pod) (sum by (group) (segment_launchdarkly_sink_halted))`, nil},
+		{
+			"grouping by a label that an inner aggregation removes",
+			`sum by (pod) (sum by (group) (segment_launchdarkly_sink_halted))`, nil,
+		},
 		{
 			"matching on a label that neither metric has",
 			`segment_launchdarkly_sink_halted and on (topic) segment_launchdarkly_consumer_joined`, nil,
 		},
-		{"annotation that shows a removed label", `sum by (group) (segment_launchdarkly_sink_halted)`, []string{"pod"}},
+		{
+			"annotation that shows a removed label",
+			`sum by (group) (segment_launchdarkly_sink_halted)`, []string{"pod"},
+		},
 		{"invalid PromQL", `sum(`, nil},
 	} {
 		if found.check(e) == nil {

@@ -24,7 +24,8 @@ type incident struct {
 	end       func()
 }
 
-// A real Prometheus with accelerated rules scrapes the program, which reads from an embedded broker.
+// A real Prometheus with accelerated rules scrapes the program, which reads from an embedded
+// broker.
 func TestAlertsFireAndClear(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 2)
@@ -159,8 +160,8 @@ func failCommits(w *world) *atomic.Bool {
 	return &fail
 }
 
-// lateGroup checks the alerts of a second group. First its topic does not exist, then its only replica
-// stops, and then it starts again after retention has deleted records that it never read.
+// lateGroup checks the alerts of a second group. First its topic does not exist, then its only
+// replica stops, and then it starts again after retention has deleted records that it never read.
 func lateGroup(t *testing.T, w *world, p *prometheus) {
 	d := start(t, w.env("S2LD_KAFKA_GROUP=late", "S2LD_KAFKA_TOPICS=missing")...)
 	p.add("d", d)
@@ -182,8 +183,10 @@ func lateGroup(t *testing.T, w *world, p *prometheus) {
 		t.Fatal(err)
 	}
 	p.add("e", start(t, w.env("S2LD_KAFKA_GROUP=late")...))
-	tolerated := []string{"DeadLetters reason=no_event_name", "DeadLetters reason=refused", "EventsRefused", "RejectsRising"}
-	p.follow(time.Minute, append(tolerated, "Gone"), "RecordsLost")
+	tolerated := []string{
+		"Gone", "DeadLetters reason=no_event_name", "DeadLetters reason=refused", "EventsRefused", "RejectsRising",
+	}
+	p.follow(time.Minute, tolerated, "RecordsLost")
 	until(t, "Gone to clear", time.Minute, func() bool { return !slices.Contains(p.firing(), "Gone") })
 }
 
@@ -209,8 +212,8 @@ func (p *prometheus) checkRuleHealth() {
 	}
 }
 
-// emptyPanels describes each dashboard query that has no result, and each legend label that no series
-// of the result has.
+// emptyPanels describes each dashboard query that has no result, and each legend label that no
+// series of the result has.
 func (p *prometheus) emptyPanels() map[string]bool {
 	p.t.Helper()
 	empty := map[string]bool{}

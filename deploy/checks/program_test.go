@@ -52,7 +52,8 @@ var binary = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// command returns a command that runs the program. Of the S2LD_ variables, it has only those in env.
+// command returns a command that runs the program. Of the S2LD_ variables, it has only those in
+// env.
 func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 	t.Helper()
 	path, err := binary()
@@ -72,8 +73,8 @@ type replica struct {
 	exited chan struct{} // closed when the process has exited
 }
 
-// start runs the program until the test ends or [replica.stop] is called. If the test fails, the end
-// of the program's log is in the test's log.
+// start runs the program until the test ends or [replica.stop] is called. If the test fails, the
+// end of the program's log is in the test's log.
 func start(t *testing.T, env ...string) *replica {
 	t.Helper()
 	r := &replica{

@@ -222,8 +222,9 @@ func (p *prometheus) firing() (names []string) {
 	return slices.Compact(names)
 }
 
-// follow waits until all wanted alerts fire at the same time, and returns them in the order in which
-// they started to fire. It fails the test if an alert fires that is neither wanted nor tolerated.
+// follow waits until all wanted alerts fire at the same time, and returns them in the order in
+// which they started to fire. It fails the test if an alert fires that is neither wanted nor
+// tolerated.
 func (p *prometheus) follow(timeout time.Duration, tolerated []string, want ...string) (order []string) {
 	p.t.Helper()
 	deadline := time.Now().Add(timeout)

@@ -96,9 +96,9 @@ func TestDroppedEventDoesNotAffectItsNeighbors(t *testing.T) {
 	}
 }
 
-// agree compares the fake with LaunchDarkly's package ldcontext for one context kind and key. The two
-// differ only for an empty kind. ldcontext treats it as "user", but a name in contextKeys must not be
-// empty.
+// agree compares the fake with LaunchDarkly's package ldcontext for one context kind and key. The
+// two differ only for an empty kind. ldcontext treats it as "user", but a name in contextKeys must
+// not be empty.
 func agree(t *testing.T, kind, key string) error {
 	t.Helper()
 	keys, err := json.Marshal(map[string]string{kind: key})

@@ -25,7 +25,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// apache is a cluster and an admin client. Tests that share a cluster have separate topics and groups.
+// apache is a cluster and an admin client. Tests that share a cluster have separate topics and
+// groups.
 type apache struct {
 	*kafkatest.Apache
 	admin *kadm.Client // has all permissions

@@ -135,8 +135,8 @@ func (b *chromium) await(condition string) {
 	})`, condition))
 }
 
-// screenshot writes a PNG of the whole page to the directory in the environment variable SCREENSHOTS,
-// if that is set.
+// screenshot writes a PNG of the whole page to the directory in the environment variable
+// SCREENSHOTS, if that is set.
 func (b *chromium) screenshot(name string) {
 	b.t.Helper()
 	dir := os.Getenv("SCREENSHOTS")

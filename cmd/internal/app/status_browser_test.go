@@ -35,8 +35,8 @@ func inEachView(b *chromium, name, address string, test func()) {
 	}
 }
 
-// layoutFaults is JavaScript that returns a list of faults: text with a contrast below 4.5 (WCAG 2.2,
-// criterion 1.4.3), a page wider than the screen, columns without headers, and skipped heading
+// layoutFaults is JavaScript that returns a list of faults: text with a contrast below 4.5 (WCAG
+// 2.2, criterion 1.4.3), a page wider than the screen, columns without headers, and skipped heading
 // levels.
 const layoutFaults = `
 function luminance(color) {

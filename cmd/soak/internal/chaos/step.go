@@ -131,10 +131,10 @@ func (r *run) disturb(ctx context.Context, s Step) {
 	}
 }
 
-// disrupt kills or freezes a member by calling the function do, and then waits. If Step.Fire is set,
-// random faults stay active. Otherwise, disrupt stops them first, and the takeover by the other
-// members is judged if all brokers are up and the group is complete, stable, and caught up with the
-// producer.
+// disrupt kills or freezes a member by calling the function do, and then waits. If Step.Fire is
+// set, random faults stay active. Otherwise, disrupt stops them first, and the takeover by the
+// other members is judged if all brokers are up and the group is complete, stable, and caught up
+// with the producer.
 func (r *run) disrupt(ctx context.Context, s Step, do func(*member)) {
 	if s.Fire {
 		do(r.members[s.Target])
