@@ -8,12 +8,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// The errors that brokers return for OffsetCommit, according to Kafka's protocol documentation and
-// code, and two of the program's own.
+// The table lists the errors that brokers return for OffsetCommit, according to Kafka's protocol
+// documentation and code, a network error, and two errors of the program.
 func TestEachCommitErrorHasItsEffect(t *testing.T) {
 	for _, tt := range []struct {
 		err       error
-		cause     string // for which the session ends
+		cause     string // cause of the session's end; empty if the session continues
 		transient bool
 	}{
 		{kerr.UnknownMemberID, endLost, false},

@@ -22,7 +22,7 @@ func ExampleNew() {
 	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	defer stop()
 
-	// An embedded broker with three calls in a topic, and a fake LaunchDarkly.
+	// Start an embedded broker with three calls in a topic, and a fake LaunchDarkly.
 	broker, err := kafkatest.NewEmbedded(kfake.SeedTopics(1, "segment"))
 	check(err)
 	defer broker.Close()
@@ -57,7 +57,7 @@ func ExampleNew() {
 	run, leave := context.WithCancel(ctx)
 	done := make(chan error)
 	go func() { done <- c.Run(run) }()
-	check(ld.Wait(ctx, 2)) // until two events count
+	check(ld.Wait(ctx, 2)) // until LaunchDarkly has counted two events
 	leave()
 	check(<-done) // everything is delivered and committed
 	client.Close()

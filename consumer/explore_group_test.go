@@ -47,8 +47,8 @@ func (w *world) onKafkaRequest(r kmsg.Request) (kmsg.Response, error, bool) {
 	return nil, nil, false
 }
 
-// noteEpoch records the epoch in a heartbeat. A join (epoch 0) that arrives late adds a member again
-// that was removed in the meantime.
+// noteEpoch records the epoch in a heartbeat. A join (epoch 0) that arrives late adds a member
+// again that was removed in the meantime.
 func (w *world) noteEpoch(member string, epoch int32) {
 	var added bool
 	if epoch == 0 {

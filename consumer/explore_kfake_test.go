@@ -17,8 +17,8 @@ import (
 )
 
 // The tests below show differences between kfake and Apache Kafka with as few requests as possible,
-// and that repairGroup or onKafkaRequest compensates for them. If a test fails because kfake has been
-// fixed, remove the corresponding compensation.
+// and that repairGroup or onKafkaRequest compensates for them. If a test fails because kfake has
+// been fixed, remove the corresponding compensation.
 
 // rawMember is a member of the classic protocol that sends single requests.
 type rawMember struct {
@@ -224,9 +224,9 @@ func TestKfakeMiscountsJoinedMembers(t *testing.T) {
 	})
 }
 
-// TestKfakeStoresCommitsFromBeforeALateJoin shows that kfake stores a commit that a member sent before
-// it was removed, if a join of the same member arrives in the meantime. Apache Kafka rejects commits
-// for partitions that are not assigned to the member.
+// TestKfakeStoresCommitsFromBeforeALateJoin shows that kfake stores a commit that a member sent
+// before it was removed, if a join of the same member arrives in the meantime. Apache Kafka rejects
+// commits for partitions that are not assigned to the member.
 func TestKfakeStoresCommitsFromBeforeALateJoin(t *testing.T) {
 	inRawWorld(t, func(w *world) {
 		cl := w.client()

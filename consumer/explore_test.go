@@ -50,7 +50,8 @@ import (
 )
 
 const (
-	// calmTimeout bounds the time to deliver all events and resolve all problems after the last fault.
+	// calmTimeout bounds the time to deliver all events and resolve all problems after the last
+	// fault.
 	calmTimeout = 15 * time.Minute
 	shown       = 3 // details printed per broken invariant
 )
@@ -391,7 +392,7 @@ var (
 		{kmsg.Metadata, leaderErrors, false, true},
 		{kmsg.Fetch, fetchErrors, false, true}, {kmsg.Fetch, sessErrors, true, false},
 		{kmsg.ListOffsets, leaderErrors, false, true},
-		// of dead letters
+		// for dead letters
 		{kmsg.OffsetForLeaderEpoch, leaderErrors, false, true}, {kmsg.Produce, leaderErrors, false, true},
 	}
 	classicInjections = append([]injection{

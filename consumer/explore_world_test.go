@@ -56,8 +56,8 @@ type world struct {
 
 	seenMu sync.Mutex           // guards the fields below
 	seen   map[string]time.Time // time of the last request by member ID
-	// epochs maps each member ID to the highest epoch in its heartbeats. removedAt contains this epoch
-	// for members that were removed and then added again.
+	// epochs maps each member ID to the highest epoch in its heartbeats. removedAt contains this
+	// epoch for members that were removed and then added again.
 	epochs, removedAt map[string]int32
 
 	members []*member // running

@@ -309,7 +309,7 @@ func TestOnlyRejectedCallsAreDeadLetteredAndRedriven(t *testing.T) {
 		if n := redrive.Status().Records; n != 2 {
 			t.Errorf("%v records redriven, want 2", n)
 		}
-		// the page calls in the array were filtered the first time
+		// The page calls in the array were filtered the first time.
 		if n := redrive.Status().Calls[transform.NotTrack]; n != 0 {
 			t.Errorf("%v calls redriven in addition to the rejected ones", n)
 		}
@@ -350,7 +350,7 @@ func TestMemoryIsBoundedWhileLaunchDarklyIsDown(t *testing.T) {
 		})
 		for range 60 {
 			time.Sleep(10 * time.Second)
-			if used := m.cfg.Budget.Used(); used > 3*limit { // the records of one poll come on top
+			if used := m.cfg.Budget.Used(); used > 3*limit { // plus the records of one poll
 				t.Errorf("budget use of %d bytes exceeds the limit of %d", used, limit)
 				break
 			}

@@ -69,7 +69,7 @@ func TestFormatProblemEndsWithTheLastPartition(t *testing.T) {
 		return f.add("t", &callCounts{sinceEvent: calls, notCallsSinceEvent: notCalls, sample: sample})
 	}
 	if foreign(99, 50) || !foreign(1, 1) || !foreign(1500, 751, "a", "data", "user-1") || problems() != 0 {
-		t.Fatal("the first sample is needed from 100 calls on, and then a second one")
+		t.Fatal("no sample requested after 100 calls, or no second sample after 1,600")
 	}
 	if foreign(1, 1, "a", "data", "user-2") || problems() != 1 {
 		t.Fatal("no problem after two samples")
@@ -79,11 +79,11 @@ func TestFormatProblemEndsWithTheLastPartition(t *testing.T) {
 	}
 	f.release("t")
 	if problems() != 1 {
-		t.Error("the problem ended with one of two partitions")
+		t.Error("the problem was cleared when one of two partitions was released")
 	}
 	f.release("t")
 	if problems() != 0 || len(f.topics) != 0 {
-		t.Error("the problem outlived the last partition")
+		t.Error("the problem was not cleared when the last partition was released")
 	}
 
 	f.acquire("t")

@@ -37,11 +37,11 @@ func TestReportedDataLossEndsTheSession(t *testing.T) {
 	}
 }
 
-// A partition whose part of a commit failed is committed again, although nothing else changes.
-func TestPartitionThatACommitFailedForIsCommittedAgain(t *testing.T) {
+// The commit is repeated although the state of the partition does not change in the meantime.
+func TestFailedCommitOfAPartitionIsRepeated(t *testing.T) {
 	onBothProtocols(t, 2, func(w *world, protocol func(*Config)) {
 		m := w.join(func(c *Config, _ *sink.Config) { protocol(c) })
-		w.produce(1, nil) // so that the group has its partitions
+		w.produce(1, nil) // wait until the partitions are assigned
 		w.awaitDelivered(time.Minute)
 		failed := w.cluster.Fault(kfake.Fault{
 			Keys: []kmsg.Key{kmsg.OffsetCommit}, Topic: testTopic, Partitions: []int32{0, 1},
@@ -75,8 +75,7 @@ func TestRecordsOfAnotherTopicIDEndTheSession(t *testing.T) {
 	}
 }
 
-// Transient commit errors are no problem at first, and become one when they last.
-func TestTransientCommitErrorsThatLastAreAProblem(t *testing.T) {
+func TestTransientCommitErrorsAreAProblemAfterCommitPatience(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
 		m := w.join(nil)
 		w.produce(1, nil)
@@ -117,13 +116,13 @@ func TestStartTimeAfterTheLastRecordIsTheEndOfTheLog(t *testing.T) {
 }
 
 // Some brokers allow idempotent producers only with a permission on the whole cluster.
-func TestDeadLettersNeedNoPermissionOnTheCluster(t *testing.T) {
+func TestDeadLettersNeedNoClusterPermission(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
 		w.produce(1, func(int) []byte { return []byte(`{"type":`) })
-		asked := 0
+		requested := 0
 		w.cluster.ControlKey(int16(kmsg.InitProducerID), func(kmsg.Request) (kmsg.Response, error, bool) {
 			w.cluster.KeepControl()
-			asked++
+			requested++
 			return nil, nil, false
 		})
 		m := w.join(func(c *Config, _ *sink.Config) { c.DeadLetterTopic = letters })
@@ -132,8 +131,8 @@ func TestDeadLettersNeedNoPermissionOnTheCluster(t *testing.T) {
 		if dead := w.readLetters(); len(dead) != 1 {
 			w.t.Errorf("%d dead letters, want 1", len(dead))
 		}
-		if asked > 0 {
-			w.t.Errorf("%d producer IDs requested, want none", asked)
+		if requested > 0 {
+			w.t.Errorf("%d producer IDs requested, want none", requested)
 		}
 	})
 }

@@ -49,7 +49,7 @@ const (
 const (
 	modelRecords     = 4 // maximum number of records in the log
 	modelDestination = "https://events.launchdarkly.com/bulk/env"
-	modelMaxEvents   = modelRecords // of the first member; that of the second is smaller
+	modelMaxEvents   = modelRecords // limit of the first member; the second member's limit is smaller
 )
 
 // modelLog describes the log of the partition. There are few enough values to number them.
@@ -156,7 +156,7 @@ type owner struct {
 	cuts     bool // recorded cuts remain
 	stopped  bool
 	anchored bool
-	changed  bool  // a commit would store a new state
+	changed  bool  // a commit would change the stored state
 	due      bool  // changed, or a sealed batch waits for a commit
 	commit   int32 // number of the commit in flight; 0 if there is none
 	sends    []ownerSend

@@ -145,7 +145,7 @@ func TestLateCommitUndoesNoCuts(t *testing.T) {
 		close(late.release)
 		<-late.delivered
 		time.Sleep(100 * time.Millisecond)
-		// the broken heartbeat may be detected first
+		// The broken heartbeat may be detected first.
 		if a.endedSessions(endUnanswered)+a.endedSessions(endLost) == 0 {
 			w.t.Error("test has no effect: the session did not end")
 		}
@@ -185,8 +185,7 @@ func TestFailedOffsetFetchBlocksNoPartition(t *testing.T) {
 // The brokers never respond, or refuse connections, while a member shuts down.
 func TestShutdownIsBoundedWhenBrokersNeverRespond(t *testing.T) {
 	brokers := map[string]func(w *world, m *member, run int32){
-		"no response to commits": func(w *world, _ *member,
-			_ int32) {
+		"no response to commits": func(w *world, _ *member, _ int32) {
 			w.mute(int16(kmsg.OffsetCommit), 0, 1, 2)
 		},
 		"no response at all":              func(w *world, _ *member, _ int32) { w.mute(-1, 0, 1, 2) },
@@ -320,8 +319,8 @@ func TestRevokeIsBoundedWhileACommitHangs(t *testing.T) {
 	})
 }
 
-// A static member that restarts cleanly continues immediately, because it told the broker that it
-// would return.
+// A static member that restarts cleanly continues immediately, because the group keeps its
+// membership.
 func TestStaticMemberRestartsWithoutDelay(t *testing.T) {
 	onBothProtocols(t, 3, func(w *world, protocol func(*Config)) {
 		static := func(c *Config, _ *sink.Config) { protocol(c); c.InstanceID = "one" }

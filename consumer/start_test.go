@@ -41,7 +41,7 @@ func TestOffsetBeyondTheEndLosesNoRecords(t *testing.T) {
 			t.Run(fmt.Sprint(epoch, metadata), func(t *testing.T) {
 				inWorld(t, 1, func(w *world) {
 					w.produce(10, page)
-					w.produce(20, nil) // may be undelivered; the offset does not prove otherwise
+					w.produce(20, nil) // the offset does not prove that these were delivered
 					w.unchecked = true
 					w.commitAs(5000, epoch, metadata)
 					w.unchecked = false
@@ -285,8 +285,7 @@ func TestCallHeaderAppliesOnlyInARedrive(t *testing.T) {
 		w.awaitDelivered(time.Minute)
 		m.leave(t)
 		redrive := w.join(func(c *Config, _ *sink.Config) {
-			c.Group, c.Redrive, c.DeadLetterTopic = "redrive", true,
-				letters
+			c.Group, c.Redrive, c.DeadLetterTopic = "redrive", true, letters
 		})
 		time.Sleep(10 * time.Second)
 		redrive.leave(t)
@@ -321,8 +320,7 @@ func TestRedriveSendsAnEventStoredInsteadOfItsRecord(t *testing.T) {
 		w.ld.Poison(nil)
 		w.redriven = true
 		redrive := w.join(func(c *Config, _ *sink.Config) {
-			c.Group, c.Topics, c.Redrive = "redrive", []string{letters},
-				true
+			c.Group, c.Topics, c.Redrive = "redrive", []string{letters}, true
 		})
 		time.Sleep(10 * time.Second)
 		redrive.leave(t)

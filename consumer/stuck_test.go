@@ -67,10 +67,10 @@ func TestStuckPartitionDelaysNoOther(t *testing.T) {
 
 // All large events have number 0, so they are stuck with partition 0 regardless of their partition.
 func TestManyStuckPartitionsDelayNoOther(t *testing.T) {
-	const stuckOnes, healthy = 8, 1000
-	inWorld(t, stuckOnes+1, func(w *world) {
+	const stuckPartitions, healthy = 8, 1000
+	inWorld(t, stuckPartitions+1, func(w *world) {
 		w.produce(1, nil, to(0))
-		for p := range int32(stuckOnes) {
+		for p := range int32(stuckPartitions) {
 			w.produce(3000, largeRecord, to(p))
 		}
 		m := w.join(func(c *Config, s *sink.Config) {
@@ -81,13 +81,12 @@ func TestManyStuckPartitionsDelayNoOther(t *testing.T) {
 		if used := m.cfg.Budget.Used(); used < 2<<20 {
 			t.Errorf("test has no effect: only %d bytes held", used)
 		}
-		w.produce(healthy, nil, to(stuckOnes))
+		w.produce(healthy, nil, to(stuckPartitions))
 		time.Sleep(2 * time.Minute)
 		w.mu.Lock()
 		if n := len(w.counted); n != healthy {
 			t.Errorf("%d events delivered while %d partitions were stuck, want all %d of the other partition", n,
-				stuckOnes,
-				healthy)
+				stuckPartitions, healthy)
 		}
 		w.mu.Unlock()
 		m.abort()
@@ -218,7 +217,7 @@ func TestMemoryIsBoundedWhileDeadLettersCannotBeWritten(t *testing.T) {
 		})
 		for range 60 {
 			time.Sleep(time.Second)
-			if held := m.cfg.Budget.Used(); held > 4*limit { // the records of one poll come on top
+			if held := m.cfg.Budget.Used(); held > 4*limit { // plus the records of one poll
 				t.Fatalf("budget use of %d bytes exceeds the limit of %d", held, limit)
 			}
 		}

@@ -171,7 +171,7 @@ func (w *world) readCuts() {
 			name := topicPartition{topic, number}
 			cuts, id, err := parseMetadata(c.Offset, c.Metadata)
 			if err != nil || id != topics[topic] && id != (topicID{}) {
-				continue // of another client or of a deleted topic
+				continue // committed by another client or for a deleted topic
 			}
 			if w.cuts[name] == nil {
 				w.cuts[name] = map[int64]bool{}
@@ -194,7 +194,7 @@ func (w *world) topicName(t kmsg.OffsetCommitRequestTopic) string {
 }
 
 // watchRequest checks every request to LaunchDarkly. It defers the check until the offsets of all
-// events are known, because a consumer can be faster than the acknowledgement to the producer.
+// events are known, because a consumer can be faster than the acknowledgment to the producer.
 func (w *world) watchRequest(r ldtest.Request) {
 	w.readCuts()
 	w.mu.Lock()
@@ -239,7 +239,7 @@ func (w *world) checkRequest(r ldtest.Request, cuts map[topicPartition]map[int64
 		low, high = min(low, place.offset), max(high, place.offset)
 	}
 	end := high + 1
-	// the cut may follow filtered records or transaction markers
+	// The cut may follow filtered records or transaction markers.
 	for last := w.end(in) + 20; !cuts[in][end] && end < last; {
 		end++
 	}

@@ -32,7 +32,8 @@ func TestBatchRejectedByAFirewallDelaysNoOther(t *testing.T) {
 						time.Sleep(every)
 						b.many(1)
 						if n := b.unfinished(); n != 1 {
-							b.t.Fatalf("%d batches wait for the rejected one, %v after it was first sent", n-1, time.Since(first))
+							b.t.Fatalf("%d batches wait for the rejected one, %v after it was first sent",
+								n-1, time.Since(first))
 						}
 					}
 					if n := b.gauge("halts_total"); n > 1 {
@@ -46,7 +47,7 @@ func TestBatchRejectedByAFirewallDelaysNoOther(t *testing.T) {
 						t.Errorf("the rejected batch was sent %d times in %v", sent, time.Since(first))
 					}
 					if n := len(b.counted()); n != others {
-						t.Errorf("%d of %d events count", n, others)
+						t.Errorf("%d of %d events counted", n, others)
 					}
 					b.respondWith(nil)
 					b.settle(b.cfg.BackoffMax)
@@ -161,7 +162,8 @@ func TestRejectionOfEverythingHaltsDespiteARejectedBatch(t *testing.T) {
 						time.Sleep(time.Second)
 					}
 					if n := b.unfinished(); n != stuck || !b.client.Halted().Since.IsZero() {
-						b.t.Fatalf("%d batches unfinished, halted %+v: the test proves nothing", n, b.client.Halted())
+						b.t.Fatalf("%d batches unfinished, halted %+v: the test proves nothing",
+							n, b.client.Halted())
 					}
 					b.respondWith(nil)
 					b.ld.Down(ldtest.Fault{Status: 401})

@@ -36,7 +36,7 @@ type bubble struct {
 
 	mu         sync.Mutex        // guards the fields below
 	batches    int               // rendered so far
-	events     int               // rendered so far, and so the number of the next one
+	events     int               // rendered so far; also the number of the next event
 	done       map[*Batch]int    // calls of Done
 	open       int               // deliveries without a call of Done
 	idle       chan struct{}     // closed when open becomes 0
@@ -134,7 +134,7 @@ func withStatus(status int, r *http.Request) *http.Response {
 	}
 }
 
-// wire is a transport that watches the requests.
+// wire is a transport that checks and counts the requests.
 type wire struct {
 	http.RoundTripper
 	b *bubble
@@ -183,9 +183,9 @@ func (b *bubble) requestDone() {
 	b.inFlight--
 }
 
-// check asserts the invariants of every test. LaunchDarkly found no violation, and Done was called
-// once per delivery. Each event of a delivered batch was counted or rejected exactly once. The
-// limit of requests in flight was observed, and nothing secret was logged.
+// check asserts the invariants of every test. LaunchDarkly reported no violation, and Done was
+// called once per delivery. Each event of a delivered batch was counted or rejected exactly once.
+// The limit of requests in flight was observed, and nothing secret was logged.
 func (b *bubble) check() {
 	b.t.Helper()
 	report := b.ld.Report()
@@ -227,7 +227,7 @@ func (b *bubble) check() {
 	}
 }
 
-// counted returns the numbers of the events that count, in order.
+// counted returns the numbers of the events that LaunchDarkly counted, in order.
 func (b *bubble) counted() (numbers []int) {
 	for _, event := range b.ld.Events() {
 		numbers = append(numbers, number(b.t, event))

@@ -227,14 +227,14 @@ func TestBufferHoldsLittleMoreThanItUses(t *testing.T) {
 		b.Extend(append(b.Bytes(), e...), 1, 0, time.Time{})
 	}
 	for round := range 3 {
-		for _, b := range many { // each is large at some time
+		for _, b := range many { // each buffer grows large once
 			for range 300 {
 				add(b, 1000)
 			}
 			b.Seal(Source{}, 0, 0, 1, false)
 		}
 		held := 0
-		for _, b := range many { // now all of them are small
+		for _, b := range many { // now all buffers hold little
 			add(b, 500)
 			held += cap(b.body)
 		}

@@ -30,7 +30,7 @@ func (b *bubble) cancelAfter(after time.Duration, batches ...*Batch) {
 	}
 	cancel(errRevoked)
 	if n := b.unfinished(); n != 0 {
-		b.t.Errorf("%d deliveries outlive their context", n)
+		b.t.Errorf("%d deliveries not finished after their context was done", n)
 	}
 	if err := b.deliveryErrors(); !errors.Is(err, errRevoked) {
 		b.t.Errorf("finished with %v", err)
@@ -60,7 +60,7 @@ func TestContextDoneWhileQueued(t *testing.T) {
 	})
 }
 
-func TestContextDoneWhileNoAttemptMayStart(t *testing.T) {
+func TestContextDoneWhileNoAttemptCanStart(t *testing.T) {
 	for _, fault := range []ldtest.Fault{{Status: 429, RetryAfter: "3600"}, {Status: 401}, {Status: 500}} {
 		inBubble(t, nil, func(b *bubble) {
 			b.ld.Down(fault)
@@ -91,7 +91,7 @@ func TestContextDoneInFlight(t *testing.T) {
 	}
 }
 
-// Canceled requests say nothing about LaunchDarkly.
+// A canceled request is no evidence that LaunchDarkly is unavailable.
 func TestCanceledRequestsDelayNothing(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {
 		b.ld.Down(ldtest.Fault{Kind: ldtest.Hang})
@@ -119,7 +119,7 @@ func TestContextDoneWithTheResponse(t *testing.T) {
 			b.respondWith(func(r *http.Request) *http.Response {
 				sent++
 				cancel(errRevoked)
-				time.Sleep(time.Second) // everything that watches the context has run
+				time.Sleep(time.Second) // until all context callbacks have run
 				response := withStatus(status, r)
 				response.Header.Set("Retry-After", "3600")
 				return response
@@ -127,7 +127,7 @@ func TestContextDoneWithTheResponse(t *testing.T) {
 			b.deliverIn(ctx, b.batch(4))
 			time.Sleep(time.Second)
 			if n := b.unfinished(); n != 0 || !errors.Is(b.deliveryErrors(), errRevoked) {
-				t.Errorf("%d: %d deliveries outlive their context: %v", status, n, b.deliveryErrors())
+				t.Errorf("%d: %d deliveries not finished after their context was done: %v", status, n, b.deliveryErrors())
 			}
 			time.Sleep(2 * time.Hour)
 			if sent != 1 {
@@ -145,7 +145,7 @@ func TestContextDoneBeforehandSendsNothing(t *testing.T) {
 			b.deliverIn(ctx, b.batch(3))
 		}
 		if n := b.unfinished(); n != 0 || !errors.Is(b.deliveryErrors(), errRevoked) {
-			t.Errorf("%d deliveries outlive their context: %v", n, b.deliveryErrors())
+			t.Errorf("%d deliveries not finished after their context was done: %v", n, b.deliveryErrors())
 		}
 		if n := len(b.requests(0)); n != 0 {
 			t.Errorf("%d requests", n)
@@ -194,7 +194,7 @@ func TestUntilEndsWaitingDeliveriesAndCancelsNoRequest(t *testing.T) {
 	}
 }
 
-// The context is done while the caller takes a long time to take over an event.
+// The callback Rejected is still running when the context is done.
 func TestContextDoneWhileAnEventIsSetAside(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {
 		b.ld.Down(ldtest.Fault{Status: 413})
@@ -217,7 +217,7 @@ func TestContextDoneWhileAnEventIsSetAside(t *testing.T) {
 	})
 }
 
-func TestCloseWaitsForDeliveriesAndLeavesNothingBehind(t *testing.T) {
+func TestCloseWaitsForDeliveriesAndLeaksNothing(t *testing.T) {
 	for _, fault := range []ldtest.Fault{
 		{}, {Status: 401}, {Status: 429, RetryAfter: "3600"}, {Status: 500}, {Kind: ldtest.Hang},
 	} {
@@ -230,11 +230,11 @@ func TestCloseWaitsForDeliveriesAndLeavesNothingBehind(t *testing.T) {
 			b.cancel()
 			b.client.Close()
 			if b.client.wakeTimer != nil && b.client.wakeTimer.Stop() {
-				b.t.Errorf("%v: a timer outlives Close", fault)
+				b.t.Errorf("%v: a timer is still running after Close", fault)
 			}
 			b.mu.Lock()
 			if b.open != 0 {
-				b.t.Errorf("%v: %d deliveries outlive Close", fault, b.open)
+				b.t.Errorf("%v: %d deliveries not finished after Close", fault, b.open)
 			}
 			b.mu.Unlock()
 			synctest.Wait() // until idle goroutines have exited
@@ -242,7 +242,7 @@ func TestCloseWaitsForDeliveriesAndLeavesNothingBehind(t *testing.T) {
 			for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
 				for _, of := range []string{"sink.(*Client)", "net/http.(*Transport)", "net/http.(*persistConn)"} {
 					if strings.Contains(stack, of) {
-						b.t.Errorf("%v: left behind: %s", fault, stack)
+						b.t.Errorf("%v: leaked goroutine: %s", fault, stack)
 					}
 				}
 			}
@@ -271,7 +271,7 @@ func TestFinishedJobLeavesNoTimerAndNoQueueEntry(t *testing.T) {
 		c.limiter.retryAfter = time.Now().Add(time.Hour) // queued jobs stay in the queue
 		c.enqueue(early)                                 // like its timer, if it fires while abandonWaiting holds the mutex
 		if early.timer.Stop() || late.timer != nil {
-			t.Error("a timer is left behind")
+			t.Error("a timer was not stopped")
 		}
 		if c.ready.Len() != 0 {
 			t.Error("a finished job is in the queue")

@@ -25,7 +25,7 @@ func TestCompressedBodyIsGzipAndRoundTrips(t *testing.T) {
 			t.Fatalf("%d bytes, want %d: %v", len(got), len(raw), err)
 		}
 		if deflate(append([]byte("x"), raw...)); !bytes.Equal(body, kept) {
-			t.Fatal("a compressed body changed with the next one")
+			t.Fatal("compressing another body changed the first one")
 		}
 	})
 }
@@ -36,7 +36,7 @@ func TestInflateOfDamagedBodyPanics(t *testing.T) {
 	for name, c := range map[string]struct {
 		body []byte
 		size int
-	}{"no gzip": {body[1:], 7}, "cut off": {body[:len(body)/2], 7}, "longer": {body, 8}} {
+	}{"not gzip": {body[1:], 7}, "truncated": {body[:len(body)/2], 7}, "longer": {body, 8}} {
 		func() {
 			defer func() {
 				if recover() == nil {

@@ -23,9 +23,11 @@ func TestRejectionOfTheDestinationHaltsAndDropsNothing(t *testing.T) {
 					b.many(batches)
 					time.Sleep(time.Hour)
 					if n := b.unfinished(); n != batches {
-						b.t.Errorf("%d of %d deliveries finished while halted: %v", batches-n, batches, b.deliveryErrors())
+						b.t.Errorf("%d of %d deliveries finished while halted: %v",
+							batches-n, batches, b.deliveryErrors())
 					}
-					if h := b.client.Halted(); !h.Since.Equal(started) || !strings.HasPrefix(h.Response, fmt.Sprint(status)) {
+					if h := b.client.Halted(); !h.Since.Equal(started) ||
+						!strings.HasPrefix(h.Response, fmt.Sprint(status)) {
 						b.t.Errorf("halted %+v, want since %v", h, started)
 					}
 					if b.gauge("halted") != 1 || b.gauge("halts_total") != 1 || b.gauge("events_delivered_total") != 0 {
@@ -33,7 +35,8 @@ func TestRejectionOfTheDestinationHaltsAndDropsNothing(t *testing.T) {
 					}
 					requests := b.requests(0)
 					for i, r := range requests[16:] { // the first 16 were sent concurrently
-						if wait := r.Time.Sub(requests[15+i].Time); wait < b.cfg.BackoffMax/2 || wait > b.cfg.BackoffMax {
+						wait := r.Time.Sub(requests[15+i].Time)
+						if wait < b.cfg.BackoffMax/2 || wait > b.cfg.BackoffMax {
 							b.t.Errorf("probed after %v", wait)
 						}
 					}
@@ -46,7 +49,7 @@ func TestRejectionOfTheDestinationHaltsAndDropsNothing(t *testing.T) {
 						b.t.Errorf("still halted: %+v", h)
 					}
 					if n := len(b.counted()); n != batches || b.deliveryErrors() != nil {
-						b.t.Errorf("%d of %d events count: %v", n, batches, b.deliveryErrors())
+						b.t.Errorf("%d of %d events counted: %v", n, batches, b.deliveryErrors())
 					}
 				})
 			})
@@ -54,7 +57,7 @@ func TestRejectionOfTheDestinationHaltsAndDropsNothing(t *testing.T) {
 	}
 }
 
-// A proxy in LaunchDarkly's place must not empty the topic.
+// If a proxy rejects every request, the client must halt before it has set aside the whole topic.
 func TestConsecutiveRejectsHalt(t *testing.T) {
 	for _, status := range []int{400, 413} {
 		onEachEndpoint(t, func(b *bubble) {
@@ -72,7 +75,7 @@ func TestConsecutiveRejectsHalt(t *testing.T) {
 			b.ld.Up()
 			b.settle(b.cfg.BackoffMax)
 			if n := len(b.counted()); n != 3000-maxConsecutiveRejects || !b.client.Halted().Since.IsZero() {
-				b.t.Errorf("%d: %d events count, halted %+v", status, n, b.client.Halted())
+				b.t.Errorf("%d: %d events counted, halted %+v", status, n, b.client.Halted())
 			}
 		})
 	}
@@ -92,7 +95,7 @@ func TestManyRejectedEventsDelayNoOther(t *testing.T) {
 			b.deliver(good)
 			time.Sleep(b.cfg.BackoffMax)
 			if got := len(b.counted()); got != n {
-				t.Fatalf("%d good events count, want %d", got, n)
+				t.Fatalf("%d good events counted, want %d", got, n)
 			}
 			time.Sleep(10 * time.Minute)
 		}
@@ -122,7 +125,7 @@ func TestManyRejectedBatchesDelayNoOther(t *testing.T) {
 			b.many(1)
 			time.Sleep(b.cfg.BackoffMax)
 			if got := len(b.counted()); got != n+1 {
-				b.t.Fatalf("%d good events count, want %d", got, n+1)
+				b.t.Fatalf("%d good events counted, want %d", got, n+1)
 			}
 		}
 		b.settle(time.Hour)
@@ -145,7 +148,7 @@ func (b *bubble) gauge(name string) float64 {
 	return 0
 }
 
-// The target of a redirect makes no difference, even if it is missing or invalid.
+// A redirect halts delivery even if its target is missing or invalid.
 func TestRedirectWithoutATargetHalts(t *testing.T) {
 	for _, location := range []string{"", "http://[::1", "http://%zz/"} {
 		inBubble(t, nil, func(b *bubble) {
@@ -163,7 +166,7 @@ func TestRedirectWithoutATargetHalts(t *testing.T) {
 }
 
 // The log contains one entry for the start of a halt or an outage, and one for the recovery.
-func TestLogHasStartAndEndOfAFailureSeries(t *testing.T) {
+func TestLogContainsStartAndEndOfAFailureSeries(t *testing.T) {
 	for _, c := range []struct {
 		fault             ldtest.Fault
 		level, start, end string
@@ -184,8 +187,8 @@ func TestLogHasStartAndEndOfAFailureSeries(t *testing.T) {
 				b.t.Fatalf("%v: %d lines, want 2: %s", c.fault, len(lines), strings.Join(lines, ""))
 			}
 			for _, want := range []string{
-				c.start, `"level":"` + c.level + `"`, `"topic":`, `"partition":`, `"offset":`, `"next_offset":`, `"events":`,
-				`"bytes":`, `"attempt":`, `"status":`, `"response":`,
+				c.start, `"level":"` + c.level + `"`, `"topic":`, `"partition":`, `"offset":`, `"next_offset":`,
+				`"events":`, `"bytes":`, `"attempt":`, `"status":`, `"response":`,
 			} {
 				if !strings.Contains(lines[0], want) {
 					t.Errorf("%v: no %s in %s", c.fault, want, lines[0])

@@ -35,7 +35,8 @@ func TestRequestsInFlightReachTheLimitAndStayWithinIt(t *testing.T) {
 			b.slow(time.Second)
 			b.many(5 * most)
 			if b.requests(0); b.highest() != most || testutil.ToFloat64(b.cfg.Metrics.inFlight) != float64(most) {
-				t.Errorf("%d requests in flight, gauge %v, want %d", b.highest(), testutil.ToFloat64(b.cfg.Metrics.inFlight), most)
+				t.Errorf("%d requests in flight, gauge %v, want %d",
+					b.highest(), testutil.ToFloat64(b.cfg.Metrics.inFlight), most)
 			}
 			if took := b.settle(time.Minute); took != 5*time.Second {
 				t.Errorf("5 rounds of a second took %v", took)
@@ -61,7 +62,7 @@ func TestOverloadLowersConcurrencyUntilItRecovers(t *testing.T) {
 				if n := b.highest(); n != 8 {
 					t.Errorf("status %d: %d in flight, want 8", status, n)
 				}
-				time.Sleep(1500 * time.Millisecond) // one success each
+				time.Sleep(1500 * time.Millisecond) // until each request has succeeded
 				b.requests(0)
 				if n := b.highest(); n != 16 {
 					t.Errorf("%d in flight after 8 successes, want 16", n)
@@ -146,7 +147,7 @@ func TestStuckBatchDelaysNoOther(t *testing.T) {
 				}
 			}
 			if n := len(b.counted()); n != 1000 {
-				t.Errorf("%d of 1000 events count", n)
+				t.Errorf("%d of 1000 events counted", n)
 			}
 			b.respondWith(nil)
 			b.settle(b.cfg.BackoffMax)
@@ -154,8 +155,7 @@ func TestStuckBatchDelaysNoOther(t *testing.T) {
 	}
 }
 
-// If all batches of a partition are stuck, those of other partitions are delivered with the next
-// probe.
+// If all batches of a partition are stuck, the next probe sends a batch of another partition.
 func TestStuckPartitionLetsOthersPass(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {
 		var stuck []*Batch
@@ -205,7 +205,7 @@ func (b *bubble) down(fault ldtest.Fault, batches int) int {
 	b.ld.Up()
 	b.settle(2 * b.cfg.BackoffMax) // until the probe, and for a batch's own backoff
 	if count := len(b.counted()); count != batches {
-		b.t.Errorf("%d events count after recovery, want %d", count, batches)
+		b.t.Errorf("%d events counted after recovery, want %d", count, batches)
 	}
 	return n
 }
@@ -218,8 +218,8 @@ func TestDestinationThatIsDownIsProbedRarely(t *testing.T) {
 	} {
 		t.Run(fault.String(), func(t *testing.T) {
 			inBubble(t, nil, func(b *bubble) {
-				// The expected rate is one every half minute, after at most 16+8+4+2 and a few more
-				// at the start.
+				// One probe is expected every half minute, after at most 16+8+4+2 requests and a
+				// few more at the start.
 				if n := b.down(fault, 500); n < 60 || n > 220 {
 					t.Errorf("%d probes in an hour", n)
 				}
@@ -251,7 +251,8 @@ func TestOnlyAcceptedRequestsRaiseConcurrency(t *testing.T) {
 	}
 }
 
-// A success ends the delay that the client itself has chosen.
+// A success ends the client's own backoff, but not a Retry-After; see
+// TestRetryAfterOutlastsASuccess.
 func TestStrayRejectionDelaysNothing(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {
 		b.ld.Script(ldtest.Fault{Kind: ldtest.Slow, For: time.Second}, ldtest.Fault{Status: 404})

@@ -10,7 +10,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// These tables restate classify independently. Every other status halts delivery.
+// These tables list examples of each outcome, independently of classify.
 var (
 	acceptedStatuses = []int{200, 201, 202, 204, 299}
 	haltedStatuses   = []int{300, 301, 302, 303, 304, 307, 308, 399, 401, 402, 403, 404, 405, 406, 407, 409, 410, 411,
@@ -225,7 +225,7 @@ func TestRetryAfterOutlastsASuccess(t *testing.T) {
 		b.deliver(b.batch(1))
 		time.Sleep(2 * time.Second)
 		if n := len(b.counted()); n != 1 {
-			t.Fatalf("%d events count, want 1: the test proves nothing", n)
+			t.Fatalf("%d events counted, want 1: the test proves nothing", n)
 		}
 		b.deliver(b.batch(1))
 		time.Sleep(50 * time.Second)

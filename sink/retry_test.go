@@ -43,7 +43,7 @@ func TestFaultsAreRetriedUnderOnePayloadID(t *testing.T) {
 					}
 				}
 				if n := len(b.counted()); n != 20 || b.deliveryErrors() != nil {
-					b.t.Errorf("%d of 20 events count: %v", n, b.deliveryErrors())
+					b.t.Errorf("%d of 20 events counted: %v", n, b.deliveryErrors())
 				}
 			})
 		})
@@ -59,14 +59,14 @@ func TestRandomFaultsLoseAndDuplicateNothing(t *testing.T) {
 			}
 			b.settle(time.Hour)
 			if n := len(b.counted()); n != 1000 || b.deliveryErrors() != nil {
-				t.Errorf("seed %d: %d of 1000 events count: %v", seed, n, b.deliveryErrors())
+				t.Errorf("seed %d: %d of 1000 events counted: %v", seed, n, b.deliveryErrors())
 			}
 		})
 	}
 }
 
-// The whole range must be used. Without jitter, or with half of it, clients that failed together
-// would retry together.
+// The delays must cover the whole range. Without full jitter, clients that failed together would
+// retry together.
 func TestBackoffIsExponentialCappedAndFullyJittered(t *testing.T) {
 	const least, most = 500 * time.Millisecond, time.Minute
 	for attempts, bound := range map[int]time.Duration{
@@ -118,7 +118,7 @@ func TestRetriesObserveTheBackoff(t *testing.T) {
 					t.Errorf("attempt %d came after %v, want at most %v", i+1, wait, bound)
 				}
 			}
-			if n := len(requests); n < 90 || n > 170 { // 120 expected, with half a minute each
+			if n := len(requests); n < 90 || n > 170 { // 120 expected, one every half minute
 				t.Errorf("%d attempts in an hour", n)
 			}
 			first = append(first, requests[1].Time.Sub(requests[0].Time))

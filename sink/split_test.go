@@ -35,7 +35,7 @@ func poisonedRun(t *testing.T, compress bool, poison int) (ids []string) {
 			t.Errorf("rejection %+v", r)
 		}
 		if n := len(b.counted()); n != 4999 {
-			t.Errorf("%d events count, want 4999", n)
+			t.Errorf("%d events counted, want 4999", n)
 		}
 		if n := strings.Count(b.log.String(), "batch rejected by LaunchDarkly"); n != 1 {
 			t.Errorf("%d rejected batches logged, want 1", n)
@@ -52,7 +52,7 @@ func poisonedRun(t *testing.T, compress bool, poison int) (ids []string) {
 	return ids
 }
 
-func TestOnlyThePoisonedEventIsSetAsideAndAlwaysTheSameWay(t *testing.T) {
+func TestOnlyThePoisonedEventIsSetAsideWithTheSameSplits(t *testing.T) {
 	for i, poison := range []int{0, 499, 500, 2500, 2711, 4999} {
 		first := poisonedRun(t, i%2 == 0, poison)
 		if again := poisonedRun(t, i%2 == 0, poison); !slices.Equal(first, again) {
@@ -64,7 +64,7 @@ func TestOnlyThePoisonedEventIsSetAsideAndAlwaysTheSameWay(t *testing.T) {
 	}
 }
 
-func TestAllEventsPoisonedAreAllSetAside(t *testing.T) {
+func TestAllEventsAreSetAsideIfAllArePoisoned(t *testing.T) {
 	onEachEndpoint(t, func(b *bubble) {
 		b.ld.Poison(func([]byte) bool { return true })
 		b.deliver(b.batch(37), b.batch(1))
@@ -91,7 +91,7 @@ func TestBodyThatIsTooLargeIsSplitWithoutARetry(t *testing.T) {
 			seen[r.PayloadID] = true
 		}
 		if len(b.rejected()) != 0 || len(b.counted()) != 200 {
-			b.t.Errorf("%d events rejected, %d of 200 count", len(b.rejected()), len(b.counted()))
+			b.t.Errorf("%d events rejected, %d of 200 counted", len(b.rejected()), len(b.counted()))
 		}
 	})
 }
@@ -115,7 +115,7 @@ func TestEventThatIsTooLargeIsSetAside(t *testing.T) {
 		b.deliver(b.batchOf(2, 2, 1000, true), b.batch(1))
 		b.settle(time.Minute)
 		if len(b.rejected()) != 2 || b.rejections[0].Status != 413 || len(b.counted()) != 1 {
-			b.t.Errorf("rejected %v, count %v", b.rejected(), b.counted())
+			b.t.Errorf("rejected %v, counted %v", b.rejected(), b.counted())
 		}
 	})
 }
@@ -145,7 +145,7 @@ func TestErrorFromRejectedFailsTheDelivery(t *testing.T) {
 			t.Errorf("finished with %v", err)
 		}
 		if n := len(b.counted()); n != 19 {
-			t.Errorf("%d events count, want the other 19", n)
+			t.Errorf("%d events counted, want the other 19", n)
 		}
 	})
 }
@@ -166,7 +166,7 @@ func TestEarlyErrorFromRejectedFailsTheDelivery(t *testing.T) {
 		b.deliver(b.batch(2))
 		b.settle(time.Minute)
 		if err := b.deliveryErrors(); !errors.Is(err, b.rejectErr) || len(b.counted()) != 1 {
-			t.Errorf("finished with %v, %d events count", err, len(b.counted()))
+			t.Errorf("finished with %v, %d events counted", err, len(b.counted()))
 		}
 	})
 }
@@ -181,7 +181,7 @@ func TestPartsAreRetriedThroughFaults(t *testing.T) {
 		}
 		b.settle(time.Hour)
 		if got := b.rejected(); !slices.Equal(got, []int{777}) || len(b.counted()) != 1499 {
-			t.Errorf("rejected %v, %d count", got, len(b.counted()))
+			t.Errorf("rejected %v, %d counted", got, len(b.counted()))
 		}
 	})
 }

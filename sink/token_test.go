@@ -183,7 +183,7 @@ func TestUnreadableTokenHaltsEachTime(t *testing.T) {
 		time.Sleep(4 * time.Second)
 		b.requests(0)
 		if n := len(b.counted()); n != 1 || b.client.Halted().Since.IsZero() || b.gauge("halts_total") != 2 {
-			t.Errorf("%d events count, halted %+v", n, b.client.Halted())
+			t.Errorf("%d events counted, halted %+v", n, b.client.Halted())
 		}
 		s.set(ldtest.Sample.Token, nil)
 		b.settle(b.cfg.BackoffMax)

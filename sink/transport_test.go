@@ -26,10 +26,10 @@ func TestProductionTransportReusesConnections(t *testing.T) {
 		const inFlight, rounds = 8, 5
 		var together sync.WaitGroup // the requests of a round, so that each needs a connection
 		together.Add(inFlight)
-		var conns, second atomic.Int32
+		var conns, http2 atomic.Int32
 		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.ProtoMajor == 2 {
-				second.Add(1)
+				http2.Add(1)
 			}
 			together.Done()
 			together.Wait()
@@ -81,7 +81,7 @@ func TestProductionTransportReusesConnections(t *testing.T) {
 		if n := conns.Load(); n > inFlight {
 			t.Errorf("secure %v: %d connections for %d requests in flight", secure, n, inFlight)
 		}
-		if n := second.Load(); (n == inFlight*rounds) != secure {
+		if n := http2.Load(); (n == inFlight*rounds) != secure {
 			t.Errorf("secure %v: %d requests over HTTP/2", secure, n)
 		}
 	}
@@ -96,15 +96,15 @@ type production struct {
 
 // inProduction runs a test in a bubble with a server for HTTP/1.1, or for HTTP/2 over TLS.
 // accepted, if not nil, may wrap a connection on the server's side.
-func inProduction(t *testing.T, second bool, serve http.HandlerFunc, accepted func(net.Conn) net.Conn,
+func inProduction(t *testing.T, http2 bool, serve http.HandlerFunc, accepted func(net.Conn) net.Conn,
 	test func(t *testing.T, p *production)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		pipe := ldtest.NewPipe()
 		server := httptest.Server{
-			Listener: listener{pipe, accepted}, EnableHTTP2: second,
+			Listener: listener{pipe, accepted}, EnableHTTP2: http2,
 			Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if want := map[bool]int{false: 1, true: 2}[second]; r.ProtoMajor != want {
+				if want := map[bool]int{false: 1, true: 2}[http2]; r.ProtoMajor != want {
 					t.Errorf("HTTP/%d, want HTTP/%d", r.ProtoMajor, want)
 				}
 				if _, err := io.Copy(io.Discard, r.Body); err == nil {
@@ -118,7 +118,7 @@ func inProduction(t *testing.T, second bool, serve http.HandlerFunc, accepted fu
 			Schema: 3, Version: "1",
 			MaxInFlight: 16, Timeout: 3 * time.Second, BackoffMin: 100 * time.Millisecond, BackoffMax: time.Second,
 		}
-		if second {
+		if http2 {
 			cfg.EventsURL = "https://example.com" // the name in the certificate of the test server
 			server.StartTLS()
 		} else {
@@ -130,7 +130,7 @@ func inProduction(t *testing.T, second bool, serve http.HandlerFunc, accepted fu
 		}
 		transport := p.client.cfg.Transport.(*http.Transport)
 		transport.DialContext = pipe.DialContext
-		if second {
+		if http2 {
 			transport.TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig
 		}
 		test(t, p)
@@ -178,15 +178,15 @@ func (l listener) Accept() (net.Conn, error) {
 }
 
 // onBothVersions runs a test with HTTP/1.1 and with HTTP/2.
-func onBothVersions(t *testing.T, test func(t *testing.T, second bool)) {
-	for _, second := range []bool{false, true} {
-		t.Run(fmt.Sprintf("HTTP2=%v", second), func(t *testing.T) { test(t, second) })
+func onBothVersions(t *testing.T, test func(t *testing.T, http2 bool)) {
+	for _, http2 := range []bool{false, true} {
+		t.Run(fmt.Sprintf("HTTP2=%v", http2), func(t *testing.T) { test(t, http2) })
 	}
 }
 
 // Otherwise a server could fill memory with headers, 10 MiB per request.
 func TestResponseHeadersAreLimited(t *testing.T) {
-	onBothVersions(t, func(t *testing.T, second bool) {
+	onBothVersions(t, func(t *testing.T, http2 bool) {
 		var size atomic.Int32
 		serve := func(w http.ResponseWriter, _ *http.Request) {
 			for range size.Load() >> 10 {
@@ -194,7 +194,7 @@ func TestResponseHeadersAreLimited(t *testing.T) {
 			}
 			w.WriteHeader(http.StatusAccepted)
 		}
-		inProduction(t, second, serve, nil, func(t *testing.T, p *production) {
+		inProduction(t, http2, serve, nil, func(t *testing.T, p *production) {
 			size.Store(maxHeaderBytes - 4<<10)
 			p.deliver(t, time.Minute)
 			if p.requests("202") != 1 {
@@ -221,7 +221,7 @@ func (l late) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // Go's default for HTTP/2 is 4 MiB per response.
 func TestBufferedResponseBytesAreLimited(t *testing.T) {
-	onBothVersions(t, func(t *testing.T, second bool) {
+	onBothVersions(t, func(t *testing.T, http2 bool) {
 		var written atomic.Int64
 		serve := func(w http.ResponseWriter, _ *http.Request) {
 			if written.Load() > 0 {
@@ -236,7 +236,7 @@ func TestBufferedResponseBytesAreLimited(t *testing.T) {
 				}
 			}
 		}
-		inProduction(t, second, serve, nil, func(t *testing.T, p *production) {
+		inProduction(t, http2, serve, nil, func(t *testing.T, p *production) {
 			p.client.cfg.Transport = late{p.client.cfg.Transport.(*http.Transport)}
 			p.deliver(t, time.Minute)
 			if n := written.Load(); n > 4*maxResponseBytes { // buffers of the client and the server
@@ -272,7 +272,7 @@ func (h *hole) Write(p []byte) (int, error) {
 func TestSilentConnectionIsReplaced(t *testing.T) {
 	for _, idle := range []time.Duration{0, time.Second, time.Minute} {
 		t.Run(fmt.Sprint(idle), func(t *testing.T) {
-			onBothVersions(t, func(t *testing.T, second bool) {
+			onBothVersions(t, func(t *testing.T, http2 bool) {
 				var last atomic.Pointer[hole]
 				accepted := func(conn net.Conn) net.Conn {
 					h := &hole{Conn: conn}
@@ -280,7 +280,7 @@ func TestSilentConnectionIsReplaced(t *testing.T) {
 					return h
 				}
 				serve := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }
-				inProduction(t, second, serve, accepted, func(t *testing.T, p *production) {
+				inProduction(t, http2, serve, accepted, func(t *testing.T, p *production) {
 					p.deliver(t, time.Minute)
 					time.Sleep(idle)
 					p.deliver(t, time.Minute)
@@ -302,16 +302,16 @@ func TestSilentConnectionIsReplaced(t *testing.T) {
 	}
 }
 
-// A connection that only waits for a slow response is not silent.
+// A connection that is waiting for a slow response is not silent.
 func TestSlowResponseKeepsTheConnection(t *testing.T) {
-	onBothVersions(t, func(t *testing.T, second bool) {
+	onBothVersions(t, func(t *testing.T, http2 bool) {
 		var conns atomic.Int32
 		accepted := func(conn net.Conn) net.Conn { conns.Add(1); return conn }
 		serve := func(w http.ResponseWriter, _ *http.Request) {
 			time.Sleep(2900 * time.Millisecond)
 			w.WriteHeader(http.StatusAccepted)
 		}
-		inProduction(t, second, serve, accepted, func(t *testing.T, p *production) {
+		inProduction(t, http2, serve, accepted, func(t *testing.T, p *production) {
 			for range 5 {
 				p.deliver(t, 2950*time.Millisecond)
 				time.Sleep(time.Minute)

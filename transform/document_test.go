@@ -180,7 +180,9 @@ func TestTruncatedRecordIsRejected(t *testing.T) {
 }
 
 func TestStringsOfAnyLengthAndContentAreMapped(t *testing.T) {
-	for _, special := range []string{"", `\"`, `\\`, `\u00e9`, `\ud83d\ude00`, "é", "✓", "😀", "\x7f", "#", "!", " "} {
+	for _, special := range []string{
+		"", `\"`, `\\`, `\u00e9`, `\ud83d\ude00`, "é", "✓", "😀", "\x7f", "#", "!", " ",
+	} {
 		for length := range 150 {
 			s := strings.Repeat("x", length) + special
 			record := fmt.Appendf(nil,

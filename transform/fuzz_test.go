@@ -6,9 +6,8 @@ import (
 	"testing"
 )
 
-// configs lists the mappings that the tests compare with the reference. There is one for each
-// schema. The paths of the last one overlap each other and the fixed fields, and its names are
-// long or differ only near the end.
+// configs lists the mappings that the tests compare with the reference. The paths of the last one
+// overlap each other and the fixed fields, and its names are long or differ only near the end.
 var configs = []Config{
 	schema3,
 	schema4,

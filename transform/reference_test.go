@@ -38,8 +38,8 @@ func (r *reference) append(value []byte, timestamp int64) ([]byte, []Call) {
 	return r.dst, r.made
 }
 
-// documents maps the calls in the documents of b, or adds one malformed call if one of the documents
-// is invalid.
+// documents maps the calls in the documents of b, or adds one malformed call if one of the
+// documents is invalid.
 func (r *reference) documents(b []byte, timestamp int64, unwrap bool) {
 	documents, ok := split(b)
 	if !ok {
@@ -80,8 +80,8 @@ func (r *reference) documents(b []byte, timestamp int64, unwrap bool) {
 	}
 }
 
-// content returns the content of the envelope that a document is. ok is false if the document is not
-// an envelope. Invalid base64 yields empty content, which is as invalid.
+// content returns the content of an envelope. ok is false if the document is not an envelope.
+// Invalid base64 yields empty content, which is malformed too.
 func (r *reference) content(document json.RawMessage) (content []byte, ok bool) {
 	auto := r.auto()
 	if auto && kind(document) == '"' && text(document) != "" {
@@ -291,8 +291,8 @@ func (r *reference) enabled(integrations json.RawMessage) bool {
 			return string(setting) != "false"
 		}
 	}
-	// All can be in any letter case, and the last one counts. A map does not keep their order, so the
-	// names are decoded again in order.
+	// All can be in any letter case, and the last one applies. A map does not keep the order of the
+	// names, so decode them again in order.
 	send := true
 	d := json.NewDecoder(bytes.NewReader(integrations))
 	must1(d.Token())

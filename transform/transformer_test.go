@@ -132,7 +132,7 @@ func TestAppendOnlyRejectsAnIndexWithoutACall(t *testing.T) {
 	}
 }
 
-// everything returns all records of the tests in this package.
+// everything returns the records in testdata, the malformed records, and a sample.
 func everything() (records [][]byte) {
 	for _, file := range []string{"mapping", "timestamps", "integrations", "envelopes", "records"} {
 		records = append(records, lines("testdata", file+".ndjson")...)
@@ -163,7 +163,8 @@ func TestMappingDoesNotDependOnEarlierRecords(t *testing.T) {
 				for _, i := range []int{i, len(records) - 1 - i} {
 					events, calls := transformer.Append(nil, nil, records[i], recordTimestamp)
 					if !bytes.Equal(events, want[i].events) || !slices.Equal(calls, want[i].calls) {
-						t.Errorf("%.300q: %s, %v, want %s, %v", records[i], events, calls, want[i].events, want[i].calls)
+						t.Errorf("%.300q: %s, %v, want %s, %v",
+							records[i], events, calls, want[i].events, want[i].calls)
 					}
 				}
 			}

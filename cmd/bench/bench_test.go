@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TestMain runs a role if a test starts this binary as one.
+// TestMain runs main if a test starts this binary with a role.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "-role" {
 		main()
@@ -45,7 +45,7 @@ func TestMeasuresAndLosesNothing(t *testing.T) {
 			t.Errorf("%v requests for %d events, 100 per request", f.Requests, r.Work.Events)
 		}
 		if f.Allocs <= 0 || f.Records <= 0 {
-			t.Errorf("a figure is missing: %+v", f)
+			t.Errorf("result incomplete: %+v", f)
 		}
 	}
 	if files, _ := os.ReadDir(profiles); len(files) != 2*2 {

@@ -52,7 +52,7 @@ func (c *command) summary(t *testing.T, exit int) (s summary) {
 	return s
 }
 
-// watched is an output in which a test can wait for text.
+// watched is an output that a test can wait on.
 type watched struct {
 	wrote sync.Cond // signaled after each change of the fields below; its lock is mu
 
@@ -179,8 +179,8 @@ func TestSecondInterruptExitsImmediately(t *testing.T) {
 	}
 }
 
-// An event rejected by LaunchDarkly becomes a dead letter. The program commits it, but for the demo
-// it is missing.
+// The program commits the offset of an event that LaunchDarkly rejects. The demo reports the event
+// as missing.
 func TestMissingEventFails(t *testing.T) {
 	t.Parallel()
 	g := segmenttest.New(1)

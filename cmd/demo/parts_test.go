@@ -15,7 +15,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// freeAddress returns an address that was free a moment ago.
+// freeAddress returns an unused loopback address.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -58,10 +58,10 @@ func TestFakeLaunchDarklyRunsAlone(t *testing.T) {
 	}
 	path := "/events/bulk/" + ldtest.Sample.ClientSideID
 	if got := post(t, address+path); got != http.StatusAccepted {
-		t.Errorf("an event: response %d", got)
+		t.Errorf("status %d for an event", got)
 	}
 	if got := post(t, address+"/"+path); got != http.StatusNotFound {
-		t.Errorf("a double slash, which must reach the fake: response %d", got)
+		t.Errorf("status %d for a path with a double slash, which must reach the fake", got)
 	}
 
 	c.signals <- os.Interrupt

@@ -24,7 +24,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 )
 
-// world is a broker and a fake LaunchDarkly for check. Both work unless a test changes them.
+// world is the environment of a command: a broker, a fake LaunchDarkly, and environment variables.
 type world struct {
 	broker *kfake.Cluster // nil for a broker passed to newWorldWith
 	addr   string         // address of the broker
@@ -44,7 +44,7 @@ func newWorld(t *testing.T, opts ...kfake.Opt) *world {
 	return w
 }
 
-// newWorldWith is newWorld with a broker that is already running.
+// newWorldWith is like newWorld, but uses a broker that is already running.
 func newWorldWith(t *testing.T, addr string) *world {
 	t.Helper()
 	ld := httptest.NewServer(http.NotFoundHandler())
@@ -56,7 +56,7 @@ func newWorldWith(t *testing.T, addr string) *world {
 		"S2LD_LAUNCHDARKLY_EVENT_SCHEMA=3")
 }
 
-// set sets variables and replaces earlier ones of the same name.
+// set sets environment variables, and replaces earlier values.
 func (w *world) set(environ ...string) *world {
 	for _, e := range environ {
 		name, _, _ := strings.Cut(e, "=")
@@ -190,15 +190,15 @@ func TestCheckOfTLS(t *testing.T) {
 
 	// A broker parses the TLS ClientHello as a request of an impossible size and closes the
 	// connection.
-	hangsUp, err := net.Listen("tcp", "127.0.0.1:0")
+	closing, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	hungUp := make(chan struct{})
+	closed := make(chan struct{})
 	go func() {
-		defer close(hungUp)
+		defer close(closed)
 		for {
-			conn, err := hangsUp.Accept()
+			conn, err := closing.Accept()
 			if err != nil {
 				return
 			}
@@ -206,8 +206,8 @@ func TestCheckOfTLS(t *testing.T) {
 			conn.Close()
 		}
 	}()
-	defer func() { hangsUp.Close(); <-hungUp }()
-	w = newWorld(t).set("S2LD_KAFKA_TLS_ENABLED=true", "S2LD_KAFKA_BROKERS="+hangsUp.Addr().String())
+	defer func() { closing.Close(); <-closed }()
+	w = newWorld(t).set("S2LD_KAFKA_TLS_ENABLED=true", "S2LD_KAFKA_BROKERS="+closing.Addr().String())
 	w.check(t, okConfig, "FAIL  broker 127.0.0.1:...The listener might not support TLS", noBroker, okLD, skipID)
 }
 
@@ -234,8 +234,8 @@ func TestCheckOfTopics(t *testing.T) {
 	newWorld(t).set("S2LD_DEAD_LETTERS_TOPIC=").check(t, okConfig, okBroker, okTopic, okGroup, okLD, skipID)
 }
 
-// With brokers before Kafka 4.0, which have at most a preview of the consumer protocol, the client
-// falls back to the classic protocol.
+// Brokers before Kafka 4.0 have at most a preview of the consumer protocol. kgo would fall back to
+// the classic protocol, so check fails.
 func TestCheckOfConsumerProtocol(t *testing.T) {
 	w := newWorld(t).set("S2LD_KAFKA_REBALANCE_PROTOCOL=consumer")
 	w.check(t, okConfig, okBroker, okTopic, okDead, okGroup, okLD, skipID)
@@ -280,7 +280,8 @@ func TestCheckOfPermissions(t *testing.T) {
 	restricted := func(acls ...[]kfake.ACL) *world {
 		w := newWorld(t, kfake.EnableSASL(), kfake.EnableACLs(), kfake.Superuser("PLAIN", "admin", "admin"),
 			kfake.User("PLAIN", "user", "pass", slices.Concat(acls...)...))
-		// Create the group: unlike Kafka, the embedded broker checks no permissions on a missing group.
+		// The embedded broker, unlike Kafka, checks no permissions on a missing group, so create
+		// one.
 		auth := plain.Auth{User: "admin", Pass: "admin"}
 		admin, err := kadm.NewOptClient(kgo.SeedBrokers(w.addr), kgo.SASL(auth.AsMechanism()))
 		if err != nil {

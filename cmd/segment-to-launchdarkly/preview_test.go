@@ -33,10 +33,9 @@ func (w *world) produce(t *testing.T, values ...string) *world {
 	return w
 }
 
-// envelopes are records that each contain aCall, with what preview says of them if nothing is
-// unwrapped.
+// envelopes are records and the descriptions that preview prints for them if unwrap is empty.
 var envelopes = []struct {
-	record, says string
+	record, want string
 	auto         bool // unwrapped by default
 }{
 	{`{"version":"0","detail-type":"track","detail":` + aCall + `}`, unwrap("EventBridge", "detail"), true},
@@ -72,8 +71,8 @@ func TestPreviewNamesEveryEnvelope(t *testing.T) {
 	for _, e := range envelopes {
 		w := newWorld(t).set("S2LD_SEGMENT_UNWRAP=[]").produce(t, e.record)
 		out, stderr, code := run(w.sys, "preview")
-		if code != 0 || !strings.Contains(out, e.says) || strings.Contains(out, "SECRET") {
-			t.Errorf("%s: exit %d, %s\n%s\nwant %s", e.record, code, stderr, out, e.says)
+		if code != 0 || !strings.Contains(out, e.want) || strings.Contains(out, "SECRET") {
+			t.Errorf("%s: exit %d, %s\n%s\nwant %s", e.record, code, stderr, out, e.want)
 		}
 		w.set("S2LD_SEGMENT_UNWRAP=auto")
 		out, _, _ = run(w.sys, "preview", "--show", "0")

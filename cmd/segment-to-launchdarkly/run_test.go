@@ -22,7 +22,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// service is the program as a process, with a broker that has some records and a fake LaunchDarkly.
+// service is a running process of the program. Its broker has some records, and its LaunchDarkly is a
+// fake.
 type service struct {
 	cmd     *exec.Cmd
 	ld      *ldtest.Server
@@ -110,7 +111,7 @@ func (s *service) signal(t *testing.T) {
 // exit waits for the process and returns its exit code.
 func (s *service) exit(t *testing.T) int {
 	t.Helper()
-	for s.log.Scan() { // the process must not block on a full pipe
+	for s.log.Scan() { // so that the process does not block on a full pipe
 	}
 	_ = s.cmd.Wait() // the exit code is checked instead
 	return s.cmd.ProcessState.ExitCode()
@@ -161,7 +162,7 @@ func TestSecondSignalExitsImmediatelyWith130(t *testing.T) {
 	ld := ldtest.New(ldtest.Config{})
 	ld.Down(ldtest.Fault{Kind: ldtest.Hang})
 	s := startService(t, ld, tenCalls())
-	<-s.arrived // the request hangs, and so will the drain
+	<-s.arrived // the request hangs, so the drain will hang too
 	s.signal(t)
 	s.readLog(t, "stopping")
 	start := time.Now()

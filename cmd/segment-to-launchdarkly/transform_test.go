@@ -121,7 +121,7 @@ func TestTransformReportsTheLineThatIsTooLong(t *testing.T) {
 		t.Errorf("exit %d, %q", code, stderr)
 	}
 	if out != `{"line":1,"outcome":"filtered","reason":"not_track"}`+"\n" {
-		t.Errorf("%q: want the output for the lines before", out)
+		t.Errorf("%q: want the output for the previous lines", out)
 	}
 }
 

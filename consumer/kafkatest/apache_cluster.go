@@ -40,7 +40,8 @@ func (a *Apache) Ready(ctx context.Context) error {
 			for _, p := range t.Partitions {
 				for _, id := range serving {
 					if slices.Contains(p.Replicas, id) && !slices.Contains(p.ISR, id) {
-						return fmt.Errorf("node %d is not in sync for topic %s, partition %d", id, *t.Topic, p.Partition)
+						return fmt.Errorf("node %d is not in sync for topic %s, partition %d",
+							id, *t.Topic, p.Partition)
 					}
 				}
 			}

@@ -78,7 +78,8 @@ func TestEmbeddedReturnsEndsOfLeaderEpochs(t *testing.T) {
 		}
 		end(2, 8) // plain kfake returns 0
 
-		// The same log is now shorter, so a client at offset 8 detects the truncation.
+		// A recreated topic is empty, so a client at offset 8 detects that its position is beyond
+		// the end.
 		admin := kadm.NewClient(cl)
 		if _, err := admin.DeleteTopic(context.Background(), "t"); err != nil {
 			t.Fatal(err)

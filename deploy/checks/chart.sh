@@ -1,13 +1,13 @@
 #!/bin/sh
-# Checks the chart: by its tests, and, as packaged, with each value file of ci/.
+# Runs the chart's unit tests, and checks the packaged chart with each value file in ci/.
 set -eu
 cd "$(dirname "$0")"
 chart=../helm/segment-to-launchdarkly
-kubernetes=1.37.2 # that of schemas/
+kubernetes=1.37.2 # the version of schemas/
 
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-go build -o "$dir" tool # those in go.mod
+go build -o "$dir" tool # the tools in go.mod
 PATH=$dir:$PATH
 
 helm-unittest --strict $chart
@@ -18,7 +18,7 @@ packaged=$dir/segment-to-launchdarkly
 cmp "$packaged/files/rules.yaml" ../prometheus/rules.yaml
 cmp "$packaged/files/dashboard.json" ../grafana/dashboard.json
 if [ -e "$packaged/ci" ] || [ -e "$packaged/tests" ]; then
-	echo "the package holds ci/ or tests/" >&2
+	echo "the package contains ci/ or tests/" >&2
 	exit 1
 fi
 

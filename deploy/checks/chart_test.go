@@ -11,14 +11,14 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// release is what the checks read of a rendered chart.
+// release holds the parts of a rendered chart that the checks use.
 type release struct {
-	name   string            // of the Deployment
-	config string            // the configuration file
-	env    map[string]string // of the container; empty values come from elsewhere in Kubernetes
+	name   string            // name of the Deployment
+	config string            // content of the configuration file
+	env    map[string]string // environment of the container; a variable with valueFrom is empty
 }
 
-// render renders the chart by helm template.
+// render renders the chart with helm template.
 func render(t *testing.T, valuesFile string) (r release) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", "tool", "helm", "template", "events", chartDir, "--namespace", "data",
@@ -60,12 +60,12 @@ func render(t *testing.T, valuesFile string) (r release) {
 		}
 	}
 	if r.name == "" || r.config == "" {
-		t.Fatalf("%s: no Deployment or no configuration", valuesFile)
+		t.Fatalf("%s: Deployment or configuration missing", valuesFile)
 	}
 	return r
 }
 
-// valueFiles returns the paths of the value files that everything is checked with.
+// valueFiles returns the paths of the chart's value files for tests.
 func valueFiles(t *testing.T) []string {
 	t.Helper()
 	paths, err := filepath.Glob(chartDir + "/ci/*-values.yaml")

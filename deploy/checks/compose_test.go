@@ -13,10 +13,12 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// composed is docker-compose.yml as docker compose config reads it: merged, interpolated, validated.
-func composed(t *testing.T) *types.Project {
+// loadCompose loads docker-compose.yml like docker compose config: merged, interpolated, and
+// validated.
+func loadCompose(t *testing.T) *types.Project {
 	t.Helper()
-	options, err := compose.NewProjectOptions([]string{repository + "/docker-compose.yml"}, compose.WithResolvedPaths(true))
+	files := []string{repository + "/docker-compose.yml"}
+	options, err := compose.NewProjectOptions(files, compose.WithResolvedPaths(true))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,9 +29,11 @@ func composed(t *testing.T) *types.Project {
 	return project
 }
 
-func TestComposeAcceptsTheFile(t *testing.T) {
-	p := composed(t)
-	for _, name := range []string{"kafka", "launchdarkly", "segment-to-launchdarkly", "generator", "prometheus", "grafana"} {
+func TestComposeFileIsValid(t *testing.T) {
+	p := loadCompose(t)
+	for _, name := range []string{
+		"kafka", "launchdarkly", "segment-to-launchdarkly", "generator", "prometheus", "grafana",
+	} {
 		s, ok := p.Services[name]
 		if !ok {
 			t.Errorf("no service %s", name)
@@ -41,31 +45,34 @@ func TestComposeAcceptsTheFile(t *testing.T) {
 	}
 	for name, s := range p.Services {
 		if _, tag, _ := strings.Cut(s.Image, ":"); s.Build == nil && (tag == "" || tag == "latest") {
-			t.Errorf("%s: image %s may be another tomorrow", name, s.Image)
+			t.Errorf("%s: image %s is not pinned to a version", name, s.Image)
 		}
 		for _, port := range s.Ports {
 			if port.HostIP != "127.0.0.1" {
-				t.Errorf("%s: port %s is everybody's", name, port.Published)
+				t.Errorf("%s: port %s is not bound to 127.0.0.1", name, port.Published)
 			}
 		}
 		for _, v := range s.Volumes {
 			if info, err := os.Stat(v.Source); err != nil || info.IsDir() || !v.ReadOnly {
-				t.Errorf("%s: %s is no file, or writable: %v", name, v.Source, err)
+				t.Errorf("%s: %s is not a file, or is mounted writable: %v", name, v.Source, err)
 			}
 		}
 		for on, d := range s.DependsOn {
 			if d.Condition == types.ServiceConditionHealthy && p.Services[on].HealthCheck == nil {
-				t.Errorf("%s waits for %s to be healthy, which nobody checks", name, on)
+				t.Errorf("%s waits until %s is healthy, but %[2]s has no health check", name, on)
 			}
 		}
-		if s.Build != nil && !slices.Contains(strings.Fields(string(readFile(t, s.Build.Context+"/"+s.Build.Dockerfile))), s.Build.Target) {
-			t.Errorf("%s: %s has no stage %s", name, s.Build.Dockerfile, s.Build.Target)
+		if s.Build != nil {
+			words := strings.Fields(string(readFile(t, s.Build.Context+"/"+s.Build.Dockerfile)))
+			if !slices.Contains(words, s.Build.Target) {
+				t.Errorf("%s: %s has no stage %s", name, s.Build.Dockerfile, s.Build.Target)
+			}
 		}
 	}
 }
 
-func TestComposeGivesTheProgramALegalConfiguration(t *testing.T) {
-	s := composed(t).Services["segment-to-launchdarkly"]
+func TestComposeConfigurationIsValid(t *testing.T) {
+	s := loadCompose(t).Services["segment-to-launchdarkly"]
 	var env []string
 	for name, value := range s.Environment {
 		env = append(env, name+"="+*value)
@@ -73,12 +80,14 @@ func TestComposeGivesTheProgramALegalConfiguration(t *testing.T) {
 	if out, err := check(t, "", env); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}
-	if time.Duration(*s.StopGracePeriod) < 35*time.Second { // the default drain, the last commit, and 5 s to leave
-		t.Errorf("grace period %v", s.StopGracePeriod)
+	// The default drain_timeout is 20 s. After the drain, the program still commits and leaves the
+	// group.
+	if time.Duration(*s.StopGracePeriod) < 35*time.Second {
+		t.Errorf("stop_grace_period %v is too short", s.StopGracePeriod)
 	}
 }
 
-// mounted returns the files of a service, by their path in the container.
+// mounted returns the mounted files of a service by their path in the container.
 func mounted(p *types.Project, service string) map[string]string {
 	files := map[string]string{}
 	for _, v := range p.Services[service].Volumes {
@@ -87,24 +96,25 @@ func mounted(p *types.Project, service string) map[string]string {
 	return files
 }
 
-func TestPrometheusInComposeScrapesTheProgram(t *testing.T) {
-	p := composed(t)
+func TestComposePrometheusScrapesTheProgram(t *testing.T) {
+	p := loadCompose(t)
 	var config struct {
 		Scrapes []struct {
 			Static []struct{ Targets []string } `json:"static_configs"`
 		} `json:"scrape_configs"`
 	}
-	if err := yaml.Unmarshal(readFile(t, mounted(p, "prometheus")["/etc/prometheus/prometheus.yml"]), &config); err != nil {
+	path := mounted(p, "prometheus")["/etc/prometheus/prometheus.yml"]
+	if err := yaml.Unmarshal(readFile(t, path), &config); err != nil {
 		t.Fatal(err)
 	}
 	host, port, _ := strings.Cut(config.Scrapes[0].Static[0].Targets[0], ":")
 	if s, ok := p.Services[host]; !ok || s.Ports[0].Target != 9464 || port != "9464" {
-		t.Errorf("it scrapes %s:%s", host, port)
+		t.Errorf("Prometheus scrapes %s:%s", host, port)
 	}
 }
 
-func TestGrafanaInComposeFindsTheDashboard(t *testing.T) {
-	p := composed(t)
+func TestComposeGrafanaFindsTheDashboard(t *testing.T) {
+	p := loadCompose(t)
 	files := mounted(p, "grafana")
 	var sources struct{ Datasources []struct{ Type, URL string } }
 	var providers struct {
@@ -124,14 +134,16 @@ func TestGrafanaInComposeFindsTheDashboard(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, ok := p.Services["prometheus"]; !ok || sources.Datasources[0].Type != "prometheus" || sources.Datasources[0].URL != "http://prometheus:9090" {
-		t.Errorf("data source %+v", sources)
+	source := sources.Datasources[0]
+	if _, ok := p.Services["prometheus"]; !ok || source.Type != "prometheus" || source.URL != "http://prometheus:9090" {
+		t.Errorf("data source %+v", source)
 	}
 	path := providers.Providers[0].Options.Path + "/dashboard.json"
 	if want, _ := filepath.Abs(dashboardFile); files[path] != want {
 		t.Errorf("%s is %q, want %s", path, files[path], want)
 	}
-	if home := p.Services["grafana"].Environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]; home == nil || *home != path {
-		t.Errorf("at home there is %v", home)
+	home := p.Services["grafana"].Environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+	if home == nil || *home != path {
+		t.Errorf("home dashboard is %v, want %s", home, path)
 	}
 }

@@ -14,18 +14,18 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-var update = flag.Bool("update", false, "write what the program says into the files that are compared with it")
+var update = flag.Bool("update", false, "write the program's JSON schema into values.schema.json")
 
-// The program accepts what the chart renders, with the container's environment variables.
-func TestTheProgramAcceptsTheConfiguration(t *testing.T) {
-	elsewhere := map[string]string{"S2LD_KAFKA_BROKERS": "kafka:9092", "S2LD_KAFKA_RACK": "a"} // valueFrom
+// The check runs with the environment variables of the rendered container.
+func TestProgramAcceptsTheRenderedConfiguration(t *testing.T) {
+	valueFrom := map[string]string{"S2LD_KAFKA_BROKERS": "kafka:9092", "S2LD_KAFKA_RACK": "a"}
 	for _, path := range valueFiles(t) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			r := render(t, path)
 			var env []string
 			for name, value := range r.env {
 				if strings.HasPrefix(name, "S2LD_") {
-					env = append(env, name+"="+cmp.Or(value, elsewhere[name]))
+					env = append(env, name+"="+cmp.Or(value, valueFrom[name]))
 				}
 			}
 			if out, err := check(t, r.config, env); err != nil {
@@ -34,7 +34,7 @@ func TestTheProgramAcceptsTheConfiguration(t *testing.T) {
 		})
 	}
 	if out, err := check(t, "kafka: {broker: a}", nil); err == nil {
-		t.Errorf("it accepts anything: %s", out)
+		t.Errorf("an unknown key is accepted: %s", out)
 	}
 }
 
@@ -49,9 +49,8 @@ func check(t *testing.T, config string, env []string) (string, error) {
 	return string(out), err
 }
 
-// What stands under config in the values is the program's configuration: its schema is the
-// program's.
-func TestValuesSchemaIsTheProgramsForConfig(t *testing.T) {
+// The value config holds the program's configuration, so it has the program's schema.
+func TestValuesSchemaContainsTheProgramsSchema(t *testing.T) {
 	out, err := command(t, nil, "config", "schema").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +59,7 @@ func TestValuesSchemaIsTheProgramsForConfig(t *testing.T) {
 	if err := json.Unmarshal(out, &want); err != nil {
 		t.Fatal(err)
 	}
-	delete(want, "$schema") // it stands at the top
+	delete(want, "$schema") // only at the top level
 	path := chartDir + "/values.schema.json"
 	if err := json.Unmarshal(readFile(t, path), &schema); err != nil {
 		t.Fatal(err)
@@ -71,7 +70,7 @@ func TestValuesSchemaIsTheProgramsForConfig(t *testing.T) {
 		return
 	}
 	if !*update {
-		t.Fatalf("%s does not have the program's schema: go test -run TestValuesSchema -update", path)
+		t.Fatalf("%s does not contain the program's schema: run go test -run TestValuesSchema -update", path)
 	}
 	properties["config"] = want
 	var buf bytes.Buffer
@@ -86,7 +85,7 @@ func TestValuesSchemaIsTheProgramsForConfig(t *testing.T) {
 	}
 }
 
-// checkDefaults checks that each value of the schema is in values.yaml, whose comments explain it.
+// checkDefaults checks that values.yaml, which documents the values, has each value of the schema.
 // helm lint checks the reverse.
 func checkDefaults(t *testing.T, properties map[string]any) {
 	t.Helper()
@@ -95,7 +94,7 @@ func checkDefaults(t *testing.T, properties map[string]any) {
 		t.Fatal(err)
 	}
 	for name := range properties {
-		if _, ok := values[name]; !ok && name != "global" { // global is Helm's own
+		if _, ok := values[name]; !ok && name != "global" { // Helm defines global
 			t.Errorf("values.yaml has no %s", name)
 		}
 	}

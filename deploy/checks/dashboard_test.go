@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// panel is what the checks read of a panel, rows included.
+// panel holds the fields of a panel or a row that the checks use.
 type panel struct {
 	ID          int      `json:"id"`
 	Type        string   `json:"type"`
@@ -32,7 +32,7 @@ type (
 	}
 )
 
-// dashboard is what the checks read of it.
+// dashboard holds the fields of the dashboard that the checks use.
 type dashboard struct {
 	UID         string
 	Title       string
@@ -67,45 +67,48 @@ func TestEachPanelIsComplete(t *testing.T) {
 	titles := map[string]bool{}
 	for _, p := range readDashboard(t).Panels {
 		if ids[p.ID] || p.ID == 0 || titles[p.Title] || p.Title == "" {
-			t.Errorf("%s: its ID, %d, or its title is another's too, or missing", p.Title, p.ID)
+			t.Errorf("%s: ID %d or title is missing or not unique", p.Title, p.ID)
 		}
 		ids[p.ID], titles[p.Title] = true, true
 		if p.Type == "row" {
 			continue
 		}
-		if p.Description == "" || len(p.Targets) == 0 || p.FieldConfig == nil || p.FieldConfig.Defaults.Unit == "" && p.Type != "heatmap" {
-			t.Errorf("%s: no description, query or unit", p.Title)
+		if p.Description == "" || len(p.Targets) == 0 || p.FieldConfig == nil ||
+			p.FieldConfig.Defaults.Unit == "" && p.Type != "heatmap" {
+			t.Errorf("%s: description, query, or unit missing", p.Title)
 		}
 		refs := map[string]bool{}
 		for _, target := range p.Targets {
-			if target.Datasource == nil || *target.Datasource != (source{"prometheus", "${datasource}"}) || refs[target.RefID] {
-				t.Errorf("%s, query %s: not the chosen data source, or there twice", p.Title, target.RefID)
+			if target.Datasource == nil || *target.Datasource != (source{"prometheus", "${datasource}"}) ||
+				refs[target.RefID] {
+				t.Errorf("%s, query %s: not on ${datasource}, or not unique", p.Title, target.RefID)
 			}
 			refs[target.RefID] = true
 			if !strings.Contains(target.Expr, `namespace=~"$namespace", group=~"$group"`) {
-				t.Errorf("%s: %s does not heed the variables", p.Title, target.Expr)
+				t.Errorf("%s: %s does not filter by the variables", p.Title, target.Expr)
 			}
 		}
 	}
 }
 
-func TestTheDashboardHasItsVariables(t *testing.T) {
+func TestDashboardHasItsVariables(t *testing.T) {
 	d := readDashboard(t)
 	var names []string
 	for _, v := range d.Templating.List {
 		names = append(names, v.Name)
-		// Without Kubernetes there is no namespace; .* matches that too.
+		// Outside Kubernetes there is no namespace label, which .* matches too.
 		if v.Type == "query" && v.AllValue != ".*" {
-			t.Errorf("%s: all is %q", v.Name, v.AllValue)
+			t.Errorf("%s: allValue is %q", v.Name, v.AllValue)
 		}
 	}
 	if !slices.Equal(names, []string{"datasource", "namespace", "group", "topic"}) {
 		t.Errorf("variables: %v", names)
 	}
-	if len(d.Annotations.List) != 1 || !strings.Contains(d.Annotations.List[0].Expr, `ALERTS{alertname=~"SegmentToLaunchDarkly.*"`) {
+	if len(d.Annotations.List) != 1 ||
+		!strings.Contains(d.Annotations.List[0].Expr, `ALERTS{alertname=~"SegmentToLaunchDarkly.*"`) {
 		t.Errorf("annotations: %v", d.Annotations.List)
 	}
 	if d.UID == "" || bytes.Contains(readFile(t, dashboardFile), []byte("__inputs")) {
-		t.Error("it cannot be provisioned")
+		t.Error("the dashboard cannot be provisioned")
 	}
 }

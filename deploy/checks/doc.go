@@ -1,21 +1,22 @@
-// Package checks checks what no standard tool can check of deploy/, against the running program:
+// Package checks tests the parts of deploy/ that standard tools cannot test, against the running
+// program:
 //
-//   - The alerts: a real Prometheus scrapes the program while things go wrong and are fixed, and
-//     each alert fires and clears.
-//   - The expressions of the rules and the dashboard, against the series that the program exports:
-//     no metric, label, or value is used that does not exist. The dashboard's panels are complete.
-//   - The configuration: the program accepts what the chart renders, what docker-compose.yml sets,
-//     and what the runbook shows, and its schema is part of the chart's.
-//   - The runbook: each alert has a section, each section an alert, each link a target, and each
-//     command all its flags.
+//   - Alerts: a real Prometheus scrapes the program during a series of incidents. Each incident
+//     fires the expected alerts, and they clear after it ends.
+//   - Expressions: the rules and the dashboard use only metrics, labels, and label values that the
+//     program exports. Each panel of the dashboard is complete.
+//   - Configuration: the program accepts the configuration in the rendered chart, in
+//     docker-compose.yml, and in the runbook. The chart's schema contains the program's schema.
+//   - Runbook: each alert has a section, and each section has an alert. Each link has a target, and
+//     each command names the brokers or the namespace.
 //
-// The chart is checked by helm lint, helm-unittest, and kubeconform, the rules by promtool, and the
-// Dockerfile by hadolint: see test-deploy in the Makefile. docker-compose.yml is loaded by
-// Compose's own loader here, because building docker compose takes many minutes.
+// helm lint, helm-unittest, and kubeconform check the chart, promtool checks the rules, and
+// hadolint checks the Dockerfile; see test-deploy in the Makefile. The tests load
+// docker-compose.yml with Compose's loader, because building docker compose takes many minutes.
 //
-// The package is a module of its own, so that the program does not depend on Helm, Kubernetes, and
-// Prometheus. The first run builds Prometheus from the Go module proxy, which takes some minutes,
-// and keeps it in the user's cache directory.
+// The package is a separate module, so that the program does not depend on Helm, Kubernetes, and
+// Prometheus. The first run builds Prometheus from the Go module proxy, which takes a few minutes,
+// and keeps the binary in the user's cache directory.
 //
-// go test -run TestValuesSchema -update writes the program's JSON schema into the chart's.
+// go test -run TestValuesSchema -update writes the program's JSON schema into the chart's schema.
 package checks

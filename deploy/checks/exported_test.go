@@ -10,7 +10,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// exported are the series that a program shows: by name, its labels, and by label its values.
+// exported holds the values of each label by metric name and label name.
 type exported map[string]map[string]map[string]bool
 
 func (e exported) add(name string, labels map[string]string) {
@@ -25,7 +25,8 @@ func (e exported) add(name string, labels map[string]string) {
 	}
 }
 
-// addScrape adds what a scrape shows, histograms and summaries as the series that Prometheus makes of them.
+// addScrape adds the metrics of a scrape. Histograms and summaries become the series that
+// Prometheus stores for them.
 func (e exported) addScrape(families map[string]*dto.MetricFamily) {
 	for name, f := range families {
 		for _, m := range f.GetMetric() {
@@ -37,10 +38,13 @@ func (e exported) addScrape(families map[string]*dto.MetricFamily) {
 			case dto.MetricType_HISTOGRAM, dto.MetricType_SUMMARY:
 				e.add(name+"_sum", labels)
 				e.add(name+"_count", labels)
-				series := map[dto.MetricType][2]string{dto.MetricType_HISTOGRAM: {name + "_bucket", "le"}, dto.MetricType_SUMMARY: {name, "quantile"}}[f.GetType()]
-				of := maps.Clone(labels)
-				of[series[1]] = ""
-				e.add(series[0], of)
+				series, label := name, "quantile"
+				if f.GetType() == dto.MetricType_HISTOGRAM {
+					series, label = name+"_bucket", "le"
+				}
+				withLabel := maps.Clone(labels)
+				withLabel[label] = ""
+				e.add(series, withLabel)
 			default:
 				e.add(name, labels)
 			}
@@ -48,12 +52,16 @@ func (e exported) addScrape(families map[string]*dto.MetricFamily) {
 	}
 }
 
-// series runs the program through what makes it show all that it can show, and returns that: calls of every outcome,
-// an event that LaunchDarkly refuses, dead letters, and a broker that goes away.
-func series(t *testing.T) exported {
+// exportedSeries runs the program until it has exported every series that it can export, and
+// returns them. It produces calls with each outcome, one of them an event that LaunchDarkly
+// rejects, and then stops the broker.
+func exportedSeries(t *testing.T) exported {
 	w := newWorld(t, 2)
 	w.ld.Poison(ldtest.Containing(`"key":"poison"`))
-	for _, call := range []string{w.track("Order Completed"), w.track("poison"), w.track("Order Completed"), `{"type":"page"}`, `{"type":"track"}`, `{`} {
+	for _, call := range []string{
+		w.track("Order Completed"), w.track("poison"), w.track("Order Completed"),
+		`{"type":"page"}`, `{"type":"track"}`, `{`,
+	} {
 		w.produce(t, 0, call)
 	}
 	r := start(t, w.env()...)
@@ -65,10 +73,11 @@ func series(t *testing.T) exported {
 	})
 	found.addScrape(r.scrape(t))
 	w.kafka.Close()
-	until(t, "connections that break and fail", 20*time.Second, func() bool {
+	until(t, "read errors and connect errors", 20*time.Second, func() bool {
 		families := r.scrape(t)
 		found.addScrape(families)
-		return families["segment_launchdarkly_kafka_connect_errors_total"] != nil && families["segment_launchdarkly_kafka_read_errors_total"] != nil
+		return families["segment_launchdarkly_kafka_connect_errors_total"] != nil &&
+			families["segment_launchdarkly_kafka_read_errors_total"] != nil
 	})
 	return found
 }

@@ -13,14 +13,15 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// targetLabels are what Prometheus adds to each series, in Kubernetes by the chart's monitors.
+// targetLabels are the labels that Prometheus adds to each series, in Kubernetes through the
+// chart's monitors.
 var targetLabels = []string{"job", "instance", "namespace", "pod"}
 
-// expression is one of the rules or the dashboard.
+// expression is a PromQL expression of a rule or a dashboard panel.
 type expression struct {
 	where  string
 	expr   string
-	labels []string // that its result must have, because a text shows them
+	labels []string // labels that the result must have, because a legend or an annotation shows them
 }
 
 var (
@@ -28,7 +29,7 @@ var (
 	annotationLabel = regexp.MustCompile(`\$labels\.(\w+)`)
 )
 
-// submatches returns what the first group of a pattern matched, each time.
+// submatches returns the text of the first group in each match of the pattern.
 func submatches(pattern *regexp.Regexp, text string) (found []string) {
 	for _, m := range pattern.FindAllStringSubmatch(text, -1) {
 		found = append(found, m[1])
@@ -36,10 +37,11 @@ func submatches(pattern *regexp.Regexp, text string) (found []string) {
 	return found
 }
 
-// variables are Grafana's, as for a dashboard that shows everything.
-var variables = strings.NewReplacer("$__rate_interval", "5m", "$__range", "3h", "$namespace", ".*", "$group", ".*", "$topic", ".*")
+// variables replaces Grafana's variables with the values that select everything.
+var variables = strings.NewReplacer("$__rate_interval", "5m", "$__range", "3h",
+	"$namespace", ".*", "$group", ".*", "$topic", ".*")
 
-// expressions returns those of the rules and the dashboard.
+// expressions returns the expressions of the rules and the dashboard.
 func expressions(t *testing.T) (all []expression) {
 	t.Helper()
 	for _, r := range rules(t) {
@@ -51,20 +53,22 @@ func expressions(t *testing.T) (all []expression) {
 	}
 	for _, p := range panels(t) {
 		for _, target := range p.Targets {
-			all = append(all, expression{"panel " + p.Title, variables.Replace(target.Expr), submatches(legendLabel, target.LegendFormat)})
+			all = append(all, expression{
+				"panel " + p.Title, variables.Replace(target.Expr), submatches(legendLabel, target.LegendFormat),
+			})
 		}
 	}
 	return all
 }
 
-func TestEveryExpressionAsksForWhatTheProgramExports(t *testing.T) {
-	shown := series(t)
+func TestExpressionsUseOnlyExportedSeries(t *testing.T) {
+	found := exportedSeries(t)
 	for _, r := range rules(t) {
 		if r.Record == "" {
 			continue
 		}
-		for _, label := range labelsOf(t, shown, r.Expr) {
-			shown.add(r.Record, map[string]string{label: ""})
+		for _, label := range labelsOf(t, found, r.Expr) {
+			found.add(r.Record, map[string]string{label: ""})
 		}
 	}
 	all := expressions(t)
@@ -72,59 +76,69 @@ func TestEveryExpressionAsksForWhatTheProgramExports(t *testing.T) {
 		t.Fatalf("only %d expressions were found", len(all))
 	}
 	for _, e := range all {
-		for _, err := range shown.lacks(e) {
+		for _, err := range found.check(e) {
 			t.Errorf("%s: %v\n%s", e.where, err, e.expr)
 		}
 	}
 
-	// The check itself notices each kind of mistake.
+	// The check must detect each kind of mistake.
 	for _, e := range []expression{
-		{"a metric that is misspelt", `rate(segment_launchdarkly_sink_event_delivered_total[5m])`, nil},
-		{"a label that the metric does not have", `sum(segment_launchdarkly_sink_halted{partition="0"})`, nil},
-		{"a value that the label never has", `rate(segment_launchdarkly_consumer_commits_total{result="failed"}[5m])`, nil},
-		{"a grouping by what is not there", `sum by (topic) (segment_launchdarkly_sink_halted)`, nil},
-		{"a grouping by what is gone", `sum by (pod) (sum by (group) (segment_launchdarkly_sink_halted))`, nil},
-		{"a match on what is not there", `segment_launchdarkly_sink_halted and on (topic) segment_launchdarkly_consumer_joined`, nil},
-		{"a text that shows what is gone", `sum by (group) (segment_launchdarkly_sink_halted)`, []string{"pod"}},
-		{"no PromQL", `sum(`, nil},
+		{"misspelled metric", `rate(segment_launchdarkly_sink_event_delivered_total[5m])`, nil},
+		{"label that the metric does not have", `sum(segment_launchdarkly_sink_halted{partition="0"})`, nil},
+		{"value that the label never has", `rate(segment_launchdarkly_consumer_commits_total{result="failed"}[5m])`, nil},
+		{"grouping by a label that the metric does not have", `sum by (topic) (segment_launchdarkly_sink_halted)`, nil},
+		{
+			"grouping by a label that an inner aggregation removes",
+			`sum by (pod) (sum by (group) (segment_launchdarkly_sink_halted))`, nil,
+		},
+		{
+			"matching on a label that neither metric has",
+			`segment_launchdarkly_sink_halted and on (topic) segment_launchdarkly_consumer_joined`, nil,
+		},
+		{
+			"annotation that shows a removed label",
+			`sum by (group) (segment_launchdarkly_sink_halted)`, []string{"pod"},
+		},
+		{"invalid PromQL", `sum(`, nil},
 	} {
-		if shown.lacks(e) == nil {
-			t.Errorf("not noticed: %s", e.where)
+		if found.check(e) == nil {
+			t.Errorf("not detected: %s", e.where)
 		}
 	}
 }
 
 // labelsOf returns the labels of an expression's result.
-func labelsOf(t *testing.T, shown exported, expr string) []string {
+func labelsOf(t *testing.T, e exported, expr string) []string {
 	t.Helper()
 	parsed, err := promql.ParseExpr(expr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return shown.labels(parsed)
+	return e.labels(parsed)
 }
 
-// lacks returns what an expression asks for in vain.
-func (e exported) lacks(x expression) (wrong []error) {
+// check returns an error for each metric, label, or label value in an expression that the program
+// does not export.
+func (e exported) check(x expression) (wrong []error) {
 	parsed, err := promql.ParseExpr(x.expr)
 	if err != nil {
 		return []error{err}
 	}
 	for _, label := range x.labels {
 		if !slices.Contains(e.labels(parsed), label) {
-			wrong = append(wrong, fmt.Errorf("shows label %s, which the result does not have", label))
+			wrong = append(wrong, fmt.Errorf("label %s is shown, but the result does not have it", label))
 		}
 	}
 	parser.Inspect(parsed, func(n parser.Node, _ []parser.Node) error {
 		switch n := n.(type) {
 		case *parser.VectorSelector:
-			wrong = append(wrong, e.selects(n)...)
+			wrong = append(wrong, e.checkSelector(n)...)
 		case *parser.AggregateExpr:
-			wrong = append(wrong, has(e.labels(n.Expr), n.Grouping)...)
+			wrong = append(wrong, missing(e.labels(n.Expr), n.Grouping)...)
 		case *parser.BinaryExpr:
 			if n.VectorMatching != nil && n.VectorMatching.On {
-				wrong = append(wrong, has(e.labels(n.LHS), n.VectorMatching.MatchingLabels)...)
-				wrong = append(wrong, has(e.labels(n.RHS), n.VectorMatching.MatchingLabels)...)
+				wrong = append(wrong, missing(e.labels(n.LHS), n.VectorMatching.MatchingLabels)...)
+				wrong = append(wrong, missing(e.labels(n.RHS), n.VectorMatching.MatchingLabels)...)
 			}
 		}
 		return nil
@@ -132,16 +146,18 @@ func (e exported) lacks(x expression) (wrong []error) {
 	return wrong
 }
 
-func has(there, wanted []string) (wrong []error) {
+// missing returns an error for each wanted label that is not in labels.
+func missing(labels, wanted []string) (wrong []error) {
 	for _, label := range wanted {
-		if !slices.Contains(there, label) {
+		if !slices.Contains(labels, label) {
 			wrong = append(wrong, fmt.Errorf("no label %s", label))
 		}
 	}
 	return wrong
 }
 
-func (e exported) selects(v *parser.VectorSelector) (wrong []error) {
+// checkSelector returns an error for each part of a selector that matches no exported series.
+func (e exported) checkSelector(v *parser.VectorSelector) (wrong []error) {
 	values, ok := e[v.Name]
 	if !ok {
 		return []error{errors.New("no metric " + v.Name)}
@@ -153,7 +169,7 @@ func (e exported) selects(v *parser.VectorSelector) (wrong []error) {
 		if values[m.Name] == nil {
 			wrong = append(wrong, fmt.Errorf("metric %s has no label %s", v.Name, m.Name))
 		} else if !slices.ContainsFunc(slices.Collect(maps.Keys(values[m.Name])), m.Matches) {
-			wrong = append(wrong, fmt.Errorf("metric %s: no %s", v.Name, m))
+			wrong = append(wrong, fmt.Errorf("metric %s: no series matches %s", v.Name, m))
 		}
 	}
 	return wrong

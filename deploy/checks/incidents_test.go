@@ -14,30 +14,31 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// incident is something that goes wrong around the program and is mended.
+// incident is a failure in the program's environment that starts and ends.
 type incident struct {
 	name      string
-	wrong     func()
-	want      []string // the alerts, in the order in which they fire
-	also      []string // those that fire beside them, in any order
-	tolerated []string // those that may fire too, depending on how long the others take
-	mend      func()
+	start     func()
+	want      []string // alerts that must fire, in this order
+	also      []string // alerts that must fire too, in any order
+	tolerated []string // alerts that can fire too, depending on timing
+	end       func()
 }
 
-// A real Prometheus, with the rules hurried, scrapes the real program on an embedded broker.
-func TestAlertsFireAndClearAroundTheRunningProgram(t *testing.T) {
+// A real Prometheus with accelerated rules scrapes the program, which reads from an embedded
+// broker.
+func TestAlertsFireAndClear(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 2)
 	w.ld.Poison(ldtest.Containing(`"key":"poison"`))
-	refuseCommits := refuseCommits(w)
+	failCommits := failCommits(w)
 	p := startPrometheus(t)
-	// A single request at a time, so that an answer that is slow is a service that is too slow.
+	// With one request in flight at a time, slow responses limit throughput.
 	env := w.env("S2LD_BATCH_MAX_EVENTS=10", "S2LD_DELIVERY_MAX_IN_FLIGHT=1", "GOMEMLIMIT=256MiB")
 	p.add("a", start(t, env...))
-	var rejects, foreign atomic.Bool
+	var rejected, foreign atomic.Bool
 	stop := w.flow(t, 2, 10*time.Millisecond, func(int32) string {
-		if n := w.numbs.Load(); n%10 == 0 && rejects.Load() {
-			w.numbs.Add(1)
+		if n := w.calls.Load(); n%10 == 0 && rejected.Load() {
+			w.calls.Add(1)
 			return `{"type":"track"}`
 		}
 		if foreign.Load() {
@@ -50,7 +51,7 @@ func TestAlertsFireAndClearAroundTheRunningProgram(t *testing.T) {
 	})
 	for end := time.Now().Add(12 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 		if firing := p.firing(); len(firing) > 0 {
-			t.Fatalf("all is well, and there fires %v", firing)
+			t.Fatalf("before the first incident: %v firing", firing)
 		}
 	}
 
@@ -59,83 +60,88 @@ func TestAlertsFireAndClearAroundTheRunningProgram(t *testing.T) {
 	for _, i := range []incident{
 		{
 			name:  "LaunchDarkly is slower than the topic",
-			wrong: down(ldtest.Fault{Kind: ldtest.Slow, For: 200 * time.Millisecond}), mend: w.ld.Up,
+			start: down(ldtest.Fault{Kind: ldtest.Slow, For: 200 * time.Millisecond}), end: w.ld.Up,
 			want: []string{"LagGrowing"},
 		}, {
-			name:  "LaunchDarkly refuses the credentials",
-			wrong: down(ldtest.Fault{Status: 401}), mend: w.ld.Up,
+			name:  "LaunchDarkly rejects the credentials",
+			start: down(ldtest.Fault{Status: 401}), end: w.ld.Up,
 			want: []string{"Halted", "NothingDelivered"}, also: []string{"RetriesSustained"}, tolerated: []string{"LagGrowing"},
 		}, {
 			name:  "LaunchDarkly is down",
-			wrong: down(ldtest.Fault{Status: 503}), mend: w.ld.Up,
+			start: down(ldtest.Fault{Status: 503}), end: w.ld.Up,
 			also: []string{"NothingDelivered", "RetriesSustained"}, tolerated: []string{"LagGrowing"},
 		}, {
 			name:  "one batch is never accepted",
-			wrong: func() { w.jammed.Store(true); w.produce(t, 1, w.track("jam")) }, mend: func() { w.jammed.Store(false) },
-			want: []string{"PartitionStuck partition=1"}, tolerated: []string{"RetriesSustained", "LagGrowing"},
+			start: func() { w.jammed.Store(true); w.produce(t, 1, w.track("jam")) },
+			end:   func() { w.jammed.Store(false) },
+			want:  []string{"PartitionStuck partition=1"}, tolerated: []string{"RetriesSustained", "LagGrowing"},
 		}, {
 			name:  "one call in ten is rejected",
-			wrong: func() { rejects.Store(true) }, mend: func() { rejects.Store(false) },
+			start: func() { rejected.Store(true) }, end: func() { rejected.Store(false) },
 			want: []string{"DeadLetters reason=no_event_name", "RejectsRising"},
 		}, {
 			name:  "the records are not Segment calls",
-			wrong: func() { foreign.Store(true) }, mend: func() { foreign.Store(false) },
+			start: func() { foreign.Store(true) }, end: func() { foreign.Store(false) },
 			want: []string{"Problems pod=a", "NothingMapped"},
 		}, {
-			name:  "one event is refused",
-			wrong: func() { w.produce(t, 0, w.track("poison")) }, mend: func() {},
+			name:  "LaunchDarkly rejects one event",
+			start: func() { w.produce(t, 0, w.track("poison")) }, end: func() {},
 			also: []string{"DeadLetters reason=refused", "EventsRefused"},
 		}, {
-			name:  "the group refuses commits",
-			wrong: func() { refuseCommits.Store(true) }, mend: func() { refuseCommits.Store(false) },
+			name:  "the broker rejects commits",
+			start: func() { failCommits.Store(true) }, end: func() { failCommits.Store(false) },
 			want: []string{"Problems pod=a", "CommitsFailing", "NothingDelivered"}, tolerated: []string{"LagGrowing"},
 		}, {
 			name: "more replicas than partitions",
-			wrong: func() {
+			start: func() {
 				b = start(t, env...)
-				until(t, "a second owner", 30*time.Second, func() bool { return total(b.scrape(t)["segment_launchdarkly_consumer_assigned_partitions"]) == 1 })
+				until(t, "a second owner", 30*time.Second, func() bool {
+					return total(b.scrape(t)["segment_launchdarkly_consumer_assigned_partitions"]) == 1
+				})
 				c = start(t, env...)
 				p.add("b", b)
 				p.add("c", c)
 			},
-			mend: func() { c.stop(); p.drop("c"); b.stop(); p.drop("b") },
+			end:  func() { c.stop(); p.drop("c"); b.stop(); p.drop("b") },
 			want: []string{"ReplicaWithoutPartitions pod=c"},
 		},
 	} {
-		begun := time.Now()
-		i.wrong()
+		started := time.Now()
+		i.start()
 		order := p.follow(time.Minute, i.tolerated, slices.Concat(i.want, i.also)...)
 		order = slices.DeleteFunc(order, func(name string) bool { return slices.Contains(i.also, name) })
 		if !slices.Equal(order, i.want) {
-			t.Errorf("%s: %v, want %v", i.name, order, i.want)
+			t.Errorf("%s: fired %v, want %v", i.name, order, i.want)
 		}
-		fired := time.Since(begun)
-		i.mend()
+		fired := time.Since(started)
+		i.end()
 		p.quiet(time.Minute)
-		t.Logf("%s: %v %v after %.1fs, quiet after %.1fs", i.name, i.want, i.also, fired.Seconds(), time.Since(begun).Seconds())
+		t.Logf("%s: %v %v fired after %.1fs, cleared after %.1fs",
+			i.name, i.want, i.also, fired.Seconds(), time.Since(started).Seconds())
 	}
-	anotherGroup(t, w, p)
-	p.everyRuleWorks()
-	calm := p.emptyPanels() // now the replica owns partitions; it may have lost them when the broker is gone
+	lateGroup(t, w, p)
+	p.checkRuleHealth()
+	// At this point the replica owns partitions. It can lose them after the broker stops.
+	before := p.emptyPanels()
 	stop()
 	w.kafka.Close()
-	until(t, "connections that break and fail", 30*time.Second, func() bool {
+	until(t, "read errors and connect errors", 30*time.Second, func() bool {
 		return len(p.query("rate(segment_launchdarkly_kafka_connect_errors_total[1m])")) > 0 &&
 			len(p.query("rate(segment_launchdarkly_kafka_read_errors_total[1m])")) > 0
 	})
 	for fault := range p.emptyPanels() {
-		if calm[fault] {
+		if before[fault] {
 			t.Error(fault)
 		}
 	}
 }
 
-// refuseCommits returns what makes the broker refuse commits while it is true.
-func refuseCommits(w *world) *atomic.Bool {
-	var refuse atomic.Bool
+// failCommits returns a flag. While it is true, the broker rejects commits.
+func failCommits(w *world) *atomic.Bool {
+	var fail atomic.Bool
 	w.kafka.ControlKey(int16(kmsg.OffsetCommit), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		w.kafka.KeepControl()
-		if !refuse.Load() {
+		if !fail.Load() {
 			return nil, nil, false
 		}
 		response := r.ResponseKind().(*kmsg.OffsetCommitResponse)
@@ -151,12 +157,12 @@ func refuseCommits(w *world) *atomic.Bool {
 		}
 		return response, nil, true
 	})
-	return &refuse
+	return &fail
 }
 
-// anotherGroup is one whose topic does not exist, whose last replica then ends, and which comes back when retention has
-// deleted records that it never read.
-func anotherGroup(t *testing.T, w *world, p *prometheus) {
+// lateGroup checks the alerts of a second group. First its topic does not exist, then its only
+// replica stops, and then it starts again after retention has deleted records that it never read.
+func lateGroup(t *testing.T, w *world, p *prometheus) {
 	d := start(t, w.env("S2LD_KAFKA_GROUP=late", "S2LD_KAFKA_TOPICS=missing")...)
 	p.add("d", d)
 	if order := p.follow(time.Minute, nil, "Problems pod=d", "NotJoined pod=d"); order[0] != "Problems pod=d" {
@@ -177,13 +183,15 @@ func anotherGroup(t *testing.T, w *world, p *prometheus) {
 		t.Fatal(err)
 	}
 	p.add("e", start(t, w.env("S2LD_KAFKA_GROUP=late")...))
-	again := []string{"DeadLetters reason=no_event_name", "DeadLetters reason=refused", "EventsRefused", "RejectsRising"}
-	p.follow(time.Minute, append(again, "Gone"), "RecordsLost")
-	until(t, "that the group is back", time.Minute, func() bool { return !slices.Contains(p.firing(), "Gone") })
+	tolerated := []string{
+		"Gone", "DeadLetters reason=no_event_name", "DeadLetters reason=refused", "EventsRefused", "RejectsRising",
+	}
+	p.follow(time.Minute, tolerated, "RecordsLost")
+	until(t, "Gone to clear", time.Minute, func() bool { return !slices.Contains(p.firing(), "Gone") })
 }
 
-// everyRuleWorks fails the test if Prometheus could not evaluate a rule.
-func (p *prometheus) everyRuleWorks() {
+// checkRuleHealth fails the test if Prometheus could not evaluate a rule.
+func (p *prometheus) checkRuleHealth() {
 	p.t.Helper()
 	var data struct {
 		Groups []struct {
@@ -204,8 +212,8 @@ func (p *prometheus) everyRuleWorks() {
 	}
 }
 
-// emptyPanels names each query of the dashboard that has no result now, and each that has none with a label that its
-// legend shows.
+// emptyPanels describes each dashboard query that has no result, and each legend label that no
+// series of the result has.
 func (p *prometheus) emptyPanels() map[string]bool {
 	p.t.Helper()
 	empty := map[string]bool{}
@@ -217,7 +225,8 @@ func (p *prometheus) emptyPanels() map[string]bool {
 			}
 			for _, label := range submatches(legendLabel, target.LegendFormat) {
 				if !slices.ContainsFunc(result, func(m map[string]string) bool { return m[label] != "" }) {
-					empty[fmt.Sprintf("panel %s: no series has the label %s of its legend %s", panel.Title, label, target.LegendFormat)] = true
+					empty[fmt.Sprintf("panel %s: no series has the label %s of the legend %s",
+						panel.Title, label, target.LegendFormat)] = true
 				}
 			}
 		}

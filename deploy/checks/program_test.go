@@ -21,14 +21,14 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// The directories that are checked, as seen from this one.
+// The checked directories, relative to this one.
 const (
 	repository = "../.."
 	deploy     = ".."
 	chartDir   = deploy + "/helm/segment-to-launchdarkly"
 )
 
-// scratch holds what is built for this run.
+// scratch is the directory for the binary built in this run.
 var scratch string
 
 func TestMain(m *testing.M) {
@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// binary builds the program, once, with its own module's dependencies.
+// binary builds the program once, with the dependencies of its own module.
 var binary = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(scratch, "segment-to-launchdarkly")
 	cmd := exec.Command("go", "build", "-o", path, "./cmd/segment-to-launchdarkly")
@@ -52,7 +52,8 @@ var binary = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// command returns the program, to be run without any setting of the environment's.
+// command returns a command that runs the program. Of the S2LD_ variables, it has only those in
+// env.
 func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 	t.Helper()
 	path, err := binary()
@@ -65,17 +66,21 @@ func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// replica is the program as a process.
+// replica is a running process of the program.
 type replica struct {
-	cmd   *exec.Cmd
-	admin string // host:port
-	ended chan struct{}
+	cmd    *exec.Cmd
+	admin  string        // host:port
+	exited chan struct{} // closed when the process has exited
 }
 
-// start runs the program until the test ends or [replica.stop] is called. Its log is the test's.
+// start runs the program until the test ends or [replica.stop] is called. If the test fails, the
+// end of the program's log is in the test's log.
 func start(t *testing.T, env ...string) *replica {
 	t.Helper()
-	r := &replica{cmd: command(t, append([]string{"S2LD_ADMIN_LISTEN=127.0.0.1:0"}, env...), "run"), ended: make(chan struct{})}
+	r := &replica{
+		cmd:    command(t, append([]string{"S2LD_ADMIN_LISTEN=127.0.0.1:0"}, env...), "run"),
+		exited: make(chan struct{}),
+	}
 	stderr, err := r.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -84,9 +89,9 @@ func start(t *testing.T, env ...string) *replica {
 		t.Fatal(err)
 	}
 	address := make(chan string, 1)
-	var lines []string // read after ended
+	var lines []string // read after exited is closed
 	go func() {
-		defer close(r.ended)
+		defer close(r.exited)
 		defer close(address)
 		for in := bufio.NewScanner(stderr); in.Scan(); {
 			lines = append(lines, in.Text())
@@ -95,28 +100,29 @@ func start(t *testing.T, env ...string) *replica {
 				address <- entry.Admin
 			}
 		}
-		_ = r.cmd.Wait() // that it ended early shows elsewhere
+		_ = r.cmd.Wait() // an early exit fails the test elsewhere
 	}()
 	t.Cleanup(func() {
 		r.stop()
 		if t.Failed() {
-			t.Logf("log of %s, its end:\n%s", r.admin, strings.Join(lines[max(0, len(lines)-20):], "\n"))
+			t.Logf("end of the log of %s:\n%s", r.admin, strings.Join(lines[max(0, len(lines)-20):], "\n"))
 		}
 	})
 	if r.admin = <-address; r.admin == "" {
-		t.Fatal("the program ended before it started")
+		t.Fatal("the program exited before it logged its admin address")
 	}
 	return r
 }
 
-// stop asks the program to end and waits for it. It does nothing if it has ended.
+// stop stops the program and waits until it has exited. It does nothing if the program has already
+// exited.
 func (r *replica) stop() {
 	_ = r.cmd.Process.Signal(syscall.SIGTERM)
 	select {
-	case <-r.ended:
+	case <-r.exited:
 	case <-time.After(10 * time.Second):
 		_ = r.cmd.Process.Kill()
-		<-r.ended
+		<-r.exited
 	}
 }
 
@@ -144,7 +150,7 @@ func total(f *dto.MetricFamily) (sum float64) {
 	return sum
 }
 
-// until waits until done, and fails the test if that takes too long.
+// until waits until done returns true. It fails the test after the timeout.
 func until(t *testing.T, what string, timeout time.Duration, done func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
@@ -155,7 +161,7 @@ func until(t *testing.T, what string, timeout time.Duration, done func() bool) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("in %v not seen: %s", timeout, what)
+			t.Fatalf("waited %v for %s", timeout, what)
 		}
 	}
 }

@@ -20,11 +20,12 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// hurry divides every time in the rules, so that a quarter of an hour passes in 9 seconds. Nothing else in them changes.
-const hurry = 100
+// speedup divides every duration in the rules, so that 15 minutes become 9 seconds. Nothing else in
+// the rules changes.
+const speedup = 100
 
-// hurried returns an expression with its times divided.
-func hurried(t *testing.T, expr string) string {
+// accelerate returns an expression with its durations divided by speedup.
+func accelerate(t *testing.T, expr string) string {
 	t.Helper()
 	parsed, err := promql.ParseExpr(expr)
 	if err != nil {
@@ -33,43 +34,43 @@ func hurried(t *testing.T, expr string) string {
 	parser.Inspect(parsed, func(n parser.Node, _ []parser.Node) error {
 		switch n := n.(type) {
 		case *parser.MatrixSelector:
-			n.Range /= hurry
+			n.Range /= speedup
 		case *parser.VectorSelector:
-			n.OriginalOffset /= hurry
+			n.OriginalOffset /= speedup
 		case *parser.SubqueryExpr:
-			t.Fatalf("%s: subqueries are not hurried", expr)
+			t.Fatalf("%s: subqueries are not supported", expr)
 		}
 		return nil
 	})
 	return parsed.String()
 }
 
-// hurriedRules returns the rules with their times divided.
-func hurriedRules(t *testing.T) []byte {
+// acceleratedRules returns the rules file with all durations divided by speedup.
+func acceleratedRules(t *testing.T) []byte {
 	t.Helper()
 	return changedRules(t, func(r map[string]any) {
-		r["expr"] = hurried(t, r["expr"].(string))
+		r["expr"] = accelerate(t, r["expr"].(string))
 		if text, ok := r["for"].(string); ok {
 			d, err := model.ParseDuration(text)
 			if err != nil {
 				t.Fatal(err)
 			}
-			r["for"] = (d / hurry).String()
+			r["for"] = (d / speedup).String()
 		}
 	})
 }
 
-// prometheus is one that runs.
+// prometheus is a running Prometheus.
 type prometheus struct {
 	t       *testing.T
 	url     string
-	targets string            // file
-	pods    map[string]string // address by name of the replica
+	targets string            // path of the targets file
+	pods    map[string]string // addresses of the replicas by pod name
 }
 
 var listening = regexp.MustCompile(`msg="Listening on" .*address=(\S+)`)
 
-// startPrometheus runs a Prometheus with the hurried rules until the test ends.
+// startPrometheus runs a Prometheus with the accelerated rules until the test ends.
 func startPrometheus(t *testing.T) *prometheus {
 	t.Helper()
 	path, err := prometheusPath()
@@ -78,9 +79,9 @@ func startPrometheus(t *testing.T) *prometheus {
 	}
 	dir := t.TempDir()
 	p := &prometheus{t: t, targets: filepath.Join(dir, "targets.json"), pods: map[string]string{}}
-	p.write()
+	p.writeTargets()
 	for name, content := range map[string]string{
-		"rules.yaml": string(hurriedRules(t)),
+		"rules.yaml": string(acceleratedRules(t)),
 		"prometheus.yaml": `
 global: {scrape_interval: 300ms, scrape_timeout: 300ms, evaluation_interval: 300ms}
 rule_files: [rules.yaml]
@@ -102,10 +103,10 @@ scrape_configs:
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	address, ended := make(chan string, 1), make(chan struct{})
-	var log []string // read after ended
+	address, exited := make(chan string, 1), make(chan struct{})
+	var log []string // read after exited is closed
 	go func() {
-		defer close(ended)
+		defer close(exited)
 		defer close(address)
 		for in := bufio.NewScanner(stderr); in.Scan(); {
 			log = append(log, in.Text())
@@ -117,9 +118,9 @@ scrape_configs:
 	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
-		<-ended
+		<-exited
 		if t.Failed() {
-			t.Logf("log of Prometheus, its end:\n%s", strings.Join(log[max(0, len(log)-20):], "\n"))
+			t.Logf("end of the log of Prometheus:\n%s", strings.Join(log[max(0, len(log)-20):], "\n"))
 		}
 	})
 	select {
@@ -139,11 +140,14 @@ scrape_configs:
 	return p
 }
 
-// write writes the file of targets, which Prometheus reads again by itself.
-func (p *prometheus) write() {
+// writeTargets writes the targets file, which Prometheus reloads automatically.
+func (p *prometheus) writeTargets() {
 	groups := []map[string]any{}
 	for _, name := range slices.Sorted(maps.Keys(p.pods)) {
-		groups = append(groups, map[string]any{"targets": []string{p.pods[name]}, "labels": map[string]string{"namespace": "data", "pod": name}})
+		groups = append(groups, map[string]any{
+			"targets": []string{p.pods[name]},
+			"labels":  map[string]string{"namespace": "data", "pod": name},
+		})
 	}
 	content, err := json.Marshal(groups)
 	if err == nil {
@@ -157,12 +161,12 @@ func (p *prometheus) write() {
 	}
 }
 
-// add and drop change what is scraped, as Kubernetes does when a pod comes and goes.
-func (p *prometheus) add(name string, r *replica) { p.pods[name] = r.admin; p.write() }
+// add and drop change the targets, like Kubernetes when a pod starts or stops.
+func (p *prometheus) add(name string, r *replica) { p.pods[name] = r.admin; p.writeTargets() }
 
-func (p *prometheus) drop(name string) { delete(p.pods, name); p.write() }
+func (p *prometheus) drop(name string) { delete(p.pods, name); p.writeTargets() }
 
-// get asks Prometheus' API.
+// get requests a path of Prometheus's API and decodes the response's data into the given value.
 func (p *prometheus) get(path string, into any) {
 	p.t.Helper()
 	resp, err := http.Get(p.url + path)
@@ -170,12 +174,12 @@ func (p *prometheus) get(path string, into any) {
 		p.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	answer := struct {
+	response := struct {
 		Status, Error string
 		Data          any
 	}{Data: into}
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.Status != "success" {
-		p.t.Fatalf("%s: %v %s", path, err, answer.Error)
+	if err := json.NewDecoder(resp.Body).Decode(&response); err != nil || response.Status != "success" {
+		p.t.Fatalf("%s: %v %s", path, err, response.Error)
 	}
 }
 
@@ -192,7 +196,8 @@ func (p *prometheus) query(expr string) (found []map[string]string) {
 	return found
 }
 
-// firing returns the alerts that fire, without their common prefix, and with what tells one from another.
+// firing returns the names of the firing alerts without their common prefix, followed by the labels
+// that distinguish alerts with the same name.
 func (p *prometheus) firing() (names []string) {
 	p.t.Helper()
 	var data struct {
@@ -217,11 +222,12 @@ func (p *prometheus) firing() (names []string) {
 	return slices.Compact(names)
 }
 
-// follow waits until exactly the wanted alerts have fired since it was called, and returns the order in which they
-// did. The tolerated ones may fire too.
+// follow waits until all wanted alerts fire at the same time, and returns them in the order in
+// which they started to fire. It fails the test if an alert fires that is neither wanted nor
+// tolerated.
 func (p *prometheus) follow(timeout time.Duration, tolerated []string, want ...string) (order []string) {
 	p.t.Helper()
-	ctx := time.Now().Add(timeout)
+	deadline := time.Now().Add(timeout)
 	for tick := time.Tick(100 * time.Millisecond); ; <-tick {
 		firing := p.firing()
 		missing := slices.Clone(want)
@@ -229,7 +235,7 @@ func (p *prometheus) follow(timeout time.Duration, tolerated []string, want ...s
 			if i := slices.Index(missing, name); i >= 0 {
 				missing = slices.Delete(missing, i, i+1)
 			} else if !slices.Contains(tolerated, name) {
-				p.t.Fatalf("%s fires, want %v", name, want)
+				p.t.Fatalf("%s is firing, want %v", name, want)
 			}
 			if !slices.Contains(order, name) && slices.Contains(want, name) {
 				order = append(order, name)
@@ -238,14 +244,14 @@ func (p *prometheus) follow(timeout time.Duration, tolerated []string, want ...s
 		if len(missing) == 0 {
 			return order
 		}
-		if time.Now().After(ctx) {
-			p.t.Fatalf("in %v there fired %v, and not %v", timeout, firing, missing)
+		if time.Now().After(deadline) {
+			p.t.Fatalf("after %v, %v firing, but not %v", timeout, firing, missing)
 		}
 	}
 }
 
-// quiet waits until no alert fires.
+// quiet waits until no alert is firing.
 func (p *prometheus) quiet(timeout time.Duration) {
 	p.t.Helper()
-	until(p.t, "that no alert fires", timeout, func() bool { return len(p.firing()) == 0 })
+	until(p.t, "all alerts to clear", timeout, func() bool { return len(p.firing()) == 0 })
 }

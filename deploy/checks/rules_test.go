@@ -20,10 +20,10 @@ const (
 	runbookFile   = deploy + "/README.md"
 )
 
-// promql parses as Prometheus does without feature flags.
+// promql parses like Prometheus without feature flags.
 var promql = parser.NewParser(parser.Options{})
 
-// rules returns the rules, parsed by Prometheus.
+// rules returns the rules, parsed by Prometheus's parser.
 func rules(t *testing.T) (all []rulefmt.Rule) {
 	t.Helper()
 	groups, errs := rulefmt.ParseFile(rulesFile, false, model.UTF8Validation, promql, slog.New(slog.DiscardHandler))
@@ -36,13 +36,13 @@ func rules(t *testing.T) (all []rulefmt.Rule) {
 	return all
 }
 
-// alerts returns the rules that are alerts.
+// alerts returns the alerting rules.
 func alerts(t *testing.T) []rulefmt.Rule {
 	t.Helper()
 	return slices.DeleteFunc(rules(t), func(r rulefmt.Rule) bool { return r.Alert == "" })
 }
 
-// changedRules returns the file of rules with each rule changed.
+// changedRules returns the rules file after applying change to each rule.
 func changedRules(t *testing.T, change func(rule map[string]any)) []byte {
 	t.Helper()
 	var file struct {
@@ -66,8 +66,8 @@ func changedRules(t *testing.T, change func(rule map[string]any)) []byte {
 	return out
 }
 
-// promtool runs the cases, but does not report an alert without one.
-func TestEachAlertHasACaseThatFiresAndOneThatDoesNot(t *testing.T) {
+// promtool runs the cases, but does not report alerts without a case.
+func TestEachAlertHasAFiringAndASilentCase(t *testing.T) {
 	var file struct {
 		Tests []struct {
 			Cases []struct {
@@ -79,30 +79,30 @@ func TestEachAlertHasACaseThatFiresAndOneThatDoesNot(t *testing.T) {
 	if err := yaml.Unmarshal(readFile(t, rulesTests), &file); err != nil {
 		t.Fatal(err)
 	}
-	fires, rests := map[string]bool{}, map[string]bool{}
+	fires, silent := map[string]bool{}, map[string]bool{}
 	for _, test := range file.Tests {
 		for _, c := range test.Cases {
 			if len(c.Want) > 0 {
 				fires[c.Alert] = true
 			} else {
-				rests[c.Alert] = true
+				silent[c.Alert] = true
 			}
 		}
 	}
 	for _, a := range alerts(t) {
-		if !fires[a.Alert] || !rests[a.Alert] {
-			t.Errorf("%s: fires %v, rests %v", a.Alert, fires[a.Alert], rests[a.Alert])
+		if !fires[a.Alert] || !silent[a.Alert] {
+			t.Errorf("%s: firing case %v, silent case %v", a.Alert, fires[a.Alert], silent[a.Alert])
 		}
 	}
 	if len(fires) != len(alerts(t)) {
-		t.Errorf("cases for %d alerts, there are %d", len(fires), len(alerts(t)))
+		t.Errorf("cases for %d alerts, want %d", len(fires), len(alerts(t)))
 	}
 }
 
-func TestAlertsSayWhatTheyHaveTo(t *testing.T) {
+func TestAlertsAreComplete(t *testing.T) {
 	for _, a := range alerts(t) {
 		if !strings.HasPrefix(a.Alert, "SegmentToLaunchDarkly") {
-			t.Errorf("%s: whose alert is it?", a.Alert)
+			t.Errorf("%s: prefix SegmentToLaunchDarkly missing", a.Alert)
 		}
 		if s := a.Labels["severity"]; s != "critical" && s != "warning" {
 			t.Errorf("%s: severity %q", a.Alert, s)
@@ -113,13 +113,13 @@ func TestAlertsSayWhatTheyHaveTo(t *testing.T) {
 			}
 		}
 		if summary := a.Annotations["summary"]; !strings.Contains(summary, "{{ $labels.group }}") {
-			t.Errorf("%s: the summary does not say which group", a.Alert)
+			t.Errorf("%s: the summary does not name the group", a.Alert)
 		}
 	}
 }
 
-// Scrapes may be a minute apart: a range holds a few of them.
-func TestRangesHoldSeveralScrapes(t *testing.T) {
+// The scrape interval can be a minute.
+func TestRangesContainSeveralScrapes(t *testing.T) {
 	for _, r := range rules(t) {
 		expr, err := promql.ParseExpr(r.Expr)
 		if err != nil {

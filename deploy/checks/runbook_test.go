@@ -13,10 +13,10 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// runbookURL is where the annotations of the alerts lead.
+// runbookURL is the URL of the runbook in the alerts' annotations.
 const runbookURL = "https://github.com/segment-to-launchdarkly/forwarder/blob/main/deploy/README.md"
 
-// defaultValues has the least that has to be set.
+// defaultValues sets only the required values.
 const defaultValues = chartDir + "/ci/default-values.yaml"
 
 var (
@@ -25,7 +25,7 @@ var (
 	inSlug  = regexp.MustCompile(`[^a-z0-9 _-]`)
 )
 
-// anchors returns the anchors that GitHub gives to a document's headings.
+// anchors returns the anchors that GitHub generates for a document's headings.
 func anchors(document string) (found []string) {
 	for _, h := range submatches(heading, document) {
 		found = append(found, strings.ReplaceAll(inSlug.ReplaceAllString(strings.ToLower(h), ""), " ", "-"))
@@ -33,36 +33,36 @@ func anchors(document string) (found []string) {
 	return found
 }
 
-func TestEachAlertHasItsSectionInTheRunbook(t *testing.T) {
+func TestEachAlertHasARunbookSection(t *testing.T) {
 	runbook := string(readFile(t, runbookFile))
-	there := anchors(runbook)
+	found := anchors(runbook)
 	var names []string
 	for _, a := range alerts(t) {
 		names = append(names, a.Alert)
 		url, anchor, _ := strings.Cut(a.Annotations["runbook_url"], "#")
-		if url != runbookURL || anchor != strings.ToLower(a.Alert) || !slices.Contains(there, anchor) {
-			t.Errorf("%s: %s leads nowhere", a.Alert, a.Annotations["runbook_url"])
+		if url != runbookURL || anchor != strings.ToLower(a.Alert) || !slices.Contains(found, anchor) {
+			t.Errorf("%s: %s is not the URL of its section", a.Alert, a.Annotations["runbook_url"])
 		}
 		_, section, _ := strings.Cut(runbook, "\n### "+a.Alert+"\n")
 		section, _, _ = strings.Cut(section, "\n##")
 		for _, part := range []string{"**Means**", "**Look at**", "**Do**"} {
 			if strings.Count(section, part) != 1 {
-				t.Errorf("%s: no %s", a.Alert, part)
+				t.Errorf("%s: %s missing or repeated", a.Alert, part)
 			}
 		}
 	}
 	for _, h := range submatches(heading, runbook) {
 		if strings.HasPrefix(h, "SegmentToLaunchDarkly") && !slices.Contains(names, h) {
-			t.Errorf("%s is no alert any more", h)
+			t.Errorf("section %s has no alert", h)
 		}
 	}
 }
 
-func TestLinksInTheRunbookLeadSomewhere(t *testing.T) {
+func TestRunbookLinksHaveTargets(t *testing.T) {
 	runbook := string(readFile(t, runbookFile))
 	links := submatches(link, runbook)
 	if len(links) < 20 {
-		t.Fatalf("only %d links were found", len(links))
+		t.Fatalf("only %d links found", len(links))
 	}
 	for _, l := range links {
 		path, anchor, _ := strings.Cut(l, "#")
@@ -78,14 +78,13 @@ func TestLinksInTheRunbookLeadSomewhere(t *testing.T) {
 	}
 }
 
-// What the runbook has a reader set is legal.
-func TestConfigurationInTheRunbookIsLegal(t *testing.T) {
-	blocks := regexp.MustCompile("(?s)```yaml\n(config:.*?)```").FindAllStringSubmatch(string(readFile(t, runbookFile)), -1)
+func TestRunbookConfigurationIsValid(t *testing.T) {
+	blocks := submatches(regexp.MustCompile("(?s)```yaml\n(config:.*?)```"), string(readFile(t, runbookFile)))
 	if len(blocks) < 2 {
-		t.Fatalf("%d blocks", len(blocks))
+		t.Fatalf("only %d blocks found", len(blocks))
 	}
 	for _, b := range blocks {
-		values := parseValues(t, b[1])["config"].(map[string]any)
+		values := parseValues(t, b)["config"].(map[string]any)
 		for section, keys := range parseValues(t, string(readFile(t, defaultValues)))["config"].(map[string]any) {
 			if values[section] == nil {
 				values[section] = map[string]any{}
@@ -101,7 +100,7 @@ func TestConfigurationInTheRunbookIsLegal(t *testing.T) {
 			t.Fatal(err)
 		}
 		if out, err := check(t, string(config), nil); err != nil {
-			t.Errorf("%s: %s", b[1], out)
+			t.Errorf("%s: %s", b, out)
 		}
 	}
 }
@@ -114,8 +113,8 @@ func parseValues(t *testing.T, text string) (values map[string]any) {
 	return values
 }
 
-// Alertmanager can parse what the runbook has a reader set there, and each matcher is for an alert that exists.
-func TestInhibitionsInTheRunbookAreLegal(t *testing.T) {
+// Alertmanager's parser accepts the inhibition rules, and each matcher matches an existing alert.
+func TestRunbookInhibitionsAreValid(t *testing.T) {
 	block := submatches(regexp.MustCompile("(?s)```yaml\n(inhibit_rules:.*?)```"), string(readFile(t, runbookFile)))
 	var config struct {
 		Rules []struct {
@@ -133,7 +132,8 @@ func TestInhibitionsInTheRunbookAreLegal(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if m.Name != "alertname" || !slices.ContainsFunc(alerts(t), func(a rulefmt.Rule) bool { return m.Matches(a.Alert) }) {
+			matches := func(a rulefmt.Rule) bool { return m.Matches(a.Alert) }
+			if m.Name != "alertname" || !slices.ContainsFunc(alerts(t), matches) {
 				t.Errorf("%s matches no alert", text)
 			}
 		}
@@ -143,8 +143,8 @@ func TestInhibitionsInTheRunbookAreLegal(t *testing.T) {
 	}
 }
 
-// A command can be used as it stands: nobody has to look up where the brokers or the pods are.
-func TestCommandsInTheRunbookAreWhole(t *testing.T) {
+// You can run each command without looking up the brokers or the namespace.
+func TestRunbookCommandsAreComplete(t *testing.T) {
 	runbook := strings.ReplaceAll(string(readFile(t, runbookFile)), "\\\n", "")
 	n := 0
 	for _, c := range regexp.MustCompile("(?:kafka-[a-z-]+\\.sh|kubectl) [^`\n|]+").FindAllString(runbook, -1) {
@@ -154,20 +154,21 @@ func TestCommandsInTheRunbookAreWhole(t *testing.T) {
 			where = " --bootstrap-server $KAFKA "
 		}
 		if !strings.Contains(c, where) {
-			t.Errorf("%s: does not say%s", c, where)
+			t.Errorf("%s: does not contain %q", c, where)
 		}
 	}
 	if n < 15 {
-		t.Errorf("only %d commands were found", n)
+		t.Errorf("only %d commands found", n)
 	}
 }
 
-// The commands in the runbook are for a release as the checks render it.
-func TestTheRunbookNamesTheDeploymentAsTheChartDoes(t *testing.T) {
+// The commands in the runbook are for the release that the checks render.
+func TestRunbookUsesTheDeploymentNameOfTheChart(t *testing.T) {
 	name := render(t, defaultValues).name
-	for _, named := range submatches(regexp.MustCompile(`(?:deployment|scaledobject)/([^\s`+"`"+`]+)`), string(readFile(t, runbookFile))) {
+	object := regexp.MustCompile("(?:deployment|scaledobject)/([^\\s`]+)")
+	for _, named := range submatches(object, string(readFile(t, runbookFile))) {
 		if named != name {
-			t.Errorf("%s, the chart calls it %s", named, name)
+			t.Errorf("deployment %s, want %s", named, name)
 		}
 	}
 }

@@ -9,9 +9,9 @@ import (
 	"sync"
 )
 
-// prometheusPath installs Prometheus once per version and returns its path. Its version is that of
-// the parser in go.mod, and its dependencies are those of its own go.mod. Service discovery, most
-// of the code, is left out.
+// prometheusPath installs Prometheus once per version and returns the path of the binary. It uses
+// the version of the parser in go.mod, and the dependencies in Prometheus's own go.mod. It omits
+// service discovery, which is most of the code.
 var prometheusPath = sync.OnceValues(func() (string, error) {
 	const module = "github.com/prometheus/prometheus"
 	version, err := exec.Command("go", "list", "-m", "-f", "{{.Version}}", module).Output()

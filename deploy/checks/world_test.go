@@ -24,35 +24,38 @@ const (
 	deadLetters = "segment.dead"
 )
 
-// world is what stands around the program: an embedded broker, a producer, and a fake LaunchDarkly.
+// world is the program's environment: an embedded broker, a producer, and a fake LaunchDarkly.
 type world struct {
 	kafka  *kfake.Cluster
 	client *kgo.Client
 	ld     *ldtest.Server
-	url    string        // LaunchDarkly's
-	jammed atomic.Bool   // LaunchDarkly answers 503 to a body with an event named jam
-	numbs  atomic.Uint64 // numbers calls
+	url    string        // URL of LaunchDarkly
+	jammed atomic.Bool   // respond with 503 to request bodies with an event named jam
+	calls  atomic.Uint64 // calls generated so far
 }
 
 func newWorld(t *testing.T, partitions int32) *world {
 	t.Helper()
 	w := &world{ld: ldtest.New(ldtest.Config{})}
 	var err error
-	if w.kafka, err = kafkatest.NewEmbedded(kfake.SeedTopics(partitions, topic), kfake.SeedTopics(1, deadLetters)); err != nil {
+	w.kafka, err = kafkatest.NewEmbedded(kfake.SeedTopics(partitions, topic), kfake.SeedTopics(1, deadLetters))
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.kafka.Close)
-	if w.client, err = kgo.NewClient(kgo.SeedBrokers(w.kafka.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner())); err != nil {
+	w.client, err = kgo.NewClient(
+		kgo.SeedBrokers(w.kafka.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.client.Close)
-	door := httptest.NewServer(w)
-	t.Cleanup(door.Close)
-	w.url = door.URL
+	server := httptest.NewServer(w)
+	t.Cleanup(server.Close)
+	w.url = server.URL
 	return w
 }
 
-// ServeHTTP is LaunchDarkly.
+// ServeHTTP responds like LaunchDarkly.
 func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if w.jammed.Load() {
 		body, err := io.ReadAll(r.Body)
@@ -65,7 +68,7 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	w.ld.ServeHTTP(rw, r)
 }
 
-// env returns the settings of a replica in this world, in a hurry.
+// env returns the environment variables of a replica in this world, with short timeouts.
 func (w *world) env(more ...string) []string {
 	return append([]string{
 		"S2LD_KAFKA_BROKERS=" + strings.Join(w.kafka.ListenAddrs(), ","), "S2LD_KAFKA_TOPICS=" + topic,
@@ -76,9 +79,9 @@ func (w *world) env(more ...string) []string {
 	}, more...)
 }
 
-// track returns a track call, by the name of its event.
+// track returns a track call with the given event name.
 func (w *world) track(event string) string {
-	return fmt.Sprintf(`{"type":"track","event":%q,"userId":"u%d","timestamp":1592588370692}`, event, w.numbs.Add(1))
+	return fmt.Sprintf(`{"type":"track","event":%q,"userId":"u%d","timestamp":1592588370692}`, event, w.calls.Add(1))
 }
 
 // produce writes a call to a partition.
@@ -90,8 +93,9 @@ func (w *world) produce(t *testing.T, partition int32, call string) {
 	}
 }
 
-// flow produces a call to each partition every interval until the test ends or the function that it returns is called.
-func (w *world) flow(t *testing.T, partitions int32, interval time.Duration, call func(partition int32) string) (stop func()) {
+// flow produces a call to each partition once per interval until the test ends or stop is called.
+func (w *world) flow(t *testing.T, partitions int32, interval time.Duration,
+	call func(partition int32) string) (stop func()) {
 	done := make(chan struct{})
 	var running sync.WaitGroup
 	running.Go(func() {

@@ -92,13 +92,13 @@ func TestDroppedEventDoesNotAffectItsNeighbors(t *testing.T) {
 		t.Errorf("report: %+v", report)
 	}
 	if got := ld.Events(); len(got) != 1 || string(got[0]) != event3 {
-		t.Errorf("events that count: %s", got)
+		t.Errorf("counted events: %s", got)
 	}
 }
 
-// agree compares the fake with LaunchDarkly's own package for one context kind and key. They differ
-// only for an empty kind: ldcontext treats it as "user", like an absent one, but as a name in
-// contextKeys it is invalid.
+// agree compares the fake with LaunchDarkly's package ldcontext for one context kind and key. The
+// two differ only for an empty kind. ldcontext treats it as "user", but a name in contextKeys must
+// not be empty.
 func agree(t *testing.T, kind, key string) error {
 	t.Helper()
 	keys, err := json.Marshal(map[string]string{kind: key})

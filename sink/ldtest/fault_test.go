@@ -62,7 +62,7 @@ func view(client *http.Client, r *http.Request) string {
 	return seen
 }
 
-// views lists what a client sees of each fault, without effect and after the request was accepted.
+// views lists the view of each fault, without effect (before) and after the request was accepted.
 var views = []struct{ fault, before, after string }{
 	{"200", "", "200"},
 	{"302", "302", "302"},

@@ -75,7 +75,7 @@ func TestOnePayloadIDWithTwoBodiesIsAlwaysAViolation(t *testing.T) {
 			t.Errorf("%s: %+v", first.name, report)
 		}
 		if len(ld.Events()) != first.processed {
-			t.Errorf("%s: %d events count, want %d", first.name, len(ld.Events()), first.processed)
+			t.Errorf("%s: %d events counted, want %d", first.name, len(ld.Events()), first.processed)
 		}
 	}
 }

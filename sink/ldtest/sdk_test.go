@@ -11,8 +11,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// LaunchDarkly's own Go sender must be able to deliver to the fake. This proves, independently of
-// the client in package sink, that the fake requires nothing that LaunchDarkly's clients do not do.
+// LaunchDarkly's Go sender must be able to deliver to the fake. This shows, independently of the
+// client in package sink, that the fake accepts the requests of LaunchDarkly's own clients.
 // The sender takes the path as a parameter, so it can reach both endpoints.
 
 const (

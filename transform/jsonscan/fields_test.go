@@ -39,7 +39,7 @@ func TestEachNameLeadsToItsField(t *testing.T) {
 	}
 }
 
-func TestTheLastValueUnderANameOrItsAliasCounts(t *testing.T) {
+func TestLastValueOfANameOrItsAliasApplies(t *testing.T) {
 	var paths Paths
 	all := paths.Add("integrations", "All")
 	paths.Alias("all", "integrations", "All")

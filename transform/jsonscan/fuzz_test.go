@@ -44,8 +44,8 @@ func FuzzText(f *testing.F) {
 	})
 }
 
-// documents returns the records in the testdata of package transform, valid and invalid, and some
-// more.
+// documents returns the records in the testdata of package transform, valid and invalid, and a few
+// others.
 func documents() (documents [][]byte) {
 	for _, file := range must1(filepath.Glob("../testdata/*.ndjson")) {
 		documents = append(documents, bytes.Split(must1(os.ReadFile(file)), []byte("\n"))...)

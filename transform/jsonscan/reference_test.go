@@ -149,8 +149,8 @@ func (s *subject) requireFound(t testing.TB, document []byte) {
 	}
 }
 
-// documentsOf returns the documents in b. valid reports whether all of b is valid. If it is not, the
-// documents before the first invalid one are returned.
+// documentsOf returns the documents in b. valid reports whether all of b is valid. If it is not,
+// the documents before the first invalid one are returned.
 func documentsOf(b []byte) (documents []json.RawMessage, valid bool) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	end := 0

@@ -57,8 +57,8 @@ func TestTruthMatchesTransform(t *testing.T) {
 			}
 			t.Logf("%v", seen)
 			for reason := range transform.Reasons {
-				// The package generates no empty arrays, and nothing too large or without a time
-				// for the default configuration.
+				// The generator produces no empty arrays. With the default configuration, no call
+				// is too large or lacks a time.
 				never := reason == transform.NoCalls || reason == transform.NoTimestamp || reason == transform.TooLarge
 				if (seen[reason] == 0) != never {
 					t.Errorf("%d calls with reason %q", seen[reason], reason)

@@ -118,7 +118,7 @@ func TestAdminServerRejectsOtherRequests(t *testing.T) {
 			"default-src 'none'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
 		} {
 			if !slices.Contains(policy, rule) {
-				t.Errorf("%s: policy %q lacks %s", request, policy, rule)
+				t.Errorf("%s: policy %q does not contain %s", request, policy, rule)
 			}
 		}
 		if strings.Contains(strings.Join(policy, " "), "unsafe") {
@@ -169,6 +169,6 @@ func TestAtMostRejectsExcessRequests(t *testing.T) {
 	go func() { <-begun }()
 	ask()
 	if code := <-codes; code != http.StatusOK {
-		t.Errorf("request after they ended: %d", code)
+		t.Errorf("request after the others finished: %d", code)
 	}
 }

@@ -25,7 +25,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// apache is a secured one-node cluster shared by several tests. Each test has its own topics and
+// apache is a cluster and an admin client. Tests that share a cluster have separate topics and
 // groups.
 type apache struct {
 	*kafkatest.Apache
@@ -92,7 +92,7 @@ func (s *scene) must(err error) {
 	}
 }
 
-// set sets variables of the program and replaces earlier ones of the same name.
+// set sets environment variables of the program, and replaces earlier values.
 func (s *scene) set(environ ...string) *scene {
 	for _, e := range environ {
 		name, _, _ := strings.Cut(e, "=")
@@ -102,7 +102,7 @@ func (s *scene) set(environ ...string) *scene {
 	return s
 }
 
-// event returns the record of event n.
+// event returns the track call with number n.
 func event(n int) []byte {
 	return fmt.Appendf(nil, `{"type":"track","event":"e","userId":"u","timestamp":"2026-01-02T03:04:05Z",`+
 		`"properties":{"n":%d}}`, n)
@@ -203,7 +203,7 @@ func (p *program) readyz() string {
 	return strings.TrimSpace(string(text))
 }
 
-// containsAll returns a condition for ready: the text contains all the words.
+// containsAll returns a condition for ready, which requires that the text contains all words.
 func containsAll(words ...string) func(string) bool {
 	return func(text string) bool {
 		for _, w := range words {

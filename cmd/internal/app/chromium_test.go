@@ -21,24 +21,24 @@ import (
 // chromium is a headless Chromium with one page.
 type chromium struct {
 	t   *testing.T
-	ctx context.Context // of the page; expires after two minutes
+	ctx context.Context // context of the page; expires after two minutes
 
 	mu      sync.Mutex // guards console
-	console []string   // errors and warnings of the page and of the browser
+	console []string   // console calls, exceptions, and browser log entries, as JSON
 }
 
-// newChromium starts a Chromium that runs until the test ends. It skips the test unless
+// newChromium starts Chromium and stops it when the test ends. It skips the test unless
 // CHROMIUM_TEST is set.
 func newChromium(t *testing.T) *chromium {
 	t.Helper()
 	if os.Getenv("CHROMIUM_TEST") == "" {
-		t.Skip("run it by: make test-browser")
+		t.Skip("needs Chromium (make test-browser)")
 	}
 	b := &chromium{t: t}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	ctx, cancelBrowser := chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath("chromium"), // Debian: apt-get install chromium
-		chromedp.NoSandbox,            // root has none
+		chromedp.NoSandbox,            // root cannot use the sandbox
 		chromedp.DisableGPU,
 	)...)
 	b.ctx, _ = chromedp.NewContext(ctx, chromedp.WithListener(b.record))
@@ -53,7 +53,8 @@ func newChromium(t *testing.T) *chromium {
 	return b
 }
 
-// record keeps what the page or the browser reports. The browser calls it for each event.
+// record adds console calls, exceptions, and browser log entries to console. chromedp calls it for
+// each event.
 func (b *chromium) record(event any) {
 	switch event.(type) {
 	case *log.EventEntryAdded, *runtime.EventConsoleAPICalled, *runtime.EventExceptionThrown:
@@ -67,7 +68,7 @@ func (b *chromium) record(event any) {
 	}
 }
 
-// takeConsole returns what record has kept since the last call.
+// takeConsole returns the console entries since the last call.
 func (b *chromium) takeConsole() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -86,7 +87,7 @@ func send[P, R any](b *chromium, command cdp.Command[P, R], params P) R {
 	return result
 }
 
-// open loads an address on a screen of the given size, with a color scheme of light or dark.
+// open loads an address with the given screen size and color scheme, light or dark.
 func (b *chromium) open(address string, width, height int64, scheme string) {
 	b.t.Helper()
 	send(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
@@ -98,8 +99,8 @@ func (b *chromium) open(address string, width, height int64, scheme string) {
 	b.load(chromedp.Navigate(address))
 }
 
-// load runs actions that load a page, and waits until it is loaded. Without any, it waits until
-// the page reloads itself.
+// load runs actions that load a page, and waits until the page is loaded. Without actions, it waits
+// until the page reloads itself.
 func (b *chromium) load(actions ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
 	if _, err := chromedp.RunResponse(b.ctx, actions...); err != nil {
@@ -107,7 +108,7 @@ func (b *chromium) load(actions ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// eval returns the value of an expression, or the value that its promise resolves to.
+// eval returns the value of a JavaScript expression. If the value is a promise, eval awaits it.
 func eval[T any](b *chromium, expression string) T {
 	b.t.Helper()
 	value, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
@@ -128,20 +129,21 @@ func (b *chromium) text(selector string) string {
 func (b *chromium) await(condition string) {
 	b.t.Helper()
 	eval[chromedp.Void](b, fmt.Sprintf(`new Promise(done => {
-		const look = () => { if (%s) done() }
-		new MutationObserver(look).observe(document.body, {childList: true})
-		look()
+		const check = () => { if (%s) done() }
+		new MutationObserver(check).observe(document.body, {childList: true})
+		check()
 	})`, condition))
 }
 
-// shoot writes the whole page as a picture into the directory SCREENSHOTS, if that is set.
-func (b *chromium) shoot(name string) {
+// screenshot writes a PNG of the whole page to the directory in the environment variable
+// SCREENSHOTS, if that is set.
+func (b *chromium) screenshot(name string) {
 	b.t.Helper()
 	dir := os.Getenv("SCREENSHOTS")
 	if dir == "" {
 		return
 	}
-	picture, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100)) // 100: PNG
+	picture, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100)) // quality 100 selects PNG
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, name+".png"), picture, 0o600)
 	}

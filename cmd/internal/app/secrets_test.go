@@ -84,7 +84,7 @@ func TestSecretsAndEventContentAreNeverExposed(t *testing.T) {
 	s.leave()
 	output.WriteString(s.log.text())
 
-	// Kafka rejects the other credential.
+	// Next, Kafka rejects the password.
 	s.environ = append(s.environ, "S2LD_KAFKA_SASL_PASSWORD="+password+password)
 	s.run()
 	s.log.await(s.ctx, t, "cannot reach the brokers")

@@ -44,8 +44,8 @@ type stage struct {
 
 const stageTopic = "segment"
 
-// newStage returns a stage whose program is not running yet. environ holds variables of the
-// program.
+// newStage returns a stage whose program is not running yet. environ holds additional
+// environment variables of the program.
 func newStage(t *testing.T, partitions int32, environ ...string) *stage {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -87,7 +87,7 @@ func (s *stage) startKafka(partitions int32, opts ...kfake.Opt) {
 	s.t.Cleanup(s.cluster.Close)
 }
 
-// run starts the program.
+// run starts the program and stops it when the test ends.
 func (s *stage) run() {
 	s.t.Helper()
 	cfg, err := config.Load("", append(s.environ, "S2LD_KAFKA_BROKERS="+s.cluster.ListenAddrs()[0]))
@@ -107,7 +107,7 @@ func (s *stage) run() {
 	s.t.Cleanup(s.leave)
 }
 
-// leave stops the program and waits for it. It can be called again.
+// leave stops the program and waits until Run returns. It can be called more than once.
 func (s *stage) leave() {
 	s.stop()
 	if err := <-s.done; err != nil {
@@ -182,7 +182,7 @@ func (s *stage) get(path string) string {
 	return fmt.Sprintf("%d %s", r.code, r.body)
 }
 
-// watchedLog records the log at level debug and above. A test can wait for an entry.
+// watchedLog records all log entries. A test can wait for an entry.
 type watchedLog struct {
 	wrote sync.Cond // of mu
 

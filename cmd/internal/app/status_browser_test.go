@@ -13,31 +13,32 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// inEachLook calls test with the page opened on a desk and on a phone, in light and
-// in dark, and checks what must hold of every look.
-func inEachLook(b *chromium, name, address string, test func()) {
+// inEachView opens the page at desktop and phone size, in the light and the dark color scheme, and
+// calls test for each. It reports layout faults and console entries.
+func inEachView(b *chromium, name, address string, test func()) {
 	b.t.Helper()
 	for _, scheme := range []string{"light", "dark"} {
-		for screen, size := range map[string][2]int64{"desk": {1280, 900}, "phone": {390, 844}} {
-			look := fmt.Sprintf("%s-%s-%s", name, screen, scheme)
+		for screen, size := range map[string][2]int64{"desktop": {1280, 900}, "phone": {390, 844}} {
+			view := fmt.Sprintf("%s-%s-%s", name, screen, scheme)
 			b.takeConsole()
 			b.open(address, size[0], size[1], scheme)
-			b.shoot(look)
+			b.screenshot(view)
 			test()
-			faults := eval[[]string](b, faultsOfLook)
+			faults := eval[[]string](b, layoutFaults)
 			for _, fault := range append(faults, b.takeConsole()...) {
-				b.t.Errorf("%s: %s", look, fault)
+				b.t.Errorf("%s: %s", view, fault)
 			}
 			if dark := eval[bool](b, `luminance(backgroundOf(document.body)) < .2`); dark != (scheme == "dark") {
-				b.t.Errorf("%s: the background is not %s", look, scheme)
+				b.t.Errorf("%s: the background is not %s", view, scheme)
 			}
 		}
 	}
 }
 
-// faultsOfLook lists what is hard to read: text whose contrast is below 4.5 (WCAG 2.2,
-// 1.4.3), what is wider than the screen, cells without headers, skipped heading levels.
-const faultsOfLook = `
+// layoutFaults is JavaScript that returns a list of faults: text with a contrast below 4.5 (WCAG
+// 2.2, criterion 1.4.3), a page wider than the screen, columns without headers, and skipped heading
+// levels.
+const layoutFaults = `
 function luminance(color) {
 	const [r, g, b] = color.match(/[\d.]+/g).map(v => v / 255)
 		.map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
@@ -60,9 +61,9 @@ function backgroundOf(element) {
 		if (contrast < 4.5) faults.push('contrast ' + contrast.toFixed(2) + ': ' + element.outerHTML.slice(0, 200))
 	}
 	const {scrollWidth} = document.documentElement
-	if (scrollWidth > screen.width) faults.push('wider than the screen: ' + scrollWidth)
+	if (scrollWidth > screen.width) faults.push('page wider than the screen: ' + scrollWidth)
 	for (const cell of document.querySelectorAll('thead > tr > *'))
-		if (cell.scope !== 'col') faults.push('a column without a header')
+		if (cell.scope !== 'col') faults.push('column without a header')
 	const levels = [...document.querySelectorAll('h1, h2, h3')].map(h => +h.tagName[1])
 	if (levels[0] !== 1 || levels.filter(l => l === 1).length !== 1 ||
 		levels.some((l, i) => i && l > levels[i - 1] + 1)) faults.push('headings ' + levels)
@@ -84,12 +85,12 @@ func TestStatusPageInABrowser(t *testing.T) {
 	s.delivered(490)
 	address := "http://" + s.AdminAddress() + "/"
 
-	inEachLook(b, "running", address, func() {
+	inEachView(b, "running", address, func() {
 		if got := b.text("h1"); got != "running" {
 			t.Errorf("state %q", got)
 		}
 		if rows := strings.Count(b.text("#partitions tbody tr"), "\n") + 1; rows != 6 {
-			t.Errorf("%d rows of partitions", rows)
+			t.Errorf("%d partition rows, want 6", rows)
 		}
 		for _, want := range []string{"no_user_key", "202 Accepted", "replica: 6", "490"} {
 			b.await(fmt.Sprintf("document.body.innerText.includes(%q)", want))
@@ -99,43 +100,43 @@ func TestStatusPageInABrowser(t *testing.T) {
 	s.ld.Down(ldtest.Fault{Status: http.StatusUnauthorized})
 	s.produce(track("u"))
 	s.log.await(s.ctx, t, "delivery halted: LaunchDarkly rejected")
-	inEachLook(b, "halted", address, func() {
+	inEachView(b, "halted", address, func() {
 		got := b.text("header")
 		if !strings.HasPrefix(got, "halted\ndelivery halted since ") || !strings.Contains(got, "401 Unauthorized") {
 			t.Errorf("%q", got)
 		}
 	})
 
-	// It refreshes itself, and keeps its place.
+	// A refresh keeps the scroll position.
 	s.ld.Up()
 	eval[chromedp.Void](b, "scrollTo(0, 200)")
 	b.await("document.querySelector('h1').innerText === 'running'")
 	if y := eval[int](b, "scrollY"); y != 200 {
-		t.Errorf("a refresh moves the page to %d", y)
+		t.Errorf("scroll position %d after a refresh, want 200", y)
 	}
 
-	// It says when there is nothing newer.
+	// If the program has stopped, the page reports it.
 	s.leave()
 	eval[chromedp.Void](b, "refresh()")
 	if got := b.text("#note"); !strings.HasPrefix(got, "No response") {
-		t.Errorf("the program has ended, the page says %q", got)
+		t.Errorf("the page shows %q after the program stopped", got)
 	}
-	b.shoot("gone")
+	b.screenshot("stopped")
 }
 
-// Nothing is too long for it: names, errors, numbers.
-func TestStatusPageAtItsWorstInABrowser(t *testing.T) {
+// Long names, long errors, and large numbers must not break the layout.
+func TestStatusPageWithExtremeValuesInABrowser(t *testing.T) {
 	b := newChromium(t)
-	p := worstPage(200)
+	p := extremePage(200)
 	server := httptest.NewServer(secured(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if err := statusTemplate.Execute(w, p); err != nil {
 			t.Error(err)
 		}
 	})))
 	defer server.Close()
-	inEachLook(b, "worst", server.URL, func() {})
+	inEachView(b, "extreme", server.URL, func() {})
 
-	// Without its script it reloads itself.
+	// Without JavaScript, the page reloads itself.
 	send(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 	b.open(server.URL, 390, 844, "light")
 	b.load()
@@ -145,7 +146,7 @@ func TestStatusPageOf200PartitionsInABrowser(t *testing.T) {
 	b := newChromium(t)
 	s := newStage(t, 200)
 	s.run()
-	inEachLook(b, "many", "http://"+s.AdminAddress()+"/", func() {
+	inEachView(b, "many", "http://"+s.AdminAddress()+"/", func() {
 		b.await(`document.querySelectorAll('#partitions tbody tr').length === 200`)
 	})
 }

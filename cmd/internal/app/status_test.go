@@ -29,44 +29,44 @@ func TestStateReportsTheReason(t *testing.T) {
 		halt       sink.Halt
 		counts     counts
 		tone       tone
-		word, says string
+		word, want string // want is part of the reasons
 	}{
-		"joining": {word: "joining", tone: wait, says: "waiting to join"},
+		"joining": {word: "joining", tone: wait, want: "waiting to join"},
 		"running": {status: joined, counts: counts{LastDelivery: now}, word: "running", tone: good},
 		"standing by": {
 			status: consumer.Status{Joined: true},
-			word:   "standing by", tone: wait, says: "no partition is assigned",
+			word:   "standing by", tone: wait, want: "no partition is assigned",
 		},
 		"halted": {
 			status: joined, halt: halted, counts: counts{LastDelivery: now},
-			word: "halted", tone: bad, says: "401 Unauthorized",
+			word: "halted", tone: bad, want: "401 Unauthorized",
 		},
 		"problem": {
 			status: consumer.Status{Problems: []string{"topic t does not exist"}},
-			word:   "needs attention", tone: bad, says: "topic t does not exist",
+			word:   "needs attention", tone: bad, want: "topic t does not exist",
 		},
 		"draining": {
 			stopping: true, status: joined, halt: halted,
-			word: "draining", tone: wait, says: "shutting down; delivery halted since ",
+			word: "draining", tone: wait, want: "shutting down; delivery halted since ",
 		},
 		"no recent delivery": {
 			status: joined, counts: counts{LastDelivery: now.Add(-80 * time.Second)},
-			word: "not delivering", tone: bad, says: "no delivery for 1m20s, with 2 batches waiting",
+			word: "not delivering", tone: bad, want: "no delivery for 1m20s, with 2 batches waiting",
 		},
 		"no delivery since start": {
-			status: joined, word: "not delivering", tone: bad, says: "no delivery for 1m30s",
+			status: joined, word: "not delivering", tone: bad, want: "no delivery for 1m30s",
 		},
 	} {
 		got := newPage(c.stopping, c.status, c.halt, c.counts, 5*time.Second).State
 		reasons := strings.Join(got.Reasons, "; ")
-		if got.Word != c.word || got.Tone != c.tone || !strings.Contains(reasons, c.says) ||
-			(reasons == "") != (c.says == "") {
+		if got.Word != c.word || got.Tone != c.tone || !strings.Contains(reasons, c.want) ||
+			(reasons == "") != (c.want == "") {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
 }
 
-func TestStuckAndLaggingPartitionsComeFirst(t *testing.T) {
+func TestStuckAndLaggingPartitionsAreListedFirst(t *testing.T) {
 	s := consumer.Status{Partitions: []consumer.PartitionStatus{
 		{Partition: 0, Lag: 9_000},
 		{Partition: 1, Lag: 50_000},
@@ -91,7 +91,7 @@ func TestStuckAndLaggingPartitionsComeFirst(t *testing.T) {
 
 func TestPageShowsAThousandPartitions(t *testing.T) {
 	var b bytes.Buffer
-	if err := statusTemplate.Execute(&b, worstPage(1000)); err != nil {
+	if err := statusTemplate.Execute(&b, extremePage(1000)); err != nil {
 		t.Fatal(err)
 	}
 	_, table, _ := strings.Cut(b.String(), `id="partitions"`)
@@ -106,7 +106,7 @@ func TestPageShowsAThousandPartitions(t *testing.T) {
 
 func BenchmarkPageOfAThousandPartitions(b *testing.B) {
 	for b.Loop() {
-		if err := statusTemplate.Execute(io.Discard, worstPage(1000)); err != nil {
+		if err := statusTemplate.Execute(io.Discard, extremePage(1000)); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -124,11 +124,11 @@ func TestPageEscapesUntrustedText(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := strings.Count(b.String(), "<script>"); n != 1 {
-		t.Errorf("%d scripts, want only the one of the page", n)
+		t.Errorf("%d scripts, want 1, the script of the page", n)
 	}
 }
 
-func TestCountsAreThoseOfTheParts(t *testing.T) {
+func TestCountsCombineConsumerAndSink(t *testing.T) {
 	s := newStage(t, 1)
 	s.produce(track("a"), track("b"), `{"type":"identify"}`, `{`)
 	s.run()
@@ -150,7 +150,7 @@ func TestCountsAreThoseOfTheParts(t *testing.T) {
 	}
 }
 
-func TestRatesAreOfTheLastMinute(t *testing.T) {
+func TestRatesCoverTheLastMinute(t *testing.T) {
 	start := time.Now()
 	var h history
 	at := func(second, n int64) counts {
@@ -295,8 +295,8 @@ func TestPageListsUndeliverableCallsLatestFirst(t *testing.T) {
 	}
 }
 
-// worstPage returns a page with every problem and with long names and large numbers.
-func worstPage(partitions int) page {
+// extremePage returns a page with every problem and with long names and large numbers.
+func extremePage(partitions int) page {
 	now := time.Now()
 	s := consumer.Status{
 		Joined: true, LastPoll: now, LastCommit: now.Add(-26 * time.Hour),

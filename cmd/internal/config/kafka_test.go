@@ -143,7 +143,7 @@ func TestCertificatesAreReadAgainForEachConnection(t *testing.T) {
 	}
 	defer cl.Close()
 
-	// The same client throughout; only its files change.
+	// All steps use the same client. Only its files change.
 	for _, step := range []struct {
 		name         string
 		trusted, own authority

@@ -118,7 +118,7 @@ func TestEveryKeyCanBeSetByFileAndByVariable(t *testing.T) {
 	}
 }
 
-// setBy returns a loader with the defaults and the changes that set makes.
+// setBy returns a loader with the defaults, after applying set.
 func setBy(set func(*loader)) *loader {
 	l := newLoader()
 	set(l)

@@ -13,7 +13,7 @@ var problemCases = []struct {
 	name string
 	yaml string   // content of the file; "" for no file
 	env  []string // in addition to required
-	bare bool     // leave out required
+	bare bool     // omit required
 }{
 	{name: "no keys set", bare: true},
 	{name: "only endpoint metric_import set", bare: true, env: []string{"S2LD_LAUNCHDARKLY_ENDPOINT=metric_import"}},
@@ -121,11 +121,11 @@ var problemCases = []struct {
 	{name: "port out of range", yaml: "launchdarkly: {events_url: 'https://events.launchdarkly.com:70000'}\n"},
 	{name: "mobile key", env: []string{"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=mob-hunter2"}},
 	{
-		name: "tokens with more than the token",
+		name: "tokens with extra text",
 		yaml: "launchdarkly: {endpoint: metric_import, event_schema: 4, access_token: bearer hunter2}\n" +
 			"kafka: {sasl: {mechanism: OAUTHBEARER, token: \"hunter2\\nhunter2\"}}\n",
 	},
-	{name: "key that is close to none", yaml: "kafka: {frobnicate: 1}\n", env: []string{"S2LD_FROBNICATE=1"}},
+	{name: "key without a similar known key", yaml: "kafka: {frobnicate: 1}\n", env: []string{"S2LD_FROBNICATE=1"}},
 	{name: "auto together with a field", yaml: "segment: {unwrap: [auto, data]}\n"},
 	{name: "invalid field to unwrap", yaml: "segment: {unwrap: [detail.]}\n"},
 	{name: "reserved context kind", yaml: "launchdarkly: {contexts: {multi: [userId]}}\n"},
@@ -214,7 +214,7 @@ func TestAllProblemsAreReported(t *testing.T) {
 	golden(t, "problems.golden", out.String())
 }
 
-// lastWins keeps the last variable of each name, as a shell does.
+// lastWins keeps the last value of each variable, like a shell.
 func lastWins(env []string) []string {
 	byName := map[string]string{}
 	for _, e := range env {

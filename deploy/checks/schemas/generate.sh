@@ -1,6 +1,5 @@
 #!/bin/sh
-# Writes the schemas of the kinds that the chart renders, for kubeconform. Their versions are those
-# below.
+# Writes the kubeconform schemas of the kinds that the chart renders, at the versions below.
 set -eu
 cd "$(dirname "$0")"
 kubernetes=k8s.io/kubernetes@v1.37.2

@@ -1,6 +1,5 @@
-# Makes the JSON schema of a kind of resource from an OpenAPI document of Kubernetes, or from a
-# CustomResourceDefinition: self-contained, without descriptions, and strict: fields that the kind
-# does not have are errors.
+# Converts an OpenAPI document of Kubernetes, or a CustomResourceDefinition, to the JSON schema of one
+# kind. The schema is self-contained, has no descriptions, and does not allow unknown fields.
 #
 #   gojq --arg kind Deployment -f schema.jq openapi.json
 
@@ -19,7 +18,7 @@ def convert:
        else {} end)
   end;
 
-# The names of the schemas that the named ones refer to, themselves included.
+# The names of the given schemas and of all schemas that they refer to.
 def reached($schemas):
   ([.[] | $schemas[.] | .. | objects | ."$ref" // empty | split("/") | last] + . | unique) as $names
   | if $names == . then . else $names | reached($schemas) end;

@@ -69,7 +69,8 @@ func TestInvariantsHoldOnTheEmbeddedBroker(t *testing.T) {
 			t.Parallel()
 			plan := []Step{
 				{Do: Join, For: 500 * time.Millisecond}, {Do: Join, For: time.Second},
-				{Do: Kill, Target: 0, For: 5 * time.Second}, {Do: Join, For: 500 * time.Millisecond}, {Do: MoveLeader, Target: 1},
+				{Do: Kill, Target: 0, For: 5 * time.Second}, {Do: Join, For: 500 * time.Millisecond},
+				{Do: MoveLeader, Target: 1},
 				{Do: Outage, Fault: ldtest.Fault{Kind: ldtest.Reset, Accepted: true}, For: 500 * time.Millisecond},
 				{Do: Leave, Target: 0},
 				{Do: Join, For: time.Second}, {Do: Outage, Fault: ldtest.Fault{Status: 503}, For: time.Second},

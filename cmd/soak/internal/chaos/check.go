@@ -39,7 +39,7 @@ func (c *checker) checkAll() {
 // sampled is the prefix for violations found in Evidence.Samples.
 const sampled = "sampled: "
 
-// The constant never stands for a nonexistent time or offset. It is greater than any other value.
+// A time or offset that does not exist has the value never, which is greater than any other value.
 const never = math.MaxInt64
 
 // checker holds the evidence, indexed for the checks. Integer times are in Unix milliseconds.
@@ -178,7 +178,8 @@ func (c *checker) checkCounts() {
 	for _, r := range c.Produced {
 		switch by := c.accepted[r.Number]; {
 		case KindOf(r.Number) != Delivered && len(by) > 0:
-			c.report("delivered, but should not have been", "event %d, partition %d, offset %d", r.Number, r.Partition, r.Offset)
+			c.report("delivered, but should not have been", "event %d, partition %d, offset %d",
+				r.Number, r.Partition, r.Offset)
 		case KindOf(r.Number) != Delivered:
 		case len(by) > 0 && r.Offset < c.From[r.Partition]:
 			c.report("delivered from below the group's offset", "event %d, partition %d, offset %d", r.Number, r.Partition,
@@ -188,9 +189,8 @@ func (c *checker) checkCounts() {
 			c.report("missing", "event %d, partition %d, offset %d", r.Number, r.Partition, r.Offset)
 		case len(by) > 1 && c.countedTwice(r, by):
 			one, other := c.Requests[by[0]], c.Requests[by[1]]
-			c.report("counted twice", "event %d, partition %d, offset %d, by %s at %s and by %s at %s", r.Number, r.Partition,
-				r.Offset,
-				one.ID, clock(one.Done), other.ID, clock(other.Done))
+			c.report("counted twice", "event %d, partition %d, offset %d, by %s at %s and by %s at %s",
+				r.Number, r.Partition, r.Offset, one.ID, clock(one.Done), other.ID, clock(other.Done))
 		case c.wait(r) > limit:
 			done := c.Requests[by[0]].Done
 			c.report("stalled", "event %d, partition %d, offset %d, acknowledged at %s, counted at %s", r.Number, r.Partition,

@@ -45,8 +45,8 @@ func (c *checker) checkTakeovers() {
 			i := sort.Search(len(times), func(i int) bool { return times[i].After(half) })
 			if i == len(times) || times[i].After(gone.Deadline) {
 				c.report("not taken over in time",
-					"partition %d: nothing sent from %s to %s, after a member disappeared at %s", partition, clock(half),
-					clock(gone.Deadline), clock(gone.From))
+					"partition %d: nothing sent from %s to %s, after a member disappeared at %s",
+					partition, clock(half), clock(gone.Deadline), clock(gone.From))
 			}
 		}
 	}

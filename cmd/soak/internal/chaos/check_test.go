@@ -151,7 +151,8 @@ func TestCheckerAllowsCorrectBehavior(t *testing.T) {
 			e.Commits[1].Cuts, e.Commits[2] = []int64{5}, e.Commits[1]
 			e.Commits[2].Cuts = []int64{5}
 			for i, numbers := range [][]int{{0, 3, 202, 4}, {202}} {
-				e.Requests = append(e.Requests, Request{Arrived: e.Requests[0].Arrived, ID: fmt.Sprint(i), Numbers: numbers})
+				e.Requests = append(e.Requests,
+					Request{Arrived: e.Requests[0].Arrived, ID: fmt.Sprint(i), Numbers: numbers})
 			}
 		},
 	} {

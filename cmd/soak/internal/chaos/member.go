@@ -163,9 +163,9 @@ func (m *member) signal(s syscall.Signal) {
 	_ = m.process.Signal(s)
 }
 
-// endWith sends a signal and waits until the process has exited. If the process does not exit
-// within limit, endWith kills it and returns an error.
-func (m *member) endWith(s syscall.Signal, limit time.Duration) error {
+// stopWith sends a signal and waits until the process has exited. If the process does not exit
+// within limit, stopWith kills it and returns an error.
+func (m *member) stopWith(s syscall.Signal, limit time.Duration) error {
 	m.signal(s)
 	select {
 	case <-m.exited:

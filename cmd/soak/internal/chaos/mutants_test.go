@@ -50,8 +50,8 @@ var (
 		{Do: Join, For: time.Second}, {Do: Join, For: 8 * time.Second}, {Do: Kill, For: 6 * time.Second},
 		{Do: Join, For: 8 * time.Second}, {Do: Kill, For: 6 * time.Second},
 	}
-	// A member must release partitions while its requests hang, and retries them after they time
-	// out.
+	// A member must release partitions while its requests hang. It retries the requests after they
+	// time out.
 	handing = []Step{
 		{Do: Join, For: 2 * time.Second}, {Do: Outage, Fault: ldtest.Fault{Kind: ldtest.Hang, For: 3 * time.Second},
 			For: 600 * time.Millisecond},
@@ -115,7 +115,7 @@ var mutants = []mutant{
 		plan:   killing,
 	},
 	{
-		name: "mark after revoke",
+		name: "do not fence revoked partitions",
 		edits: []edit{
 			{"consumer/drain.go", "	for _, p := range partitions {\n		p.stopSending()\n	}\n", ""},
 			{"consumer/drain.go", "		p.cancel()\n		<-p.stopped\n	}\n	commitCtx", "		<-p.stopped\n	}\n	commitCtx"},

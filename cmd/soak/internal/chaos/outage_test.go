@@ -22,12 +22,12 @@ import (
 
 const (
 	backlog      = 400_000
-	outageMemory = 150 << 20 // maximum resident bytes
+	outageMemory = 150 << 20 // limit on resident memory in bytes
 )
 
 // The program starts with a backlog of 400,000 records while LaunchDarkly is down. Its memory stays
 // flat and nothing is committed. After the outage, everything is delivered.
-func TestOutageWithABacklogNeedsNoMemoryAndLosesNothing(t *testing.T) {
+func TestOutageWithABacklogKeepsMemoryFlatAndLosesNothing(t *testing.T) {
 	if os.Getenv("KAFKA_TEST") == "" {
 		t.Skip("takes half a minute of CPU: set KAFKA_TEST=1")
 	}
@@ -69,7 +69,7 @@ func TestOutageWithABacklogNeedsNoMemoryAndLosesNothing(t *testing.T) {
 	if err := ld.Wait(ctx, events); err != nil {
 		t.Fatalf("%d of %d events delivered\n%s", ld.Report().Processed, events, p.logTail())
 	}
-	if err := p.endWith(syscall.SIGTERM, leaveLimit); err != nil || p.code != 0 {
+	if err := p.stopWith(syscall.SIGTERM, leaveLimit); err != nil || p.code != 0 {
 		t.Errorf("exit code %d, %v\n%s", p.code, err, p.logTail())
 	}
 	peak := p.peakBytes()

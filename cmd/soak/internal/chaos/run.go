@@ -109,7 +109,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	defer network.close()
 	defer func() {
 		for _, m := range r.members {
-			_ = m.endWith(syscall.SIGKILL, time.Minute) // needed only after an error
+			_ = m.stopWith(syscall.SIGKILL, time.Minute) // needed only after an error
 		}
 	}()
 	if err := r.execute(ctx); err != nil {

@@ -40,7 +40,7 @@ func (r *run) runStep(ctx context.Context, s Step) error {
 		r.leave(s.Target)
 	case Kill:
 		r.disrupt(ctx, s, func(m *member) {
-			_ = m.endWith(syscall.SIGKILL, time.Minute)
+			_ = m.stopWith(syscall.SIGKILL, time.Minute)
 			if m.code != -1 {
 				r.report.addBroken("exited unexpectedly: %s with code %d\n%s", m.name, m.code, m.logTail())
 			}
@@ -131,10 +131,10 @@ func (r *run) disturb(ctx context.Context, s Step) {
 	}
 }
 
-// disrupt kills or freezes a member by calling the function do, and then waits. If Step.Fire is set,
-// random faults stay active. Otherwise, disrupt stops them first, and the takeover by the other
-// members is judged if all brokers are up and the group is complete, stable, and caught up with the
-// producer.
+// disrupt kills or freezes a member by calling the function do, and then waits. If Step.Fire is
+// set, random faults stay active. Otherwise, disrupt stops them first, and the takeover by the
+// other members is judged if all brokers are up and the group is complete, stable, and caught up
+// with the producer.
 func (r *run) disrupt(ctx context.Context, s Step, do func(*member)) {
 	if s.Fire {
 		do(r.members[s.Target])
@@ -268,7 +268,7 @@ func (r *run) leave(i int) {
 	r.remove(i)
 	behind := !r.cfg.Clean && r.backlog() > 2*r.cfg.Rate
 	started := time.Now()
-	if err := m.endWith(syscall.SIGTERM, leaveLimit); err != nil {
+	if err := m.stopWith(syscall.SIGTERM, leaveLimit); err != nil {
 		r.report.addBroken("did not leave: %v\n%s", err, m.logTail())
 	} else if m.code == 1 && (behind || len(r.down) > 0 || time.Since(r.restored) <= leaveLimit ||
 		time.Since(m.thawed) <= leaveLimit || time.Since(m.wire.lastFault()) <= leaveLimit) {

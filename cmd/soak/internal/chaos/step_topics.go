@@ -92,7 +92,7 @@ func (r *run) trimAhead(ctx context.Context, s Step) error {
 	if s.Fire { // the new owner then finds a log that starts beyond the committed offset
 		m := r.members[len(r.members)-1]
 		r.remove(len(r.members) - 1)
-		_ = m.endWith(syscall.SIGKILL, time.Minute)
+		_ = m.stopWith(syscall.SIGKILL, time.Minute)
 		return r.join(m.instance)
 	}
 	return nil
@@ -260,7 +260,7 @@ func (r *run) awaitEmpty(ctx context.Context) error {
 func (r *run) bounce(s Step) error {
 	m := r.members[s.Target]
 	if s.Fire {
-		_ = m.endWith(syscall.SIGKILL, time.Minute)
+		_ = m.stopWith(syscall.SIGKILL, time.Minute)
 		r.remove(s.Target)
 	} else {
 		r.leave(s.Target)
@@ -290,7 +290,7 @@ func (r *run) twin(ctx context.Context, s Step) error {
 		leaver, stayer = elder, younger
 	}
 	r.members = append(slices.Delete(r.members, s.Target, s.Target+1), stayer)
-	if err := leaver.endWith(syscall.SIGTERM, leaveLimit); err != nil {
+	if err := leaver.stopWith(syscall.SIGTERM, leaveLimit); err != nil {
 		r.report.addBroken("did not leave: %v\n%s", err, leaver.logTail())
 	} else if leaver.code != 0 {
 		r.report.Excused++
