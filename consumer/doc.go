@@ -94,8 +94,8 @@
 //	window.mu           one per partition; guards its batches, floor, and cuts
 //	committer.mu        guards the dirty partitions
 //
-// The locks of recordQueue, logEnd, health, topics, Consumer, and sink.Budget are leaf locks: do
-// not acquire another lock while holding one of them.
+// The locks of recordQueue, logEnd, unsealedTime, health, topics, Consumer, and sink.Budget are leaf
+// locks: do not acquire another lock while holding one of them.
 //
 // Each Kafka client callback blocks the rebalance in progress until the callback returns.
 // onAssigned and onLost return immediately. onOffsetsFetched blocks for at most 20 seconds.

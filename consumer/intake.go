@@ -137,7 +137,7 @@ func (in *intake) mapRecord(r *kgo.Record) {
 		in.openEpoch = r.LeaderEpoch
 	}
 	if events > 0 || rejected > 0 {
-		in.openRange()
+		in.openRange(r.Timestamp)
 	}
 	if rejected > 0 {
 		in.writeDeadLetters(r, only)
@@ -173,13 +173,15 @@ func (in *intake) advancePast(r *kgo.Record) {
 	}
 }
 
-// openRange opens a range at the floor unless a range is already open.
-func (in *intake) openRange() {
+// openRange opens a range at the floor unless a range is already open. recordTime is the timestamp
+// of the range's first record with events or rejected calls.
+func (in *intake) openRange(recordTime time.Time) {
 	if in.open != nil {
 		return
 	}
 	in.publishFloor()
-	in.open = &batch{first: in.floor, opened: time.Now()}
+	in.open = &batch{first: in.floor, opened: time.Now(), recordTime: recordTime}
+	in.unsealed.set(in.floor.offset, recordTime)
 	in.age.Reset(in.cfg.MaxAge)
 }
 
