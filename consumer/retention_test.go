@@ -86,7 +86,11 @@ func TestOldestUndeliveredTimestampIsThatOfTheRecordAtTheWatermark(t *testing.T)
 		}
 		w.ld.Down(ldtest.Fault{Kind: ldtest.Slow, For: 200 * time.Millisecond}) // accepted after this time
 		seen := map[float64]bool{}
-		for oldest, ok := check(); ok; oldest, ok = check() {
+		for range 2000 {
+			oldest, ok := check()
+			if !ok {
+				break
+			}
 			seen[oldest] = true
 			time.Sleep(50 * time.Millisecond)
 		}
@@ -175,6 +179,15 @@ func TestRetentionLeftNeedsThePermissionToDescribeConfigs(t *testing.T) {
 				t.Errorf("%v, %v seconds left, want %v", left, ok, want)
 			}
 		}
+		denied = w.cluster.Fault(kfake.Fault{
+			Keys: []kmsg.Key{kmsg.DescribeConfigs}, Resource: topic, Err: kerr.TopicAuthorizationFailed, Count: -1,
+		})
+		time.Sleep(2 * configInterval)
+		if left, ok := m.gauges(t)[leftGauge]; ok {
+			t.Errorf("%v seconds left after the permission was removed", left)
+		}
+		denied.Remove()
+		time.Sleep(2 * configInterval)
 		w.ld.Up()
 		w.awaitDelivered(2 * time.Minute)
 		if left, ok := m.gauges(t)[leftGauge]; ok {
