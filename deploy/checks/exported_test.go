@@ -49,15 +49,22 @@ func (e exported) addScrape(families map[string]*dto.MetricFamily) {
 }
 
 // series runs the program through what makes it show all that it can show, and returns that: calls of every outcome,
-// an event that LaunchDarkly refuses, dead letters, and a broker that goes away.
+// an event that LaunchDarkly refuses, dead letters, undelivered records, and a broker that goes away.
 func series(t *testing.T) exported {
 	w := newWorld(t, 2)
 	w.ld.Poison(ldtest.Containing(`"key":"poison"`))
+	w.ld.Down(ldtest.Fault{Status: 503})
 	for _, call := range []string{w.track("Order Completed"), w.track("poison"), w.track("Order Completed"), `{"type":"page"}`, `{"type":"track"}`, `{`} {
 		w.produce(t, 0, call)
 	}
 	r := start(t, w.env()...)
 	found := exported{}
+	until(t, "an undelivered record", 20*time.Second, func() bool {
+		families := r.scrape(t)
+		found.addScrape(families)
+		return families["segment_launchdarkly_consumer_retention_left_seconds"] != nil
+	})
+	w.ld.Up()
 	until(t, "deliveries and dead letters", 20*time.Second, func() bool {
 		families := r.scrape(t)
 		return total(families["segment_launchdarkly_sink_events_delivered_total"]) == 2 &&
