@@ -90,7 +90,7 @@ func (t *topics) setConfig(name string, retention time.Duration, err error) {
 		if denied {
 			fields = append(fields, zap.String("permission", "DESCRIBE_CONFIGS"))
 		}
-		t.log.Info("topic retention unknown; the retention alert has no data", fields...)
+		t.log.Info("topic retention unknown; retention alert has no data", fields...)
 	}
 	known.config.failing = err != nil
 	t.known[name] = known
