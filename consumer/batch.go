@@ -25,8 +25,9 @@ type position struct {
 //
 // When the partition is released, unfinished batches are left for the next owner.
 type batch struct {
-	first  position
-	opened time.Time // when intake opened the range
+	first      position
+	opened     time.Time // when intake opened the range
+	recordTime time.Time // timestamp of the range's first record with events or rejected calls
 
 	// seal sets the fields below.
 	next  int64       // end of the range

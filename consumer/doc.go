@@ -93,9 +93,10 @@
 //	session.mu          guards the partitions of the session, and the cause of its end
 //	window.mu           one per partition; guards its batches, floor, and cuts
 //	committer.mu        guards the dirty partitions
+//	formats.mu          guards the formats of topics
 //
-// The locks of recordQueue, logEnd, health, rejects, topics, Consumer, and sink.Budget are leaf
-// locks: do not acquire another lock while holding one of them.
+// The locks of recordQueue, logEnd, unsealedTime, health, rejects, eventNames, topics, Consumer, and
+// sink.Budget are leaf locks: do not acquire another lock while holding one of them.
 //
 // Each Kafka client callback blocks the rebalance in progress until the callback returns.
 // onAssigned and onLost return immediately. onOffsetsFetched blocks for at most 20 seconds.

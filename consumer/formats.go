@@ -8,7 +8,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
+
+	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
 // formats detects topics whose records are not Segment calls, for instance because the calls are in
@@ -99,6 +102,21 @@ func (f *formats) add(topic string, c *callCounts) (needSample bool) {
 		f.health.report(formatSubject(topic), t.problem(topic))
 	}
 	return t.samples < formatSamples && t.calls >= unmappedCalls/10
+}
+
+// sampleFormat returns the field names of a record's first call that was filtered as not_a_call. It
+// returns nil if there is none. calls is the result of mapping the record.
+func sampleFormat(transformer *transform.Transformer, r *kgo.Record, calls []transform.Call) []string {
+	isForeign := func(c transform.Call) bool { return c.Reason == transform.NotACall }
+	if !slices.ContainsFunc(calls, isForeign) {
+		return nil
+	}
+	for _, call := range transformer.Explain(r.Value, r.Timestamp.UnixMilli()) {
+		if isForeign(call.Call) {
+			return append([]string{}, transform.FieldNames(call.Source)...)
+		}
+	}
+	return nil
 }
 
 // problem returns the problem of a topic that yields no events.

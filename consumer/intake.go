@@ -2,7 +2,6 @@ package consumer
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -130,7 +129,8 @@ func (in *intake) mapRecord(r *kgo.Record) {
 		in.nameCounts.count(in.calls, body, before)
 	}
 	if in.needSample {
-		in.sampleFormat(r)
+		in.counts.sample = sampleFormat(in.transformer, r, in.calls)
+		in.needSample = in.counts.sample == nil
 	}
 	switch {
 	case events == 0:
@@ -145,7 +145,7 @@ func (in *intake) mapRecord(r *kgo.Record) {
 		in.openEpoch = r.LeaderEpoch
 	}
 	if events > 0 || rejected > 0 {
-		in.openRange()
+		in.openRange(r.Timestamp)
 	}
 	if rejected > 0 {
 		in.writeDeadLetters(r, only)
@@ -182,13 +182,15 @@ func (in *intake) advancePast(r *kgo.Record) {
 	}
 }
 
-// openRange opens a range at the floor unless a range is already open.
-func (in *intake) openRange() {
+// openRange opens a range at the floor unless a range is already open. recordTime is the timestamp
+// of the range's first record with events or rejected calls.
+func (in *intake) openRange(recordTime time.Time) {
 	if in.open != nil {
 		return
 	}
 	in.publishFloor()
-	in.open = &batch{first: in.floor, opened: time.Now()}
+	in.open = &batch{first: in.floor, opened: time.Now(), recordTime: recordTime}
+	in.unsealed.set(in.floor.offset, recordTime)
 	in.age.Reset(in.cfg.MaxAge)
 }
 
@@ -284,21 +286,6 @@ func (in *intake) writeDeadLetters(r *kgo.Record, only int) {
 		in.waitForRoom()
 		in.window.addLetter(b, size)
 		in.letters.write(in.ctx, letter, func(err error) { in.window.endLetter(b, size, err == nil) })
-	}
-}
-
-// sampleFormat records the field names of the record's first call that was filtered as not_a_call.
-func (in *intake) sampleFormat(r *kgo.Record) {
-	isForeign := func(c transform.Call) bool { return c.Reason == transform.NotACall }
-	if !slices.ContainsFunc(in.calls, isForeign) {
-		return
-	}
-	for _, call := range in.transformer.Explain(r.Value, r.Timestamp.UnixMilli()) {
-		if isForeign(call.Call) {
-			in.counts.sample = append([]string{}, transform.FieldNames(call.Source)...)
-			in.needSample = false
-			return
-		}
 	}
 }
 

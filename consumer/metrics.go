@@ -3,6 +3,7 @@ package consumer
 import (
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
@@ -139,11 +140,18 @@ var (
 	inFlightDesc = newDesc("in_flight_batches", "Sealed batches not yet delivered.", labelTopic, labelPartition)
 	oldestDesc   = newDesc("oldest_batch_age_seconds",
 		"Age of the oldest batch not yet delivered, or 0 if there is none.", labelTopic, labelPartition)
+	oldestRecordDesc = newDesc("oldest_undelivered_timestamp_seconds",
+		"Unix time of the oldest undelivered record. Absent if there is none.", labelTopic, labelPartition)
+	retentionLeftDesc = newDesc("retention_left_seconds",
+		"Time until retention.ms allows Kafka to delete the oldest undelivered record; negative if it already does. "+
+			"Absent if there is no such record, or if the topic's retention is unlimited or unknown.",
+		labelTopic, labelPartition)
 )
 
 func (collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{assignedDesc, joinedDesc, problemsDesc, queuedDesc, lastPollDesc,
-		lastCommitDesc, watermarkDesc, committedDesc, lagDesc, inFlightDesc, oldestDesc} {
+		lastCommitDesc, watermarkDesc, committedDesc, lagDesc, inFlightDesc, oldestDesc,
+		oldestRecordDesc, retentionLeftDesc} {
 		ch <- d
 	}
 }
@@ -177,5 +185,12 @@ func (k collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(lagDesc, float64(p.Lag), labels...)
 		gauge(inFlightDesc, float64(p.InFlight), labels...)
 		gauge(oldestDesc, p.Age.Seconds(), labels...)
+		// A value for no record would make every expression on the age or the time left an exception.
+		if !p.Oldest.IsZero() {
+			gauge(oldestRecordDesc, float64(p.Oldest.UnixMilli())/1000, labels...)
+		}
+		if !p.Deletable.IsZero() {
+			gauge(retentionLeftDesc, time.Until(p.Deletable).Seconds(), labels...)
+		}
 	}
 }

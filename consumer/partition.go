@@ -31,6 +31,8 @@ type partition struct {
 	window *window
 	end    logEnd
 
+	unsealed unsealedTime
+
 	ctx         context.Context // done when the partition is released; cancels in-flight requests
 	cancel      context.CancelFunc
 	sendCtx     context.Context // child of ctx; once done, no new request starts, but in-flight requests continue
@@ -87,6 +89,34 @@ func (p *partition) waitForRoom() {
 			return
 		}
 	}
+}
+
+// unsealedTime holds the timestamp of a partition's first undelivered record that is in no sealed
+// batch. Intake sets it when it opens a range. If no range is open because the record has not been
+// read yet, the watcher sets it. It is safe for concurrent use.
+type unsealedTime struct {
+	mu     sync.Mutex // guards the fields below
+	offset int64      // start of the open range, or the watermark when the watcher read the record
+	time   time.Time  // zero if no range was opened yet
+}
+
+// set records the timestamp of the first record at or after offset, unless a later offset was set.
+func (u *unsealedTime) set(offset int64, timestamp time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if offset >= u.offset {
+		u.offset, u.time = offset, timestamp
+	}
+}
+
+// from returns the timestamp, or zero if the record is below the watermark.
+func (u *unsealedTime) from(watermark int64) time.Time {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.offset < watermark {
+		return time.Time{}
+	}
+	return u.time
 }
 
 // logEnd tracks the end offset of a partition's log. It is safe for concurrent use.

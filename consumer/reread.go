@@ -12,13 +12,23 @@ import (
 // reread returns the record at an offset, or nil if the log no longer contains it. reread retries
 // errors until ctx is done.
 func reread(ctx context.Context, opts []kgo.Opt, name topicPartition, offset int64) (*kgo.Record, error) {
+	r, err := readFrom(ctx, opts, name, offset)
+	if err != nil || r == nil || r.Offset != offset {
+		return nil, err
+	}
+	return r, nil
+}
+
+// readFrom returns the first record at or after an offset, or nil if the log starts after the
+// offset. readFrom retries errors until ctx is done.
+func readFrom(ctx context.Context, opts []kgo.Opt, name topicPartition, offset int64) (*kgo.Record, error) {
 	at := map[string]map[int32]kgo.Offset{name.topic: {name.partition: kgo.NewOffset().At(offset)}}
 	reader, err := kgo.NewClient(slices.Concat(opts, []kgo.Opt{
 		kgo.ConsumePartitions(at), kgo.DisableClientMetrics(), kgo.MaxDecompressBatchBytes(maxBatchBytes),
 		kgo.FetchMaxBytes(1), kgo.FetchMaxPartitionBytes(1), // brokers still return one whole producer batch
 	})...)
 	if err != nil {
-		return nil, fmt.Errorf("reread offset %d of %s: %w", offset, name, err)
+		return nil, fmt.Errorf("read offset %d of %s: %w", offset, name, err)
 	}
 	defer reader.CloseAllowingRebalance()
 	for {
@@ -33,10 +43,7 @@ func reread(ctx context.Context, opts []kgo.Opt, name topicPartition, offset int
 			return nil, context.Cause(ctx)
 		}
 		for _, r := range fetches.Records() {
-			if r.Offset > offset {
-				return nil, nil
-			}
-			if r.Offset == offset {
+			if r.Offset >= offset {
 				return r, nil
 			}
 		}

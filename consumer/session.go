@@ -170,7 +170,7 @@ const (
 func (s *session) run(ctx context.Context) (cause string, err error) {
 	var running sync.WaitGroup
 	running.Go(func() { s.committer.run(s.ctx, s.all) })
-	running.Go(func() { (&watcher{s, map[string]int{}}).run(s.ctx) })
+	running.Go(func() { (&watcher{session: s, gone: map[string]int{}}).run(s.ctx) })
 	s.poller.run(ctx)
 	if ctx.Err() != nil {
 		err = s.stop()

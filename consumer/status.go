@@ -32,6 +32,17 @@ type PartitionStatus struct {
 	InFlight  int           // number of unfinished sealed batches
 	Bytes     int           // bytes held by these batches and their dead letters
 	Age       time.Duration // age of the oldest of these batches; 0 if there are none
+
+	// Oldest is the timestamp of the oldest undelivered record, even while the partition is paused
+	// and nothing can be delivered. Filtered records do not count if they have been mapped. Oldest
+	// is zero if no record is undelivered. It is also zero while the oldest record is being fetched
+	// and mapped. If a record stays unread, watcher.readOldest sets Oldest within about 30 seconds.
+	Oldest time.Time
+	// Deletable is the earliest time at which retention.ms allows Kafka to delete the oldest
+	// undelivered record. Kafka deletes whole segments, and usually does so later. However,
+	// retention.bytes can delete the record earlier. Deletable is zero if Oldest is, if the topic
+	// does not delete records by age, or if its configuration is unknown; see topics.retention.
+	Deletable time.Time
 }
 
 // Status returns a snapshot of the consumer's state.
@@ -48,7 +59,11 @@ func (c *Consumer) Status() Status {
 		return s
 	}
 	for _, p := range current.all() {
-		s.Partitions = append(s.Partitions, p.status())
+		status := p.status()
+		if retention := current.topics.retention(p.topic); retention > 0 && !status.Oldest.IsZero() {
+			status.Deletable = status.Oldest.Add(retention)
+		}
+		s.Partitions = append(s.Partitions, status)
 	}
 	slices.SortFunc(s.Partitions, func(a, b PartitionStatus) int {
 		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
@@ -68,6 +83,13 @@ func (p *partition) status() PartitionStatus {
 	}
 	if !w.opened.IsZero() {
 		s.Age = time.Since(w.opened)
+	}
+	oldest := w.recordTime
+	if w.batches == 0 {
+		oldest = p.unsealed.from(w.watermark)
+	}
+	if oldest.UnixMilli() >= 0 { // records without a timestamp have -1
+		s.Oldest = oldest
 	}
 	return s
 }

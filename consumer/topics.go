@@ -36,6 +36,8 @@ type knownTopic struct {
 	id         topicID
 	partitions int32 // number of partitions; 0 if the topic was recreated
 	recreated  bool  // the topic was recreated since the consumer started
+
+	config topicConfig
 }
 
 // lookUp fetches topics from the brokers and remembers the existing ones. A topic whose ID differs

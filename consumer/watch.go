@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -11,10 +13,11 @@ import (
 
 // watcher detects topic changes that the client does not report. It ends the session if a topic was
 // created, deleted, or recreated. It also lists end offsets, so that a partition's lag grows even
-// while the partition is not fetched.
+// while the partition is not fetched, and finds out when retention can delete undelivered records.
 type watcher struct {
 	*session
-	gone map[string]int // number of consecutive checks that did not find a topic, by topic
+	gone   map[string]int           // number of consecutive checks that did not find a topic, by topic
+	unread map[topicPartition]int64 // watermarks of partitions whose oldest record was unread at the last check
 }
 
 // run checks the topics every watchInterval until ctx is done. If a topic seems to be missing, the
@@ -70,6 +73,8 @@ func (w *watcher) check(ctx context.Context) (sure bool) {
 		w.topics.report(kindDeadLetterTopic, name, found[name].err, adviseDeadLetter)
 	}
 	w.listEnds(ctx)
+	w.topics.refreshConfigs(ctx, slices.Collect(maps.Keys(w.ids)))
+	w.readOldest(ctx)
 	return sure
 }
 
@@ -89,3 +94,45 @@ func (w *watcher) listEnds(ctx context.Context) {
 		p.end.setListed(ends[p.topicPartition].offset, asked)
 	}
 }
+
+// readOldest reads the oldest undelivered record of partitions that have lag and have made no
+// progress since the last check because this record is unread. The timestamps of all other
+// undelivered records are known; see unsealedTime.
+//
+// A record stays unread if other partitions use up the memory budget while LaunchDarkly is down, or
+// if fetching fails. No request other than a fetch returns the timestamp at an offset. readOldest
+// therefore fetches a single producer batch, once per partition and watermark. If fetching fails,
+// the timestamp remains unknown until the next check.
+func (w *watcher) readOldest(ctx context.Context) {
+	unread := map[topicPartition]int64{}
+	for _, p := range w.all() {
+		s := p.status()
+		if s.End <= s.Watermark || !s.Oldest.IsZero() {
+			continue
+		}
+		unread[p.topicPartition] = s.Watermark
+		if last, ok := w.unread[p.topicPartition]; ok && last == s.Watermark {
+			w.readTime(ctx, p, s.Watermark)
+		}
+	}
+	w.unread = unread
+}
+
+// readTime sets p.unsealed to the timestamp of the first record that the log contains at or after
+// the watermark.
+func (w *watcher) readTime(ctx context.Context, p *partition, watermark int64) {
+	ctx, cancel := context.WithTimeout(ctx, readTimePatience)
+	defer cancel()
+	one := []topicPartition{p.topicPartition}
+	starts, err := listOffsets(ctx, w.admin, one, logStartTimestamp, readUncommitted)
+	if err != nil {
+		return
+	}
+	r, err := readFrom(ctx, w.cfg.Client, p.topicPartition, max(watermark, starts[p.topicPartition].offset))
+	if err == nil && r != nil {
+		p.unsealed.set(watermark, r.Timestamp)
+	}
+}
+
+// readTimePatience bounds readTime, so that partitions that cannot be fetched do not delay others.
+const readTimePatience = 2 * time.Second

@@ -209,8 +209,11 @@ type windowStatus struct {
 	storedAt  time.Time // when the last successful commit was sent
 	batches   int       // number of unfinished batches
 	bytes     int       // bytes held by unfinished batches and dead letters
-	opened    time.Time // when the oldest unfinished batch was opened; zero if there is none
 	unwritten int       // number of unwritten dead letters in unfinished batches
+
+	// The fields below describe the oldest unfinished batch, and are zero if there is none.
+	opened     time.Time // when the batch was opened
+	recordTime time.Time // see batch
 }
 
 // status returns the current state of the window.
@@ -223,7 +226,7 @@ func (w *window) status() windowStatus {
 	}
 	for i, b := range w.batches {
 		if i == 0 {
-			s.opened = b.opened
+			s.opened, s.recordTime = b.opened, b.recordTime
 		}
 		s.unwritten += b.letters
 	}

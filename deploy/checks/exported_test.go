@@ -54,10 +54,11 @@ func (e exported) addScrape(families map[string]*dto.MetricFamily) {
 
 // exportedSeries runs the program until it has exported every series that it can export, and
 // returns them. It produces calls with each outcome, one of them an event that LaunchDarkly
-// rejects, and then stops the broker.
+// rejects, keeps LaunchDarkly down for a while, and then stops the broker.
 func exportedSeries(t *testing.T) exported {
 	w := newWorld(t, 2)
 	w.ld.Poison(ldtest.Containing(`"key":"poison"`))
+	w.ld.Down(ldtest.Fault{Status: 503})
 	for _, call := range []string{
 		w.track("Order Completed"), w.track("poison"), w.track("Order Completed"),
 		`{"type":"page"}`, `{"type":"track"}`, `{`,
@@ -66,6 +67,12 @@ func exportedSeries(t *testing.T) exported {
 	}
 	r := start(t, w.env()...)
 	found := exported{}
+	until(t, "an undelivered record", 20*time.Second, func() bool {
+		families := r.scrape(t)
+		found.addScrape(families)
+		return families["segment_launchdarkly_consumer_retention_left_seconds"] != nil
+	})
+	w.ld.Up()
 	until(t, "deliveries and dead letters", 20*time.Second, func() bool {
 		families := r.scrape(t)
 		return total(families["segment_launchdarkly_sink_events_delivered_total"]) == 2 &&

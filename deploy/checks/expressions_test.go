@@ -183,7 +183,7 @@ func (e exported) labels(n parser.Expr) []string {
 	case *parser.MatrixSelector:
 		return e.labels(n.VectorSelector)
 	case *parser.AggregateExpr:
-		if n.Op == parser.TOPK {
+		if n.Op == parser.TOPK || n.Op == parser.BOTTOMK {
 			return e.labels(n.Expr)
 		}
 		return n.Grouping
