@@ -110,6 +110,7 @@ func (c *Client) setAside(j *job, r response) {
 func (c *Client) recordResponse(r response, j *job) {
 	failing := c.limiter.failedBatches > 0
 	c.limiter.onResponse(r, &j.attemptState, time.Now())
+	c.recordOutage(r, j)
 	if r.verdict == retryable {
 		c.failures[j.delivery.Batch.Source]++
 	} else {
@@ -138,7 +139,7 @@ func (c *Client) recordResponse(r response, j *job) {
 			c.log.Error("delivery halted: LaunchDarkly rejected the URL, the credentials, or every event",
 				j.fields(r)...)
 		}
-		c.halt.Response = r.String()
+		c.halt.Cause, c.halt.Advice = r.cause(), r.advice()
 		return
 	case rejected, tooLarge:
 		if j.part.events() == j.delivery.Batch.Events && j.rejects == 0 {
