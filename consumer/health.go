@@ -82,12 +82,17 @@ func (h *health) recordPoll() {
 	h.lastPoll = time.Now()
 }
 
-// recordCommit records a successful commit.
-func (h *health) recordCommit() {
+// recordCommit records a successful commit. none reports whether no other commit is failing.
+func (h *health) recordCommit(none bool) {
 	h.mu.Lock()
-	h.lastCommit, h.failingSince = time.Now(), time.Time{}
+	h.lastCommit = time.Now()
+	if none {
+		h.failingSince = time.Time{}
+	}
 	h.mu.Unlock()
-	h.resolve(subjectCommit)
+	if none {
+		h.resolve(subjectCommit)
+	}
 }
 
 // committedSince reports whether a commit has succeeded since t.
