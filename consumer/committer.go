@@ -12,7 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
-	"go.uber.org/zap"
 )
 
 // committer commits the windows of a session's partitions to the group. A commit is a write-ahead
@@ -234,10 +233,7 @@ func (c *committer) recordResult(ctx context.Context, err error) {
 		c.metrics.commits.WithLabelValues(resultError).Inc()
 		failing := c.health.recordCommitFailure()
 		if failing > commitPatience || !isTransient(err) && endCauseOf(err) == "" {
-			const message = "offset commit failing; delivery blocked"
-			c.health.report(subjectCommit, problem{
-				message: message, text: message + ": " + advise(err), fields: []zap.Field{zap.Error(err)},
-			})
+			c.health.report(subjectCommit, failure("offset commit failing; delivery blocked", err, Advice(err)))
 		}
 	}
 }

@@ -31,7 +31,7 @@ func TestWrongAddressIsReportedUntilTheFirstResponse(t *testing.T) {
 		"name":       {&net.DNSError{Err: "no such host", Name: "events.test"}, "The host name cannot be resolved."},
 		"refused":    {refused(), "Nothing is listening on this address. Fix launchdarkly.events_url"},
 		"plain HTTP": {http.ErrSchemeMismatch, "The server does not use TLS on this port."},
-		"no TLS":     {tls.RecordHeaderError{}, "The server does not use TLS on this port."},
+		"no TLS":     {tls.RecordHeaderError{Msg: "not a TLS handshake"}, "The server does not use TLS on this port."},
 		"unknown CA": {
 			&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}},
 			"The certificate is not signed by a trusted authority. Fix the CA certificates",
@@ -99,38 +99,42 @@ func TestOtherFailuresAreNoWrongAddress(t *testing.T) {
 }
 
 func TestOutageHasStartAttemptsAndNextAttempt(t *testing.T) {
-	inBubble(t, nil, func(b *bubble) {
-		b.many(1)
-		b.settle(time.Minute)
-		time.Sleep(time.Minute)
-		if o := b.client.Status().Outage; o != (Outage{}) {
-			t.Errorf("before: %+v", o)
+	for _, batches := range []int{2, 10} { // the limiter delays attempts only if many batches fail
+		inBubble(t, nil, func(b *bubble) { testOutage(b, batches) })
+	}
+}
+
+func testOutage(b *bubble, batches int) {
+	b.many(1)
+	b.settle(time.Minute)
+	time.Sleep(time.Minute)
+	if o := b.client.Status().Outage; o != (Outage{}) {
+		b.t.Errorf("before: %+v", o)
+	}
+	b.ld.Down(ldtest.Fault{Status: 500})
+	started := time.Now()
+	b.many(batches)
+	for range 100 {
+		requests := len(b.requests(0)) - 1
+		o := b.client.Status().Outage
+		if !o.Since.Equal(started) || o.Attempts != requests || !o.Next.After(time.Now()) ||
+			o.Cause != "500 Internal Server Error" || o.Unreachable {
+			b.t.Fatalf("after %d requests: %+v", requests, o)
 		}
-		b.ld.Down(ldtest.Fault{Status: 500})
-		started := time.Now()
-		b.many(2)
-		for range 100 {
-			requests := len(b.requests(0)) - 1
-			o := b.client.Status().Outage
-			if !o.Since.Equal(started) || o.Attempts != requests || !o.Next.After(time.Now()) ||
-				o.Cause != "500 Internal Server Error" || o.Unreachable {
-				t.Fatalf("after %d requests: %+v", requests, o)
-			}
-			time.Sleep(time.Until(o.Next) - 1)
-			if n := len(b.requests(0)) - 1; n != requests {
-				t.Fatalf("%d requests before the next one was due", n-requests)
-			}
-			time.Sleep(1)
-			if n := len(b.requests(0)) - 1; n == requests {
-				t.Fatalf("no request when it was due")
-			}
+		time.Sleep(time.Until(o.Next) - time.Nanosecond)
+		if n := len(b.requests(0)) - 1; n != requests {
+			b.t.Fatalf("%d requests before the next one was due", n-requests)
 		}
-		b.ld.Up()
-		b.settle(b.cfg.BackoffMax)
-		if o := b.client.Status().Outage; o != (Outage{}) {
-			t.Errorf("after: %+v", o)
+		time.Sleep(time.Nanosecond)
+		if n := len(b.requests(0)) - 1; n == requests {
+			b.t.Fatalf("no request when it was due")
 		}
-	})
+	}
+	b.ld.Up()
+	b.settle(b.cfg.BackoffMax)
+	if o := b.client.Status().Outage; o != (Outage{}) || len(b.client.delayed) > 0 {
+		b.t.Errorf("after: %+v, %d jobs in backoff", o, len(b.client.delayed))
+	}
 }
 
 // A replica without partitions cannot find out whether the outage has ended.
@@ -209,3 +213,17 @@ func TestHaltByARedirectNamesTheTarget(t *testing.T) {
 		})
 	}
 }
+
+func TestNetworkAdviceOnTimeout(t *testing.T) {
+	for _, err := range []error{context.DeadlineExceeded, &net.OpError{Op: "dial", Err: timeoutError{}}} {
+		if got := NetworkAdvice(err, "kafka.brokers", ""); !strings.HasPrefix(got, "The server did not respond in time") {
+			t.Errorf("%v: %s", err, got)
+		}
+	}
+}
+
+type timeoutError struct{}
+
+func (timeoutError) Error() string   { return "i/o timeout" }
+func (timeoutError) Timeout() bool   { return true }
+func (timeoutError) Temporary() bool { return true }

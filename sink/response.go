@@ -68,7 +68,7 @@ func (r response) cause() string {
 		}
 		return cause
 	case r.err != nil && (r.verdict == halted || r.advice() != ""): // the error quotes no response
-		return r.err.Error()
+		return r.excerpt
 	default:
 		return "no valid response"
 	}

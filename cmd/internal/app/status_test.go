@@ -21,7 +21,8 @@ func TestStateReportsTheReason(t *testing.T) {
 	now := time.Now()
 	halted := sink.Halt{Since: now, Cause: "401 Unauthorized", Advice: "Check the URL."}
 	outage := sink.Outage{
-		Since: now.Add(-time.Minute), Attempts: 1234, Next: now.Add(9500 * time.Millisecond), Cause: "503 Service Unavailable",
+		Since: now.Add(-time.Minute), Attempts: 1234, Next: now.Add(9500 * time.Millisecond),
+		Cause: "503 Service Unavailable",
 	}
 	unreachable := sink.Outage{
 		Since: now, Attempts: 9, Cause: "no such host", Advice: "Fix launchdarkly.events_url.", Unreachable: true,
@@ -86,7 +87,7 @@ func TestStateReportsTheReason(t *testing.T) {
 			t.Errorf("%s: %+v", name, got)
 		}
 		ready := len(unready(c.stopping, c.status, sent)) == 0
-		if want := map[string]bool{"running": true, "standing by": true, "retrying": true, "not delivering": true}[c.word]; ready != want {
+		if want := slices.Contains([]string{"running", "standing by", "retrying", "not delivering"}, c.word); ready != want {
 			t.Errorf("%s: ready %v", name, ready)
 		}
 	}
@@ -140,8 +141,10 @@ func BenchmarkPageOfAThousandPartitions(b *testing.B) {
 // Topic names, group names, and LaunchDarkly's responses are untrusted.
 func TestPageEscapesUntrustedText(t *testing.T) {
 	const hostile = `<script>alert(1)</script>`
-	halt := sink.Status{Halt: sink.Halt{Since: time.Now(), Cause: hostile}, Outage: sink.Outage{Since: time.Now(), Cause: hostile}}
-	p := newPage(false, consumer.Status{Problems: []string{hostile}}, halt, counts{}, 0)
+	sent := sink.Status{
+		Halt: sink.Halt{Since: time.Now(), Cause: hostile}, Outage: sink.Outage{Since: time.Now(), Cause: hostile},
+	}
+	p := newPage(false, consumer.Status{Problems: []string{hostile}}, sent, counts{}, 0)
 	p.Group, p.Topics, p.Address = hostile, []string{hostile}, "javascript:alert(1)"
 	p.Warnings = []logEntry{{Message: hostile, Details: hostile}}
 	var b bytes.Buffer
@@ -293,7 +296,7 @@ func worstPage(partitions int) page {
 	}
 	halt := sink.Halt{
 		Since: now.Add(-3 * time.Hour),
-		Cause: "301 Moved Permanently to " + strings.Repeat("long", 60), Advice: "Check the configuration and the credentials.",
+		Cause: "301 Moved Permanently to " + strings.Repeat("long", 60), Advice: "Check the credentials.",
 	}
 	p := newPage(false, s, sink.Status{Halt: halt}, c, 5*time.Second)
 	p.Version, p.Uptime = "v1.23.4-rc.1+0123456789ab", 76*time.Hour
