@@ -1,37 +1,89 @@
 package consumer
 
 import (
+	"cmp"
+	"crypto/x509"
 	"errors"
+	"io"
+	"net"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink"
 )
 
-// advise returns the text of a broker error, with advice for the operator if the cause is known.
-func advise(err error) string {
+// Advice returns advice on a broker's error about a topic or about the group, or "" for any other
+// error.
+func Advice(err error) string {
 	switch {
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
+		return "Create the topic or fix kafka.topics."
 	case errors.Is(err, kerr.TopicAuthorizationFailed):
-		return err.Error() + " (grant READ and DESCRIBE on the topic)"
+		return "Grant READ on the topic to this user."
 	case errors.Is(err, kerr.GroupAuthorizationFailed):
-		return err.Error() + " (grant READ on the group)"
+		return "Grant READ on the group to this user, and DESCRIBE if READ does not imply it."
+	case errors.Is(err, kerr.InconsistentGroupProtocol):
+		return "The group has members with another assignor, such as range. " +
+			"Stop these members before you start this program, or set a different kafka.group."
 	case errors.Is(err, kerr.FencedInstanceID), errors.Is(err, kerr.UnreleasedInstanceID):
-		return err.Error() + " (another member uses the same kafka.instance_id; set a unique one)"
+		return "Another member uses the same kafka.instance_id. Set a unique one."
 	case errors.Is(err, kerr.OffsetMetadataTooLarge):
-		return err.Error() + " (raise the brokers' offset.metadata.max.bytes to 4096 or more)"
-	default:
-		return err.Error()
+		return "Raise the brokers' offset.metadata.max.bytes to 4096 or more."
 	}
+	return ""
 }
 
-// adviseDeadLetter is like advise, for errors about the dead-letter topic.
-func adviseDeadLetter(err error) string {
+// DeadLetterAdvice returns advice on a broker's error about the dead-letter topic, or "" for any
+// other error.
+func DeadLetterAdvice(err error) string {
 	switch {
-	case errors.Is(err, kerr.TopicAuthorizationFailed):
-		return err.Error() + " (grant WRITE and DESCRIBE on the topic)"
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
-		return err.Error() + " (create the topic)"
+		return "Create the topic or fix dead_letters.topic."
+	case errors.Is(err, kerr.TopicAuthorizationFailed):
+		return "Grant WRITE on the topic to this user."
 	case errors.Is(err, kerr.MessageTooLarge):
-		return err.Error() + " (raise the topic's max.message.bytes)"
-	default:
-		return err.Error()
+		return "Raise the topic's max.message.bytes."
 	}
+	return ""
+}
+
+// Unreachable describes a failed connection to a broker. The cause is err without the Kafka
+// client's own advice. tls and sasl report whether the connection uses TLS and SASL.
+func Unreachable(err error, tls, sasl bool) (advice string, cause error) {
+	var eof *kgo.ErrFirstReadEOF
+	var rejected *net.OpError
+	var hostname x509.HostnameError
+	switch {
+	case errors.Is(err, kerr.SaslAuthenticationFailed):
+		return "The broker rejected the credentials. Fix kafka.sasl.", err
+	case errors.Is(err, kerr.UnsupportedSaslMechanism):
+		return "The broker does not support this SASL mechanism. Fix kafka.sasl.mechanism.", err
+	case errors.Is(err, kerr.IllegalSaslState):
+		return "The listener does not use SASL. Remove kafka.sasl.mechanism or fix the port.", err
+	case errors.As(err, &rejected) && rejected.Op == "remote error":
+		return "The broker rejected the TLS handshake. Fix kafka.tls.cert_file and kafka.tls.key_file, " +
+			"or use a listener that does not require client certificates.", err
+	case errors.As(err, &hostname):
+		return "The certificate is for a different name. Fix kafka.brokers or set kafka.tls.server_name.", err
+	case errors.As(err, &eof):
+		err = errors.New("the broker closed the connection immediately")
+		switch {
+		case tls && sasl:
+			return "The listener does not seem to use TLS. Set kafka.tls.enabled to false or fix the port.", err
+		case tls:
+			return "The listener might not support TLS, or might require SASL. " +
+				"Fix kafka.tls.enabled, kafka.sasl, or the port.", err
+		default:
+			return "The listener might require TLS or SASL. Set kafka.tls.enabled or kafka.sasl, or fix the port.", err
+		}
+	case errors.Is(err, io.EOF) && sasl:
+		return "The broker closed the connection, probably because it rejected the credentials. Fix kafka.sasl. " +
+			"If the listener does not use SASL, fix the port.", err
+	}
+	other := "Fix the address in kafka.brokers."
+	if !tls {
+		other = "Fix the address in kafka.brokers, or set kafka.tls.enabled if the listener requires TLS."
+	}
+	return cmp.Or(sink.NetworkAdvice(err, "kafka.brokers", "kafka.tls.ca_file"), other), err
 }

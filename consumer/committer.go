@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,7 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
-	"go.uber.org/zap"
 )
 
 // committer commits the windows of a session's partitions to the group. A commit is a write-ahead
@@ -40,9 +40,10 @@ type committer struct {
 	commitNow chan struct{} // capacity 1; signals that a sealed batch is waiting for a commit
 
 	// commitMu makes [snapshot, commit, apply] and [last commit, fence] atomic, and guards
-	// coordinator. commitMu is acquired before any other lock and held until the broker responds.
+	// the fields below. commitMu is acquired before any other lock and held until the broker responds.
 	commitMu    chanMutex
-	coordinator int32 // node ID of the group coordinator; -1 if unknown
+	coordinator int32                   // node ID of the group coordinator; -1 if unknown
+	failing     map[*partition]struct{} // partitions whose last commit failed; may include released ones
 
 	mu    sync.Mutex              // guards the fields below
 	dirty map[*partition]struct{} // partitions to include in the next commit
@@ -197,12 +198,14 @@ func (c *committer) store(ctx context.Context, snapshots map[*partition]snapshot
 	for p, s := range snapshots {
 		if one := failed[p]; all != nil || one != nil {
 			c.markDirty(p)
+			c.failing[p] = struct{}{}
 			if err == nil || endCauseOf(one) != "" { // an error that ends the session takes precedence
 				err = one
 			}
 			continue
 		}
 		stored++
+		delete(c.failing, p)
 		for _, b := range p.window.applyCommit(s, sent) {
 			c.send(p, b)
 		}
@@ -215,20 +218,22 @@ func (c *committer) store(ctx context.Context, snapshots map[*partition]snapshot
 }
 
 // recordResult updates metrics and health. Transient errors, such as those during a rebalance,
-// become a problem only after commitPatience.
+// become a problem only after commitPatience. A commit can include only some of the partitions, so
+// the problem remains while any other partition's commit is failing. The caller holds commitMu.
 func (c *committer) recordResult(ctx context.Context, err error) {
 	switch {
 	case err == nil:
 		c.metrics.commits.WithLabelValues(resultOK).Inc()
-		c.health.recordCommit()
+		maps.DeleteFunc(c.failing, func(p *partition, _ struct{}) bool {
+			_, owned := p.window.snapshot()
+			return !owned
+		})
+		c.health.recordCommit(len(c.failing) == 0)
 	case ctx.Err() == nil || errors.Is(err, errUnanswered):
 		c.metrics.commits.WithLabelValues(resultError).Inc()
 		failing := c.health.recordCommitFailure()
 		if failing > commitPatience || !isTransient(err) && endCauseOf(err) == "" {
-			const message = "offset commit failing; delivery blocked"
-			c.health.report(subjectCommit, problem{
-				message: message, text: message + ": " + advise(err), fields: []zap.Field{zap.Error(err)},
-			})
+			c.health.report(subjectCommit, failure("offset commit failing; delivery blocked", err, Advice(err)))
 		}
 	}
 }

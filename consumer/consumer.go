@@ -54,7 +54,7 @@ func New(cfg Config) (*Consumer, error) {
 // goroutines have exited. Run must be called only once.
 func (c *Consumer) Run(ctx context.Context) error {
 	admin, err := kgo.NewClient(slices.Concat(c.cfg.Client, c.cfg.Hooks, []kgo.Opt{
-		kgo.MetadataMinAge(adminMetadataAge), kgo.DisableClientMetrics(),
+		kgo.MetadataMinAge(adminMetadataAge), kgo.DisableClientMetrics(), kgo.RetryTimeoutFn(retryTimeout),
 	})...)
 	if err != nil {
 		return fmt.Errorf("create the admin client: %w", err)
@@ -77,7 +77,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 		memory: &memory{budget: c.cfg.Budget}, formats: newFormats(c.health), names: c.names, rejects: c.rejects,
 		fail: fail,
 		topics: &topics{
-			admin: admin, health: c.health, recreations: c.metrics.recreations, log: c.log,
+			cfg: &c.cfg, admin: admin, health: c.health, recreations: c.metrics.recreations, log: c.log,
 			known: map[string]knownTopic{},
 		},
 	}
@@ -97,6 +97,16 @@ func (c *Consumer) setFailure(err error) {
 
 // adminMetadataAge is the maximum age of the admin client's cached partition metadata.
 const adminMetadataAge = 250 * time.Millisecond
+
+// retryTimeout returns how long the admin client retries a request, by request key. Topic lookups
+// end before their context does, because the client would then return the context's error instead
+// of the connection's. All other requests end with their context.
+func retryTimeout(key int16) time.Duration {
+	if key == int16(kmsg.Metadata) {
+		return watchInterval / 2
+	}
+	return time.Hour
+}
 
 // runSessions runs sessions until ctx is done or an unrecoverable error occurs. It returns the last
 // error, if any.
@@ -184,7 +194,7 @@ func (c *Consumer) findTopicsOnce(ctx context.Context, env *environment) (map[st
 	}
 	ids := map[string]topicID{}
 	for name, t := range found {
-		env.topics.report(kindTopic, name, t.err, advise)
+		env.topics.report(kindTopic, name, t.err, Advice)
 		if t.err == nil {
 			ids[name] = t.id
 		}

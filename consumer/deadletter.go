@@ -192,9 +192,9 @@ func (d *deadLetters) onWritten(ctx context.Context, l *kgo.Record, err error, d
 		d.failing.add(l)
 		d.health.report(subjectDeadLetters, problem{
 			message: "dead-letter writes failing; commits blocked",
-			text: fmt.Sprintf("cannot write to the dead-letter topic %s, so commits are blocked: %s",
-				l.Topic, adviseDeadLetter(err)),
-			fields: []zap.Field{zap.String("topic", l.Topic), zap.Error(err)},
+			text:    fmt.Sprintf("cannot write to the dead-letter topic %s, so commits are blocked: %v", l.Topic, err),
+			advice:  DeadLetterAdvice(err),
+			fields:  []zap.Field{zap.String("topic", l.Topic), zap.Error(err)},
 		})
 	}
 	go func() {

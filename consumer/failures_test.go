@@ -327,7 +327,7 @@ func TestCommitWaitsForTheDeadLetter(t *testing.T) {
 		if n := w.committed(); n != 0 {
 			t.Errorf("committed %d offsets before the dead letter was written", n)
 		}
-		if p := strings.Join(m.Status().Problems, "\n"); !strings.Contains(p, "grant WRITE") {
+		if p := strings.Join(m.Status().Problems, "\n"); !strings.Contains(p, "Grant WRITE") {
 			t.Errorf("problems: %q", p)
 		}
 		broken.Remove()

@@ -124,9 +124,9 @@ func (t *format) problem(topic string) problem {
 	names := t.names[:min(len(t.names), maxNames)]
 	return problem{
 		message: "topic yields no events; most of its records are not Segment calls",
-		text: fmt.Sprintf("no events in the last 1,000 calls of topic %s; most are not Segment calls; top-level names: %s. "+
-			"Run the preview command, and set segment.unwrap to the field that contains the call, or fix kafka.topics",
+		text: fmt.Sprintf("no events in the last 1,000 calls of topic %s; most are not Segment calls; top-level names: %s",
 			topic, cmp.Or(strings.Join(names, ", "), "(none in common)")),
+		advice: "Run the preview command, and set segment.unwrap to the field that contains the call, or fix kafka.topics.",
 		fields: []zap.Field{
 			zap.String("topic", topic), zap.Int("calls", t.calls), zap.Int("not_a_call", t.notCalls),
 			zap.Strings("top_level_names", names),

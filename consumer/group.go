@@ -65,10 +65,7 @@ func (g *group) onOffsetsFetched(ctx context.Context, _ *kgo.Client, response *k
 		return err
 	case err != nil:
 		g.end(endOffsets, err)
-		const message = "cannot start the assigned partitions"
-		g.health.report(subjectAssignment, problem{
-			message: message, text: message + ": " + advise(err), fields: []zap.Field{zap.Error(err)},
-		})
+		g.health.report(subjectAssignment, failure("cannot start the assigned partitions", err, Advice(err)))
 		return err
 	}
 	g.health.setJoined(true)

@@ -1,8 +1,8 @@
 package consumer
 
 import (
-	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,27 +19,42 @@ type health struct {
 	joined       bool
 	leaving      bool // Run is stopping
 	lastPoll     time.Time
-	lastCommit   time.Time         // time of the last successful commit
-	failingSince time.Time         // time of the first failed commit since lastCommit; zero if there is none
-	problems     map[string]string // operator texts by subject
+	lastCommit   time.Time          // time of the last successful commit
+	failingSince time.Time          // time of the first failed commit since lastCommit; zero if there is none
+	problems     map[string]problem // by subject
 }
 
 // problem is a condition that an operator should look at.
 type problem struct {
 	message string      // log message, constant for each kind of problem
-	text    string      // text for operators, with advice; shown by /readyz and on the status page
+	text    string      // text for operators; shown by /readyz and on the status page
+	advice  string      // how to fix the problem; appended to the text by report, and logged; empty if unknown
 	fields  []zap.Field // log fields
 }
 
-func newHealth(log *zap.Logger) *health { return &health{log: log, problems: map[string]string{}} }
+// failure returns a problem caused by err.
+func failure(message string, err error, advice string) problem {
+	fields := []zap.Field{zap.Error(err)}
+	return problem{message: message, text: message + ": " + err.Error(), advice: advice, fields: fields}
+}
 
-// report records a subject's problem until it is resolved, and logs the problem if its text is new.
+func newHealth(log *zap.Logger) *health { return &health{log: log, problems: map[string]problem{}} }
+
+// report records a subject's problem until it is resolved. It logs the problem if the text is new,
+// but not if only the cause has changed and the advice has not. For example, the cause alternates
+// between the addresses of unreachable brokers.
 func (h *health) report(subject string, p problem) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.problems[subject] != p.text {
-		h.problems[subject] = p.text
-		h.log.Error(p.message, append([]zap.Field{zap.String("subject", subject)}, p.fields...)...)
+	fields := append([]zap.Field{zap.String("subject", subject)}, p.fields...)
+	if p.advice != "" {
+		p.text = strings.TrimRight(p.text, ".") + ". " + p.advice
+		fields = append(fields, zap.String("advice", p.advice))
+	}
+	old := h.problems[subject]
+	h.problems[subject] = p
+	if old.text != p.text && (p.advice == "" || p.advice != old.advice || p.message != old.message) {
+		h.log.Error(p.message, fields...)
 	}
 }
 
@@ -82,12 +97,17 @@ func (h *health) recordPoll() {
 	h.lastPoll = time.Now()
 }
 
-// recordCommit records a successful commit.
-func (h *health) recordCommit() {
+// recordCommit records a successful commit. none reports whether no other commit is failing.
+func (h *health) recordCommit(none bool) {
 	h.mu.Lock()
-	h.lastCommit, h.failingSince = time.Now(), time.Time{}
+	h.lastCommit = time.Now()
+	if none {
+		h.failingSince = time.Time{}
+	}
 	h.mu.Unlock()
-	h.resolve(subjectCommit)
+	if none {
+		h.resolve(subjectCommit)
+	}
 }
 
 // committedSince reports whether a commit has succeeded since t.
@@ -119,10 +139,12 @@ func (h *health) forgetCommitFailures() {
 func (h *health) status() Status {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return Status{
-		Joined: h.joined, Leaving: h.leaving, LastPoll: h.lastPoll, LastCommit: h.lastCommit,
-		Problems: slices.Sorted(maps.Values(h.problems)),
+	s := Status{Joined: h.joined, Leaving: h.leaving, LastPoll: h.lastPoll, LastCommit: h.lastCommit}
+	for _, p := range h.problems {
+		s.Problems = append(s.Problems, p.text)
 	}
+	slices.Sort(s.Problems)
+	return s
 }
 
 // These are problem subjects. Topics and partitions have subjects of their own; see topics.report
@@ -143,6 +165,5 @@ const (
 
 // cannotJoin returns the problem to report if the member cannot join the group.
 func cannotJoin(err error) problem {
-	const message = "cannot join the consumer group"
-	return problem{message: message, text: message + ": " + advise(err), fields: []zap.Field{zap.Error(err)}}
+	return failure("cannot join the consumer group", err, Advice(err))
 }

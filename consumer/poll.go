@@ -134,12 +134,12 @@ func (s *poller) onPollError(name topicPartition, err error) {
 	case name.topic == "": // a group error
 		s.health.report(subjectGroup, cannotJoin(err))
 	case name.partition < 0: // a topic error; watcher resolves the problem
-		s.topics.report(kindTopic, name.topic, err, advise)
+		s.topics.report(kindTopic, name.topic, err, Advice)
 	case s.owned(name) == nil: // a failed offset fetch; onOffsetsFetched ends the session
 	default:
 		s.health.report(pollSubject(name), problem{
 			message: "cannot read partition",
-			text:    "cannot read " + name.String() + ": " + advise(err),
+			text:    "cannot read " + name.String() + ": " + err.Error(), advice: Advice(err),
 			fields: []zap.Field{
 				zap.String("topic", name.topic), zap.Int32("partition", name.partition), zap.Error(err),
 			},

@@ -107,7 +107,7 @@ func newSession(env *environment, ids map[string]topicID) (*session, error) {
 		group: env.cfg.Group, ids: ids, written: &hook.commits, health: env.health, metrics: env.metrics,
 		send: s.deliverer.send, end: s.end,
 		commitNow: make(chan struct{}, 1), commitMu: make(chanMutex, 1), coordinator: -1,
-		dirty: map[*partition]struct{}{},
+		failing: map[*partition]struct{}{}, dirty: map[*partition]struct{}{},
 	}
 	if env.cfg.InstanceID != "" {
 		s.committer.static = &env.cfg.InstanceID

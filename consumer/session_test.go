@@ -366,7 +366,7 @@ func TestTwoMembersWithOneInstanceIDLoseAndDuplicateNothing(t *testing.T) {
 			w.produce(20, mixed)
 			time.Sleep(time.Second)
 			problems := strings.Join(append(a.Status().Problems, b.Status().Problems...), "\n")
-			reported = reported || strings.Contains(problems, "another member uses the same kafka.instance_id")
+			reported = reported || strings.Contains(problems, "Another member uses the same kafka.instance_id")
 		}
 		if !reported {
 			w.t.Error("no problem was reported")
@@ -458,7 +458,7 @@ func TestRejectedJoinEndsNoSession(t *testing.T) {
 			Err: kerr.GroupAuthorizationFailed, TopLevel: true, Count: -1})
 		m := w.join(func(c *Config, _ *sink.Config) { protocol(c) })
 		time.Sleep(2 * time.Second)
-		if p := strings.Join(m.Status().Problems, "\n"); !strings.Contains(p, "grant READ on the group") {
+		if p := strings.Join(m.Status().Problems, "\n"); !strings.Contains(p, "Grant READ on the group") {
 			w.t.Errorf("problems: %q", p)
 		}
 		rejected.Remove()

@@ -22,6 +22,7 @@ type topicInfo struct {
 
 // topics looks up topics and remembers them across sessions. It is safe for concurrent use.
 type topics struct {
+	cfg         *Config
 	admin       *kgo.Client
 	health      *health
 	recreations prometheus.Counter
@@ -54,10 +55,8 @@ func (t *topics) lookUp(ctx context.Context, names ...string) (map[string]topicI
 	response, err := request.RequestWith(ctx, t.admin)
 	if err != nil {
 		if !errors.Is(err, context.Canceled) {
-			const message = "cannot reach the brokers"
-			t.health.report(subjectBrokers, problem{
-				message: message, text: message + ": " + err.Error(), fields: []zap.Field{zap.Error(err)},
-			})
+			advice, cause := Unreachable(err, t.cfg.TLS, t.cfg.SASL)
+			t.health.report(subjectBrokers, failure("cannot reach the brokers", cause, advice))
 		}
 		return nil, fmt.Errorf("look up topics: %w", err)
 	}
@@ -112,19 +111,19 @@ func (t *topics) firstSeen(name string) knownTopic {
 }
 
 // report reports err as a problem with a topic. If err is nil, report resolves the problem.
-func (t *topics) report(kind, name string, err error, advise func(error) string) {
+func (t *topics) report(kind, name string, err error, advice func(error) string) {
 	subject := kind + " " + name
 	switch {
 	case err == nil:
 		t.health.resolve(subject)
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		t.health.report(subject, problem{
-			message: kind + " not found", text: subject + " does not exist (create it or fix its name)",
+			message: kind + " not found", text: subject + " does not exist", advice: advice(err),
 			fields: []zap.Field{zap.String("topic", name)},
 		})
 	default:
 		t.health.report(subject, problem{
-			message: kind + " not accessible", text: "cannot access " + subject + ": " + advise(err),
+			message: kind + " not accessible", text: "cannot access " + subject + ": " + err.Error(), advice: advice(err),
 			fields: []zap.Field{zap.String("topic", name), zap.Error(err)},
 		})
 	}

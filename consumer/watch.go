@@ -53,12 +53,12 @@ func (w *watcher) check(ctx context.Context) (sure bool) {
 		switch {
 		case !errors.Is(t.err, kerr.UnknownTopicOrPartition) || !consumed:
 			w.gone[name] = 0
-			w.topics.report(kindTopic, name, t.err, advise)
+			w.topics.report(kindTopic, name, t.err, Advice)
 		case w.gone[name] == 0:
 			w.gone[name]++
 			sure = false
 		default:
-			w.topics.report(kindTopic, name, t.err, advise)
+			w.topics.report(kindTopic, name, t.err, Advice)
 			w.end(endTopics, fmt.Errorf("topic %s was deleted", name))
 		}
 		switch {
@@ -70,7 +70,7 @@ func (w *watcher) check(ctx context.Context) (sure bool) {
 		}
 	}
 	if name := w.cfg.DeadLetterTopic; name != "" {
-		w.topics.report(kindDeadLetterTopic, name, found[name].err, adviseDeadLetter)
+		w.topics.report(kindDeadLetterTopic, name, found[name].err, DeadLetterAdvice)
 	}
 	w.listEnds(ctx)
 	w.topics.refreshConfigs(ctx, slices.Collect(maps.Keys(w.ids)))

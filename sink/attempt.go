@@ -119,6 +119,7 @@ func (c *Client) recordResponse(r response, j *job) {
 	failing := c.limiter.failedBatches > 0
 	othersSucceed := c.limiter.recovered(&j.attemptState)
 	c.limiter.onResponse(r, &j.attemptState, time.Now())
+	c.recordOutage(r, j)
 	if r.verdict == retryable {
 		c.failures[j.delivery.Batch.Source]++
 	} else {
@@ -150,17 +151,17 @@ func (c *Client) recordResponse(r response, j *job) {
 			c.log.Error("delivery halted: LaunchDarkly rejected the URL, the credentials, or every event",
 				j.fields(r)...)
 		}
-		c.halt.Response = r.String()
+		c.halt.Cause, c.halt.Advice = r.cause(), r.advice()
 		return
 	case rejected, tooLarge:
 		if j.part.events() == j.delivery.Batch.Events && j.rejects == 0 {
 			c.log.Warn("batch rejected by LaunchDarkly, isolating the rejected events", j.fields(r)...)
 		}
 	}
-	if c.outage || !c.halt.Since.IsZero() {
+	if c.outageLogged || !c.halt.Since.IsZero() {
 		c.log.Info("LaunchDarkly available again", j.fields(r)...)
 	}
-	c.outage = false
+	c.outageLogged = false
 	if !c.halt.Since.IsZero() {
 		c.halt = Halt{}
 		c.stopTokenWatch()
@@ -199,7 +200,7 @@ func (c *Client) watchOutage(r response, j *job) {
 			c.watchedSeries = 0
 			return
 		}
-		c.outage = true
+		c.outageLogged = true
 		c.log.Warn("LaunchDarkly unavailable, retrying", fields...)
 	})
 }

@@ -170,7 +170,7 @@ func TestRejectionOfEverythingHaltsDespiteARejectedBatch(t *testing.T) {
 					b.many(others)
 					time.Sleep(2 * b.cfg.BackoffMax)
 					b.requests(0)
-					if h := b.client.Halted(); h.Since.IsZero() || !strings.HasPrefix(h.Response, "401") {
+					if h := b.client.Halted(); h.Since.IsZero() || !strings.HasPrefix(h.Cause, "401") {
 						t.Errorf("not halted: %+v", h)
 					}
 					before := b.requestsWith(401)

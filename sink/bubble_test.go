@@ -48,6 +48,7 @@ type bubble struct {
 	most       int               // highest inFlight so far
 	bodies     map[string]string // as sent, by payload ID
 	respond    responder         // responds in place of LaunchDarkly; nil: none
+	broken     error             // returned in place of a response; nil: none
 }
 
 // endpoint is a client configuration for one of the endpoints.
@@ -127,6 +128,13 @@ func (b *bubble) respondWith(respond responder) {
 	b.respond = respond
 }
 
+// breakWith makes every request fail with err. Nil repairs the transport.
+func (b *bubble) breakWith(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.broken = err
+}
+
 // withStatus returns a response with the given status.
 func withStatus(status int, r *http.Request) *http.Response {
 	return &http.Response{
@@ -161,9 +169,12 @@ func (w wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	b.bodies[id] = string(body)
 	b.inFlight++
 	b.most = max(b.most, b.inFlight)
-	respond := b.respond
+	respond, broken := b.respond, b.broken
 	b.mu.Unlock()
 	defer b.requestDone()
+	if broken != nil {
+		return nil, broken
+	}
 	if r.ContentLength != int64(len(body)) {
 		b.t.Errorf("Content-Length %d for a body of %d bytes", r.ContentLength, len(body))
 	}

@@ -39,8 +39,9 @@ type Rejection struct {
 
 // Halt describes whether and why delivery is halted.
 type Halt struct {
-	Since    time.Time // zero if delivery is not halted
-	Response string    // latest response or error that halted delivery
+	Since  time.Time // zero if delivery is not halted
+	Cause  string    // latest status or error that halted delivery, without the response body
+	Advice string    // how to fix it
 }
 
 // Client sends batches to LaunchDarkly. Its methods are safe for concurrent use.
@@ -56,15 +57,19 @@ type Client struct {
 
 	mu                 sync.Mutex // guards the fields below
 	limiter            limiter
-	failures           map[Source]int // consecutive attempts with the verdict retryable, per partition
-	ready              list.List      // jobs waiting for a slot, oldest first
-	inFlight           int            // requests in flight
-	wakeTimer          *time.Timer    // calls dispatch when the limiter allows the next attempt
+	failures           map[Source]int     // consecutive attempts with the verdict retryable, per partition
+	ready              list.List          // jobs waiting for a slot, oldest first
+	inFlight           int                // requests in flight
+	delayed            map[*job]time.Time // jobs in backoff, and when they are queued again
+	wakeTimer          *time.Timer        // calls dispatch when the limiter allows the next attempt
 	halt               Halt
-	outage             bool          // an outage has been logged and has not ended
+	outage             Outage        // Next is set only in snapshots
+	responded          bool          // whether there was any response since the client was created
+	unreachable        bool          // whether an unreachable destination has been logged
+	status             Status        // Halt and Outage are set only in snapshots
+	outageLogged       bool          // an outage has been logged and has not ended
 	watchedSeries      int           // limiter.series for which watchOutage was called; 0 if it must be called again
 	strayWarning       time.Time     // time of the last log entry about a single batch; see recordResponse
-	status             Status        // Halt is set only in snapshots
 	rejectedToken      string        // access token last rejected or probed; never logged
 	stopWatch          chan struct{} // closed to stop watchToken; nil if not running
 	consecutiveRejects int           // events passed to Delivery.Rejected since the last accepted request
@@ -92,7 +97,7 @@ func New(cfg Config) (*Client, error) {
 	return &Client{
 		cfg: cfg, url: url, destination: cfg.destination(), metrics: cfg.Metrics, log: cfg.Log,
 		limiter:  newLimiter(cfg.MaxInFlight, cfg.BackoffMin, cfg.BackoffMax),
-		failures: map[Source]int{}, status: Status{Requests: map[string]int64{}},
+		failures: map[Source]int{}, delayed: map[*job]time.Time{}, status: Status{Requests: map[string]int64{}},
 	}, nil
 }
 
@@ -139,6 +144,7 @@ func (c *Client) Close() {
 
 // enqueue appends a job to the queue, unless the job has been abandoned. The caller must hold c.mu.
 func (c *Client) enqueue(j *job) {
+	delete(c.delayed, j)
 	if j.waiting {
 		j.place = c.ready.PushBack(j)
 		c.dispatch()

@@ -27,7 +27,7 @@ func TestRejectionOfTheDestinationHaltsAndDropsNothing(t *testing.T) {
 							batches-n, batches, b.deliveryErrors())
 					}
 					if h := b.client.Halted(); !h.Since.Equal(started) ||
-						!strings.HasPrefix(h.Response, fmt.Sprint(status)) {
+						!strings.HasPrefix(h.Cause, fmt.Sprint(status)) {
 						b.t.Errorf("halted %+v, want since %v", h, started)
 					}
 					if b.gauge("halted") != 1 || b.gauge("halts_total") != 1 || b.gauge("events_delivered_total") != 0 {
@@ -69,7 +69,7 @@ func TestConsecutiveRejectsHalt(t *testing.T) {
 			if n := len(b.rejected()); n != maxConsecutiveRejects {
 				b.t.Errorf("%d: %d events set aside, want %d", status, n, maxConsecutiveRejects)
 			}
-			if h := b.client.Halted(); h.Since.IsZero() || !strings.HasPrefix(h.Response, fmt.Sprint(status)) {
+			if h := b.client.Halted(); h.Since.IsZero() || !strings.HasPrefix(h.Cause, fmt.Sprint(status)) {
 				b.t.Errorf("%d: halted %+v", status, h)
 			}
 			b.ld.Up()

@@ -73,6 +73,7 @@ func (c *Client) requeue(j *job, wait time.Duration) {
 		if wait == 0 {
 			c.enqueue(j)
 		} else {
+			c.delayed[j] = time.Now().Add(wait)
 			j.timer = time.AfterFunc(wait, func() {
 				c.mu.Lock()
 				defer c.mu.Unlock()
@@ -92,6 +93,7 @@ func (c *Client) abandonWaiting(j *job) {
 	c.mu.Lock()
 	waiting := j.waiting
 	j.waiting = false
+	delete(c.delayed, j)
 	if j.place != nil {
 		c.ready.Remove(j.place)
 	}
@@ -131,10 +133,17 @@ func (c *Client) partDone(d *delivery, err error) {
 // fields returns the log fields for an attempt and its response.
 func (j *job) fields(r response) []zap.Field {
 	b := j.delivery.Batch
-	return []zap.Field{
+	fields := []zap.Field{
 		zap.String("topic", b.Source.Topic), zap.Int32("partition", b.Source.Partition),
 		zap.Int64("offset", b.First), zap.Int64("next_offset", b.Next),
 		zap.Int("events", j.part.events()), zap.Int("bytes", j.part.size),
 		zap.Int("attempt", j.attempts+1), zap.Int("status", r.status), zap.String("response", r.excerpt),
 	}
+	if r.location != "" {
+		fields = append(fields, zap.String("location", r.location))
+	}
+	if advice := r.advice(); advice != "" {
+		fields = append(fields, zap.String("advice", advice))
+	}
+	return fields
 }

@@ -42,7 +42,9 @@ func classify(status int) verdict {
 type response struct {
 	verdict    verdict
 	status     int           // 0 if there was no readable response
-	excerpt    string        // start of the response body, or an error
+	err        error         // why there was no readable response
+	excerpt    string        // start of the response body, or an error; can quote events
+	location   string        // target of a redirect
 	retryAfter time.Duration // delay in the Retry-After header of a 429 or 503, otherwise 0
 	token      string        // access token sent with the request; never logged
 }
@@ -55,11 +57,40 @@ func (r response) overloaded() bool {
 	return r.status == http.StatusTooManyRequests || r.status == http.StatusServiceUnavailable
 }
 
-func (r response) String() string {
-	if r.status == 0 {
+// cause describes a failed attempt without any text sent by the server, except for a redirect's
+// target.
+func (r response) cause() string {
+	switch {
+	case r.status != 0:
+		cause := fmt.Sprintf("%d %s", r.status, http.StatusText(r.status))
+		if r.location != "" {
+			cause += " to " + r.location
+		}
+		return cause
+	case r.err != nil && (r.verdict == halted || r.advice() != ""): // the error quotes no response
 		return r.excerpt
+	default:
+		return "no valid response"
 	}
-	return fmt.Sprintf("%d %s: %s", r.status, http.StatusText(r.status), r.excerpt)
+}
+
+// advice returns advice on a failed attempt, or "".
+func (r response) advice() string {
+	switch {
+	case r.status >= 300 && r.status < 400:
+		return redirectAdvice
+	case r.verdict == halted, r.status != 0 && classify(r.status) == halted:
+		return rejectedAdvice
+	case r.err != nil:
+		return Advice(r.err)
+	}
+	return ""
+}
+
+// wrongAddress reports whether the attempt failed as it would if the address were wrong.
+func (r response) wrongAddress() bool {
+	advice := r.advice()
+	return r.status == 0 && r.verdict == retryable && advice != "" && advice != timeoutAdvice
 }
 
 // code returns the value of the code label in metrics.

@@ -25,7 +25,7 @@ func (c *Client) send(j *job) response {
 	defer cancel()
 	request, err := c.request(ctx, j)
 	if err != nil {
-		return response{verdict: halted, excerpt: err.Error()}
+		return response{verdict: halted, err: err, excerpt: err.Error()}
 	}
 	started := time.Now()
 	r := c.exchange(request)
@@ -41,7 +41,7 @@ func (c *Client) send(j *job) response {
 func (c *Client) exchange(request *http.Request) response {
 	resp, err := c.cfg.Transport.RoundTrip(request)
 	if err != nil {
-		return response{verdict: retryable, excerpt: excerpt([]byte(err.Error()))}
+		return response{verdict: retryable, err: err, excerpt: excerpt([]byte(err.Error()))}
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode < 200 { // 101: the body is the raw connection, and reading it can block
@@ -52,7 +52,10 @@ func (c *Client) exchange(request *http.Request) response {
 	if token != "" { // some proxies echo request headers
 		body = bytes.ReplaceAll(body, []byte(token), []byte("[redacted]"))
 	}
-	r := response{verdict: classify(resp.StatusCode), status: resp.StatusCode, excerpt: excerpt(body), token: token}
+	r := response{
+		verdict: classify(resp.StatusCode), status: resp.StatusCode, excerpt: excerpt(body), token: token,
+		location: RedirectTarget(resp),
+	}
 	if err != nil && !r.failed() {
 		// If the response is truncated, the outcome is unknown. The payload ID makes a retry
 		// harmless.

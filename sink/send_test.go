@@ -203,8 +203,8 @@ func TestUnusableTokenHalts(t *testing.T) {
 			if len(b.requests(0)) != 0 {
 				t.Error("request sent without a token")
 			}
-			if h := b.client.Halted(); h.Since.IsZero() || !strings.Contains(h.Response, want) ||
-				strings.Contains(h.Response, "api-") {
+			if h := b.client.Halted(); h.Since.IsZero() || !strings.Contains(h.Cause, want) ||
+				strings.Contains(h.Cause, "api-") {
 				t.Errorf("halted: %+v", h)
 			}
 			usable.Store(true)
@@ -224,7 +224,7 @@ func TestEchoedTokenIsRedacted(t *testing.T) {
 		})
 		b.deliver(b.batch(1))
 		b.requests(0)
-		for _, text := range []string{b.client.Halted().Response, b.log.String()} {
+		for _, text := range []string{b.client.Halted().Cause, b.log.String()} {
 			if !strings.Contains(text, "401") || strings.Contains(text, "api-") {
 				t.Errorf("want 401 and no token: %s", text)
 			}

@@ -9,6 +9,7 @@ import (
 // created.
 type Status struct {
 	Halt         Halt
+	Outage       Outage
 	Requests     map[string]int64 // by status code, or "error" if there was no readable response
 	Retries      int64            // attempts that followed a failed attempt for the same body
 	Delivered    int64            // events accepted by LaunchDarkly
@@ -21,7 +22,7 @@ func (c *Client) Status() Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.status
-	s.Halt, s.Requests = c.halt, maps.Clone(c.status.Requests)
+	s.Halt, s.Outage, s.Requests = c.halt, c.currentOutage(), maps.Clone(c.status.Requests)
 	return s
 }
 

@@ -37,9 +37,13 @@ func TestCheckOnApacheKafka(t *testing.T) {
 
 	by(kafkatest.Plain).check(t, okConfig, okBroker, okTopic, okDead, okGroup, okLD, skipID)
 	by(kafkatest.Plain).set("S2LD_KAFKA_TOPICS=segmnt").check(t, okConfig, okBroker,
-		"FAIL  topic segmnt: does not exist. Create it", okDead, okGroup, okLD, skipID)
+		"FAIL  topic segmnt: does not exist. Create the topic", okDead, okGroup, okLD, skipID)
 	by(kafkatest.Plain).set("S2LD_KAFKA_TLS_ENABLED=true").check(t, okConfig,
 		"FAIL  broker BROKER: ...The listener might not support TLS", noBroker, okLD, skipID)
+
+	by(kafkatest.Plain).set("S2LD_KAFKA_SASL_MECHANISM=PLAIN", "S2LD_KAFKA_SASL_USERNAME=bob",
+		"S2LD_KAFKA_SASL_PASSWORD=right").check(t, okConfig,
+		"FAIL  broker BROKER: ...The listener does not use SASL. Remove kafka.sasl.mechanism", noBroker, okLD, skipID)
 
 	by(kafkatest.TLS).check(t, okConfig,
 		"FAIL  broker BROKER: ...or set kafka.tls.enabled if the listener requires TLS.", noBroker, okLD, skipID)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -39,7 +40,8 @@ func (c *checks) checkKafka(cfg *config.Config) {
 		defer cl.Close()
 		resp, err := fetchMetadata(cl.SeedBrokers()[0])
 		if err != nil {
-			c.failBroker("broker "+addr, err, brokerAdvice(err, cfg))
+			advice, cause := unreachable(err, cfg)
+			c.fail("broker "+addr, cause, advice)
 			continue
 		}
 		c.pass("broker "+addr, "connected"+security(cfg))
@@ -58,8 +60,9 @@ func (c *checks) checkKafka(cfg *config.Config) {
 		}
 		subject := fmt.Sprintf("broker %s (advertised, ID %d)", addr, b.NodeID)
 		if _, err := fetchMetadata(client.Broker(int(b.NodeID))); err != nil {
-			c.failBroker(subject, err, "The cluster directs clients to this address (advertised.listeners), "+
-				"so the address must be reachable from this host. "+brokerAdvice(err, cfg))
+			advice, cause := unreachable(err, cfg)
+			c.fail(subject, cause, "The cluster directs clients to this address (advertised.listeners), "+
+				"so the address must be reachable from this host. "+advice)
 		} else {
 			c.pass(subject, "connected"+security(cfg))
 		}
@@ -67,25 +70,22 @@ func (c *checks) checkKafka(cfg *config.Config) {
 	adm := kadm.NewClient(client)
 	for _, topic := range cfg.Kafka.Topics {
 		subject := "topic " + topic
-		if exists := c.checkTopic(adm, subject, topic, kadm.OpRead, "kafka.topics"); exists != "" {
+		if exists := c.checkTopic(adm, subject, topic, kadm.OpRead, consumer.Advice); exists != "" {
 			c.checkRecords(cfg, subject, topic, exists)
 		}
 	}
 	if topic := cfg.DeadLetters.Topic; topic != "" {
 		subject := "dead-letter topic " + topic
-		if exists := c.checkTopic(adm, subject, topic, kadm.OpWrite, "dead_letters.topic"); exists != "" {
+		if exists := c.checkTopic(adm, subject, topic, kadm.OpWrite, consumer.DeadLetterAdvice); exists != "" {
 			c.pass(subject, exists)
 		}
 	}
 	c.checkGroup(client, adm, cfg)
 }
 
-// failBroker is like [checks.fail], but removes the Kafka client's own advice from err.
-func (c *checks) failBroker(subject string, err error, advice string) {
-	if _, ok := errors.AsType[*kgo.ErrFirstReadEOF](err); ok {
-		err = errors.New("the broker closed the connection immediately")
-	}
-	c.fail(subject, err, advice)
+// unreachable describes a failed connection to a broker.
+func unreachable(err error, cfg *config.Config) (advice string, cause error) {
+	return consumer.Unreachable(err, cfg.Kafka.TLS.Enabled, cfg.Kafka.SASL.Mechanism != "")
 }
 
 // fetchMetadata requests the broker list from one broker. It opens a new connection with the
@@ -118,12 +118,13 @@ func security(cfg *config.Config) string {
 }
 
 // checkTopic checks that a topic exists, that the user has the permission given by want, and that
-// every partition has a leader. key is the configuration key that contains the topic name.
-// checkTopic returns a description of the topic, or "" if a check failed.
-func (c *checks) checkTopic(adm *kadm.Client, subject, topic string, want kadm.ACLOperation, key string) string {
+// every partition has a leader. advice returns advice on an error. checkTopic returns a description
+// of the topic, or "" if a check failed.
+func (c *checks) checkTopic(
+	adm *kadm.Client, subject, topic string, want kadm.ACLOperation, advice func(error) string,
+) string {
 	ctx, cancel := checkContext()
 	defer cancel()
-	grant := fmt.Sprintf("Grant %s on the topic to this user.", want)
 	resp, err := adm.Metadata(kadm.WithAuthorizedOps(ctx), topic)
 	detail := resp.Topics[topic]
 	if err == nil {
@@ -131,16 +132,16 @@ func (c *checks) checkTopic(adm *kadm.Client, subject, topic string, want kadm.A
 	}
 	switch {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
-		c.fail(subject, errors.New("does not exist"), "Create it or fix "+key+".")
+		c.fail(subject, errors.New("does not exist"), advice(err))
 		return ""
 	case errors.Is(err, kerr.TopicAuthorizationFailed):
-		c.fail(subject, errors.New("not visible to this user"), grant)
+		c.fail(subject, errors.New("not visible to this user"), advice(err))
 		return ""
 	case err != nil:
-		c.fail(subject, err, "")
+		c.fail(subject, err, advice(err))
 		return ""
 	case !allowed(detail.AuthorizedOperations, want):
-		c.fail(subject, fmt.Errorf("%s is not granted to this user", want), grant)
+		c.fail(subject, fmt.Errorf("%s is not granted to this user", want), advice(kerr.TopicAuthorizationFailed))
 		return ""
 	}
 	for _, p := range detail.Partitions.Sorted() {
@@ -223,18 +224,17 @@ func (c *checks) checkGroup(client *kgo.Client, adm *kadm.Client, cfg *config.Co
 			return
 		}
 	}
-	grant := "Grant READ on the group to this user, and DESCRIBE if READ does not imply it."
-	offsets, err := adm.FetchOffsets(ctx, group)
+	offsets, err := fetchOffsets(ctx, adm, group)
 	switch {
 	case errors.Is(err, kerr.GroupAuthorizationFailed):
-		c.fail(subject, errors.New("not visible to this user"), grant)
+		c.fail(subject, errors.New("not visible to this user"), consumer.Advice(err))
 		return
 	case err != nil && !errors.Is(err, kerr.GroupIDNotFound):
 		c.fail(subject, err, "Check the brokers. The group coordinator returned an error.")
 		return
 	}
 	if err := probeJoin(ctx, client, group); errors.Is(err, kerr.GroupAuthorizationFailed) {
-		c.fail(subject, errors.New("READ is not granted to this user"), grant)
+		c.fail(subject, errors.New("READ is not granted to this user"), consumer.Advice(err))
 		return
 	}
 	described, err := adm.DescribeGroups(ctx, group)
@@ -244,7 +244,7 @@ func (c *checks) checkGroup(client *kgo.Client, adm *kadm.Client, cfg *config.Co
 		c.fail(subject,
 			fmt.Errorf("its members (%d) use %s assignment, which is incompatible with cooperative-sticky",
 				len(d.Members), d.Protocol),
-			"Stop the members before you start this program, or set a different kafka.group.")
+			consumer.Advice(kerr.InconsistentGroupProtocol))
 		return
 	}
 	committed := 0
@@ -259,6 +259,19 @@ func (c *checks) checkGroup(client *kgo.Client, adm *kadm.Client, cfg *config.Co
 		return
 	}
 	c.pass(subject, fmt.Sprintf("accessible (partitions with committed offsets: %d)%s", committed, ahead))
+}
+
+// fetchOffsets fetches the group's committed offsets. It waits for a group coordinator for up to
+// half of checkTimeout, because a new cluster creates the topic of the committed offsets, and so
+// has a coordinator, only after the first request.
+func fetchOffsets(ctx context.Context, adm *kadm.Client, group string) (kadm.OffsetResponses, error) {
+	for started := time.Now(); ; time.Sleep(checkTimeout / 40) {
+		offsets, err := adm.FetchOffsets(ctx, group)
+		waiting := errors.Is(err, kerr.CoordinatorNotAvailable) || errors.Is(err, kerr.CoordinatorLoadInProgress)
+		if !waiting || time.Since(started) > checkTimeout/2 {
+			return offsets, err
+		}
+	}
 }
 
 // recordsAhead describes how many records lie between the position at which the group would start

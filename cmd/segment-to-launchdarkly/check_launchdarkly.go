@@ -10,6 +10,7 @@ import (
 	"net/url"
 
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
+	"github.com/segment-to-launchdarkly/forwarder/sink"
 )
 
 const (
@@ -30,7 +31,7 @@ func (c *checks) checkLaunchDarkly(cfg *config.Config, transport http.RoundTripp
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	code, err := fetchStatus(client, http.MethodGet, ld.EventsURL)
+	code, target, err := fetchStatus(client, http.MethodGet, ld.EventsURL)
 	if err != nil {
 		c.fail("launchdarkly.events_url "+ld.EventsURL, err, eventsURLAdvice(err))
 		return
@@ -40,7 +41,11 @@ func (c *checks) checkLaunchDarkly(cfg *config.Config, transport http.RoundTripp
 			"A Relay Proxy accepts all events and forwards only some of them. Use the address of LaunchDarkly itself.")
 		return
 	}
-	c.pass("launchdarkly.events_url "+ld.EventsURL, fmt.Sprintf("reachable (GET returned %d)", code))
+	returned := fmt.Sprintf("GET returned %d", code)
+	if target != "" {
+		returned += ", a redirect to " + target
+	}
+	c.pass("launchdarkly.events_url "+ld.EventsURL, "reachable ("+returned+")")
 
 	if ld.Endpoint == "metric_import" {
 		c.skip("launchdarkly.access_token", "cannot be checked before the first event")
@@ -51,7 +56,7 @@ func (c *checks) checkLaunchDarkly(cfg *config.Config, transport http.RoundTripp
 		c.skip(subject, "can be checked only for "+standardHost)
 		return
 	}
-	switch code, err := fetchStatus(client, http.MethodHead, goalsURL+ld.ClientSideID); {
+	switch code, _, err := fetchStatus(client, http.MethodHead, goalsURL+ld.ClientSideID); {
 	case err != nil:
 		c.skip(subject, "cannot be checked: "+err.Error())
 	case code == http.StatusOK:
@@ -65,8 +70,7 @@ func (c *checks) checkLaunchDarkly(cfg *config.Config, transport http.RoundTripp
 
 // eventsURLAdvice returns advice on a failed connection to LaunchDarkly.
 func eventsURLAdvice(err error) string {
-	return cmp.Or(networkAdvice(err, "launchdarkly.events_url", "the CA certificates trusted by this host"),
-		"Fix launchdarkly.events_url or the network between this host and LaunchDarkly.")
+	return cmp.Or(sink.Advice(err), "Fix launchdarkly.events_url or the network between this host and LaunchDarkly.")
 }
 
 // isRelayProxy reports whether the server at an address has the status page of LaunchDarkly's Relay
@@ -91,21 +95,21 @@ func isRelayProxy(client *http.Client, address string) bool {
 	return err == nil && status.Environments != nil && status.Version != ""
 }
 
-// fetchStatus sends a request and returns the response status.
-func fetchStatus(client *http.Client, method, address string) (int, error) {
+// fetchStatus sends a request and returns the response status and the target of a redirect.
+func fetchStatus(client *http.Client, method, address string) (code int, target string, err error) {
 	ctx, cancel := checkContext()
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, address, nil)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	resp, err := client.Do(req)
 	if err != nil {
 		if wrapped, ok := errors.AsType[*url.Error](err); ok {
 			err = wrapped.Err // the output line already contains the URL
 		}
-		return 0, err
+		return 0, "", err
 	}
-	_ = resp.Body.Close() // only the status is needed
-	return resp.StatusCode, nil
+	_ = resp.Body.Close() // only the status and the headers are needed
+	return resp.StatusCode, sink.RedirectTarget(resp), nil
 }

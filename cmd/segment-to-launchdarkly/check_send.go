@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -47,8 +46,8 @@ func (c *checks) checkSend(cfg *config.Config, event string, transport http.Roun
 	}
 	halt, took, err := deliverOnce(client, batch)
 	response := fmt.Sprintf("%d %s", last.code, http.StatusText(last.code))
-	if halt.Response != "" {
-		response = strings.TrimSuffix(halt.Response, ": ")
+	if halt.Cause != "" {
+		response = halt.Cause
 	}
 	switch {
 	case err == nil:

@@ -223,13 +223,39 @@ func TestCheckOfSASL(t *testing.T) {
 	w.check(t, okConfig, "FAIL  broker BROKER: ...rejected the credentials. Fix kafka.sasl.", noBroker, okLD, skipID)
 	w.set("S2LD_KAFKA_SASL_MECHANISM=OAUTHBEARER", "S2LD_KAFKA_SASL_TOKEN=right")
 	w.check(t, okConfig, "FAIL  broker BROKER: ...Fix kafka.sasl.mechanism.", noBroker, okLD, skipID)
+
+	w = newWorld(t).set(
+		"S2LD_KAFKA_SASL_MECHANISM=PLAIN", "S2LD_KAFKA_SASL_USERNAME=user", "S2LD_KAFKA_SASL_PASSWORD=right")
+	w.check(t, okConfig, "FAIL  broker BROKER: ...If the listener does not use SASL, fix the port.",
+		noBroker, okLD, skipID)
+	w.broker.ControlKey(int16(kmsg.SASLHandshake), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		w.broker.KeepControl()
+		resp := req.ResponseKind().(*kmsg.SASLHandshakeResponse)
+		resp.ErrorCode = kerr.IllegalSaslState.Code // Apache Kafka's response
+		return resp, nil, true
+	})
+	w.check(t, okConfig,
+		"FAIL  broker BROKER: ILLEGAL_SASL_STATE...The listener does not use SASL. Remove kafka.sasl.mechanism",
+		noBroker, okLD, skipID)
+}
+
+// A new cluster has no coordinator before it has created the topic of the committed offsets.
+func TestCheckWaitsForTheCoordinator(t *testing.T) {
+	for _, code := range []*kerr.Error{kerr.CoordinatorNotAvailable, kerr.CoordinatorLoadInProgress} {
+		w := newWorld(t)
+		fault := w.broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.FindCoordinator}, Err: code, Count: 3})
+		w.check(t, okConfig, okBroker, okTopic, okDead, okGroup, okLD, skipID)
+		if n := fault.Hits(); n != 3 {
+			t.Errorf("%v: %d requests rejected, want 3", code, n)
+		}
+	}
 }
 
 func TestCheckOfTopics(t *testing.T) {
 	newWorld(t).set("S2LD_KAFKA_TOPICS=segmnt,segment", "S2LD_DEAD_LETTERS_TOPIC=none").check(t, okConfig, okBroker,
-		"FAIL  topic segmnt: does not exist. Create it or fix kafka.topics.",
+		"FAIL  topic segmnt: does not exist. Create the topic or fix kafka.topics.",
 		okTopic,
-		"FAIL  dead-letter topic none: does not exist. Create it or fix dead_letters.topic.",
+		"FAIL  dead-letter topic none: does not exist. Create the topic or fix dead_letters.topic.",
 		okGroup, okLD, skipID)
 	newWorld(t).set("S2LD_DEAD_LETTERS_TOPIC=").check(t, okConfig, okBroker, okTopic, okGroup, okLD, skipID)
 }
@@ -335,7 +361,8 @@ func TestCheckOfGroup(t *testing.T) {
 	}
 	member := join(kgo.RangeBalancer())
 	w.check(t, okConfig, okBroker, okTopic, okDead,
-		"FAIL  group g: its members (1) use range assignment...Stop the members before you start this program", okLD, skipID)
+		"FAIL  group g: its members (1) use range assignment...Stop these members before you start this program",
+		okLD, skipID)
 	w.set("S2LD_KAFKA_REBALANCE_PROTOCOL=consumer").
 		check(t, okConfig, okBroker, okTopic, okDead, okOffsets, okLD, skipID)
 	w.set("S2LD_KAFKA_REBALANCE_PROTOCOL=classic")
@@ -352,7 +379,7 @@ func (ld launchDarkly) RoundTrip(req *http.Request) (*http.Response, error) {
 	if code == 0 {
 		return nil, errors.New("no such address: " + req.URL.String())
 	}
-	header := http.Header{"Location": {"https://elsewhere.test/"}}
+	header := http.Header{"Location": {"https://user:secret@elsewhere.test/?secret"}}
 	return &http.Response{StatusCode: code, Body: http.NoBody, Request: req, Header: header}, nil
 }
 
@@ -374,7 +401,7 @@ func TestCheckOfLaunchDarkly(t *testing.T) {
 		{
 			launchDarkly{"GET " + events: 301, "HEAD " + goalsURL + "abc": 404},
 			[]string{
-				"ok    launchdarkly.events_url " + events + ": reachable (GET returned 301)",
+				"ok    launchdarkly.events_url " + events + ": reachable (GET returned 301, a redirect to elsewhere.test/)",
 				"FAIL  launchdarkly.client_side_id abc: does not exist in LaunchDarkly. Copy the client-side ID",
 			},
 		},
@@ -436,7 +463,7 @@ func TestCheckOfEventsURL(t *testing.T) {
 	defer http.Close()
 	w := newWorld(t)
 	for url, want := range map[string]string{
-		https.URL: "...not signed by a trusted authority. Fix the CA certificates trusted by this host.",
+		https.URL: "...not signed by a trusted authority. Fix the CA certificates trusted by this host, or set SSL_CERT_FILE",
 		"https" + strings.TrimPrefix(http.URL, "http"): "...The server does not use TLS on this port.",
 		"http://127.0.0.1:1":                           "...Nothing is listening on this address.",
 		"http://nowhere.invalid":                       "...The host name cannot be resolved. Fix launchdarkly.events_url",
@@ -445,17 +472,3 @@ func TestCheckOfEventsURL(t *testing.T) {
 			check(t, okConfig, okBroker, okTopic, okDead, okGroup, "FAIL  launchdarkly.events_url "+url+": "+want)
 	}
 }
-
-func TestNetworkAdviceOnTimeout(t *testing.T) {
-	for _, err := range []error{context.DeadlineExceeded, &net.OpError{Op: "dial", Err: timeoutError{}}} {
-		if got := networkAdvice(err, "kafka.brokers", ""); !strings.HasPrefix(got, "The server did not respond in time") {
-			t.Errorf("%v: %s", err, got)
-		}
-	}
-}
-
-type timeoutError struct{}
-
-func (timeoutError) Error() string   { return "i/o timeout" }
-func (timeoutError) Timeout() bool   { return true }
-func (timeoutError) Temporary() bool { return true }

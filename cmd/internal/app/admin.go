@@ -38,7 +38,7 @@ func (a *App) adminHandler(ctx context.Context) http.Handler {
 		respond(w, unhealthy(a.consumer.Status()))
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		respond(w, unready(ctx.Err() != nil, a.consumer.Status(), a.sink.Halted()))
+		respond(w, unready(ctx.Err() != nil, a.consumer.Status(), a.sink.Status()))
 	})
 	return secured(mux)
 }
@@ -98,17 +98,20 @@ func unhealthy(s consumer.Status) (reasons []string) {
 
 // unready returns the reasons for failing /readyz: the replica is starting or stopping, or delivery
 // is blocked until someone intervenes.
-func unready(stopping bool, s consumer.Status, h sink.Halt) (reasons []string) {
+func unready(stopping bool, read consumer.Status, sent sink.Status) (reasons []string) {
 	switch {
 	case stopping:
 		reasons = append(reasons, "shutting down")
-	case !s.Joined:
+	case !read.Joined:
 		reasons = append(reasons, "waiting to join the consumer group")
 	}
-	if !h.Since.IsZero() {
-		reasons = append(reasons, fmt.Sprintf(
-			"delivery halted since %s; check launchdarkly.events_url and the credentials; last response: %s",
-			h.Since.UTC().Format(time.RFC3339), h.Response))
+	if h := sent.Halt; !h.Since.IsZero() {
+		reasons = append(reasons, fmt.Sprintf("delivery halted since %s: %s. %s",
+			h.Since.UTC().Format(time.RFC3339), h.Cause, h.Advice))
 	}
-	return append(reasons, s.Problems...)
+	if o := sent.Outage; o.Unreachable {
+		reasons = append(reasons, fmt.Sprintf("no response from LaunchDarkly since %s: %s. %s",
+			o.Since.UTC().Format(time.RFC3339), o.Cause, o.Advice))
+	}
+	return append(reasons, read.Problems...)
 }

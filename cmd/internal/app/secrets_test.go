@@ -74,8 +74,12 @@ func TestSecretsAndEventContentAreNeverExposed(t *testing.T) {
 	s.log.await(s.ctx, t, "delivery halted: LaunchDarkly rejected")
 	s.log.await(s.ctx, t, "call rejected")
 	collect()
-	if !strings.Contains(output.String(), "no access with Authorization: [redacted]") {
-		t.Errorf("the response of LaunchDarkly is missing: %s", output.String())
+	const body = "no access with Authorization: [redacted]"
+	if !strings.Contains(s.log.text(), body) {
+		t.Errorf("the log lacks the body of LaunchDarkly's response: %s", s.log.text())
+	}
+	if text := output.String(); strings.Contains(text, "no access") || !strings.Contains(text, "401 Unauthorized") {
+		t.Errorf("want the status of LaunchDarkly's response, without the body: %s", text)
 	}
 	s.front.Store(http.HandlerFunc(s.ld.ServeHTTP))
 	s.log.await(s.ctx, t, "event rejected by LaunchDarkly")

@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -36,6 +37,7 @@ type stage struct {
 	front   atomic.Value  // http.HandlerFunc that serves the requests; ld unless a test replaces it
 	log     *watchedLog
 	environ []string
+	brokers string // addresses for the program; empty: the cluster's
 
 	*App
 	stop func() // ends the context, as SIGTERM does
@@ -90,7 +92,7 @@ func (s *stage) startKafka(partitions int32, opts ...kfake.Opt) {
 // run starts the program and stops it when the test ends.
 func (s *stage) run() {
 	s.t.Helper()
-	cfg, err := config.Load("", append(s.environ, "S2LD_KAFKA_BROKERS="+s.cluster.ListenAddrs()[0]))
+	cfg, err := config.Load("", append(s.environ, "S2LD_KAFKA_BROKERS="+cmp.Or(s.brokers, s.cluster.ListenAddrs()[0])))
 	if err != nil {
 		s.t.Fatal(err)
 	}

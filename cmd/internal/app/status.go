@@ -81,7 +81,7 @@ func (a *App) statusPage(ctx context.Context) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		read, sent := a.Status()
 		total := countsOf(read, sent, a.budget)
-		p := newPage(ctx.Err() != nil, read, sent.Halt, total, a.cfg.Batch.MaxAge)
+		p := newPage(ctx.Err() != nil, read, sent, total, a.cfg.Batch.MaxAge)
 		p.Version, p.Group, p.Topics = Version(), a.cfg.Kafka.Group, a.cfg.Kafka.Topics
 		p.DeadLetters = a.cfg.DeadLetters.Topic
 		p.Host, _ = os.Hostname() // the pod name in Kubernetes
@@ -105,10 +105,10 @@ func (a *App) statusPage(ctx context.Context) http.Handler {
 
 // newPage returns a page in which only the fields derived from the arguments are set. maxAge is the
 // age at which a batch is sealed.
-func newPage(stopping bool, s consumer.Status, h sink.Halt, c counts, maxAge time.Duration) page {
-	p := page{Now: time.Now(), Counts: c, LastCommit: s.LastCommit}
+func newPage(stopping bool, read consumer.Status, sent sink.Status, c counts, maxAge time.Duration) page {
+	p := page{Now: time.Now(), Counts: c, LastCommit: read.LastCommit}
 	overdue := maxAge + time.Minute
-	for _, status := range s.Partitions {
+	for _, status := range read.Partitions {
 		row := partition{PartitionStatus: status}
 		if row.Age > overdue {
 			row.Stuck = row.Age
@@ -121,7 +121,7 @@ func newPage(stopping bool, s consumer.Status, h sink.Halt, c counts, maxAge tim
 	slices.SortStableFunc(p.Partitions, func(a, b partition) int {
 		return cmp.Or(cmp.Compare(b.Stuck, a.Stuck), cmp.Compare(b.sortLag(), a.sortLag()))
 	})
-	p.State = stateOf(stopping, s, h)
+	p.State = stateOf(stopping, read, sent)
 	if idle := min(p.Total.Age, time.Since(c.LastDelivery)); idle > overdue {
 		p.State.Reasons = append(p.State.Reasons,
 			fmt.Sprintf("no delivery for %s, with %d batches waiting", short(idle), p.Total.InFlight))
@@ -161,20 +161,25 @@ type state struct {
 // runbook is the address of the runbook. The anchors are the names of the alerts in lower case.
 const runbook = "https://github.com/segment-to-launchdarkly/forwarder/blob/main/deploy/README.md#segmenttolaunchdarkly"
 
-// stateOf returns the state. The reasons are those of /readyz, plus one for a replica without
-// partitions.
-func stateOf(stopping bool, s consumer.Status, h sink.Halt) state {
-	reasons := unready(stopping, s, h)
+// stateOf returns the state. The reasons are those of /readyz, plus one for an outage of
+// LaunchDarkly and one for a replica without partitions.
+func stateOf(stopping bool, read consumer.Status, sent sink.Status) state {
+	reasons := unready(stopping, read, sent)
+	if o := sent.Outage; !o.Since.IsZero() && !o.Unreachable {
+		reasons = append(reasons, outageText(o))
+	}
 	switch {
 	case stopping:
 		return state{wait, "draining", reasons, ""}
-	case !h.Since.IsZero():
+	case !sent.Halt.Since.IsZero():
 		return state{bad, "halted", reasons, "halted"}
-	case len(s.Problems) > 0:
+	case len(read.Problems) > 0 || sent.Outage.Unreachable:
 		return state{bad, "needs attention", reasons, "problems"}
-	case !s.Joined:
+	case !read.Joined:
 		return state{wait, "joining", reasons, "notjoined"}
-	case len(s.Partitions) == 0:
+	case !sent.Outage.Since.IsZero():
+		return state{wait, "retrying", reasons, "retriessustained"}
+	case len(read.Partitions) == 0:
 		return state{
 			wait, "standing by", []string{"no partition is assigned to this replica"}, "replicawithoutpartitions",
 		}

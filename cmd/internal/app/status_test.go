@@ -20,13 +20,21 @@ import (
 
 func TestStateReportsTheReason(t *testing.T) {
 	now := time.Now()
-	halted := sink.Halt{Since: now, Response: "401 Unauthorized"}
+	halted := sink.Halt{Since: now, Cause: "401 Unauthorized", Advice: "Check the URL."}
+	outage := sink.Outage{
+		Since: now.Add(-time.Minute), Attempts: 1234, Next: now.Add(9500 * time.Millisecond),
+		Cause: "503 Service Unavailable",
+	}
+	unreachable := sink.Outage{
+		Since: now, Attempts: 9, Cause: "no such host", Advice: "Fix launchdarkly.events_url.", Unreachable: true,
+	}
 	one := []consumer.PartitionStatus{{Topic: "t", InFlight: 2, Age: 90 * time.Second}}
 	joined := consumer.Status{Joined: true, Partitions: one}
 	for name, c := range map[string]struct {
 		stopping   bool
 		status     consumer.Status
 		halt       sink.Halt
+		outage     sink.Outage
 		counts     counts
 		tone       tone
 		word, want string // want is part of the reasons
@@ -39,7 +47,22 @@ func TestStateReportsTheReason(t *testing.T) {
 		},
 		"halted": {
 			status: joined, halt: halted, counts: counts{LastDelivery: now},
-			word: "halted", tone: bad, want: "401 Unauthorized",
+			word: "halted", tone: bad, want: "401 Unauthorized. Check the URL.",
+		},
+		"outage": {
+			status: joined, outage: outage, counts: counts{LastDelivery: now},
+			word: "retrying", tone: wait,
+			want: "Z (failed attempts in a row: 1,234; next attempt in 9.",
+		},
+		"outage with advice": {
+			status: joined, counts: counts{LastDelivery: now.Add(-80 * time.Second)},
+			outage: sink.Outage{Since: now, Attempts: 1, Cause: "connection refused", Advice: "Start the server."},
+			word:   "retrying", tone: wait,
+			want: "in a row: 1; next attempt now): connection refused. Start the server.; no delivery for 1m20s",
+		},
+		"unreachable": {
+			status: joined, outage: unreachable, counts: counts{LastDelivery: now},
+			word: "needs attention", tone: bad, want: "Z: no such host. Fix launchdarkly.events_url.",
 		},
 		"problem": {
 			status: consumer.Status{Problems: []string{"topic t does not exist"}},
@@ -57,11 +80,16 @@ func TestStateReportsTheReason(t *testing.T) {
 			status: joined, word: "not delivering", tone: bad, want: "no delivery for 1m30s",
 		},
 	} {
-		got := newPage(c.stopping, c.status, c.halt, c.counts, 5*time.Second).State
+		sent := sink.Status{Halt: c.halt, Outage: c.outage}
+		got := newPage(c.stopping, c.status, sent, c.counts, 5*time.Second).State
 		reasons := strings.Join(got.Reasons, "; ")
 		if got.Word != c.word || got.Tone != c.tone || !strings.Contains(reasons, c.want) ||
 			(reasons == "") != (c.want == "") {
 			t.Errorf("%s: %+v", name, got)
+		}
+		ready := len(unready(c.stopping, c.status, sent)) == 0
+		if want := slices.Contains([]string{"running", "standing by", "retrying", "not delivering"}, c.word); ready != want {
+			t.Errorf("%s: ready %v", name, ready)
 		}
 	}
 }
@@ -76,7 +104,7 @@ func TestStuckAndLaggingPartitionsAreListedFirst(t *testing.T) {
 		{Partition: 5, Lag: 9_999},
 		{Partition: 6, InFlight: 1, Age: 3 * time.Minute, Lag: 5},
 	}}
-	p := newPage(false, s, sink.Halt{}, counts{}, 5*time.Second)
+	p := newPage(false, s, sink.Status{}, counts{}, 5*time.Second)
 	var order []int32
 	for _, row := range p.Partitions {
 		order = append(order, row.Partition)
@@ -115,8 +143,10 @@ func BenchmarkPageOfAThousandPartitions(b *testing.B) {
 // Topic names, group names, and LaunchDarkly's responses are untrusted.
 func TestPageEscapesUntrustedText(t *testing.T) {
 	const hostile = `<script>alert(1)</script>`
-	halt := sink.Halt{Since: time.Now(), Response: hostile}
-	p := newPage(false, consumer.Status{Problems: []string{hostile}}, halt, counts{}, 0)
+	sent := sink.Status{
+		Halt: sink.Halt{Since: time.Now(), Cause: hostile}, Outage: sink.Outage{Since: time.Now(), Cause: hostile},
+	}
+	p := newPage(false, consumer.Status{Problems: []string{hostile}}, sent, counts{}, 0)
 	p.Group, p.Topics, p.Address = hostile, []string{hostile}, "javascript:alert(1)"
 	p.Warnings = []logEntry{{Message: hostile, Details: hostile}}
 	var b bytes.Buffer
@@ -331,10 +361,10 @@ func extremePage(partitions int) page {
 		Buffered:  64 << 20, BufferedLimit: 64 << 20, LastDelivery: now.Add(-3 * time.Hour),
 	}
 	halt := sink.Halt{
-		Since:    now.Add(-3 * time.Hour),
-		Response: "401 Unauthorized: " + strings.Repeat("{'code':'unauthorized'}", 11),
+		Since: now.Add(-3 * time.Hour),
+		Cause: "301 Moved Permanently to " + strings.Repeat("long", 60), Advice: "Check the credentials.",
 	}
-	p := newPage(false, s, halt, c, 5*time.Second)
+	p := newPage(false, s, sink.Status{Halt: halt}, c, 5*time.Second)
 	p.Version, p.Uptime = "v1.23.4-rc.1+0123456789ab", 76*time.Hour
 	p.Host = "segment-to-launchdarkly-6d5f8c7b9-x2x7z"
 	p.Group = "segment-to-launchdarkly.production.eu-west-1"

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink"
 )
 
 // These functions format numbers and times for the status page template.
@@ -78,4 +80,18 @@ func statusText(code string) string {
 		return code + " " + http.StatusText(n)
 	}
 	return "no valid response"
+}
+
+// outageText describes an outage of LaunchDarkly.
+func outageText(o sink.Outage) string {
+	next := "next attempt now"
+	if wait := time.Until(o.Next); wait > 0 {
+		next = "next attempt in " + short(wait)
+	}
+	text := fmt.Sprintf("requests to LaunchDarkly failing since %s (failed attempts in a row: %s; %s): %s",
+		o.Since.UTC().Format(time.RFC3339), number(int64(o.Attempts)), next, o.Cause)
+	if o.Advice != "" {
+		text += ". " + o.Advice
+	}
+	return text
 }
