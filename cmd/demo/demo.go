@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -11,7 +10,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/app"
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
@@ -37,9 +35,9 @@ type options struct {
 }
 
 const usage = `Demo produces mixed Segment events to an embedded Kafka, runs segment-to-launchdarkly to
-deliver them to a fake LaunchDarkly, and checks that every event is counted once. Everything
-runs in one process. At the end, demo writes a summary as one line of JSON. It exits with
-code 1 if an event is missing or counted twice.
+deliver them to a fake LaunchDarkly, and checks that every event is counted once. The program
+runs in a process of its own. At the end, demo writes a summary as one
+line of JSON. It exits with code 1 if an event is missing or counted twice.
 
 Environment variables change the settings of the program:
 
@@ -86,10 +84,11 @@ func runDemo(args []string, sys system) error {
 	brokers := cluster.ListenAddrs()
 
 	ledger := newLedger()
-	samples := &sampler{gen: segmenttest.New(seed), picked: make(chan sample, 1)}
+	samples, outage := newSampler(), &outage{}
 	ld := ldtest.New(ldtest.Config{Identity: ldtest.DataField(segmenttest.NumberField), OnRequest: func(r ldtest.Request) {
 		ledger.addRequest(r)
 		samples.inspect(r)
+		outage.addRequest(r)
 	}})
 	if o.faults {
 		ld.Random(seed, faultRate)
@@ -102,32 +101,20 @@ func runDemo(args []string, sys system) error {
 	screen := newScreen(sys.stderr)
 	defer serve(listener, withControl(ld), screen).Close()
 
-	cfg, err := settings(sys.environ, brokers, address)
+	cfg, environ, err := settings(sys.environ, brokers, address)
 	if err != nil {
 		return err
 	}
-	program, err := app.New(cfg, newLogger(cfg.Log, screen))
-	if err != nil {
-		return err
-	}
-	kafka, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
+	kafka, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumeTopics(deadLetters))
 	if err != nil {
 		return err
 	}
 	defer kafka.Close()
 
-	fmt.Fprintf(screen, `segment-to-launchdarkly runs between an embedded Kafka and a fake LaunchDarkly
-
-Kafka            %s, topic %s, dead letters in %s
-LaunchDarkly     %s
-metrics          http://%s/metrics, and the status page at /
-start an outage  curl -X POST '%[4]s%[6]s/down?fault=503'
-end the outage   curl -X POST %[4]s%[6]s/up
-
-`, strings.Join(brokers, ","), topic, deadLetters, address, program.AdminAddress(), controlPath)
 	d := &demo{
-		options: o, group: cfg.Kafka.Group, screen: screen, ledger: ledger, ld: ld, samples: samples.picked, program: program,
-		kafka:     kadm.NewClient(kafka),
+		options: o, group: cfg.Kafka.Group, backoff: cfg.Delivery.BackoffMax, environ: environ,
+		screen: screen, ledger: ledger, ld: ld, samples: samples, outage: outage, kafka: kafka, admin: kadm.NewClient(kafka),
+		view:      view{launchDarkly: address, kafka: strings.Join(brokers, ",")},
 		generator: &generator{brokers: brokers, topic: topic, events: o.events, rate: o.rate, expect: ledger.expect},
 	}
 	return d.run(sys)
