@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -32,11 +33,13 @@ type options struct {
 	events int64
 	rate   float64
 	faults bool
+	tour   bool
+	pace   time.Duration
 }
 
 const usage = `Demo produces mixed Segment events to an embedded Kafka, runs segment-to-launchdarkly to
 deliver them to a fake LaunchDarkly, and checks that every event is counted once. The program
-runs in a process of its own. At the end, demo writes a summary as one
+runs in a process of its own, or in several with -tour. At the end, demo writes a summary as one
 line of JSON. It exits with code 1 if an event is missing or counted twice.
 
 Environment variables change the settings of the program:
@@ -52,8 +55,13 @@ func parseOptions(args []string, sys system) (o options, err error) {
 	f.Float64Var(&o.rate, "rate", 0, "`records` to produce per second. 0 means 1,000, or as many as possible with -events")
 	f.BoolVar(&o.faults, "faults", false, "make a fifth of the requests to LaunchDarkly fail at random, with 429, 5xx, "+
 		"hangs, resets, and truncated responses, before or after LaunchDarkly accepts the request")
+	f.BoolVar(&o.tour, "tour", false, "run two replicas, and show an outage, a crash, and the recovery in about a minute")
+	f.DurationVar(&o.pace, "pace", 12*time.Second, "`duration` of the tour's normal operation and of its outage")
 	if err := parse(f, args, 0); err != nil {
 		return o, err
+	}
+	if o.tour && o.events > 0 {
+		return o, usageError{errors.New("-tour and -events must not be combined")}
 	}
 	if o.events < 0 || o.rate < 0 {
 		return o, usageError{errors.New("-events and -rate must not be negative")}

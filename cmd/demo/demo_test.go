@@ -161,6 +161,46 @@ func TestDemoDeliversEachEventOnce(t *testing.T) {
 	}
 }
 
+// shortTour are the settings and the arguments of a tour that takes about 20 seconds.
+var shortTour = struct{ environ, args []string }{
+	[]string{"S2LD_DELIVERY_BACKOFF_MAX=1s"}, []string{"-tour", "-pace", "3s", "-rate", "500"},
+}
+
+func TestTourDescribesTheOutageTheCrashAndTheRecovery(t *testing.T) {
+	t.Parallel()
+	c := start(shortTour.environ, shortTour.args...)
+	got := c.summary(t, exitOK)
+	want := truth(got.Produced)
+	want.Requests, want.Seconds = got.Requests, got.Seconds
+	if got != want {
+		t.Errorf("got %+v\nwant %+v", got, want)
+	}
+	const figures = `\n +events produced [1-9][0-9,]*, delivered [1-9][0-9,]*, missing [0-9,]+, duplicates 0\n`
+	c.stderr.await(t, `(?s)Normal operation: processes \d+ and \d+ share the 6 partitions\.`+figures+
+		`.* Outage: .* [1-9][0-9]* attempts failed\. [1-9][0-9]* batches wait.*`+figures+
+		`.* all events from the outage were delivered\.`+figures+
+		`.* Crash: process \d+ was killed with SIGKILL \(signal: killed\)`+
+		`.*had accepted [1-9][0-9]* requests without a response.*`+figures+
+		`.* owns all 6 partitions.*`+
+		`.* [1-9][0-9]* requests repeated batches that LaunchDarkly had already counted.*`+figures+
+		`.* Recovery: a new replica.*`+figures+
+		`.*OK: every event was counted exactly once`)
+	killed := c.stderr.await(t, `Crash: process (\d+)`)[1]
+	if first := c.stderr.await(t, `processes (\d+) and`)[1]; killed != first {
+		t.Errorf("process %s was killed, want %s", killed, first)
+	}
+}
+
+func TestInterruptEndsTheTour(t *testing.T) {
+	t.Parallel()
+	c := start(shortTour.environ, shortTour.args...)
+	c.stderr.await(t, "Outage: ")
+	c.signals <- os.Interrupt
+	if got := c.summary(t, exitOK); got.Delivered == 0 || got.Missing != 0 {
+		t.Errorf("got %+v", got)
+	}
+}
+
 func TestInterruptDrainsAndWritesTheSummary(t *testing.T) {
 	t.Parallel()
 	c := start(nil)
@@ -213,6 +253,17 @@ func TestMissingEventFails(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	c.stderr.await(t, "WRONG: 1 events are missing")
+}
+
+func TestMissingEventsFailTheTour(t *testing.T) {
+	t.Parallel()
+	c := start(shortTour.environ, shortTour.args...)
+	c.stderr.await(t, "Recovery: ")
+	c.poison(t, `76,`) // a few percent of the events
+	if got := c.summary(t, exitFailure); got.Missing == 0 || got.Duplicates != 0 {
+		t.Errorf("got %+v", got)
+	}
+	c.stderr.await(t, "WRONG: [0-9]+ events are missing")
 }
 
 // poison makes LaunchDarkly reject the events that contain a text.
@@ -285,6 +336,7 @@ func TestInvalidUsageIsReported(t *testing.T) {
 		environ, args []string
 		want          string
 	}{
+		{nil, []string{"-tour", "-events", "1"}, "must not be combined"},
 		{nil, []string{"-events", "many"}, "invalid value"},
 		{nil, []string{"-events", "-1"}, "must not be negative"},
 		{nil, []string{"generator"}, `unexpected argument "generator"`},

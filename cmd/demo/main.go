@@ -1,7 +1,8 @@
 // Demo demonstrates segment-to-launchdarkly and requires only Go. It runs an embedded Kafka, a
-// Segment event generator, and a fake LaunchDarkly in one process, and the program in another.
+// Segment event generator, and a fake LaunchDarkly in one process, and the program in others.
 //
 //	go run ./cmd/demo                   run until Ctrl-C
+//	go run ./cmd/demo -tour             show an outage, a crash, and the recovery in about a minute
 //	go run ./cmd/demo -events 50000     run for 50,000 records
 //	go run ./cmd/demo -faults           run with random LaunchDarkly failures
 //

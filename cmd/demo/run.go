@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"sync"
 	"time"
 
@@ -49,7 +50,7 @@ type progress struct {
 // stuck is how long the demo waits without progress before it fails.
 const stuck = time.Minute
 
-// run runs the generator and the program, shows their progress, and checks the result.
+// run runs the generator, the replicas, and the tour, shows their progress, and checks the result.
 func (d *demo) run(sys system) error {
 	d.started = time.Now()
 	background, cancel := context.WithCancel(context.Background())
@@ -59,13 +60,22 @@ func (d *demo) run(sys system) error {
 	defer d.screen.show() // clears the live lines
 	reading.Go(func() { d.samples.readRejected(background, d.kafka) })
 	defer d.killReplicas()
-	if err := d.startReplica(); err != nil {
-		return err
+	replicas := 1
+	if d.tour {
+		replicas = 2
+	}
+	for range replicas {
+		if err := d.startReplica(); err != nil {
+			return err
+		}
 	}
 	generatorCtx, stopGenerator := context.WithCancel(background)
 	defer stopGenerator()
 	produced := make(chan error, 1)
 	go func() { produced <- d.generator.run(generatorCtx) }()
+	nextStep, stopTour := iter.Pull(d.runTour)
+	defer stopTour()
+	var tourErr error
 
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
@@ -77,6 +87,7 @@ func (d *demo) run(sys system) error {
 				return errInterrupted
 			}
 			stopping = true
+			stopTour()
 			stopGenerator()
 			fmt.Fprintln(d.screen, "stopping once everything is delivered; press Ctrl-C again to stop immediately")
 		case err := <-produced:
@@ -98,6 +109,11 @@ func (d *demo) run(sys system) error {
 			}
 			d.sample()
 			d.draw(p)
+			if err, more := nextStep(); err != nil {
+				tourErr = err
+			} else if d.tour && !more {
+				stopGenerator()
+			}
 			idle := d.recordProgress(p)
 			if !allProduced || p.committed < p.end && idle < stuck {
 				continue
@@ -108,7 +124,7 @@ func (d *demo) run(sys system) error {
 			seconds := time.Since(d.started).Seconds()
 			err = d.stopReplicas()
 			d.screen.show()
-			return errors.Join(err, d.summarize(sys.stdout, seconds))
+			return errors.Join(err, tourErr, d.summarize(sys.stdout, seconds))
 		}
 	}
 }
@@ -175,8 +191,12 @@ func (d *demo) total() (total replicaStatus) {
 // sampleInterval is how long a call and its event are shown.
 const sampleInterval = 3 * time.Second
 
-// sample replaces each sample once per sampleInterval if there is a new one.
+// sample replaces each sample once per sampleInterval if there is a new one. The tour shows no
+// samples, because it needs the lines for its descriptions.
 func (d *demo) sample() {
+	if d.tour {
+		return
+	}
 	for shown, picked := range map[*sample]<-chan sample{
 		&d.view.event: d.samples.events, &d.view.rejected: d.samples.rejected,
 	} {
