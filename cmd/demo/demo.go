@@ -2,16 +2,15 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/app"
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
@@ -34,12 +33,14 @@ type options struct {
 	events int64
 	rate   float64
 	faults bool
+	tour   bool
+	pace   time.Duration
 }
 
 const usage = `Demo produces mixed Segment events to an embedded Kafka, runs segment-to-launchdarkly to
-deliver them to a fake LaunchDarkly, and checks that every event is counted once. Everything
-runs in one process. At the end, demo writes a summary as one line of JSON. It exits with
-code 1 if an event is missing or counted twice.
+deliver them to a fake LaunchDarkly, and checks that every event is counted once. The program
+runs in a process of its own, or in several with -tour. At the end, demo writes a summary as one
+line of JSON. It exits with code 1 if an event is missing or counted twice.
 
 Environment variables change the settings of the program:
 
@@ -54,8 +55,13 @@ func parseOptions(args []string, sys system) (o options, err error) {
 	f.Float64Var(&o.rate, "rate", 0, "`records` to produce per second. 0 means 1,000, or as many as possible with -events")
 	f.BoolVar(&o.faults, "faults", false, "make a fifth of the requests to LaunchDarkly fail at random, with 429, 5xx, "+
 		"hangs, resets, and truncated responses, before or after LaunchDarkly accepts the request")
+	f.BoolVar(&o.tour, "tour", false, "run two replicas, and show an outage, a crash, and the recovery in about a minute")
+	f.DurationVar(&o.pace, "pace", 12*time.Second, "`duration` of the tour's normal operation and of its outage")
 	if err := parse(f, args, 0); err != nil {
 		return o, err
+	}
+	if o.tour && o.events > 0 {
+		return o, usageError{errors.New("-tour and -events must not be combined")}
 	}
 	if o.events < 0 || o.rate < 0 {
 		return o, usageError{errors.New("-events and -rate must not be negative")}
@@ -86,10 +92,11 @@ func runDemo(args []string, sys system) error {
 	brokers := cluster.ListenAddrs()
 
 	ledger := newLedger()
-	samples := &sampler{gen: segmenttest.New(seed), picked: make(chan sample, 1)}
+	samples, outage := newSampler(), &outage{}
 	ld := ldtest.New(ldtest.Config{Identity: ldtest.DataField(segmenttest.NumberField), OnRequest: func(r ldtest.Request) {
 		ledger.addRequest(r)
 		samples.inspect(r)
+		outage.addRequest(r)
 	}})
 	if o.faults {
 		ld.Random(seed, faultRate)
@@ -102,32 +109,20 @@ func runDemo(args []string, sys system) error {
 	screen := newScreen(sys.stderr)
 	defer serve(listener, withControl(ld), screen).Close()
 
-	cfg, err := settings(sys.environ, brokers, address)
+	cfg, environ, err := settings(sys.environ, brokers, address)
 	if err != nil {
 		return err
 	}
-	program, err := app.New(cfg, newLogger(cfg.Log, screen))
-	if err != nil {
-		return err
-	}
-	kafka, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
+	kafka, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumeTopics(deadLetters))
 	if err != nil {
 		return err
 	}
 	defer kafka.Close()
 
-	fmt.Fprintf(screen, `segment-to-launchdarkly runs between an embedded Kafka and a fake LaunchDarkly
-
-Kafka            %s, topic %s, dead letters in %s
-LaunchDarkly     %s
-metrics          http://%s/metrics, and the status page at /
-start an outage  curl -X POST '%[4]s%[6]s/down?fault=503'
-end the outage   curl -X POST %[4]s%[6]s/up
-
-`, strings.Join(brokers, ","), topic, deadLetters, address, program.AdminAddress(), controlPath)
 	d := &demo{
-		options: o, group: cfg.Kafka.Group, screen: screen, ledger: ledger, ld: ld, samples: samples.picked, program: program,
-		kafka:     kadm.NewClient(kafka),
+		options: o, group: cfg.Kafka.Group, backoff: cfg.Delivery.BackoffMax, environ: environ,
+		screen: screen, ledger: ledger, ld: ld, samples: samples, outage: outage, kafka: kafka, admin: kadm.NewClient(kafka),
+		view:      view{launchDarkly: address, kafka: strings.Join(brokers, ",")},
 		generator: &generator{brokers: brokers, topic: topic, events: o.events, rate: o.rate, expect: ledger.expect},
 	}
 	return d.run(sys)

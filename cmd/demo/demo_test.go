@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"regexp"
@@ -14,6 +15,14 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
+
+// TestMain runs a replica if the demo starts this binary as one.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "replica" {
+		main()
+	}
+	os.Exit(m.Run())
+}
 
 // command is one run of the demo.
 type command struct {
@@ -82,24 +91,31 @@ func (w *watched) text() string {
 }
 
 // await waits for a match of pattern and returns its submatches.
-func (w *watched) await(t *testing.T, pattern string) []string {
+func (w *watched) await(t *testing.T, pattern string) (m []string) {
 	t.Helper()
 	re := regexp.MustCompile(pattern)
+	w.awaitFunc(t, pattern, func(output string) bool {
+		m = re.FindStringSubmatch(output)
+		return m != nil
+	})
+	return m
+}
+
+// awaitFunc waits until found returns true for the output so far.
+func (w *watched) awaitFunc(t *testing.T, what string, found func(output string) bool) {
+	t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for {
-		if m := re.FindStringSubmatch(w.b.String()); m != nil {
-			return m
-		}
+	for !found(w.b.String()) {
 		if w.closed {
-			t.Fatalf("no match of %q in:\n%s", pattern, w.b.String())
+			t.Fatalf("no match of %q in:\n%s", what, w.b.String())
 		}
 		w.wrote.Wait()
 	}
 }
 
 // truth returns the expected summary for a number of records.
-func truth(seed uint64, records int64) (s summary) {
+func truth(records int64) (s summary) {
 	g := segmenttest.New(seed)
 	for n := range records {
 		_, calls := g.Record(n)
@@ -128,7 +144,7 @@ func TestDemoDeliversEachEventOnce(t *testing.T) {
 			"-events", "2000", "-rate", "1500"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, want := c.summary(t, exitOK), truth(1, 2000)
+			got, want := c.summary(t, exitOK), truth(2000)
 			if got.Requests == 0 || got.Seconds <= 0 {
 				t.Errorf("%d requests in %v seconds", got.Requests, got.Seconds)
 			}
@@ -145,13 +161,53 @@ func TestDemoDeliversEachEventOnce(t *testing.T) {
 	}
 }
 
+// shortTour are the settings and the arguments of a tour that takes about 20 seconds.
+var shortTour = struct{ environ, args []string }{
+	[]string{"S2LD_DELIVERY_BACKOFF_MAX=1s"}, []string{"-tour", "-pace", "3s", "-rate", "500"},
+}
+
+func TestTourDescribesTheOutageTheCrashAndTheRecovery(t *testing.T) {
+	t.Parallel()
+	c := start(shortTour.environ, shortTour.args...)
+	got := c.summary(t, exitOK)
+	want := truth(got.Produced)
+	want.Requests, want.Seconds = got.Requests, got.Seconds
+	if got != want {
+		t.Errorf("got %+v\nwant %+v", got, want)
+	}
+	const figures = `\n +events produced [1-9][0-9,]*, delivered [1-9][0-9,]*, missing [0-9,]+, duplicates 0\n`
+	c.stderr.await(t, `(?s)Normal operation: processes \d+ and \d+ share the 6 partitions\.`+figures+
+		`.* Outage: .* [1-9][0-9]* attempts failed\. [1-9][0-9]* batches wait.*`+figures+
+		`.* all events from the outage were delivered\.`+figures+
+		`.* Crash: process \d+ was killed with SIGKILL \(signal: killed\)`+
+		`.*had accepted [1-9][0-9]* requests without a response.*`+figures+
+		`.* owns all 6 partitions.*`+
+		`.* [1-9][0-9]* requests repeated batches that LaunchDarkly had already counted.*`+figures+
+		`.* Recovery: a new replica.*`+figures+
+		`.*OK: every event was counted exactly once`)
+	killed := c.stderr.await(t, `Crash: process (\d+)`)[1]
+	if first := c.stderr.await(t, `processes (\d+) and`)[1]; killed != first {
+		t.Errorf("process %s was killed, want %s", killed, first)
+	}
+}
+
+func TestInterruptEndsTheTour(t *testing.T) {
+	t.Parallel()
+	c := start(shortTour.environ, shortTour.args...)
+	c.stderr.await(t, "Outage: ")
+	c.signals <- os.Interrupt
+	if got := c.summary(t, exitOK); got.Delivered == 0 || got.Missing != 0 {
+		t.Errorf("got %+v", got)
+	}
+}
+
 func TestInterruptDrainsAndWritesTheSummary(t *testing.T) {
 	t.Parallel()
 	c := start(nil)
 	c.stderr.await(t, `"kind": "custom"`)
 	c.signals <- os.Interrupt
 	got := c.summary(t, exitOK)
-	want := truth(1, got.Produced)
+	want := truth(got.Produced)
 	if got.Delivered != want.Delivered || got.Delivered == 0 || got.Missing != 0 {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -192,17 +248,78 @@ func TestMissingEventFails(t *testing.T) {
 		n++
 	}
 	c := start(nil, "-events", "1000", "-rate", "500")
+	c.poison(t, fmt.Sprintf(`%%22seq%%22:%d,`, segmenttest.Number(n, 0)))
+	if got := c.summary(t, exitFailure); got.Missing != 1 || got.Delivered != truth(1000).Delivered-1 {
+		t.Errorf("got %+v", got)
+	}
+	c.stderr.await(t, "WRONG: 1 events are missing")
+}
+
+func TestMissingEventsFailTheTour(t *testing.T) {
+	t.Parallel()
+	c := start(shortTour.environ, shortTour.args...)
+	c.stderr.await(t, "Recovery: ")
+	c.poison(t, `76,`) // a few percent of the events
+	if got := c.summary(t, exitFailure); got.Missing == 0 || got.Duplicates != 0 {
+		t.Errorf("got %+v", got)
+	}
+	c.stderr.await(t, "WRONG: [0-9]+ events are missing")
+}
+
+// poison makes LaunchDarkly reject the events that contain a text.
+func (c *command) poison(t *testing.T, text string) {
+	t.Helper()
 	address := c.stderr.await(t, `LaunchDarkly +(http://\S+)`)[1]
-	poison := fmt.Sprintf(`%s/control/poison?contains=%%22seq%%22:%d,`, address, segmenttest.Number(n, 0))
-	response, err := http.Post(poison, "", nil)
+	response, err := http.Post(address+"/control/poison?contains="+text, "", nil)
 	if err != nil || response.StatusCode != http.StatusNoContent {
 		t.Fatal(response, err)
 	}
 	response.Body.Close()
-	if got := c.summary(t, exitFailure); got.Missing != 1 || got.Delivered != truth(1, 1000).Delivered-1 {
-		t.Errorf("got %+v", got)
+}
+
+// smallTerminal is an output that the demo takes for a terminal of 80 columns and 24 rows.
+type smallTerminal struct{ watched }
+
+func (*smallTerminal) size() (width, height int) { return 80, 24 }
+
+// frames splits output into the live lines that the terminal showed one after the other.
+func frames(output string) []string {
+	return regexp.MustCompile(`\r(\x1b\[\d+A)?\x1b\[J`).Split(output, -1)
+}
+
+// distinct returns the number of different submatches of pattern in text.
+func distinct(pattern, text string) int {
+	found := map[string]bool{}
+	for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+		found[m[1]] = true
 	}
-	c.stderr.await(t, "WRONG: 1 events are missing")
+	return len(found)
+}
+
+func TestTerminalAlwaysShowsAddressesAndChangesSamples(t *testing.T) {
+	t.Parallel()
+	out, signals, exited := &smallTerminal{}, make(chan os.Signal, 2), make(chan bool)
+	out.wrote.L = &out.mu
+	go func() {
+		args := []string{"-events", "20000", "-rate", "1000"}
+		execute(args, system{stdout: io.Discard, stderr: out, signals: signals})
+		out.close()
+		close(exited)
+	}()
+	status := out.await(t, `status page   (http://\S+)`)[1]
+	out.awaitFunc(t, "changing samples", func(output string) bool {
+		return distinct(`\n    "seq": (\d+).*│`, output) >= 3 && distinct(`\n(\{"type".*)\n.*\n[a-z_]+: \w`, output) >= 2
+	})
+	shown := out.text()
+	signals <- os.Interrupt
+	signals <- os.Interrupt
+	<-exited
+	_, shown, _ = strings.Cut(shown, status)
+	for _, frame := range frames(shown)[1:] {
+		if lines := strings.Split(frame, "\n"); len(lines) > 23 || !strings.Contains(frame, "status page   "+status) {
+			t.Fatalf("%d lines:\n%s", len(lines), frame)
+		}
+	}
 }
 
 func TestUnexpectedEventsFail(t *testing.T) {
@@ -219,6 +336,7 @@ func TestInvalidUsageIsReported(t *testing.T) {
 		environ, args []string
 		want          string
 	}{
+		{nil, []string{"-tour", "-events", "1"}, "must not be combined"},
 		{nil, []string{"-events", "many"}, "invalid value"},
 		{nil, []string{"-events", "-1"}, "must not be negative"},
 		{nil, []string{"generator"}, `unexpected argument "generator"`},
@@ -231,7 +349,7 @@ func TestInvalidUsageIsReported(t *testing.T) {
 		}
 		run.stderr.await(t, regexp.QuoteMeta(c.want))
 	}
-	for _, command := range []string{"", "launchdarkly", "generate", "probe"} {
+	for _, command := range []string{"", "launchdarkly", "generate", "probe", "replica"} {
 		if help := start(nil, append(strings.Fields(command), "-help")...); <-help.exit != exitOK {
 			t.Errorf("%s -help fails", command)
 		}

@@ -102,6 +102,8 @@ func (l *ledger) addUnexpected(format string, a ...any) {
 type account struct {
 	truth                                    [transform.Reasons]int64
 	arrived, missing, duplicates, unexpected int64
+	records                                  int64  // records produced
+	settled                                  int64  // records, from the first on, whose events have all arrived
 	example                                  string // describes the first unexpected event; "" if there is none
 }
 
@@ -109,5 +111,8 @@ type account struct {
 func (l *ledger) account() account {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return account{l.truth, l.arrived, l.truth[transform.None] - l.arrived, l.duplicates, l.unexpected, l.example}
+	return account{
+		l.truth, l.arrived, l.truth[transform.None] - l.arrived, l.duplicates, l.unexpected,
+		l.base + int64(len(l.awaited)), l.base, l.example,
+	}
 }

@@ -1,7 +1,8 @@
 // Demo demonstrates segment-to-launchdarkly and requires only Go. It runs an embedded Kafka, a
-// Segment event generator, the program, and a fake LaunchDarkly in one process.
+// Segment event generator, and a fake LaunchDarkly in one process, and the program in others.
 //
 //	go run ./cmd/demo                   run until Ctrl-C
+//	go run ./cmd/demo -tour             show an outage, a crash, and the recovery in about a minute
 //	go run ./cmd/demo -events 50000     run for 50,000 records
 //	go run ./cmd/demo -faults           run with random LaunchDarkly failures
 //
@@ -31,8 +32,9 @@ const (
 	exitInterrupted = 130 // a second signal arrived
 )
 
-// system holds the output streams, environment, and signals that a command uses.
+// system holds the streams, environment, and signals that a command uses.
 type system struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	environ        []string
 	signals        <-chan os.Signal // the first signal requests a clean stop, the second an immediate one
@@ -41,7 +43,7 @@ type system struct {
 func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	os.Exit(execute(os.Args[1:], system{os.Stdout, os.Stderr, os.Environ(), signals}))
+	os.Exit(execute(os.Args[1:], system{os.Stdin, os.Stdout, os.Stderr, os.Environ(), signals}))
 }
 
 // execute runs the command given by args and returns the exit code.
@@ -72,6 +74,7 @@ var commands = map[string]func(args []string, sys system) error{
 	"launchdarkly": runLaunchDarkly,
 	"generate":     runGenerate,
 	"probe":        runProbe,
+	"replica":      runReplica, // started by the demo
 }
 
 // usageError is an error in the command line or a setting.

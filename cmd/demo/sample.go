@@ -2,27 +2,41 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"encoding/json"
 	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
 )
 
-// sample is a Segment call and its LaunchDarkly event.
-type sample struct{ call, event []byte }
-
-// sampler picks the first easily readable event. Such an event has a metric value, and its record
-// is a single short call in printable ASCII.
-type sampler struct {
-	gen    *segmenttest.Generator
-	picked chan sample // capacity 1, because only one sample is picked
-	done   bool        // a sample has been picked
+// sample is a Segment call with its LaunchDarkly event, or a rejected call with the reason.
+type sample struct {
+	call, event []byte
+	reason      string
+	since       time.Time // when the sample was first shown
 }
 
-// inspect looks for a sample in a request received by LaunchDarkly. It must not be called
-// concurrently.
+// sampler picks easily readable samples from the stream. Such a sample's record is a single short
+// call in printable ASCII. The sampler picks the next sample when the last one has been received.
+type sampler struct {
+	gen      *segmenttest.Generator
+	events   chan sample // capacity 1
+	rejected chan sample // capacity 1
+}
+
+func newSampler() *sampler {
+	return &sampler{gen: segmenttest.New(seed), events: make(chan sample, 1), rejected: make(chan sample, 1)}
+}
+
+// inspect looks for an event in a request received by LaunchDarkly. The event must have a metric
+// value. inspect must not be called concurrently.
 func (s *sampler) inspect(r ldtest.Request) {
-	if s.done || !r.Accepted {
+	if len(s.events) > 0 || !r.Accepted {
 		return
 	}
 	i := -1
@@ -33,16 +47,36 @@ func (s *sampler) inspect(r ldtest.Request) {
 			continue
 		}
 		n, _ := segmenttest.CallOf(number)
-		call, calls := s.gen.Record(n)
-		if len(calls) == 1 && call[0] == '{' && len(call) < 1200 && plain(call) {
-			s.picked <- sample{bytes.Clone(call), bytes.Clone(event)}
-			s.done = true
+		if call, calls := s.gen.Record(n); len(calls) == 1 && readable(call) {
+			s.events <- sample{call: bytes.Clone(call), event: bytes.Clone(event)}
 			return
 		}
 	}
 }
 
-// plain reports whether text is printable ASCII, so that every byte takes one column.
-func plain(text []byte) bool {
-	return !bytes.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })
+// readRejected looks for rejected calls in the dead-letter topic until ctx is done.
+func (s *sampler) readRejected(ctx context.Context, client *kgo.Client) {
+	for ctx.Err() == nil {
+		client.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
+			if len(s.rejected) == 0 && readable(r.Value) {
+				s.rejected <- sample{call: r.Value, reason: reasonOf(r)}
+			}
+		})
+	}
+}
+
+// reasonOf describes why a call became a dead letter.
+func reasonOf(r *kgo.Record) string {
+	headers := map[string]string{}
+	for _, h := range r.Headers {
+		headers[h.Key] = string(h.Value)
+	}
+	return headers["s2ld.reason"] + ": " + headers["s2ld.detail"]
+}
+
+// readable reports whether a record is a single short call in printable ASCII, so that every byte
+// takes one column.
+func readable(record []byte) bool {
+	return bytes.HasPrefix(record, []byte(`{"type"`)) && len(record) < 1200 && json.Valid(record) &&
+		!strings.ContainsFunc(string(record), func(r rune) bool { return r < ' ' || r > '~' })
 }

@@ -17,7 +17,7 @@ import (
 // terminal, it writes the live lines at most once per liveInterval.
 type screen struct {
 	w        io.Writer
-	fd       int
+	size     func() (width, height int)
 	terminal bool // whether w is a terminal
 
 	mu      sync.Mutex // guards the fields below
@@ -29,22 +29,22 @@ type screen struct {
 const liveInterval = 10 * time.Second
 
 func newScreen(w io.Writer) *screen {
-	s := &screen{w: w, written: time.Now()}
-	if file, ok := w.(*os.File); ok {
-		s.fd = int(file.Fd())
-		s.terminal = term.IsTerminal(s.fd)
+	s := &screen{w: w, written: time.Now(), size: func() (int, int) { return 120, 24 }}
+	switch w := w.(type) {
+	case *os.File:
+		if fd := int(w.Fd()); term.IsTerminal(fd) {
+			s.terminal = true
+			s.size = func() (int, int) {
+				if width, height, err := term.GetSize(fd); err == nil && width > 0 && height > 0 {
+					return width, height
+				}
+				return 80, 24
+			}
+		}
+	case interface{ size() (width, height int) }: // a terminal of a test
+		s.terminal, s.size = true, w.size
 	}
 	return s
-}
-
-// width returns the number of terminal columns, or 120 without a terminal.
-func (s *screen) width() int {
-	if s.terminal {
-		if width, _, err := term.GetSize(s.fd); err == nil && width > 0 {
-			return width
-		}
-	}
-	return 120
 }
 
 // Write writes whole lines above the live lines.
@@ -62,9 +62,10 @@ func (s *screen) Write(lines []byte) (int, error) {
 func (s *screen) show(lines ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	clearLive, width := s.clearSequence(), s.width()
+	clearLive := s.clearSequence()
+	width, height := s.size()
 	s.live = nil
-	for _, line := range lines {
+	for _, line := range lines[:min(len(lines), height)] {
 		s.live = append(s.live, preview.Cut(line, width-1))
 	}
 	switch {
