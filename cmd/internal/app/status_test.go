@@ -383,7 +383,8 @@ func extremePage(partitions int) page {
 		name := consumer.EventName{Name: strings.Repeat("Long Name", 12), Events: 987_654_321_012, WithValue: 1}
 		p.Names = append(p.Names, nameRow{name, "1.2 M"})
 	}
-	p.Config = strings.Repeat("  events_url: https://events.launchdarkly.com # default "+strings.Repeat("long ", 30)+"\n", 60)
+	line := "  events_url: https://events.launchdarkly.com # default " + strings.Repeat("long ", 30) + "\n"
+	p.Config = strings.Repeat(line, 60)
 	r := newRecent()
 	log := zap.New(r)
 	const topic = "segment.events.production"
