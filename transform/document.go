@@ -84,7 +84,7 @@ func (t *Transformer) documents(r *record, b []byte, unwrap bool) error {
 // object maps the calls in a document that is an object.
 func (t *Transformer) object(r *record, document []byte, item func(int, []byte), unwrap bool) {
 	typ := t.callType()
-	if unwrap {
+	if unwrap && (typ == notACall || t.hasContent()) {
 		if e, scan := t.envelope(document, typ); e != nil {
 			t.unwrap(r, e, scan)
 			return

@@ -75,8 +75,8 @@ func (f *Field) compile(slot int) int {
 	if len(f.children) == 0 && slot > 0 { // the root always has a table
 		return f.end
 	}
-	size := 4 // at least four entries per child, so that nearly every lookup takes one probe
-	for size < 4*len(f.children) {
+	size := 8 // at least eight entries per child, so that nearly every lookup takes one probe
+	for size < 8*len(f.children) {
 		size *= 2
 	}
 	f.table = make([]entry, size)
