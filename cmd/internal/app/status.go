@@ -56,7 +56,7 @@ type page struct {
 
 	State      state
 	Partitions []partition              // stuck partitions first, then by lag
-	Total      consumer.PartitionStatus // totals of all partitions; Age is the maximum
+	Total      consumer.PartitionStatus // totals of all partitions; Age is the maximum, Oldest the minimum
 	LastCommit time.Time                // zero before the first commit
 
 	Counts counts // since the start
@@ -117,6 +117,9 @@ func newPage(stopping bool, read consumer.Status, sent sink.Status, c counts, ma
 		p.Total.Lag += row.Lag
 		p.Total.InFlight += row.InFlight
 		p.Total.Age = max(p.Total.Age, row.Age)
+		if !row.Oldest.IsZero() && (p.Total.Oldest.IsZero() || row.Oldest.Before(p.Total.Oldest)) {
+			p.Total.Oldest = row.Oldest
+		}
 	}
 	slices.SortStableFunc(p.Partitions, func(a, b partition) int {
 		return cmp.Or(cmp.Compare(b.Stuck, a.Stuck), cmp.Compare(b.sortLag(), a.sortLag()))

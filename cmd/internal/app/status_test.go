@@ -95,12 +95,13 @@ func TestStateReportsTheReason(t *testing.T) {
 }
 
 func TestStuckAndLaggingPartitionsAreListedFirst(t *testing.T) {
+	oldest := time.Now().Add(-3 * time.Hour)
 	s := consumer.Status{Partitions: []consumer.PartitionStatus{
 		{Partition: 0, Lag: 9_000},
-		{Partition: 1, Lag: 50_000},
+		{Partition: 1, Lag: 50_000, Oldest: oldest.Add(time.Hour)},
 		{Partition: 2, InFlight: 3, Age: 2 * time.Minute},
 		{Partition: 3},
-		{Partition: 4, Lag: 60_000, InFlight: 1, Age: time.Second},
+		{Partition: 4, Lag: 60_000, InFlight: 1, Age: time.Second, Oldest: oldest},
 		{Partition: 5, Lag: 9_999},
 		{Partition: 6, InFlight: 1, Age: 3 * time.Minute, Lag: 5},
 	}}
@@ -112,7 +113,7 @@ func TestStuckAndLaggingPartitionsAreListedFirst(t *testing.T) {
 	if want := []int32{6, 2, 4, 1, 0, 3, 5}; !slices.Equal(order, want) {
 		t.Errorf("order %v, want %v", order, want)
 	}
-	if p.Total.Lag != 129_004 || p.Total.InFlight != 5 || p.Total.Age != 3*time.Minute {
+	if p.Total.Lag != 129_004 || p.Total.InFlight != 5 || p.Total.Age != 3*time.Minute || p.Total.Oldest != oldest {
 		t.Errorf("total %+v", p.Total)
 	}
 }
