@@ -16,6 +16,7 @@ import (
 
 	"github.com/segment-to-launchdarkly/forwarder/consumer"
 	"github.com/segment-to-launchdarkly/forwarder/sink"
+	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
 // The status page embeds its style and script, so a saved copy is complete. The content security
@@ -88,6 +89,7 @@ func (a *App) statusPage(ctx context.Context) http.Handler {
 		p.Address, p.Uptime = a.sink.Address(), p.Now.Sub(a.started)
 		minuteAgo := a.history.minuteAgo(total)
 		p.Rates = total.ratesSince(minuteAgo)
+		p.reportNoEvents()
 		p.Charts = charts(a.history.all())
 		p.Names = nameRows(a.consumer.EventNames(shownNames), minuteAgo.Names, p.Rates)
 		warnings, refused := a.recent.last()
@@ -134,6 +136,25 @@ func newPage(stopping bool, read consumer.Status, sent sink.Status, c counts, ma
 	}
 	return p
 }
+
+// reportNoEvents changes the state if there were many calls in the last minute, but no events.
+func (p *page) reportNoEvents() {
+	calls, most := int64(0), call{}
+	for c, n := range p.Rates.Calls {
+		calls += n
+		if n > p.Rates.Calls[most] || n == p.Rates.Calls[most] && c.Reason < most.Reason {
+			most = c
+		}
+	}
+	if p.State.Tone != good || calls < manyCalls || p.Rates.outcome(transform.Event) > 0 {
+		return
+	}
+	p.State = state{wait, "no events", []string{fmt.Sprintf("none of the %s calls in the last minute became an event; "+
+		"the most frequent reason is %s (%s)", number(calls), most.Reason, most.Outcome)}, "nothingmapped"}
+}
+
+// manyCalls is the number of calls per minute, none of them an event, that the page reports.
+const manyCalls = 100
 
 // sortLag returns the lag, or 0 if it is below 10,000, so that rows do not change places on every
 // refresh.

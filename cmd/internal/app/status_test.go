@@ -118,6 +118,31 @@ func TestStuckAndLaggingPartitionsAreListedFirst(t *testing.T) {
 	}
 }
 
+func TestPageReportsCallsWithoutEvents(t *testing.T) {
+	for _, c := range []struct {
+		calls map[call]int64
+		word  string
+		want  string
+	}{
+		{map[call]int64{{"rejected", "no_user_key"}: 99}, "running", ""},
+		{map[call]int64{{"rejected", "no_user_key"}: 1000, {"event", ""}: 1}, "running", ""},
+		{
+			map[call]int64{{"rejected", "no_user_key"}: 1000, {"filtered", "not_track"}: 234, {"event", ""}: 0}, "no events",
+			"none of the 1,234 calls in the last minute became an event; the most frequent reason is no_user_key (rejected)",
+		},
+	} {
+		p := page{State: state{Tone: good, Word: "running"}, Rates: rates{counts: counts{Calls: c.calls}}}
+		p.reportNoEvents()
+		if got := strings.Join(p.State.Reasons, ""); p.State.Word != c.word || got != c.want {
+			t.Errorf("%v: %+v", c.calls, p.State)
+		}
+	}
+	p := page{State: state{Tone: bad, Word: "halted"}, Rates: rates{counts: counts{Calls: map[call]int64{{}: 1000}}}}
+	if p.reportNoEvents(); p.State.Word != "halted" {
+		t.Errorf("a worse state is hidden: %+v", p.State)
+	}
+}
+
 func TestPageShowsAThousandPartitions(t *testing.T) {
 	var b bytes.Buffer
 	if err := statusTemplate.Execute(&b, extremePage(1000)); err != nil {

@@ -74,8 +74,8 @@ var rules = map[string]rule{
 		},
 	},
 	"id": {
-		must: "must contain only letters and digits; SDK keys (sdk-), mobile keys (mob-), and access tokens (api-) " +
-			"are not client-side IDs",
+		must: "must be the client-side ID from the environment's settings in LaunchDarkly, which contains only letters " +
+			"and digits; SDK keys (sdk-), mobile keys (mob-), and access tokens (api-) are not client-side IDs",
 		pattern: regexp.MustCompile(`^[A-Za-z0-9]+$`),
 	},
 	"key": {
