@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"cmp"
+	"context"
 	"crypto/x509"
 	"errors"
 	"io"
@@ -28,6 +29,8 @@ func Advice(err error) string {
 			"Stop these members before you start this program, or set a different kafka.group."
 	case errors.Is(err, kerr.FencedInstanceID), errors.Is(err, kerr.UnreleasedInstanceID):
 		return "Another member uses the same kafka.instance_id. Set a unique one."
+	case errors.Is(err, kerr.InvalidSessionTimeout):
+		return "Set kafka.session_timeout to a value within the brokers' limits."
 	case errors.Is(err, kerr.OffsetMetadataTooLarge):
 		return "Raise the brokers' offset.metadata.max.bytes to 4096 or more."
 	}
@@ -82,6 +85,10 @@ func Unreachable(err error, tls, sasl bool) (advice string, cause error) {
 			"If the listener does not use SASL, fix the port.", err
 	}
 	other := "Fix the address in kafka.brokers."
+	if tls && errors.Is(err, context.DeadlineExceeded) {
+		return "The TLS handshake did not complete in time. If the listener does not use TLS, " +
+			"set kafka.tls.enabled to false or fix the port. Otherwise, check the network.", err
+	}
 	if !tls {
 		other = "Fix the address in kafka.brokers, or set kafka.tls.enabled if the listener requires TLS."
 	}

@@ -73,8 +73,10 @@ func (f *formats) release(topic string) {
 	}
 }
 
-// add adds a chunk's call counts to those of an owned topic. It reports whether a sample is needed.
-func (f *formats) add(topic string, c *callCounts) (needSample bool) {
+// add adds a chunk's call counts to those of an owned topic. It reports whether the next chunk must
+// provide samples. A chunk provides them even before there is reason to report the topic, because
+// there may be no later chunk.
+func (f *formats) add(topic string, c *callCounts) (needSamples bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	t := f.topics[topic]
@@ -87,21 +89,22 @@ func (f *formats) add(topic string, c *callCounts) (needSample bool) {
 	}
 	t.calls += c.sinceEvent
 	t.notCalls += c.notCallsSinceEvent
-	if c.sample != nil && t.samples < formatSamples {
+	for _, names := range c.samples {
+		if t.samples == formatSamples {
+			break
+		}
 		if t.samples++; t.samples == 1 {
-			t.names = c.sample
+			t.names = names
 		} else {
-			t.names = slices.DeleteFunc(t.names, func(name string) bool { return !slices.Contains(c.sample, name) })
+			t.names = slices.DeleteFunc(t.names, func(name string) bool { return !slices.Contains(names, name) })
 		}
 	}
-	if t.reported || 2*t.notCalls <= t.calls || time.Since(t.resolved) < formatQuiet {
-		return false
-	}
-	if t.calls >= unmappedCalls && t.samples == formatSamples {
+	if !t.reported && t.calls >= unmappedCalls && 2*t.notCalls > t.calls && t.samples == formatSamples &&
+		time.Since(t.resolved) >= formatQuiet {
 		t.reported = true
 		f.health.report(formatSubject(topic), t.problem(topic))
 	}
-	return t.samples < formatSamples && t.calls >= unmappedCalls/10
+	return t.samples < formatSamples
 }
 
 // sampleFormat returns the field names of a record's first call that was filtered as not_a_call. It

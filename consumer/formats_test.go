@@ -13,6 +13,24 @@ func foreign(int) []byte {
 	return []byte(`{"time":"2020-06-19","level":"info","msg":"a secret","f":1,"e":2,"d":3,"c":4,"b":5,"a":6}`)
 }
 
+func TestTopicOf1000ForeignRecordsIsAProblemWithoutLaterRecords(t *testing.T) {
+	for _, partitions := range []int32{1, 3} {
+		inWorld(t, partitions, func(w *world) {
+			if partitions == 1 { // otherwise, the order of the records is undefined
+				w.produce(1, nil)
+			}
+			w.produce(1000, foreign)
+			m := w.join(nil)
+			w.awaitDelivered(time.Minute)
+			time.Sleep(10 * time.Second)
+			if len(m.Status().Problems) != 1 {
+				t.Errorf("%d partitions: problems %q", partitions, m.Status().Problems)
+			}
+			m.leave(t)
+		})
+	}
+}
+
 func TestTopicOfForeignRecordsIsAProblem(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
 		m := w.join(nil)
@@ -67,10 +85,14 @@ func TestFormatProblemEndsWithTheLastPartition(t *testing.T) {
 	f.acquire("t")
 	problems := func() int { return len(f.health.status().Problems) }
 	foreign := func(calls, notCalls int, sample ...string) bool {
-		return f.add("t", &callCounts{sinceEvent: calls, notCallsSinceEvent: notCalls, sample: sample})
+		c := callCounts{sinceEvent: calls, notCallsSinceEvent: notCalls}
+		if sample != nil {
+			c.samples = [][]string{sample}
+		}
+		return f.add("t", &c)
 	}
-	if foreign(99, 50) || !foreign(1, 1) || !foreign(1500, 751, "a", "data", "user-1") || problems() != 0 {
-		t.Fatal("no sample requested after 100 calls, or no second sample after 1,600")
+	if !foreign(100, 51) || !foreign(1500, 751, "a", "data", "user-1") || problems() != 0 {
+		t.Fatal("no first sample requested at the start, or no second sample after 1,600 calls")
 	}
 	if foreign(1, 1, "a", "data", "user-2") || problems() != 1 {
 		t.Fatal("no problem after two samples")

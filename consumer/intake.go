@@ -38,7 +38,7 @@ type intake struct {
 	calls       []transform.Call
 	counts      callCounts
 	nameCounts  nameCounts // of the current chunk
-	needSample  bool       // whether to sample the next call filtered as not_a_call
+	needSamples bool       // whether to sample calls filtered as not_a_call
 	buffer      *sink.Buffer
 	held        int         // buffered bytes counted in the memory budget
 	open        *batch      // batch with the range of the buffered events; nil if no range is open
@@ -128,9 +128,10 @@ func (in *intake) mapRecord(r *kgo.Record) {
 	if in.names != nil && events > 0 {
 		in.nameCounts.count(in.calls, body, before)
 	}
-	if in.needSample {
-		in.counts.sample = sampleFormat(in.transformer, r, in.calls)
-		in.needSample = in.counts.sample == nil
+	if in.needSamples && len(in.counts.samples) < formatSamples {
+		if names := sampleFormat(in.transformer, r, in.calls); names != nil {
+			in.counts.samples = append(in.counts.samples, names)
+		}
 	}
 	switch {
 	case events == 0:
@@ -298,9 +299,9 @@ type callCounts struct {
 	noMetricValue, recordTime int
 
 	anyEvent           bool
-	sinceEvent         int      // calls after the last event
-	notCallsSinceEvent int      // calls filtered as not_a_call after the last event
-	sample             []string // field names of such a call, not nil; nil without a sample
+	sinceEvent         int        // calls after the last event
+	notCallsSinceEvent int        // calls filtered as not_a_call after the last event
+	samples            [][]string // field names of such calls; at most formatSamples
 }
 
 // add counts one record and its calls. It returns the number of events and the number of rejected
@@ -336,7 +337,7 @@ func (c *callCounts) add(calls []transform.Call) (events, rejected int) {
 // the counts.
 func (in *intake) flushCounts() {
 	c, m := &in.counts, in.metrics
-	in.needSample = in.formats.add(in.topic, c)
+	in.needSamples = in.formats.add(in.topic, c)
 	m.records.Add(int64(c.records))
 	m.noMetricValue.Add(int64(c.noMetricValue))
 	m.recordTime.Add(int64(c.recordTime))

@@ -309,7 +309,7 @@ func (s *session) newPartition(at start, member string) *intake {
 		rejects: s.rejects, formats: s.formats, names: s.names, nameCounts: nameCounts{}, endSession: s.end,
 		source:      sink.Source{Group: s.cfg.Group, Topic: at.topic, TopicID: source, Partition: at.partition},
 		transformer: s.cfg.Mapping.NewTransformer(), buffer: sink.NewBuffer(s.cfg.MaxEvents, s.cfg.MaxBytes),
-		next: at.position, floor: at.position, cuts: at.cuts, age: time.NewTimer(time.Hour),
+		needSamples: true, next: at.position, floor: at.position, cuts: at.cuts, age: time.NewTimer(time.Hour),
 	}
 	in.age.Stop()
 	s.formats.acquire(at.topic)
