@@ -218,8 +218,8 @@ func (c *committer) store(ctx context.Context, snapshots map[*partition]snapshot
 }
 
 // recordResult updates metrics and health. Transient errors, such as those during a rebalance,
-// become a problem only after commitPatience. A commit can include only some of the partitions, so
-// the problem remains while any other partition's commit is failing. The caller holds commitMu.
+// become a problem only after commitPatience. A commit might cover only some partitions, so the
+// problem remains while the commit of any other partition is failing. The caller holds commitMu.
 func (c *committer) recordResult(ctx context.Context, err error) {
 	switch {
 	case err == nil:

@@ -30,7 +30,8 @@ type Start struct {
 type Config struct {
 	// Client holds the Kafka connection options: brokers, TLS, SASL, and rack. Default: none.
 	Client []kgo.Opt
-	// TLS and SASL report whether Client contains TLS and SASL options. They affect only advice.
+	// TLS and SASL report whether Client contains TLS and SASL options. They affect only the advice
+	// on failed connections.
 	TLS, SASL bool
 	// Hooks holds the metrics and log hooks of all Kafka clients. Hooks must be safe for concurrent
 	// use. Default: none.

@@ -99,8 +99,9 @@ func (c *Consumer) setFailure(err error) {
 const adminMetadataAge = 250 * time.Millisecond
 
 // retryTimeout returns how long the admin client retries a request, by request key. Topic lookups
-// end before their context does, because the client would then return the context's error instead
-// of the connection's. All other requests end with their context.
+// are retried for less time than their context lasts. Otherwise, the client would return the
+// context's error instead of the connection's. All other requests are retried until their context
+// is done.
 func retryTimeout(key int16) time.Duration {
 	if key == int16(kmsg.Metadata) {
 		return watchInterval / 2

@@ -47,8 +47,8 @@ func (w *world) onKafkaRequest(r kmsg.Request) (kmsg.Response, error, bool) {
 	return nil, nil, false
 }
 
-// noteEpoch records the epoch in a heartbeat. A join (epoch 0) that arrives late adds a member
-// again that was removed in the meantime.
+// noteEpoch records the epoch in a heartbeat. A join (epoch 0) that arrives late adds a member that
+// was removed in the meantime.
 func (w *world) noteEpoch(member string, epoch int32) {
 	var added bool
 	if epoch == 0 {
@@ -90,8 +90,8 @@ func staleCommit(r *kmsg.OffsetCommitRequest) kmsg.Response {
 	return resp
 }
 
-// readCommits adds the stored commits to the history. It runs at the latest before the next request
-// is executed, so it misses no commit. executed must be set if all earlier requests have been
+// readCommits adds the stored commits to the history. It always runs before the next request is
+// executed, so it misses no commit. executed must be set if all earlier requests have been
 // executed.
 func (w *world) readCommits(executed bool) {
 	w.readMu.Lock()

@@ -40,9 +40,9 @@ func failure(message string, err error, advice string) problem {
 
 func newHealth(log *zap.Logger) *health { return &health{log: log, problems: map[string]problem{}} }
 
-// report records a subject's problem until it is resolved. It logs the problem if the text is new,
-// but not if only the cause has changed and the advice has not. For example, the cause alternates
-// between the addresses of unreachable brokers.
+// report records a subject's problem until it is resolved. It logs the problem if its text is new.
+// However, it does not log a new cause with the same advice, because causes can alternate, for
+// example between the addresses of unreachable brokers.
 func (h *health) report(subject string, p problem) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -97,7 +97,7 @@ func (h *health) recordPoll() {
 	h.lastPoll = time.Now()
 }
 
-// recordCommit records a successful commit. none reports whether no other commit is failing.
+// recordCommit records a successful commit. none reports whether no partition's commit is failing.
 func (h *health) recordCommit(none bool) {
 	h.mu.Lock()
 	h.lastCommit = time.Now()

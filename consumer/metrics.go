@@ -185,7 +185,8 @@ func (k collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(lagDesc, float64(p.Lag), labels...)
 		gauge(inFlightDesc, float64(p.InFlight), labels...)
 		gauge(oldestDesc, p.Age.Seconds(), labels...)
-		// A value for no record would make every expression on the age or the time left an exception.
+		// Omit the series if there is no such record. With a placeholder value, every expression on
+		// the age or the time left would need an exception.
 		if !p.Oldest.IsZero() {
 			gauge(oldestRecordDesc, float64(p.Oldest.UnixMilli())/1000, labels...)
 		}

@@ -9,8 +9,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// eventNames counts events by name for people, and uses bounded memory. It outlives sessions and is
-// safe for concurrent use.
+// eventNames counts events by name for display, in bounded memory. It outlives sessions and is safe
+// for concurrent use.
 type eventNames struct {
 	mu     sync.Mutex // guards the field below
 	counts nameCounts
@@ -21,11 +21,12 @@ type nameCounts map[string]*nameCount
 
 type nameCount struct{ events, withValue int64 }
 
-// keptNames is the maximum number of names counted. When there are more, the rarer half is
-// forgotten, so the counts of rare names can be too low.
+// keptNames is the maximum number of names counted. If there are more, the rarer names are dropped,
+// so the counts of rare names can be too low.
 const keptNames = 1000
 
-// count counts the events that a record added to body, which had the given length before.
+// count counts the events that a record appended to body. length is the length of body before the
+// record.
 func (c nameCounts) count(calls []transform.Call, body []byte, length int) {
 	for i := range calls {
 		call := &calls[i]
@@ -70,8 +71,9 @@ func (e *eventNames) add(c nameCounts) {
 	}
 }
 
-// EventName counts the events with a name since the consumer was created. Of more than about a
-// thousand names, only the most frequent ones are counted, and their counts can be too low.
+// EventName contains the number of events with one name since the consumer was created. If there
+// are more than a thousand names, only the most frequent ones are kept, and their counts can be too
+// low.
 type EventName struct {
 	Name      string
 	Events    int64

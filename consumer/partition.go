@@ -92,12 +92,12 @@ func (p *partition) waitForRoom() {
 }
 
 // unsealedTime holds the timestamp of a partition's first undelivered record that is in no sealed
-// batch. Intake sets it when it opens a range. If no range is open because the record has not been
-// read yet, the watcher sets it. It is safe for concurrent use.
+// batch. Intake sets the timestamp when it opens a range. If the record has not been read yet, the
+// watcher sets the timestamp. unsealedTime is safe for concurrent use.
 type unsealedTime struct {
 	mu     sync.Mutex // guards the fields below
 	offset int64      // start of the open range, or the watermark when the watcher read the record
-	time   time.Time  // zero if no range was opened yet
+	time   time.Time  // zero if not set yet
 }
 
 // set records the timestamp of the first record at or after offset, unless a later offset was set.

@@ -13,7 +13,7 @@ import (
 )
 
 // RejectedCalls describes the calls rejected by the mapping for one reason since the consumer was
-// created. Of the latest call, it contains only the position.
+// created. It contains the position of the latest call, but no data from the call.
 type RejectedCalls struct {
 	Reason transform.Reason
 	Count  int64
@@ -27,10 +27,10 @@ type RejectedCalls struct {
 	Time      time.Time
 }
 
-// rejects groups rejected calls by reason, for the log and for [Status]. Without groups, a topic
-// whose calls are all rejected would flood the log. The first call of each reason is logged
-// immediately. The calls after it are logged at most once per rejectsInterval, as a count and the
-// latest call. rejects outlives sessions and is safe for concurrent use.
+// rejects groups rejected calls by reason, for the log and for [Status]. Without the groups, a
+// topic whose calls are all rejected would flood the log. The first call for each reason is logged
+// immediately. Later calls are logged together, at most once per rejectsInterval, with their count
+// and the latest call. rejects outlives sessions and is safe for concurrent use.
 type rejects struct {
 	log *zap.Logger
 

@@ -13,14 +13,14 @@ import (
 	"go.uber.org/zap"
 )
 
-// topicConfig is what is known about a topic's configuration.
+// topicConfig holds the part of a topic's configuration that determines its retention.
 type topicConfig struct {
-	asked     time.Time     // when the brokers were last asked; zero if never
+	asked     time.Time     // time of the last request; zero if there was none
 	failing   bool          // the last request failed
 	retention time.Duration // age at which Kafka may delete a record; 0 if unlimited or unknown
 }
 
-// configInterval is how often the brokers are asked for a topic's configuration.
+// configInterval is the interval between requests for a topic's configuration.
 const configInterval = 5 * time.Minute
 
 // retention returns the age at which Kafka may delete a topic's records. It returns 0 if
@@ -31,9 +31,9 @@ func (t *topics) retention(name string) time.Duration {
 	return t.known[name].config.retention
 }
 
-// refreshConfigs asks the brokers for the configuration of the topics not asked for within
-// configInterval. The permission DESCRIBE_CONFIGS is optional: a failure is no problem, and is
-// logged only once until a request succeeds.
+// refreshConfigs requests the configuration of each topic for which no request was sent within
+// configInterval. The permission DESCRIBE_CONFIGS is optional. A failure is therefore not a
+// problem, and only the first failure of a series is logged.
 func (t *topics) refreshConfigs(ctx context.Context, names []string) {
 	request := kmsg.NewPtrDescribeConfigsRequest()
 	for _, name := range t.takeDueConfigs(names) {
@@ -59,7 +59,8 @@ func (t *topics) refreshConfigs(ctx context.Context, names []string) {
 	}
 }
 
-// takeDueConfigs returns the topics not asked for within configInterval, and marks them as asked.
+// takeDueConfigs returns the topics whose configuration was not requested within configInterval,
+// and marks them as requested.
 func (t *topics) takeDueConfigs(names []string) (due []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -90,7 +91,7 @@ func (t *topics) setConfig(name string, retention time.Duration, err error) {
 		if denied {
 			fields = append(fields, zap.String("permission", "DESCRIBE_CONFIGS"))
 		}
-		t.log.Info("topic retention unknown; retention alert has no data", fields...)
+		t.log.Info("cannot read topic retention; retention alert may lack data", fields...)
 	}
 	known.config.failing = err != nil
 	t.known[name] = known
@@ -102,7 +103,7 @@ const (
 )
 
 // deletionAge returns the age at which a topic with the given configuration deletes records, or 0
-// if it never does.
+// if the topic does not delete records by age.
 func deletionAge(configs []kmsg.DescribeConfigsResponseResourceConfig) (age time.Duration) {
 	for _, c := range configs {
 		switch {

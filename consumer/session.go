@@ -212,11 +212,11 @@ func (s *session) setGroupErr(err error) {
 // endIfIDLost ends the session if the client's metadata lacks the ID of a topic with started
 // partitions, as it does after a Metadata response with an error for the topic. In the consumer
 // protocol, kgo then reports these partitions to the group without the topic's ID, so the group
-// takes them as released and may reassign them before they are drained.
+// treats the partitions as released and may reassign them before they are drained.
 //
-// The client hook calls endIfIDLost after each heartbeat and each Metadata request. A heartbeat
-// without the ID is never missed: if the client has recovered the ID by the end of the heartbeat,
-// it sent another Metadata request first. endIfIDLost does not block.
+// The client hook calls endIfIDLost after each heartbeat and each Metadata request. No heartbeat
+// without the ID is missed. To recover the ID before the hook runs, the client must first send a
+// Metadata request, and the hook runs after that request too. endIfIDLost does not block.
 func (s *session) endIfIDLost() {
 	for _, p := range s.all() {
 		// For a partition that does not exist, PartitionLeader returns the error of the topic.

@@ -34,14 +34,16 @@ type PartitionStatus struct {
 	Age       time.Duration // age of the oldest of these batches; 0 if there are none
 
 	// Oldest is the timestamp of the oldest undelivered record, even while the partition is paused
-	// and nothing can be delivered. Filtered records do not count if they have been mapped. Oldest
-	// is zero if no record is undelivered. It is also zero while the oldest record is being fetched
-	// and mapped. If a record stays unread, watcher.readOldest sets Oldest within about 30 seconds.
+	// and nothing can be delivered. Filtered records do not count once they have been mapped.
+	// Oldest is zero if every record has been delivered, and while the oldest undelivered record is
+	// being fetched and mapped. If that record stays unread, watcher.readOldest sets Oldest within
+	// about 30 seconds.
 	Oldest time.Time
 	// Deletable is the earliest time at which retention.ms allows Kafka to delete the oldest
-	// undelivered record. Kafka deletes whole segments, and usually does so later. However,
-	// retention.bytes can delete the record earlier. Deletable is zero if Oldest is, if the topic
-	// does not delete records by age, or if its configuration is unknown; see topics.retention.
+	// undelivered record. Kafka deletes whole segments, so it usually deletes the record later.
+	// However, retention.bytes can cause an earlier deletion. Deletable is zero if Oldest is zero,
+	// if the topic does not delete records by age, or if its configuration is unknown; see
+	// topics.retention.
 	Deletable time.Time
 }
 

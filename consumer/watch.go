@@ -13,7 +13,7 @@ import (
 
 // watcher detects topic changes that the client does not report. It ends the session if a topic was
 // created, deleted, or recreated. It also lists end offsets, so that a partition's lag grows even
-// while the partition is not fetched, and finds out when retention can delete undelivered records.
+// while the partition is not fetched, and determines when retention can delete undelivered records.
 type watcher struct {
 	*session
 	gone   map[string]int           // number of consecutive checks that did not find a topic, by topic
@@ -95,9 +95,9 @@ func (w *watcher) listEnds(ctx context.Context) {
 	}
 }
 
-// readOldest reads the oldest undelivered record of partitions that have lag and have made no
-// progress since the last check because this record is unread. The timestamps of all other
-// undelivered records are known; see unsealedTime.
+// readOldest reads the oldest undelivered record of each partition that has lag, and whose oldest
+// undelivered record was already unread at the last check. Once a record has been read, its
+// timestamp is known; see unsealedTime.
 //
 // A record stays unread if other partitions use up the memory budget while LaunchDarkly is down, or
 // if fetching fails. No request other than a fetch returns the timestamp at an offset. readOldest
@@ -118,8 +118,8 @@ func (w *watcher) readOldest(ctx context.Context) {
 	w.unread = unread
 }
 
-// readTime sets p.unsealed to the timestamp of the first record that the log contains at or after
-// the watermark.
+// readTime sets p.unsealed to the timestamp of the first record in the log at or after the
+// watermark.
 func (w *watcher) readTime(ctx context.Context, p *partition, watermark int64) {
 	ctx, cancel := context.WithTimeout(ctx, readTimePatience)
 	defer cancel()

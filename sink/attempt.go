@@ -106,12 +106,16 @@ func (c *Client) setAside(j *job, r response) {
 }
 
 // recordResponse updates the limiter and the halt state, and logs failures and recoveries. Most
-// failed requests are isolated and are logged only at debug level (see retry). The exceptions are:
+// failures are isolated and are logged only at debug level (see retry). The others are logged as
+// follows:
 //   - A halt is logged immediately.
-//   - An outage is logged once: when no request has succeeded within outageAfter of a failure.
-//   - A batch is logged if it has failed more than strayFailures times and other requests succeeded
-//     in between. Together, such batches are logged at most once per strayInterval.
-//   - A batch with a halted verdict is logged whenever it is rejected while others are accepted.
+//   - An outage is logged once, when no request has succeeded within outageAfter of a failure.
+//   - A batch is logged if other requests keep succeeding between its failures; see strayFailures.
+//     All such batches together are logged at most once per strayInterval.
+//   - A batch with a halted verdict is logged when it is rejected while others are accepted, unless
+//     another failure has occurred since the last success.
+//   - A batch is logged when it is first rejected, before its events are isolated.
+//   - An unreachable destination is logged once; see recordOutage.
 //   - A recovery is logged if the halt or the outage was logged.
 //
 // The caller must hold c.mu.
@@ -173,10 +177,10 @@ const (
 	// outageAfter is the time without a successful request after which a failure counts as an
 	// outage. It allows several attempts even if only one batch is being sent.
 	outageAfter = 3 * time.Second
-	// strayFailures is the number of failures after which a batch is logged. It counts only failures
-	// that followed another request's success since the batch's previous failure.
+	// strayFailures is the number of failures after which a batch is logged. A failure counts only
+	// if another request has succeeded since the batch's previous failure.
 	strayFailures = 4
-	// strayInterval is the minimum time between two log entries about such batches.
+	// strayInterval is the minimum time between two log entries about batches that fail repeatedly.
 	strayInterval = time.Minute
 )
 
@@ -196,7 +200,7 @@ func (c *Client) watchOutage(r response, j *job) {
 		if c.limiter.series != series || !c.halt.Since.IsZero() {
 			return
 		}
-		if len(c.failures) == 0 { // the failed batches were released, so the series may go on later
+		if len(c.failures) == 0 { // the failed batches were released, so the series may continue later
 			c.watchedSeries = 0
 			return
 		}
@@ -205,8 +209,8 @@ func (c *Client) watchOutage(r response, j *job) {
 	})
 }
 
-// recordStray counts a batch's failure after other requests have succeeded. The caller must hold
-// c.mu.
+// recordStray counts a batch's failure that followed another request's success, and logs the batch
+// if it fails repeatedly. The caller must hold c.mu.
 func (c *Client) recordStray(r response, j *job) {
 	j.strays++
 	if j.strays >= strayFailures && time.Since(c.strayWarning) >= strayInterval {

@@ -64,7 +64,7 @@ type Client struct {
 	wakeTimer          *time.Timer        // calls dispatch when the limiter allows the next attempt
 	halt               Halt
 	outage             Outage        // Next is set only in snapshots
-	responded          bool          // whether there was any response since the client was created
+	responded          bool          // whether any response has arrived since the client was created
 	unreachable        bool          // whether an unreachable destination has been logged
 	status             Status        // Halt and Outage are set only in snapshots
 	outageLogged       bool          // an outage has been logged and has not ended

@@ -75,7 +75,7 @@ func TestOutageIsLoggedOnceAndWithinSeconds(t *testing.T) {
 	}
 }
 
-// The failure is the last thing known about LaunchDarkly, but nothing is waiting for it.
+// The latest request has failed, but no batch is waiting for a retry.
 func TestFailureOfAReleasedBatchIsNoOutage(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {
 		b.ld.Down(ldtest.Fault{Status: 503})

@@ -10,12 +10,13 @@ type Outage struct {
 	Next     time.Time // when the next attempt is due; not in the future if it is in flight or imminent
 	Cause    string    // status or error of the latest failure, without the response body
 	Advice   string    // how to fix it; empty if unknown
-	// Unreachable means that there was no response since the client was created, and that the
-	// address seems to be wrong. It is set after unreachableAfter.
+	// Unreachable reports whether there has been no response since the client was created, and the
+	// address seems to be wrong. Unreachable is false before unreachableAfter has passed.
 	Unreachable bool
 }
 
-// unreachableAfter is the duration of an outage after which a destination counts as unreachable.
+// unreachableAfter is the duration of an outage after which the destination can count as
+// unreachable.
 const unreachableAfter = 30 * time.Second
 
 // recordOutage updates the outage with the outcome of j's attempt. It logs once that the

@@ -79,7 +79,7 @@ func TestWrongAddressIsReportedUntilTheFirstResponse(t *testing.T) {
 	}
 }
 
-// These failures can have other reasons than a wrong address.
+// These failures can have causes other than a wrong address.
 func TestOtherFailuresAreNoWrongAddress(t *testing.T) {
 	for _, err := range []error{context.DeadlineExceeded, io.ErrUnexpectedEOF, syscall.ECONNRESET} {
 		inBubble(t, nil, func(b *bubble) {

@@ -74,7 +74,7 @@ func (r response) cause() string {
 	}
 }
 
-// advice returns advice on a failed attempt, or "".
+// advice returns advice on a failed attempt, or "" if there is none.
 func (r response) advice() string {
 	switch {
 	case r.status >= 300 && r.status < 400:
@@ -87,7 +87,7 @@ func (r response) advice() string {
 	return ""
 }
 
-// wrongAddress reports whether the attempt failed as it would if the address were wrong.
+// wrongAddress reports whether the failure of the attempt suggests a wrong address.
 func (r response) wrongAddress() bool {
 	advice := r.advice()
 	return r.status == 0 && r.verdict == retryable && advice != "" && advice != timeoutAdvice

@@ -131,7 +131,7 @@ func skip(dst []byte, c *Call, reason Reason, detail string) []byte {
 	return dst
 }
 
-// callType says whether an object is a Segment call.
+// callType is the kind of Segment call that an object is, if any.
 type callType uint8
 
 const (

@@ -14,11 +14,11 @@ import (
 type Transformer struct {
 	m       *Mapping
 	scan    *jsonscan.Scanner // for the current document
-	outer   *jsonscan.Scanner // for a document that is not a call; nil if it need not be an envelope
+	outer   *jsonscan.Scanner // for envelopes in documents that are not calls; nil if none are known
 	inner   *jsonscan.Scanner // for the content of envelopes
 	decoded []byte            // the last base64 content
 	coerce  *coerce.Reader
-	scratch []byte // the last call type in upper case, in lower case
+	scratch []byte // copy of the last unusual call type in lower case, with quotes
 }
 
 // Call is the result of mapping one Segment call.

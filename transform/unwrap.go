@@ -37,9 +37,9 @@ type envelope struct {
 	only []string // the object's only fields; nil for any fields
 }
 
-// envelopes finds envelopes in documents that are not calls. Its fields are separate from those of
-// calls, because a scan gets slower with each field that it looks for. Documents that are not calls
-// are therefore scanned twice.
+// envelopes contains the envelopes that wrap calls in documents that are not calls themselves. Its
+// fields are separate from those of calls, because a scan gets slower with each field that it looks
+// for. Documents that are not calls are therefore scanned twice.
 type envelopes struct {
 	fields *jsonscan.Fields
 	known  []envelope // in order of precedence
@@ -93,8 +93,8 @@ func (t *Transformer) hasContent() bool {
 	return false
 }
 
-// envelope returns the envelope that matches a document that is an object, and the scanner that has
-// found its fields. It returns nil if there is no such envelope.
+// envelope returns the envelope that matches document, and the scanner that has found its fields.
+// The document must be an object. If no envelope matches, envelope returns nil.
 func (t *Transformer) envelope(document []byte, typ callType) (*envelope, *jsonscan.Scanner) {
 	if e := match(t.m.envelopes, t.scan); e != nil {
 		return e, t.scan
@@ -106,7 +106,8 @@ func (t *Transformer) envelope(document []byte, typ callType) (*envelope, *jsons
 	return match(t.m.others.known, t.outer), t.outer
 }
 
-// match returns the first of the given envelopes that matches the current document of scan, or nil.
+// match returns the first of the given envelopes that matches the current document of scan, or nil
+// if none does.
 func match(envelopes []envelope, scan *jsonscan.Scanner) *envelope {
 	for i := range envelopes {
 		e := &envelopes[i]

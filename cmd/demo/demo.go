@@ -38,9 +38,9 @@ type options struct {
 }
 
 const usage = `Demo produces mixed Segment events to an embedded Kafka, runs segment-to-launchdarkly to
-deliver them to a fake LaunchDarkly, and checks that every event is counted once. The program
-runs in a process of its own, or in several with -tour. At the end, demo writes a summary as one
-line of JSON. It exits with code 1 if an event is missing or counted twice.
+deliver them to a fake LaunchDarkly, and checks that every event is counted exactly once. The
+program runs in a separate process, or in several with -tour. At the end, demo writes a summary
+as one line of JSON. It exits with code 1 if an event is missing or counted twice.
 
 Environment variables change the settings of the program:
 

@@ -178,7 +178,7 @@ func TestTourDescribesTheOutageTheCrashAndTheRecovery(t *testing.T) {
 	const figures = `\n +events produced [1-9][0-9,]*, delivered [1-9][0-9,]*, missing [0-9,]+, duplicates 0\n`
 	c.stderr.await(t, `(?s)Normal operation: processes \d+ and \d+ share the 6 partitions\.`+figures+
 		`.* Outage: .* [1-9][0-9]* attempts failed\. [1-9][0-9]* batches wait.*`+figures+
-		`.* all events from the outage were delivered\.`+figures+
+		`.* all events from the outage have been delivered\.`+figures+
 		`.* Crash: process \d+ was killed with SIGKILL \(signal: killed\)`+
 		`.*had accepted [1-9][0-9]* requests without a response.*`+figures+
 		`.* owns all 6 partitions.*`+

@@ -103,7 +103,7 @@ type account struct {
 	truth                                    [transform.Reasons]int64
 	arrived, missing, duplicates, unexpected int64
 	records                                  int64  // records produced
-	settled                                  int64  // records, from the first on, whose events have all arrived
+	settled                                  int64  // records before the first one with a missing event
 	example                                  string // describes the first unexpected event; "" if there is none
 }
 

@@ -1,5 +1,6 @@
 // Demo demonstrates segment-to-launchdarkly and requires only Go. It runs an embedded Kafka, a
-// Segment event generator, and a fake LaunchDarkly in one process, and the program in others.
+// Segment event generator, and a fake LaunchDarkly in one process, and the program in separate
+// processes.
 //
 //	go run ./cmd/demo                   run until Ctrl-C
 //	go run ./cmd/demo -tour             show an outage, a crash, and the recovery in about a minute

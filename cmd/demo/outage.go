@@ -20,10 +20,10 @@ type outage struct {
 	latest time.Time  // time of the latest failed request
 }
 
-// shortest is the minimum duration of an outage. Shorter series are single failed requests.
+// shortest is the minimum duration of an outage. Shorter series count as isolated failures.
 const shortest = 1500 * time.Millisecond
 
-// addRequest adds a request that delivers events.
+// addRequest adds a request. It ignores requests that deliver no events.
 func (o *outage) addRequest(r ldtest.Request) {
 	if r.Method != http.MethodPost {
 		return
@@ -39,8 +39,8 @@ func (o *outage) addRequest(r ldtest.Request) {
 	}
 }
 
-// describe returns two lines about the outage, or nothing if there is none. waiting is the number of
-// batches that wait, and backoff is the longest time between two attempts.
+// describe returns two lines about the outage, or nothing if there is none. waiting is the number
+// of waiting batches, and backoff is the maximum time between two attempts.
 func (o *outage) describe(waiting int, backoff time.Duration) []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -52,7 +52,7 @@ func (o *outage) describe(waiting int, backoff time.Duration) []string {
 		status = "no response"
 	}
 	attempts := fmt.Sprintf("Last attempt %.0f s ago", math.Floor(time.Since(o.latest).Seconds()))
-	if left := backoff - time.Since(o.latest); left > 0 { // an attempt without a response takes longer
+	if left := backoff - time.Since(o.latest); left > 0 { // otherwise, the next attempt is waiting for a response
 		attempts += fmt.Sprintf(", next attempt in at most %.0f s", math.Ceil(left.Seconds()))
 	}
 	return []string{

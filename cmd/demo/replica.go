@@ -27,7 +27,7 @@ type replica struct {
 	latest replicaStatus
 }
 
-// replicaStatus is what a replica reports every pollInterval, and again before it exits.
+// replicaStatus is the report that a replica writes every pollInterval, and again before it exits.
 type replicaStatus struct {
 	Admin      string     // address of the admin server
 	Records    int64      // records consumed
@@ -86,7 +86,7 @@ func (r *replica) kill() error {
 }
 
 func runReplica(args []string, sys system) error {
-	const usage = "Demo replica is a process of the demo. It runs the program until standard input is closed."
+	const usage = "Demo replica runs the program until standard input is closed. Only the demo starts it."
 	if err := parse(newFlags("demo replica", usage, sys), args, 0); err != nil {
 		return err
 	}

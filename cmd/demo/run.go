@@ -171,7 +171,7 @@ func (d *demo) killReplicas() {
 	}
 }
 
-// total adds up the counters of all replicas, and the batches of those that are running.
+// total adds up the counters of all replicas, and the batches and partitions of the running ones.
 func (d *demo) total() (total replicaStatus) {
 	for _, r := range d.replicas {
 		s := r.status()
@@ -188,11 +188,11 @@ func (d *demo) total() (total replicaStatus) {
 	return total
 }
 
-// sampleInterval is how long a call and its event are shown.
+// sampleInterval is the minimum time for which a sample is shown.
 const sampleInterval = 3 * time.Second
 
 // sample replaces each sample once per sampleInterval if there is a new one. The tour shows no
-// samples, because it needs the lines for its descriptions.
+// samples, because it needs the space for its descriptions.
 func (d *demo) sample() {
 	if d.tour {
 		return

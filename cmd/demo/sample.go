@@ -22,7 +22,8 @@ type sample struct {
 }
 
 // sampler picks easily readable samples from the stream. Such a sample's record is a single short
-// call in printable ASCII. The sampler picks the next sample when the last one has been received.
+// call in printable ASCII. The sampler picks the next sample after the previous one has been
+// received.
 type sampler struct {
 	gen      *segmenttest.Generator
 	events   chan sample // capacity 1

@@ -26,7 +26,7 @@ type summary struct {
 // summarize writes the summary and returns an error that describes every discrepancy.
 func (d *demo) summarize(stdout io.Writer, seconds float64) error {
 	a, report, total := d.ledger.account(), d.ld.Report(), d.total()
-	if len(d.running()) < len(d.replicas) { // the replicas' counters lack some records, and contain others twice
+	if len(d.running()) < len(d.replicas) { // the replicas' counters lack some records, and count others twice
 		total.Records, total.Calls = d.generator.produced.Load(), a.truth
 	}
 	calls := total.Calls

@@ -14,7 +14,7 @@ import (
 // because the program must resend the events, but LaunchDarkly must not count them again.
 var lostResponses = ldtest.Fault{Kind: ldtest.Hang, Accepted: true, For: 3 * time.Second}
 
-// tour stages faults and describes what is seen. It runs as a coroutine of demo.run.
+// tour stages faults and describes their effects. It runs as a coroutine of demo.run.
 type tour struct {
 	*demo
 	yield func(error) bool
@@ -33,7 +33,7 @@ func (d *demo) runTour(yield func(error) bool) {
 // start waits until the replicas share the partitions, and then runs without faults.
 func (t tour) start() bool {
 	t.say("Two replicas of the program start.\n" +
-		"Missing events are still on their way. At the end, none must be missing.")
+		"Events shown as missing are still on their way.\nAt the end, none should be missing.")
 	if !t.wait("the replicas share the partitions", t.shared(2)) {
 		return false
 	}
@@ -60,7 +60,7 @@ func (t tour) failRequests() bool {
 	t.ld.Up()
 	seconds, ok := t.settle()
 	if ok {
-		t.say("%.0f s later, all events from the outage were delivered.", seconds)
+		t.say("%.0f s later, all events from the outage have been delivered.", seconds)
 		t.figures()
 	}
 	return ok
@@ -85,7 +85,7 @@ func (t tour) crash() bool {
 	<-victim.exited
 	t.ld.Up()
 	t.say("Crash: process %d was killed with SIGKILL (%v).\nLaunchDarkly had accepted %s requests without a response.\n"+
-		"LaunchDarkly responds again from now on.", t.pid(0), victim.err, preview.Number(accepted()))
+		"LaunchDarkly now responds again.", t.pid(0), victim.err, preview.Number(accepted()))
 	t.figures()
 	killed := time.Now()
 	if !t.wait("the other replica owns all partitions", t.shared(1)) {
@@ -94,8 +94,9 @@ func (t tour) crash() bool {
 	t.say("%.0f s later, process %d owns all %d partitions.", time.Since(killed).Seconds(), t.pid(1), partitions)
 	_, ok := t.settle()
 	if ok {
-		t.say("All events from before the crash were delivered.\n%s requests repeated batches that LaunchDarkly had already "+
-			"counted.\nIt ignored them, because they had the same payload IDs.",
+		t.say("All events from before the crash have been delivered.\n"+
+			"%s requests repeated batches that LaunchDarkly had already counted.\n"+
+			"It ignored them, because they had the same payload IDs.",
 			preview.Number(t.ld.Report().Duplicates-before.Duplicates))
 		t.figures()
 	}
@@ -136,7 +137,7 @@ func (t tour) pass(duration time.Duration) bool {
 func (t tour) wait(what string, done func() bool) bool {
 	for end := time.Now().Add(stuck); !done(); {
 		if time.Now().After(end) {
-			t.yield(fmt.Errorf("WRONG: after %v, the tour still waits until %s", stuck, what))
+			t.yield(fmt.Errorf("WRONG: after %v, the tour is still waiting until %s", stuck, what))
 			return false
 		}
 		if !t.yield(nil) {
@@ -146,7 +147,7 @@ func (t tour) wait(what string, done func() bool) bool {
 	return true
 }
 
-// settle waits until all events produced so far are delivered, and returns the duration.
+// settle waits until all events produced so far are delivered, and returns how long that took.
 func (t tour) settle() (seconds float64, ok bool) {
 	started, records := time.Now(), t.ledger.account().records
 	ok = t.wait("the events are delivered", func() bool { return t.ledger.account().settled >= records })
@@ -172,7 +173,7 @@ func (t tour) shared(replicas int) func() bool {
 
 func (t tour) pid(replica int) int { return t.replicas[replica].cmd.Process.Pid }
 
-// say writes lines that describe what happens, with the time since the start.
+// say writes lines that describe the current step, with the time since the start.
 func (t tour) say(format string, a ...any) {
 	text := strings.ReplaceAll(fmt.Sprintf(format, a...), "\n", "\n"+indent)
 	fmt.Fprintf(t.screen, "[%2.0f s] %s\n", time.Since(t.started).Seconds(), text)
@@ -180,7 +181,7 @@ func (t tour) say(format string, a ...any) {
 
 const indent = "       " // as wide as the time
 
-// figures writes how the events were counted.
+// figures writes the numbers of produced, delivered, missing, and duplicate events.
 func (t tour) figures() {
 	a := t.ledger.account()
 	fmt.Fprintf(t.screen, indent+"events produced %s, delivered %s, missing %s, duplicates %s\n",

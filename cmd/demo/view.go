@@ -10,7 +10,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// view is what the live lines show.
+// view contains the data that the live lines show.
 type view struct {
 	admin               []string // addresses of the running replicas' admin servers
 	launchDarkly, kafka string   // addresses
@@ -42,19 +42,19 @@ func (v *view) header() []string {
 	}
 }
 
-// state describes the state of LaunchDarkly, and how events were counted so far.
+// state describes the state of LaunchDarkly, and whether any event was counted twice.
 func (v *view) state() []string {
 	switch {
 	case len(v.outage) > 0:
 		return v.outage
 	case v.duplicates > 0:
-		return []string{fmt.Sprintf("WRONG: events were counted twice %s times.", preview.Number(v.duplicates))}
+		return []string{fmt.Sprintf("WRONG: %s duplicate events were counted.", preview.Number(v.duplicates))}
 	default:
-		return []string{"LaunchDarkly is up. No event was counted twice."}
+		return []string{"LaunchDarkly is up. No event has been counted twice."}
 	}
 }
 
-// lines returns the live lines for a terminal of the given size. A row above them is left for
+// lines returns the live lines for a terminal of the given size. It leaves one row above them for
 // other output.
 func (v *view) lines(width, height int) []string {
 	lines := append(v.header(), "", v.counters)
@@ -91,7 +91,7 @@ func (v *view) rejectedLines(width int) []string {
 	}
 	call := v.rejected.call
 	return []string{
-		"Rejected call and the reason; now a dead letter in topic " + deadLetters,
+		"Rejected call and its reason, now in dead-letter topic " + deadLetters,
 		string(call[:min(len(call), width)]),
 		preview.Cut(string(call[min(len(call), width):]), width),
 		v.rejected.reason,

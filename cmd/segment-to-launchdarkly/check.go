@@ -35,10 +35,10 @@ request to LaunchDarkly. The exit code is 1 if any check fails, including the co
 check.
 
 With --send, the command also sends one event, as the run command would send it, and prints
-LaunchDarkly's response. The event has the user key, or a key of each context kind,
-` + checkKey + `. Metrics with its event key count the event, and each --send
-counts again. The request is never retried, and it is not sent if another check of
-LaunchDarkly fails.
+LaunchDarkly's response. The key of the event's user, or of each of its contexts, is
+` + checkKey + `. Metrics with the same event key count the event, and
+count it again each time you use --send. The request is never retried. It is not sent if
+another check of LaunchDarkly fails.
 
 With --offline, the command validates only the configuration. It makes no connections and
 does not open the certificate and secret files, so they can be on another machine.`,

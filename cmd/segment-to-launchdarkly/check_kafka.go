@@ -262,8 +262,8 @@ func (c *checks) checkGroup(client *kgo.Client, adm *kadm.Client, cfg *config.Co
 }
 
 // fetchOffsets fetches the group's committed offsets. It waits for a group coordinator for up to
-// half of checkTimeout, because a new cluster creates the topic of the committed offsets, and so
-// has a coordinator, only after the first request.
+// half of checkTimeout, because a new cluster has no coordinator until the first request has made
+// it create the topic of the committed offsets.
 func fetchOffsets(ctx context.Context, adm *kadm.Client, group string) (kadm.OffsetResponses, error) {
 	for started := time.Now(); ; time.Sleep(checkTimeout / 40) {
 		offsets, err := adm.FetchOffsets(ctx, group)

@@ -17,7 +17,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// checkKey is the user key, or the key of each context, of the event that check sends.
+// checkKey is the key of the user, or of each context, in the event that check sends.
 const checkKey = name + "-check"
 
 // checkSend sends one event and reports LaunchDarkly's response. It sends nothing if another check
@@ -51,8 +51,8 @@ func (c *checks) checkSend(cfg *config.Config, event string, transport http.Roun
 	}
 	switch {
 	case err == nil:
-		c.pass(subject, fmt.Sprintf("sent for the key %s, LaunchDarkly responded with %s in %v. "+
-			"LaunchDarkly may accept events that it then drops, so look for the event in the event explorer or "+
+		c.pass(subject, fmt.Sprintf("sent with the key %s; LaunchDarkly responded with %s in %v. "+
+			"LaunchDarkly can accept an event and then drop it, so look for the event in the event explorer or "+
 			"the live events of the environment. A metric counts the event only if the metric's event key is exactly %q.",
 			checkKey, response, took, event))
 	case last.err != nil:
@@ -126,7 +126,7 @@ func responseAdvice(code int, endpoint string) string {
 	case code == http.StatusNotFound:
 		return "Fix launchdarkly.project_key and launchdarkly.environment_key."
 	case (code == http.StatusUnauthorized || code == http.StatusForbidden) && endpoint == string(sink.MetricImport):
-		return "Fix launchdarkly.access_token, or allow the role of the token the action importEventData."
+		return "Fix launchdarkly.access_token, or allow the action importEventData in the token's role."
 	case code == http.StatusRequestTimeout, code == http.StatusTooManyRequests, code >= 500:
 		return "Repeat the check later. The run command retries such requests."
 	}

@@ -1,5 +1,5 @@
 // Package coerce reads times and numbers from JSON values as Segment's own code does, including
-// those in strings. It depends on no clock and no locale.
+// those in strings. It depends on neither the clock nor the locale.
 //
 // The tests compare it with a simple implementation of the same rules, in package coercetest.
 package coerce
@@ -10,6 +10,6 @@ type Reader struct {
 	scratch []byte // the last number or time read from a string, normalized
 }
 
-// NewReader returns a Reader. text returns the decoded content of a JSON string, quotes included,
-// and is called only for strings in rare formats.
+// NewReader returns a Reader. text decodes a JSON string, which it gets with its quotes, and
+// returns the content. Times in common formats are read without calling text.
 func NewReader(text func(raw []byte) []byte) *Reader { return &Reader{text: text} }

@@ -46,8 +46,8 @@ func hash(text string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// page is the data shown on the status page. Other than positions and event names, it contains no
-// record data.
+// page contains the data shown on the status page. It contains no record data other than positions,
+// event names, and the field names of records that are not calls.
 type page struct {
 	Version, Host, Group, Address string
 	Topics                        []string
@@ -179,10 +179,11 @@ type state struct {
 	Tone    tone
 	Word    string
 	Reasons []string
-	Runbook string // anchor of the runbook's section; empty if there is nothing to do
+	Runbook string // end of the anchor of a runbook section; empty if there is nothing to do
 }
 
-// runbook is the address of the runbook. The anchors are the names of the alerts in lower case.
+// runbook is the address of a runbook section, without the end of the anchor. An anchor is the name
+// of an alert in lower case.
 const runbook = "https://github.com/segment-to-launchdarkly/forwarder/blob/main/deploy/README.md#segmenttolaunchdarkly"
 
 // stateOf returns the state. The reasons are those of /readyz, plus one for an outage of

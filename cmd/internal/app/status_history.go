@@ -46,8 +46,8 @@ func (h *history) add(c counts) {
 	h.past = slices.Clone(h.past[max(len(h.past)-sampleCount, 0):])
 }
 
-// minuteAgo returns the sample from a minute ago, the first sample if it is later, or fallback if
-// there is none.
+// minuteAgo returns the sample from a minute ago, or the first sample if that is more recent. If
+// there are no samples, it returns fallback.
 func (h *history) minuteAgo(fallback counts) counts {
 	past := h.all()
 	if len(past) == 0 {
@@ -63,7 +63,7 @@ func (h *history) all() []counts {
 	return h.past
 }
 
-// chart is a line over the last 15 minutes.
+// chart is a line chart of the last 15 minutes.
 type chart struct {
 	Title     string
 	Last, Max string
@@ -75,8 +75,8 @@ const (
 	chartHeight = 60
 )
 
-// charts returns the lines of the records read, the events delivered, and the lag. It returns nil
-// for fewer than two samples.
+// charts returns the charts of the records read, the events delivered, and the lag. If there are
+// fewer than two samples, it returns nil.
 func charts(samples []counts) []chart {
 	if len(samples) < 2 {
 		return nil
@@ -96,7 +96,8 @@ func charts(samples []counts) []chart {
 	}
 }
 
-// newChart returns the line of a value, given by the index of a sample other than the first.
+// newChart returns the chart of a value. The function value returns the value at the index of a
+// sample, and is not called for the first sample.
 func newChart(title string, samples []counts, value func(i int) float64, format func(float64) string) chart {
 	last := len(samples) - 1
 	peak := 0.0
@@ -121,7 +122,8 @@ type nameRow struct {
 // WithValueShare formats the share of the events that have a metric value.
 func (n nameRow) WithValueShare() string { return percent(n.WithValue, n.Events) }
 
-// nameRows returns the rows for the current names. earlier holds the names of r's start.
+// nameRows returns the rows for the current names. earlier holds the counts at the start of r's
+// period.
 func nameRows(names, earlier []consumer.EventName, r rates) (rows []nameRow) {
 	before := map[string]int64{}
 	for _, n := range earlier {

@@ -35,7 +35,7 @@ const (
 // shown lists the log fields to keep, in display order.
 var shown = []string{"reason", "status", "topic", "partition", "offset", "next_offset", "attempt"}
 
-// logEntry is a log entry, or several with the same message and details. It can also stand for the
+// logEntry is a log entry, or several with the same message and details. It can also represent the
 // calls that the mapping rejected for one reason.
 type logEntry struct {
 	Time           time.Time // time of the latest entry or call
@@ -62,8 +62,8 @@ func (r *recent) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Check
 	return ce
 }
 
-// Write implements [zapcore.Core]. It adds the entry to one of the lists, unless the entry is about
-// calls rejected by the mapping, which the page takes from [consumer.Status].
+// Write implements [zapcore.Core]. It adds the entry to one of the lists. It ignores entries about
+// calls rejected by the mapping, because the page takes these calls from [consumer.Status].
 func (r *recent) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	known := zapcore.NewMapObjectEncoder()
 	for _, f := range slices.Concat(r.fields, fields) {

@@ -52,13 +52,13 @@ func TestStateReportsTheReason(t *testing.T) {
 		"outage": {
 			status: joined, outage: outage, counts: counts{LastDelivery: now},
 			word: "retrying", tone: wait,
-			want: "Z (failed attempts in a row: 1,234; next attempt in 9.",
+			want: "Z (1,234 failed in a row, next attempt in 9.",
 		},
 		"outage with advice": {
 			status: joined, counts: counts{LastDelivery: now.Add(-80 * time.Second)},
 			outage: sink.Outage{Since: now, Attempts: 1, Cause: "connection refused", Advice: "Start the server."},
 			word:   "retrying", tone: wait,
-			want: "in a row: 1; next attempt now): connection refused. Start the server.; no delivery for 1m20s",
+			want: "(1 failed in a row, next attempt now): connection refused. Start the server.; no delivery for 1m20s",
 		},
 		"unreachable": {
 			status: joined, outage: unreachable, counts: counts{LastDelivery: now},

@@ -88,7 +88,7 @@ func outageText(o sink.Outage) string {
 	if wait := time.Until(o.Next); wait > 0 {
 		next = "next attempt in " + short(wait)
 	}
-	text := fmt.Sprintf("requests to LaunchDarkly failing since %s (failed attempts in a row: %s; %s): %s",
+	text := fmt.Sprintf("requests to LaunchDarkly failing since %s (%s failed in a row, %s): %s",
 		o.Since.UTC().Format(time.RFC3339), number(int64(o.Attempts)), next, o.Cause)
 	if o.Advice != "" {
 		text += ". " + o.Advice
