@@ -221,13 +221,13 @@ func (c *committer) store(ctx context.Context, snapshots map[*partition]snapshot
 // become a problem only after commitPatience. A commit might cover only some partitions, so the
 // problem remains while the commit of any other partition is failing. The caller holds commitMu.
 func (c *committer) recordResult(ctx context.Context, err error) {
+	maps.DeleteFunc(c.failing, func(p *partition, _ struct{}) bool {
+		_, owned := p.window.snapshot()
+		return !owned
+	})
 	switch {
 	case err == nil:
 		c.metrics.commits.WithLabelValues(resultOK).Inc()
-		maps.DeleteFunc(c.failing, func(p *partition, _ struct{}) bool {
-			_, owned := p.window.snapshot()
-			return !owned
-		})
 		c.health.recordCommit(len(c.failing) == 0)
 	case ctx.Err() == nil || errors.Is(err, errUnanswered):
 		c.metrics.commits.WithLabelValues(resultError).Inc()

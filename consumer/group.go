@@ -3,6 +3,8 @@ package consumer
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -190,4 +192,36 @@ func (g *group) forgetAwaited(names map[string][]int32) (partitions []*partition
 		g.owesJoin = true
 	}
 	return partitions
+}
+
+// endIfIDLost ends the session if the client's metadata lacks the ID of a topic with assigned
+// partitions, as it does after a Metadata response with an error for the topic. In the consumer
+// protocol, kgo then reports these partitions to the group without the topic's ID, so the group
+// treats the partitions as released and may reassign them before they are drained.
+//
+// The client hook calls endIfIDLost after each heartbeat and each Metadata request. No heartbeat
+// without the ID is missed. To recover the ID before the hook runs, the client must first send a
+// Metadata request, and the hook runs after that request too. endIfIDLost does not block.
+func (g *group) endIfIDLost() {
+	select {
+	case <-g.ready:
+	default:
+		return // the member has not joined yet
+	}
+	topics := map[string]bool{}
+	g.mu.Lock()
+	for p := range g.partitions {
+		topics[p.topic] = true
+	}
+	for p := range g.awaited {
+		topics[p.topic] = true
+	}
+	g.mu.Unlock()
+	for topic := range topics {
+		// For a partition that does not exist, PartitionLeader returns the error of the topic.
+		if _, _, err := g.client.PartitionLeader(topic, math.MaxInt32); err != nil {
+			g.end(endMetadata, fmt.Errorf("the ID of topic %s is unknown: %w", topic, err))
+			return
+		}
+	}
 }

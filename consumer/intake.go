@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
@@ -165,7 +166,8 @@ func (in *intake) render(body []byte, r *kgo.Record) (_ []byte, only int) {
 	if in.cfg.Redrive {
 		if isEvent(r) {
 			body = append(append(body, r.Value...), ',')
-			in.calls = append(in.calls, transform.Call{End: len(body)})
+			hasValue := bytes.Contains(r.Value, []byte(`,"metricValue":`))
+			in.calls = append(in.calls, transform.Call{End: len(body), HasMetricValue: hasValue})
 			return body, 0
 		}
 		only = redrivenCall(r)

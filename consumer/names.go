@@ -25,6 +25,22 @@ type nameCount struct{ events, withValue int64 }
 // so the counts of rare names can be too low.
 const keptNames = 1000
 
+// Names longer than maxNameBytes are counted as longName.
+const (
+	maxNameBytes = 256
+	longName     = `"(names longer than 256 bytes)"`
+)
+
+// get returns the count of a name, which it adds if necessary.
+func (c nameCounts) get(name string) *nameCount {
+	n := c[name]
+	if n == nil {
+		n = &nameCount{}
+		c[name] = n
+	}
+	return n
+}
+
 // count counts the events that a record appended to body. length is the length of body before the
 // record.
 func (c nameCounts) count(calls []transform.Call, body []byte, length int) {
@@ -34,8 +50,10 @@ func (c nameCounts) count(calls []transform.Call, body []byte, length int) {
 			name := transform.EventName(body[length:call.End])
 			n := c[string(name)]
 			if n == nil {
-				n = &nameCount{}
-				c[string(name)] = n
+				if len(name) > maxNameBytes {
+					name = []byte(longName)
+				}
+				n = c.get(string(name))
 			}
 			n.events++
 			if call.HasMetricValue {
@@ -55,11 +73,7 @@ func (e *eventNames) add(c nameCounts) {
 			delete(c, name) // not in this chunk
 			continue
 		}
-		total := e.counts[name]
-		if total == nil {
-			total = &nameCount{}
-			e.counts[name] = total
-		}
+		total := e.counts.get(name)
 		total.events += n.events
 		total.withValue += n.withValue
 		*n = nameCount{}

@@ -3,10 +3,12 @@ package consumer
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/segment-to-launchdarkly/forwarder/sink"
+	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
 func TestEventNamesAreCountedWithTheirValues(t *testing.T) {
@@ -40,6 +42,15 @@ func TestEventNamesUseBoundedMemory(t *testing.T) {
 		if len(e.counts) > keptNames {
 			t.Fatalf("%d names are kept, want at most %d", len(e.counts), keptNames)
 		}
+	}
+	long := nameCounts{}
+	event := transform.EventName([]byte(`{"kind":"custom","key":"` + strings.Repeat("x", 1<<20) + `"}`))
+	body := []byte(`{"kind":"custom","key":` + string(event) + `},`)
+	for range 2 {
+		long.count([]transform.Call{{End: len(body)}}, body, 0)
+	}
+	if n := long[longName]; len(long) != 1 || n == nil || n.events != 2 {
+		t.Error("a name of 1 MiB is kept")
 	}
 	if got := e.counts["frequent"].events; got != 100*keptNames {
 		t.Errorf("%d frequent events, want %d", got, 100*keptNames)

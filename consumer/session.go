@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -98,10 +97,11 @@ func newSession(env *environment, ids map[string]topicID) (*session, error) {
 	s.poller = &poller{session: s, fetched: fetched}
 	s.starter = &starter{cfg: env.cfg, topics: env.topics, ids: ids, metrics: env.metrics, log: env.log}
 	s.deliverer = &deliverer{sink: env.cfg.Sink, letters: env.letters, delay: env.metrics.delay, fail: env.fail}
+	g := &group{session: s, ready: make(chan struct{})}
 	hook := &clientHook{onError: s.setGroupErr}
 	if env.cfg.ConsumerProtocol { // a classic join means that the brokers have the consumer protocol disabled
 		hook.onJoin = func() { env.fail(errNoServerSideGroups) }
-		hook.onHeartbeat = s.endIfIDLost
+		hook.onHeartbeat = g.endIfIDLost
 	}
 	s.committer = &committer{
 		group: env.cfg.Group, ids: ids, written: &hook.commits, health: env.health, metrics: env.metrics,
@@ -113,7 +113,6 @@ func newSession(env *environment, ids map[string]topicID) (*session, error) {
 		s.committer.static = &env.cfg.InstanceID
 	}
 
-	g := &group{session: s, ready: make(chan struct{})}
 	clientCtx, cancelClient := context.WithCancel(context.Background())
 	s.cancelClient = cancelClient
 	s.client, err = kgo.NewClient(slices.Concat(env.cfg.groupOptions(ids), g.options(), []kgo.Opt{
@@ -207,24 +206,6 @@ func (s *session) setGroupErr(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.groupErr = err
-}
-
-// endIfIDLost ends the session if the client's metadata lacks the ID of a topic with started
-// partitions, as it does after a Metadata response with an error for the topic. In the consumer
-// protocol, kgo then reports these partitions to the group without the topic's ID, so the group
-// treats the partitions as released and may reassign them before they are drained.
-//
-// The client hook calls endIfIDLost after each heartbeat and each Metadata request. No heartbeat
-// without the ID is missed. To recover the ID before the hook runs, the client must first send a
-// Metadata request, and the hook runs after that request too. endIfIDLost does not block.
-func (s *session) endIfIDLost() {
-	for _, p := range s.all() {
-		// For a partition that does not exist, PartitionLeader returns the error of the topic.
-		if _, _, err := s.client.PartitionLeader(p.topic, math.MaxInt32); err != nil {
-			s.end(endMetadata, fmt.Errorf("the ID of topic %s is unknown: %w", p.topic, err))
-			return
-		}
-	}
 }
 
 // over reports whether the session has ended.

@@ -107,31 +107,34 @@ func (w *watcher) readOldest(ctx context.Context) {
 	unread := map[topicPartition]int64{}
 	for _, p := range w.all() {
 		s := p.status()
-		if s.End <= s.Watermark || !s.Oldest.IsZero() {
+		if s.End <= s.Watermark || !s.Oldest.IsZero() || s.InFlight > 0 {
 			continue
 		}
 		unread[p.topicPartition] = s.Watermark
-		if last, ok := w.unread[p.topicPartition]; ok && last == s.Watermark {
-			w.readTime(ctx, p, s.Watermark)
+		switch last, ok := w.unread[p.topicPartition]; {
+		case ok && last == s.Watermark && w.readTime(ctx, p, s.Watermark), ok && last == ^s.Watermark:
+			unread[p.topicPartition] = ^s.Watermark // the record was read, even if it has no timestamp
 		}
 	}
 	w.unread = unread
 }
 
 // readTime sets p.unsealed to the timestamp of the first record in the log at or after the
-// watermark.
-func (w *watcher) readTime(ctx context.Context, p *partition, watermark int64) {
+// watermark, and reports whether it has read a record.
+func (w *watcher) readTime(ctx context.Context, p *partition, watermark int64) bool {
 	ctx, cancel := context.WithTimeout(ctx, readTimePatience)
 	defer cancel()
 	one := []topicPartition{p.topicPartition}
 	starts, err := listOffsets(ctx, w.admin, one, logStartTimestamp, readUncommitted)
 	if err != nil {
-		return
+		return false
 	}
 	r, err := readFrom(ctx, w.cfg.Client, p.topicPartition, max(watermark, starts[p.topicPartition].offset))
-	if err == nil && r != nil {
-		p.unsealed.set(watermark, r.Timestamp)
+	if err != nil || r == nil {
+		return false
 	}
+	p.unsealed.set(watermark, r.Timestamp)
+	return true
 }
 
 // readTimePatience bounds readTime, so that partitions that cannot be fetched do not delay others.

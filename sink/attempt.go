@@ -141,7 +141,9 @@ func (c *Client) recordResponse(r response, j *job) {
 		if othersSucceed {
 			c.recordStray(r, j)
 		}
-		c.watchOutage(r, j)
+		if j.strays < strayFailures {
+			c.watchOutage(r, j)
+		}
 		return
 	case halted:
 		c.rejectedToken = r.token

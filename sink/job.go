@@ -45,6 +45,9 @@ func (c *Client) addPart(d *delivery, p part) {
 	j.unwatch = context.AfterFunc(d.Until, func() { c.abandonWaiting(j) })
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.idle() {
+		c.outage = Outage{} // the failed batches were released
+	}
 	c.enqueue(j)
 }
 

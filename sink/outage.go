@@ -43,7 +43,7 @@ func (c *Client) recordOutage(r response, j *job) {
 // currentOutage returns the outage for a [Status]. The caller must hold c.mu.
 func (c *Client) currentOutage() Outage {
 	o := c.outage
-	if o.Attempts == 0 || c.inFlight+c.ready.Len()+len(c.delayed) == 0 {
+	if o.Attempts == 0 || c.idle() {
 		return Outage{}
 	}
 	o.Unreachable = o.Unreachable && time.Since(o.Since) >= unreachableAfter
@@ -59,3 +59,6 @@ func (c *Client) currentOutage() Outage {
 	}
 	return o
 }
+
+// idle reports whether no request is in flight or waiting. The caller must hold c.mu.
+func (c *Client) idle() bool { return c.inFlight+c.ready.Len()+len(c.delayed) == 0 }
