@@ -61,7 +61,8 @@
 //   - start offsets that cannot be resolved because a lookup fails permanently or for 10 seconds
 //   - a topic that was created, recreated, or deleted
 //   - a truncated log, or a record returned twice by the client
-//   - under the consumer protocol, Metadata responses with an error for a consumed topic
+//   - under the consumer protocol, a heartbeat without a response, for instance because the
+//     coordinator crashed, or a Metadata response with an error for a consumed topic
 //
 // Ending a session costs one rejoin. The member's partitions are not read until the group has
 // rebalanced, usually for a few seconds. In-flight batches are resent under the same payload IDs,

@@ -21,20 +21,21 @@ import (
 // session. If any state can no longer be trusted, the session ends, and the next session starts
 // from the committed offsets.
 const (
-	endUnanswered = "commit_unanswered" // a commit may have reached the broker but got no response
-	endLost       = "lost"              // the group removed this member or reassigned its partitions
-	endFenced     = "instance_fenced"   // another member joined with the same instance ID
-	endAssignment = "assignment"        // a partition was assigned while it was being read
-	endOffsets    = "offset_fetch"      // the offsets of assigned partitions could not be fetched
-	endPosition   = "position"          // the client returned an offset below the next expected one
-	endTruncated  = "truncated"         // the log was truncated below the read position
-	endTopics     = "topics"            // a topic was created, recreated, or deleted
-	endMetadata   = "metadata"          // the client lost a topic's ID; see endIfIDLost
-	endStopped    = "stopped"           // Run's context is done, or a failure ended Run
+	endUnanswered = "commit_unanswered"    // a commit may have reached the broker but got no response
+	endHeartbeat  = "heartbeat_unanswered" // the same for a heartbeat of the consumer protocol
+	endLost       = "lost"                 // the group removed this member or reassigned its partitions
+	endFenced     = "instance_fenced"      // another member joined with the same instance ID
+	endAssignment = "assignment"           // a partition was assigned while it was being read
+	endOffsets    = "offset_fetch"         // the offsets of assigned partitions could not be fetched
+	endPosition   = "position"             // the client returned an offset below the next expected one
+	endTruncated  = "truncated"            // the log was truncated below the read position
+	endTopics     = "topics"               // a topic was created, recreated, or deleted
+	endMetadata   = "metadata"             // the client lost a topic's ID; see endIfIDLost
+	endStopped    = "stopped"              // Run's context is done, or a failure ended Run
 )
 
 var endCauses = []string{
-	endUnanswered, endLost, endFenced, endAssignment, endOffsets, endPosition, endTruncated, endTopics,
+	endUnanswered, endHeartbeat, endLost, endFenced, endAssignment, endOffsets, endPosition, endTruncated, endTopics,
 	endMetadata, endStopped,
 }
 
@@ -102,6 +103,7 @@ func newSession(env *environment, ids map[string]topicID) (*session, error) {
 	if env.cfg.ConsumerProtocol { // a classic join means that the brokers have the consumer protocol disabled
 		hook.onJoin = func() { env.fail(errNoServerSideGroups) }
 		hook.onHeartbeat = g.endIfIDLost
+		hook.onUnanswered = func() { s.end(endHeartbeat, errUnansweredHeartbeat) }
 	}
 	s.committer = &committer{
 		group: env.cfg.Group, ids: ids, written: &hook.commits, health: env.health, metrics: env.metrics,
@@ -129,10 +131,12 @@ func newSession(env *environment, ids map[string]topicID) (*session, error) {
 
 // clientHook receives client events that are available only to hooks.
 type clientHook struct {
-	commits     atomic.Int64 // number of commit requests at least partly written
-	onJoin      func()       // if set, called after each JoinGroup request of the classic protocol
-	onHeartbeat func()       // if set, called after each Metadata or ConsumerGroupHeartbeat request
-	onError     func(error)  // called with each group management error
+	commits      atomic.Int64 // number of commit requests at least partly written
+	heartbeat    atomic.Bool  // a ConsumerGroupHeartbeat request has got no response
+	onJoin       func()       // if set, called after each JoinGroup request of the classic protocol
+	onHeartbeat  func()       // if set, called after each Metadata or ConsumerGroupHeartbeat request
+	onUnanswered func()       // if set, called when the client gives up on a ConsumerGroupHeartbeat response
+	onError      func(error)  // called with each group management error
 }
 
 // OnGroupManageError implements [kgo.HookGroupManageError].
@@ -150,11 +154,31 @@ func (h *clientHook) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, bytes int, _
 			h.onJoin()
 		}
 	case keyMetadata, keyConsumerGroupHeartbeat:
+		// The client sends another heartbeat only after it has given up on the last one.
+		if key == keyConsumerGroupHeartbeat && bytes > 0 && h.heartbeat.Swap(true) && h.onUnanswered != nil {
+			h.onUnanswered()
+		}
 		if h.onHeartbeat != nil {
 			h.onHeartbeat()
 		}
 	}
 }
+
+// OnBrokerRead implements [kgo.HookBrokerRead].
+func (h *clientHook) OnBrokerRead(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, err error) {
+	switch {
+	case key != keyConsumerGroupHeartbeat:
+	case err == nil:
+		h.heartbeat.Store(false)
+	case h.onUnanswered != nil:
+		h.onUnanswered()
+	}
+}
+
+// errUnansweredHeartbeat ends a session, because the heartbeat can still reach the coordinator. A
+// late join, for example, says that the member owns no partitions. The group can then reassign
+// partitions that the member still drains.
+var errUnansweredHeartbeat = errors.New("no response to a heartbeat")
 
 const (
 	keyMetadata               = 3

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,9 +41,12 @@ func onBothProtocolsOf(t *testing.T, brokers int, partitions int32, test func(w 
 	}
 }
 
-// endedSessions returns the number of a member's sessions that ended for a cause.
-func (m *member) endedSessions(cause string) float64 {
-	return testutil.ToFloat64(m.metrics.sessionsEnded.WithLabelValues(cause))
+// endedSessions returns the number of a member's sessions that ended for one of the given causes.
+func (m *member) endedSessions(causes ...string) (n float64) {
+	for _, cause := range causes {
+		n += testutil.ToFloat64(m.metrics.sessionsEnded.WithLabelValues(cause))
+	}
+	return n
 }
 
 // lateCommit delays the first commit that records cuts. It breaks the client's side of the
@@ -90,9 +94,9 @@ func (c *lateConn) Write(b []byte) (int, error) {
 	held := append([]byte(nil), b...)
 	go func() {
 		<-c.late.release
-		_ = c.SetReadDeadline(time.Time{})
+		_ = c.SetReadDeadline(time.Now().Add(time.Second))
 		_, _ = c.Conn.Write(held)
-		_, _ = c.Conn.Read(make([]byte, 1<<16)) // discards the broker's response
+		_, _ = c.Conn.Read(make([]byte, 1<<16)) // discards the broker's response, if any
 		c.Conn.Close()
 		close(c.late.delivered)
 	}()
@@ -146,7 +150,7 @@ func TestLateCommitUndoesNoCuts(t *testing.T) {
 		<-late.delivered
 		time.Sleep(100 * time.Millisecond)
 		// The broken heartbeat may be detected first.
-		if a.endedSessions(endUnanswered)+a.endedSessions(endLost) == 0 {
+		if a.endedSessions(endUnanswered, endHeartbeat, endLost) == 0 {
 			w.t.Error("test has no effect: the session did not end")
 		}
 		a.kill()
@@ -252,7 +256,7 @@ func TestCommitTimeoutIncludesASlowConnection(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 		w.produce(1, nil)
 		sealed := time.Now()
-		for m.endedSessions(endUnanswered) == 0 && time.Since(sealed) < time.Minute {
+		for m.endedSessions(endUnanswered)+m.endedSessions(endHeartbeat) == 0 && time.Since(sealed) < time.Minute {
 			time.Sleep(100 * time.Millisecond)
 		}
 		// The batch is sealed after at most MaxAge, once the record was fetched on a new
@@ -271,7 +275,7 @@ func TestCommitsFollowTheCoordinator(t *testing.T) {
 		m := w.join(func(c *Config, _ *sink.Config) { protocol(c) })
 		w.produce(100, nil)
 		w.awaitDelivered(time.Minute)
-		before := m.endedSessions(endUnanswered) + m.endedSessions(endLost)
+		before := m.endedSessions(endUnanswered, endHeartbeat, endLost)
 		was := w.cluster.CoordinatorFor(testGroup)
 		for w.cluster.CoordinatorFor(testGroup) == was {
 			w.cluster.RehashCoordinators()
@@ -282,7 +286,7 @@ func TestCommitsFollowTheCoordinator(t *testing.T) {
 		if took := time.Since(moved); took > 10*time.Second {
 			w.t.Errorf("committed after %v, want at most 10s", took)
 		}
-		if n := m.endedSessions(endUnanswered) + m.endedSessions(endLost); n != before {
+		if n := m.endedSessions(endUnanswered, endHeartbeat, endLost); n != before {
 			w.t.Errorf("%v sessions ended", n-before)
 		}
 		m.leave(w.t)
@@ -560,4 +564,35 @@ func (h *heartbeater) heartbeat() map[int32]bool {
 func (h *heartbeater) leave() {
 	h.epoch = -1
 	h.heartbeat()
+}
+
+// A heartbeat without a response can arrive late and release partitions that are still drained.
+func TestUnansweredHeartbeatEndsTheSession(t *testing.T) {
+	inWorld(t, 4, func(w *world) {
+		m := w.join(func(c *Config, _ *sink.Config) { c.ConsumerProtocol = true })
+		w.produce(100, nil)
+		w.awaitDelivered(time.Minute)
+		var muted atomic.Bool
+		w.cluster.ControlKey(keyConsumerGroupHeartbeat, func(kmsg.Request) (kmsg.Response, error, bool) {
+			w.cluster.KeepControl()
+			return nil, nil, muted.CompareAndSwap(true, false)
+		})
+		time.Sleep(10 * time.Second)
+		if n := m.endedSessions(endHeartbeat); n != 0 {
+			t.Errorf("%v sessions ended although every heartbeat was answered", n)
+		}
+		muted.Store(true)
+		before, _ := m.group().GroupMetadata()
+		time.Sleep(time.Minute)
+		if n := m.endedSessions(endHeartbeat); n != 1 {
+			t.Errorf("%v sessions ended by an unanswered heartbeat, want 1", n)
+		}
+		if after, _ := m.group().GroupMetadata(); after == before {
+			t.Error("the member ID did not change")
+		}
+		w.produce(100, nil)
+		w.awaitDelivered(time.Minute)
+		m.leave(t)
+		w.check()
+	})
 }
