@@ -25,7 +25,7 @@ func Advice(err error) string {
 	case errors.Is(err, kerr.GroupAuthorizationFailed):
 		return "Grant READ on the group to this user, and DESCRIBE if READ does not imply it."
 	case errors.Is(err, kerr.InconsistentGroupProtocol):
-		return "The group has members with another assignor, such as range. " +
+		return "Some members of the group use a different assignor, such as range. " +
 			"Stop these members before you start this program, or set a different kafka.group."
 	case errors.Is(err, kerr.FencedInstanceID), errors.Is(err, kerr.UnreleasedInstanceID):
 		return "Another member uses the same kafka.instance_id. Set a unique one."

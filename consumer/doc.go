@@ -65,8 +65,8 @@
 //     coordinator crashed, or a Metadata response with an error for a consumed topic
 //
 // Ending a session costs one rejoin. The member's partitions are not read until the group has
-// rebalanced, usually for a few seconds. In-flight batches are resent under the same payload IDs,
-// and LaunchDarkly ignores those already counted. The next session starts from the committed
+// rebalanced, which usually takes a few seconds. In-flight batches are resent under the same payload
+// IDs, and LaunchDarkly ignores those already counted. The next session starts from the committed
 // offsets after a backoff of at most 0.25 seconds. The backoff grows to at most 10 seconds while
 // sessions keep ending without a commit, and is always 10 seconds after an instance ID conflict.
 // The metric sessions_ended_total counts ended sessions by cause.
@@ -142,7 +142,7 @@
 //     because Apache Kafka may truncate the last batch of a fetch, which the client must then fetch
 //     again.
 //   - Reusing record memory (recordPool) saves a tenth of the CPU time. With the wrong size
-//     classes, nothing was reused, and the pool only added memory.
+//     classes, nothing is reused, and the pool only increases memory use.
 //   - In-flight requests use no CPU while they wait. At a latency of 100 ms, 64 in-flight requests
 //     deliver as fast as one processor produces batches; 16 do not.
 //   - Counters are updated once per poll and partition, not once per record.

@@ -89,7 +89,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		Help: "Events that got no metric value even though a configured field was not null."},
 		func() float64 { return float64(m.noMetricValue.Load()) })
 	auto.NewCounterFunc(prometheus.CounterOpts{Name: prefix + "events_at_record_time_total",
-		Help: "Events dated by the record's timestamp, because the call contains no readable time."},
+		Help: "Events that use the record's timestamp, because the call contains no valid time."},
 		func() float64 { return float64(m.recordTime.Load()) })
 	letterReasons := []string{reasonRefused}
 	for reason := range transform.Reasons {
@@ -143,7 +143,7 @@ var (
 	oldestRecordDesc = newDesc("oldest_undelivered_timestamp_seconds",
 		"Unix time of the oldest undelivered record. Absent if there is none.", labelTopic, labelPartition)
 	retentionLeftDesc = newDesc("retention_left_seconds",
-		"Time until retention.ms allows Kafka to delete the oldest undelivered record; negative if it already does. "+
+		"Time until retention.ms allows Kafka to delete the oldest undelivered record; negative once that time has passed. "+
 			"Absent if there is no such record, or if the topic's retention is unlimited or unknown.",
 		labelTopic, labelPartition)
 )

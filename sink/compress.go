@@ -42,7 +42,7 @@ func inflate(body []byte, size int) []byte {
 		_, err = io.ReadFull(r, raw)
 	}
 	if err != nil {
-		panic("sink: decompress own body: " + err.Error())
+		panic("sink: decompress the request body: " + err.Error())
 	}
 	return raw
 }

@@ -48,7 +48,7 @@ func NewMetrics(r prometheus.Registerer, budget *Budget) *Metrics {
 		refused: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "events_refused_total",
 			Help: "Events rejected individually by LaunchDarkly."}),
 		retries: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "retries_total",
-			Help: "Attempts to send a request body again after a failed attempt."}),
+			Help: "Attempts to resend a request body after a failure."}),
 		splits: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "splits_total",
 			Help: "Request bodies split in two."}),
 		halts: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "halts_total",

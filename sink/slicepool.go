@@ -14,7 +14,7 @@ type SlicePool[T any] struct {
 
 // Get returns an empty slice from the class of the given capacity, or nil if that class is empty.
 // If capacity is a power of two, the slice has at least that capacity. Otherwise, its capacity is
-// more than half of the requested one.
+// more than half the requested capacity.
 func (p *SlicePool[T]) Get(capacity int) []T {
 	if s, ok := p.classes[bits.Len(uint(capacity))].Get().(*[]T); ok {
 		return *s

@@ -88,7 +88,7 @@ func newFlags(name, text string, sys system) *flag.FlagSet {
 	f := flag.NewFlagSet(name, flag.ContinueOnError)
 	f.SetOutput(sys.stderr)
 	f.Usage = func() {
-		fmt.Fprintf(sys.stderr, "%s\n\nFlags of %s:\n", text, name)
+		fmt.Fprintf(sys.stderr, "%s\n\nFlags for %s:\n", text, name)
 		f.PrintDefaults()
 	}
 	return f

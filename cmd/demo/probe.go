@@ -10,7 +10,7 @@ import (
 
 // runProbe checks a server's health, for use in images with neither a shell nor curl.
 func runProbe(args []string, sys system) error {
-	f := newFlags("demo probe", "Demo probe URL succeeds if the URL responds with 200 within two seconds.", sys)
+	f := newFlags("demo probe", "Exits with status 0 if URL responds with 200 within two seconds.", sys)
 	if err := parse(f, args, 1); err != nil {
 		return err
 	}

@@ -86,7 +86,7 @@ func (r *replica) kill() error {
 }
 
 func runReplica(args []string, sys system) error {
-	const usage = "Demo replica runs the program until standard input is closed. Only the demo starts it."
+	const usage = "Runs the program until standard input is closed. The demo uses this command for its replicas."
 	if err := parse(newFlags("demo replica", usage, sys), args, 0); err != nil {
 		return err
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// settings returns the program's configuration and the environment variables that it comes from. The
-// user's environment variables override the demo's defaults, but not its topics and addresses.
+// settings returns the program's configuration and the environment variables that it comes from.
+// The user's environment variables override the demo's defaults, but not its topics and addresses.
 func settings(user, brokers []string, ld string) (cfg *config.Config, environ []string, err error) {
 	values := map[string]string{
 		"S2LD_BATCH_MAX_AGE":                "1s",    // delivers the first events soon

@@ -22,8 +22,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// service is a running process of the program. Its broker has some records, and its LaunchDarkly is a
-// fake.
+// service is a running process of the program. Its broker has some records, and its LaunchDarkly is
+// a fake.
 type service struct {
 	cmd     *exec.Cmd
 	ld      *ldtest.Server

@@ -33,7 +33,7 @@ func main() {
 	faults := flag.Float64("faults", 0.15, "fraction of requests to LaunchDarkly that fail")
 	late := flag.Float64("late", 0.002, "fraction of offset commits that arrive late, in addition to those in the plans")
 	protocols := flag.String("protocols", "classic,consumer",
-		"comma-separated group protocols; the turns use them in rotation")
+		"comma-separated group protocols, used in rotation, one per turn")
 	dir := flag.String("dir", "", "directory for logs and journals (default: a temporary directory, deleted afterwards)")
 	flag.Parse()
 	log.SetFlags(log.Ltime)

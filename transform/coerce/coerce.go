@@ -10,6 +10,6 @@ type Reader struct {
 	scratch []byte // the last number or time read from a string, normalized
 }
 
-// NewReader returns a Reader. text decodes a JSON string, which it gets with its quotes, and
-// returns the content. Times in common formats are read without calling text.
+// NewReader returns a Reader. text receives a JSON string, including its quotes, and returns the
+// decoded content. Times in common formats are read without calling text.
 func NewReader(text func(raw []byte) []byte) *Reader { return &Reader{text: text} }

@@ -119,7 +119,7 @@ const maxMs = 8_640_000_000_000_000
 
 // epochMs parses a JSON number, or a string of digits, as Unix time in seconds or milliseconds.
 func epochMs(s []byte) (ms int64, ok bool) {
-	// n * 10^exp is the number times 1,000. n has at most 19 digits, which is enough for maxMs *
+	// n * 10^exp is the parsed number times 1,000. n has at most 19 digits, enough to hold maxMs *
 	// 1,000. Digits that do not fit belong to a fraction or to a number that is too large.
 	var n uint64
 	exp, fraction := 3, false

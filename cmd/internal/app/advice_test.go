@@ -64,7 +64,7 @@ func TestMisconfigurationIsReportedWithAdvice(t *testing.T) {
 			brokers: "127.0.0.1:1,127.0.0.1:2",
 			advice:  "Nothing is listening on this address. Fix kafka.brokers",
 		},
-		"members with another assignor": {
+		"members with a different assignor": {
 			change: func(s *stage) {
 				other, err := kgo.NewClient(kgo.SeedBrokers(s.cluster.ListenAddrs()...), kgo.ConsumeTopics(stageTopic),
 					kgo.ConsumerGroup("forwarder"), kgo.Balancers(kgo.RangeBalancer()))
@@ -76,7 +76,7 @@ func TestMisconfigurationIsReportedWithAdvice(t *testing.T) {
 				other.PollFetches(s.ctx) // the client is a member
 			},
 			message: "cannot join the consumer group",
-			advice:  "The group has members with another assignor, such as range. Stop these members",
+			advice:  "Some members of the group use a different assignor, such as range. Stop these members",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

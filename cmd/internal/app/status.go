@@ -137,7 +137,7 @@ func newPage(stopping bool, read consumer.Status, sent sink.Status, c counts, ma
 	return p
 }
 
-// reportNoEvents changes the state if there were many calls in the last minute, but no events.
+// reportNoEvents sets the state to "no events" if the last minute had many calls but no events.
 func (p *page) reportNoEvents() {
 	calls, most := int64(0), call{}
 	for c, n := range p.Rates.Calls {
@@ -182,8 +182,8 @@ type state struct {
 	Runbook string // end of the anchor of a runbook section; empty if there is nothing to do
 }
 
-// runbook is the address of a runbook section, without the end of the anchor. An anchor is the name
-// of an alert in lower case.
+// runbook is the common prefix of the URLs of the runbook's sections. The anchor of a section is
+// the name of an alert in lower case.
 const runbook = "https://github.com/segment-to-launchdarkly/forwarder/blob/main/deploy/README.md#segmenttolaunchdarkly"
 
 // stateOf returns the state. The reasons are those of /readyz, plus one for an outage of

@@ -12,8 +12,8 @@ func (f field) env() string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(f.path, ".", "_"))
 }
 
-// loadEnviron sets the keys from environ. A variable replaces the file's value for its key and
-// removes any problem reported for that value.
+// loadEnviron sets the keys from environ. An environment variable overrides the file's value for
+// the same key and clears any problem reported for that value.
 func (l *loader) loadEnviron(environ []string) {
 	keys := slices.DeleteFunc(slices.Clone(l.keys), func(f field) bool { return f.section })
 	byEnv := map[string]field{}

@@ -114,8 +114,8 @@ var help = map[string]string{
 		"The headers of each dead letter give the reason. Must not be one of kafka.topics. " +
 		"Otherwise, the program would read its own dead letters in an endless loop. " +
 		"Empty means that rejected calls and events are only counted and logged. " +
-		"The log contains every event rejected by LaunchDarkly, " +
-		"but only one call rejected by the mapping per reason and minute.",
+		"The log contains every event rejected by LaunchDarkly. " +
+		"Of the calls rejected by the mapping, it contains at most one per reason per minute.",
 	"dead_letters.redrive": "Whether kafka.topics contain dead letters. " +
 		"If true, the program delivers only the failed call from each dead letter.",
 

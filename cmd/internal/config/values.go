@@ -131,7 +131,7 @@ func setNode(v reflect.Value, n *yaml.Node) error {
 	return nil
 }
 
-// stringList returns the elements of a list, or of a string in the syntax of environment variables.
+// stringList returns the elements of a list, or of a string in the format of a variable's value.
 // It returns wrong if n is neither.
 func stringList(n *yaml.Node, wrong error) ([]string, error) {
 	switch n.Kind {

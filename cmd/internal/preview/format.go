@@ -35,8 +35,8 @@ var knownFormats = []struct {
 }
 
 // recognize returns the format of a record with a call that is not a Segment call, and the record's
-// top-level names, sorted. source is that call. It is used instead of the record if the record is not
-// one object, and then contains no path.
+// top-level names, sorted. source is that call. It is used instead of the record if the record is
+// not one object, and then contains no path.
 func recognize(record, source []byte) (Format, []string) {
 	fields, whole := parse(transform.TrimPrefix(record))
 	if !whole {

@@ -46,7 +46,7 @@ func (s *Summary) Write(w io.Writer) error {
 			Number(r.NoMetricValue))
 	}
 	if r.RecordTime > 0 {
-		row("No time", "%8s  events with the record's timestamp, because the call contains no readable time",
+		row("No time", "%8s  events use the record's timestamp, because the call contains no valid time",
 			Number(r.RecordTime))
 	}
 	if r.SegmentCalls > 0 {

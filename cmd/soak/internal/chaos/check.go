@@ -209,10 +209,10 @@ func (c *checker) wait(r Record) time.Duration {
 	return c.Requests[c.accepted[r.Number][0]].Done.Sub(from)
 }
 
-// countedTwice reports whether a record wrongly counts in more than one of the given requests. A
-// lost record may count only once. If Kafka loses other records in a range, the same request can
-// never be formed again, so the remaining records are sent in another request. Therefore, at most
-// one of the given requests may be for an intact range.
+// countedTwice reports whether a record is wrongly counted in more than one of the given requests.
+// A lost record may be counted only once. If Kafka loses other records in a range, the same request
+// can never be formed again, so the remaining records are sent in another request. Therefore, at
+// most one of the given requests may be for an intact range.
 func (c *checker) countedTwice(r Record, by []int32) bool {
 	whole := 0
 	for _, i := range by {

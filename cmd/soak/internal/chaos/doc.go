@@ -45,8 +45,9 @@
 //  3. No commit passes a record that is not yet delivered, filtered, or in the dead-letter topic.
 //     The committed offset never decreases and finally equals the end offset.
 //  4. No request reaches LaunchDarkly before a commit has recorded the request's offset range. The
-//     commit records the end of the range as a cut. The request contains all events in the range
-//     or, because rejected batches are split, one of its halves, quarters, and so on.
+//     commit records the end of the range as a cut. The request contains all events in the
+//     range. If LaunchDarkly has rejected the batch, the request contains the events of a half of
+//     the range, of a quarter, and so on.
 //  5. A cut stays in every commit until the committed offset reaches it, unless the cut ends a
 //     range without events.
 //  6. The dead-letter topic contains exactly the undeliverable records, each with the correct

@@ -42,7 +42,7 @@ func (r *run) runStep(ctx context.Context, s Step) error {
 		r.disrupt(ctx, s, func(m *member) {
 			_ = m.stopWith(syscall.SIGKILL, time.Minute)
 			if m.code != -1 {
-				r.report.addBroken("exited unexpectedly: %s with code %d\n%s", m.name, m.code, m.logTail())
+				r.report.addBroken("%s exited unexpectedly with code %d\n%s", m.name, m.code, m.logTail())
 			}
 			r.remove(s.Target)
 		})
@@ -132,9 +132,9 @@ func (r *run) disturb(ctx context.Context, s Step) {
 }
 
 // disrupt kills or freezes a member by calling the function do, and then waits. If Step.Fire is
-// set, random faults stay active. Otherwise, disrupt stops them first, and the takeover by the
-// other members is judged if all brokers are up and the group is complete, stable, and caught up
-// with the producer.
+// set, random faults stay active. Otherwise, disrupt stops them first. It then checks the takeover
+// by the other members, but only if all brokers are up and the group is complete, stable, and
+// caught up with the producer.
 func (r *run) disrupt(ctx context.Context, s Step, do func(*member)) {
 	if s.Fire {
 		do(r.members[s.Target])
@@ -298,7 +298,7 @@ func (r *run) recordMemory(m *member) {
 func (r *run) removeExited() {
 	for i, m := range slices.Backward(r.members) {
 		if m.hasExited() {
-			r.report.addBroken("exited unexpectedly: %s with code %d\n%s", m.name, m.code, m.logTail())
+			r.report.addBroken("%s exited unexpectedly with code %d\n%s", m.name, m.code, m.logTail())
 			r.remove(i)
 		}
 	}
