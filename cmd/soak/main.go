@@ -92,7 +92,7 @@ func soak(ctx context.Context, duration, turn time.Duration, seed uint64, rate i
 		seed++
 	}
 	if all.Judged == 0 {
-		all.Broken = append(all.Broken, "no takeover judged: soak too short or machine too slow")
+		all.Broken = append(all.Broken, "no takeover checked: soak too short or machine too slow")
 	}
 	return all, nil
 }

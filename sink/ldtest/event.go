@@ -52,7 +52,7 @@ func dropReason(event []byte, schema string) string {
 			}
 		case name == "userKey" && schema == "3":
 			if !isKey(value) {
-				return "userKey is not a non-empty string"
+				return "userKey must be a non-empty string"
 			}
 		case name == "contextKeys" && schema == "4":
 			if reason := checkContextKeys(value); reason != "" {
@@ -88,7 +88,7 @@ func checkContextKeys(value []byte) string {
 		case seen[kind]:
 			return "duplicate context kind"
 		case !isKey(key):
-			return "a context key is not a non-empty string"
+			return "a context key must be a non-empty string"
 		}
 		seen[kind] = true
 	}

@@ -196,7 +196,8 @@ func (l *link) block(toServer, toMember bool) {
 // setDelay delays both directions.
 func (l *link) setDelay(d time.Duration) { l.update(func() { l.delay = [2]time.Duration{d, d} }) }
 
-// heal ends blocks and delays, and disarms late commits. Blocked bytes then arrive.
+// heal removes all blocks and delays, and cancels late commits that are still to come. Blocked bytes
+// then arrive.
 func (l *link) heal() {
 	l.update(func() { l.blocked, l.delay, l.armed = [2]bool{}, [2]time.Duration{}, 0 })
 }

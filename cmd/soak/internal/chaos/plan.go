@@ -49,8 +49,8 @@ type Step struct {
 	// Target is the number of the affected member, broker, or partition. A member's number is its
 	// index among the running members, oldest first.
 	Target int
-	// Fire makes Kill and Freeze happen while random faults are active. The takeover is then not
-	// judged. For Bounce, Fire sends SIGKILL instead of SIGTERM. For TrimAhead, Fire kills and
+	// Fire runs Kill and Freeze while random faults are active. The takeover is then not
+	// checked. For Bounce, Fire sends SIGKILL instead of SIGTERM. For TrimAhead, Fire kills and
 	// replaces the youngest member. For Twin, Fire makes the older of the two members leave.
 	Fire bool
 	// Static gives a joining member an instance ID.
