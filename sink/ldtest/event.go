@@ -40,7 +40,7 @@ func dropReason(event []byte, schema string) string {
 		case name == "kind", name == "data":
 		case name == "key":
 			if !isKey(value) {
-				return "key is not a non-empty string"
+				return "key must be a non-empty string"
 			}
 		case name == "creationDate":
 			if ms, err := strconv.ParseInt(string(value), 10, 64); err != nil || ms <= 0 {
