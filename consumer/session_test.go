@@ -255,13 +255,15 @@ func TestCommitTimeoutIncludesASlowConnection(t *testing.T) {
 		close(broken)
 		time.Sleep(50 * time.Millisecond)
 		w.produce(1, nil)
-		sealed := time.Now()
-		for m.endedSessions(endUnanswered)+m.endedSessions(endHeartbeat) == 0 && time.Since(sealed) < time.Minute {
-			time.Sleep(100 * time.Millisecond)
+		await := func(done func() bool) {
+			for began := time.Now(); !done() && time.Since(began) < time.Minute; {
+				time.Sleep(100 * time.Millisecond)
+			}
 		}
-		// The batch is sealed after at most MaxAge, once the record was fetched on a new
-		// connection.
-		if took := time.Since(sealed); took > 8*time.Second+m.cfg.MaxAge+commitTimeout {
+		await(func() bool { return m.partition(0).status().InFlight > 0 }) // takes one or two connections
+		sealed := time.Now()
+		await(func() bool { return m.endedSessions(endUnanswered, endHeartbeat) > 0 })
+		if took := time.Since(sealed); took > commitTimeout+time.Second {
 			w.t.Errorf("the commit timed out after %v", took)
 		}
 		m.abort()

@@ -30,7 +30,7 @@ type bubble struct {
 	ld      *ldtest.Server
 	client  *Client
 	metrics *prometheus.Registry
-	log     *bytes.Buffer // the whole log as JSON lines, including debug
+	log     *syncBuffer // the whole log as JSON lines, including debug
 	ctx     context.Context
 	cancel  context.CancelFunc
 
@@ -80,7 +80,7 @@ func inBubble(t *testing.T, change func(*Config), test func(b *bubble)) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bubble{
 			t: t, ld: ldtest.New(ldtest.Config{Retain: true, Identity: ldtest.DataField("n")}),
-			metrics: prometheus.NewRegistry(), log: new(bytes.Buffer),
+			metrics: prometheus.NewRegistry(), log: new(syncBuffer),
 			done: map[*Batch]int{}, delivered: map[int]bool{}, bodies: map[string]string{},
 		}
 		b.ctx, b.cancel = context.WithCancel(t.Context())
@@ -98,7 +98,7 @@ func inBubble(t *testing.T, change func(*Config), test func(b *bubble)) {
 			MaxInFlight: 16, Timeout: 10 * time.Second, BackoffMin: 500 * time.Millisecond, BackoffMax: time.Minute,
 			Transport: &http.Transport{DialContext: pipe.DialContext, MaxIdleConnsPerHost: 100},
 			Metrics:   NewMetrics(b.metrics, NewBudget(1)),
-			Log:       zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(b.log)), zap.DebugLevel)),
+			Log:       zap.New(zapcore.NewCore(encoder, zapcore.AddSync(b.log), zap.DebugLevel)),
 		}
 		if change != nil {
 			change(&b.cfg)
@@ -383,6 +383,24 @@ func (b *bubble) unfinished() int {
 func (b *bubble) requests(since int) []ldtest.Request {
 	synctest.Wait()
 	return b.ld.Requests()[since:]
+}
+
+// syncBuffer is a buffer for concurrent use.
+type syncBuffer struct {
+	mu sync.Mutex // guards the field below
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }
 
 // logged waits until all goroutines are blocked, and returns the log entries above debug level.
