@@ -78,7 +78,8 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.IntVar(&o.records, "records", 1_000_000, "`number` of records in the topic")
 	f.IntVar(&o.rounds, "rounds", 5,
 		"`number` of rounds, each with one run of the floor (the baseline) and one of the forwarder")
-	f.StringVar(&o.against, "against", "", "`path` of a second build of bench to compare with; its forwarder also runs in each round")
+	f.StringVar(&o.against, "against", "",
+		"`path` of a second build of bench to compare with; its forwarder also runs in each round")
 	f.BoolVar(&o.json, "json", false, "write JSON instead of a table")
 	f.StringVar(&o.pprof, "pprof", "", "`directory` for CPU profiles of the floor and the forwarder, one per run. "+
 		"Profiling uses a little CPU time")
