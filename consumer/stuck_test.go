@@ -281,7 +281,9 @@ func TestDeletedTopicBlocksNoOther(t *testing.T) {
 	if err := w.cluster.CreateTopic("other", 2, nil); err != nil {
 		t.Fatal(err)
 	}
-	m := w.join(func(c *Config, _ *sink.Config) { c.Topics = []string{testTopic, "other"} })
+	m := w.join(func(c *Config, _ *sink.Config) {
+		c.Topics, c.SessionTimeout = []string{testTopic, "other"}, 6*time.Second // a third is the heartbeat interval
+	})
 	w.produce(100, nil)
 	w.produce(100, nil, kgo.DefaultProduceTopic("other"))
 	w.awaitDelivered(20 * time.Second)
@@ -289,7 +291,7 @@ func TestDeletedTopicBlocksNoOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	lost := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID, TopLevel: true})
-	time.Sleep(5 * time.Second)
+	time.Sleep(3 * time.Second)
 	if lost.Hits() == 0 {
 		t.Error("test has no effect: no partition was reassigned")
 	}

@@ -167,6 +167,9 @@ var shortTour = struct{ environ, args []string }{
 }
 
 func TestTourDescribesTheOutageTheCrashAndTheRecovery(t *testing.T) {
+	if os.Getenv("KAFKA_TEST") == "" {
+		t.Skip("takes several seconds of CPU: set KAFKA_TEST=1")
+	}
 	t.Parallel()
 	c := start(shortTour.environ, shortTour.args...)
 	got := c.summary(t, exitOK)
@@ -256,6 +259,9 @@ func TestMissingEventFails(t *testing.T) {
 }
 
 func TestMissingEventsFailTheTour(t *testing.T) {
+	if os.Getenv("KAFKA_TEST") == "" {
+		t.Skip("takes several seconds of CPU: set KAFKA_TEST=1")
+	}
 	t.Parallel()
 	c := start(shortTour.environ, shortTour.args...)
 	c.stderr.await(t, "Recovery: ")
