@@ -107,7 +107,7 @@ func (w *watcher) readOldest(ctx context.Context) {
 	unread := map[topicPartition]int64{}
 	for _, p := range w.all() {
 		s := p.status()
-		if s.End <= s.Watermark || !s.Oldest.IsZero() || s.InFlight > 0 {
+		if s.End <= s.Watermark || !s.Oldest.IsZero() {
 			continue
 		}
 		unread[p.topicPartition] = s.Watermark

@@ -2,7 +2,6 @@ package sink
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -146,23 +145,6 @@ func (b *bubble) gauge(name string) float64 {
 	}
 	b.t.Fatalf("no metric %s", name)
 	return 0
-}
-
-// A redirect halts delivery even if its target is missing or invalid.
-func TestRedirectWithoutATargetHalts(t *testing.T) {
-	for _, location := range []string{"", "http://[::1", "http://%zz/"} {
-		inBubble(t, nil, func(b *bubble) {
-			b.respondWith(func(r *http.Request) *http.Response {
-				response := withStatus(302, r)
-				response.Header.Set("Location", location)
-				return response
-			})
-			b.many(1)
-			if b.requests(0); b.client.Halted().Since.IsZero() {
-				t.Errorf("Location %q: not halted", location)
-			}
-		})
-	}
 }
 
 // The log contains one entry for the start of a halt or an outage, and one for the recovery.

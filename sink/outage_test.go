@@ -185,12 +185,14 @@ func TestStatusQuotesNoResponse(t *testing.T) {
 	})
 }
 
+// A redirect halts delivery even if its target is missing or invalid.
 func TestHaltByARedirectNamesTheTarget(t *testing.T) {
 	for location, want := range map[string]string{
 		"https://user:secret@elsewhere.test/a%20b?secret#secret": "302 Found to elsewhere.test/a%20b",
 		"/moved?secret": "302 Found to events.test/moved",
 		"":              "302 Found",
 		"http://[::1":   "302 Found",
+		"http://%zz/":   "302 Found",
 		"https://elsewhere.test/" + strings.Repeat("x", 300): "302 Found to elsewhere.test/" +
 			strings.Repeat("x", maxExcerptBytes-len("elsewhere.test/")),
 	} {

@@ -17,8 +17,8 @@ type summary struct {
 	Delivered  int64   `json:"delivered"`  // expected events counted by LaunchDarkly
 	Missing    int64   `json:"missing"`    // expected events not counted by LaunchDarkly
 	Duplicates int64   `json:"duplicates"` // times that an event was counted again
-	Filtered   int64   `json:"filtered"`   // filtered calls, as reported by the replicas; after a crash, as produced
-	Rejected   int64   `json:"rejected"`   // rejected calls, likewise
+	Filtered   int64   `json:"filtered"`   // filtered calls reported by the replicas, or produced if one was killed
+	Rejected   int64   `json:"rejected"`   // rejected calls reported by the replicas, or produced if one was killed
 	Requests   int64   `json:"requests"`   // requests received by LaunchDarkly
 	Seconds    float64 `json:"seconds"`    // time until everything was delivered and committed
 }
