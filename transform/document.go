@@ -21,7 +21,16 @@ func (t *Transformer) record(r *record) error {
 		return errors.New("the value is compressed by AWS Glue's serializer, which is not supported")
 	}
 	r.offset = prefixLength(b)
-	return t.documents(r, b[r.offset:], true)
+	document, err := t.scan.Scan(b[r.offset:], t.item(r))
+
+	// Most records are a single call. The mapping takes 2% less time if this case is handled first.
+	if err == nil && document[0] == '{' && !t.scan.More() {
+		if typ := t.callType(); typ != notACall && !t.hasContent() {
+			t.call(r, document, typ)
+			return nil
+		}
+	}
+	return t.documents(r, 0, document, err, true)
 }
 
 // glueHeader is the length of AWS Glue's header: a version, a compression, and a 16-byte schema ID.
@@ -38,18 +47,23 @@ func prefixLength(b []byte) int {
 	return 0
 }
 
-// documents maps the calls in the documents of b. If unwrap is true, a document can be an envelope.
-func (t *Transformer) documents(r *record, b []byte, unwrap bool) error {
-	item := func(offset int, value []byte) {
+// item returns a function that maps an array item, for t.scan.
+func (t *Transformer) item(r *record) func(offset int, value []byte) {
+	return func(offset int, value []byte) {
 		if value[0] == '{' {
 			t.call(r, value, t.callType())
 		} else {
 			r.skip(Malformed, fmt.Sprintf("%sbyte %d: %s", r.path, r.offset+offset, itemIs[typeOf(value)]))
 		}
 	}
-	first := r.index
+}
+
+// documents maps the calls in one or more documents. document and err are the result of scanning
+// the first of them, and first is the index of its first call. If unwrap is true, a document can be
+// an envelope.
+func (t *Transformer) documents(r *record, first int, document []byte, err error, unwrap bool) error {
+	item := t.item(r)
 	before := first
-	document, err := t.scan.Scan(b, item)
 	for ; document != nil; document, err = t.scan.Next(item) {
 		switch document[0] {
 		case '{':

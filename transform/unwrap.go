@@ -167,7 +167,8 @@ func (t *Transformer) unwrapped(r *record, path string, text []byte) {
 	before, outer := *r, t.scan
 	r.path, r.offset = path+": ", 0
 	t.scan = t.inner
-	err := t.documents(r, text, false)
+	document, err := t.scan.Scan(text, t.item(r))
+	err = t.documents(r, before.index, document, err, false)
 	t.scan.Reset()
 	t.scan = outer
 	if err != nil {
