@@ -61,7 +61,7 @@ func TestConsecutiveRejectsHalt(t *testing.T) {
 	for _, status := range []int{400, 413} {
 		onEachEndpoint(t, func(b *bubble) {
 			b.ld.Down(ldtest.Fault{Status: status})
-			for range 30 {
+			for range 10 {
 				b.deliver(b.batch(100))
 			}
 			time.Sleep(time.Hour)
@@ -73,7 +73,7 @@ func TestConsecutiveRejectsHalt(t *testing.T) {
 			}
 			b.ld.Up()
 			b.settle(b.cfg.BackoffMax)
-			if n := len(b.counted()); n != 3000-maxConsecutiveRejects || !b.client.Halted().Since.IsZero() {
+			if n := len(b.counted()); n != 1000-maxConsecutiveRejects || !b.client.Halted().Since.IsZero() {
 				b.t.Errorf("%d: %d events counted, halted %+v", status, n, b.client.Halted())
 			}
 		})
