@@ -6,10 +6,13 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
+	"github.com/segment-to-launchdarkly/forwarder/consumer"
+	"github.com/segment-to-launchdarkly/forwarder/sink"
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
@@ -140,6 +143,55 @@ func TestStatusPageWithExtremeValuesInABrowser(t *testing.T) {
 	send(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 	b.open(server.URL, 390, 844, "light")
 	b.load()
+}
+
+// The other tests do not reach these states, or only with many partitions.
+func TestStatusPageInEachStateInABrowser(t *testing.T) {
+	b := newChromium(t)
+	now := time.Now()
+	outage := sink.Outage{
+		Since: now.Add(-12 * time.Minute), Attempts: 40, Next: now.Add(40 * time.Second), Cause: "503 Service Unavailable",
+	}
+	unreachable := outage
+	unreachable.Unreachable, unreachable.Cause = true, "lookup events.lunchdarkly.com: no such host"
+	unreachable.Advice = "Fix the host name in launchdarkly.events_url, or DNS."
+	row := consumer.PartitionStatus{Topic: "segment", Watermark: 12_000, Committed: 12_000, End: 12_040, Lag: 40}
+	member := consumer.Status{Joined: true, LastCommit: now, Partitions: []consumer.PartitionStatus{row}}
+	idle := consumer.Status{Joined: true}
+
+	for _, state := range []struct {
+		word     string
+		stopping bool
+		read     consumer.Status
+		sent     sink.Status
+		calls    int64
+		reason   string
+	}{
+		{word: "draining", stopping: true, read: member, reason: "shutting down"},
+		{word: "needs attention", read: member, sent: sink.Status{Outage: unreachable}, reason: "no response from LaunchDarkly"},
+		{word: "joining", reason: "waiting to join the consumer group"},
+		{word: "retrying", read: member, sent: sink.Status{Outage: outage}, reason: "next attempt in "},
+		{word: "standing by", read: idle, reason: "no partition is assigned to this replica"},
+		{word: "no events", read: member, calls: manyCalls, reason: "the most frequent reason is not_a_call"},
+	} {
+		c := counts{At: now, Calls: map[call]int64{{"filtered", "not_a_call"}: state.calls}}
+		p := newPage(state.stopping, state.read, state.sent, c, 5*time.Second)
+		p.Version, p.Host, p.Group, p.Topics = "v1.0.0", "forwarder-0", "segment-to-launchdarkly", []string{"segment"}
+		p.Address, p.Uptime = "https://events.launchdarkly.com", time.Hour
+		p.Rates = c.ratesSince(counts{At: now.Add(-time.Minute)})
+		p.reportNoEvents()
+		server := httptest.NewServer(secured(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if err := statusTemplate.Execute(w, p); err != nil {
+				t.Error(err)
+			}
+		})))
+		inEachView(b, strings.ReplaceAll(state.word, " ", "-"), server.URL, func() {
+			if got := b.text("header"); !strings.HasPrefix(got, state.word+"\n") || !strings.Contains(got, state.reason) {
+				t.Errorf("%q, want the state %q with the reason %q", got, state.word, state.reason)
+			}
+		})
+		server.Close()
+	}
 }
 
 func TestStatusPageOf200PartitionsInABrowser(t *testing.T) {
