@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"os"
 	"sync"
 	"time"
 
@@ -122,7 +123,10 @@ func (d *demo) run(sys system) error {
 				fmt.Fprintf(d.screen, "no progress for %v, stopping\n", stuck)
 			}
 			seconds := time.Since(d.started).Seconds()
-			err = d.stopReplicas()
+			err = d.stopReplicas(sys.signals)
+			if errors.Is(err, errInterrupted) {
+				return err
+			}
 			d.screen.show()
 			return errors.Join(err, tourErr, d.summarize(sys.stdout, seconds))
 		}
@@ -150,15 +154,19 @@ func (d *demo) running() (running []*replica) {
 	return running
 }
 
-// stopReplicas stops all replicas cleanly and waits for them.
-func (d *demo) stopReplicas() error {
+// stopReplicas stops all replicas cleanly. It waits for them until a signal arrives.
+func (d *demo) stopReplicas(signals <-chan os.Signal) error {
 	var errs []error
 	for _, r := range d.running() {
 		errs = append(errs, r.stdin.Close())
 	}
 	for _, r := range d.running() {
-		<-r.exited
-		errs = append(errs, r.err)
+		select {
+		case <-r.exited:
+			errs = append(errs, r.err)
+		case <-signals:
+			return errInterrupted
+		}
 	}
 	return errors.Join(errs...)
 }
