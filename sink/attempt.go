@@ -146,11 +146,9 @@ func (c *Client) recordResponse(r response, j *job) {
 		}
 		return
 	case halted:
-		c.rejectedToken = r.token
+		c.rejectedCredentials = r.credentials
 		if c.halt.Since.IsZero() {
-			if c.cfg.Endpoint == MetricImport {
-				c.startTokenWatch()
-			}
+			c.startWatch()
 			c.halt.Since = time.Now()
 			c.metrics.halts.Inc()
 			c.metrics.halted.Set(1)
@@ -170,7 +168,7 @@ func (c *Client) recordResponse(r response, j *job) {
 	c.outageLogged = false
 	if !c.halt.Since.IsZero() {
 		c.halt = Halt{}
-		c.stopTokenWatch()
+		c.endWatch()
 		c.metrics.halted.Set(0)
 	}
 }

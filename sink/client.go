@@ -53,27 +53,27 @@ type Client struct {
 	log         *zap.Logger
 
 	running  sync.WaitGroup // deliveries and their attempts
-	watching sync.WaitGroup // the watchToken goroutine
+	watching sync.WaitGroup // the watchCredentials goroutine
 
-	mu                 sync.Mutex // guards the fields below
-	limiter            limiter
-	failures           map[Source]int     // consecutive attempts with the verdict retryable, per partition
-	ready              list.List          // jobs waiting for a slot, oldest first
-	inFlight           int                // requests in flight
-	delayed            map[*job]time.Time // jobs in backoff, and when they are queued again
-	wakeTimer          *time.Timer        // calls dispatch when the limiter allows the next attempt
-	halt               Halt
-	outage             Outage        // Next is set only in snapshots
-	responded          bool          // whether any response has arrived since the client was created
-	unreachable        bool          // whether an unreachable destination has been logged
-	status             Status        // Halt and Outage are set only in snapshots
-	outageLogged       bool          // an outage has been logged and has not ended
-	watchedSeries      int           // limiter.series for which watchOutage was called; 0 if it must be called again
-	strayWarning       time.Time     // time of the last log entry about a single batch; see recordResponse
-	rejectedToken      string        // access token last rejected or probed; never logged
-	stopWatch          chan struct{} // closed to stop watchToken; nil if not running
-	consecutiveRejects int           // events passed to Delivery.Rejected since the last accepted request
-	acceptedRequests   int           // accepted requests since the client was created
+	mu                  sync.Mutex // guards the fields below
+	limiter             limiter
+	failures            map[Source]int     // consecutive attempts with the verdict retryable, per partition
+	ready               list.List          // jobs waiting for a slot, oldest first
+	inFlight            int                // requests in flight
+	delayed             map[*job]time.Time // jobs in backoff, and when they are queued again
+	wakeTimer           *time.Timer        // calls dispatch when the limiter allows the next attempt
+	halt                Halt
+	outage              Outage        // Next is set only in snapshots
+	responded           bool          // whether any response has arrived since the client was created
+	unreachable         bool          // whether an unreachable destination has been logged
+	status              Status        // Halt and Outage are set only in snapshots
+	outageLogged        bool          // an outage has been logged and has not ended
+	watchedSeries       int           // limiter.series for which watchOutage was called; 0 if it must be called again
+	strayWarning        time.Time     // time of the last log entry about a single batch; see recordResponse
+	rejectedCredentials credentials   // last rejected or probed
+	stopWatch           chan struct{} // closed to stop watchCredentials; nil if not running
+	consecutiveRejects  int           // events passed to Delivery.Rejected since the last accepted request
+	acceptedRequests    int           // accepted requests since the client was created
 }
 
 // New validates cfg and returns a client. It starts no goroutines.
@@ -86,7 +86,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	if cfg.Transport == nil {
-		cfg.Transport = newTransport(cfg.MaxInFlight, cfg.Timeout)
+		cfg.Transport = newTransport(cfg.MaxInFlight, cfg.Timeout, cfg.RootCAs)
 	}
 	if cfg.Metrics == nil {
 		cfg.Metrics = NewMetrics(prometheus.NewRegistry(), NewBudget(1))
@@ -129,7 +129,7 @@ func (c *Client) Deliver(ctx context.Context, d Delivery) {
 func (c *Client) Close() {
 	c.running.Wait()
 	c.mu.Lock()
-	c.stopTokenWatch()
+	c.endWatch()
 	c.mu.Unlock()
 	c.watching.Wait()
 	c.mu.Lock()

@@ -1,6 +1,8 @@
 package sink
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -41,6 +43,11 @@ type Config struct {
 	// concurrent use.
 	AccessToken func() (string, error)
 
+	// Headers returns additional request headers by name, for a gateway in front of LaunchDarkly. It
+	// is called as often as AccessToken, and must be safe for concurrent use. It cannot replace the
+	// client's own headers. Nil means no additional headers.
+	Headers func() (map[string]string, error)
+
 	// Schema is the event schema version, 3 or 4. MetricImport supports only 4.
 	Schema int
 	// Version is this program's version, which is sent in the User-Agent header. It must be a
@@ -56,8 +63,10 @@ type Config struct {
 	// BackoffMax is the upper bound of every backoff.
 	BackoffMax time.Duration
 
+	// RootCAs contains the certificate authorities trusted for EventsURL. Nil means the system's.
+	RootCAs *x509.CertPool
 	// Transport sends the requests. The client never follows redirects. Nil means a transport tuned
-	// for this client.
+	// for this client. A transport that is set ignores RootCAs.
 	Transport http.RoundTripper
 	// Metrics contains the client's metrics. Nil means that they are not exported.
 	Metrics *Metrics
@@ -126,8 +135,9 @@ const maxHeaderBytes = 64 << 10
 //
 // Over HTTP/2, all requests share one connection, which stays open when a request times out. Pings
 // detect a dead connection within the timeout or 2 s, whichever is longer.
-func newTransport(maxInFlight int, timeout time.Duration) *http.Transport {
+func newTransport(maxInFlight int, timeout time.Duration, roots *x509.CertPool) *http.Transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 	t.MaxIdleConns = maxInFlight
 	t.MaxIdleConnsPerHost = maxInFlight
 	t.MaxResponseHeaderBytes = maxHeaderBytes // applies to HTTP/2 as well

@@ -8,7 +8,7 @@
 //  2. The payload ID is derived only from the [Source], the range, the body, and the environment.
 //     Equal inputs always produce the same ID, and different bodies never share an ID. The
 //     environment is identified by its client-side ID or by its project and environment keys,
-//     depending on the endpoint. The URL and the access token are not part of the ID.
+//     depending on the endpoint. The URL and the credentials are not part of the ID.
 //  3. Every attempt to send a body uses the same bytes and the same payload ID. LaunchDarkly
 //     therefore counts the events once, however often the body is sent.
 //  4. A batch is reported as delivered only after each of its events has been accepted by
@@ -19,7 +19,7 @@
 //     waits for the delay in Retry-After or, without this header, for a capped exponential backoff
 //     with full jitter. If LaunchDarkly rejects the URL or the credentials rather than the events,
 //     the client halts (see [Client.Halted]). While halted, the client sends one probe at a time,
-//     at intervals of up to [Config.BackoffMax] and immediately after the access token changes. If
+//     at intervals of up to [Config.BackoffMax] and immediately after the credentials change. If
 //     LaunchDarkly rejects one batch in this way but accepts others, that batch halts delivery at
 //     most once and then backs off alone. Only 400, 413, and 422 count as rejections of events.
 //     After 100 rejected events in a row, these responses halt delivery as well. Without this
@@ -45,7 +45,7 @@
 //     two attempts, the same events may be sent in a different body or under a different payload
 //     ID. Such events count twice.
 //
-// A [Client] runs one goroutine per in-flight request. While delivery to the [MetricImport]
-// endpoint is halted, another goroutine reads the access token every second. [Client.Close] waits
-// for these goroutines. Timer and context callbacks run in short-lived goroutines of their own.
+// A [Client] runs one goroutine per in-flight request. While delivery is halted, another goroutine
+// reads the credentials, if there are any, every second. [Client.Close] waits for these goroutines.
+// Timer and context callbacks run in short-lived goroutines of their own.
 package sink

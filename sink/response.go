@@ -40,13 +40,13 @@ func classify(status int) verdict {
 
 // response is the outcome of one attempt.
 type response struct {
-	verdict    verdict
-	status     int           // 0 if there was no readable response
-	err        error         // why there was no readable response
-	excerpt    string        // start of the response body, or an error; can quote events
-	location   string        // target of a redirect
-	retryAfter time.Duration // delay in the Retry-After header of a 429 or 503, otherwise 0
-	token      string        // access token sent with the request; never logged
+	verdict     verdict
+	status      int           // 0 if there was no readable response
+	err         error         // why there was no readable response
+	excerpt     string        // start of the response body, or an error; can quote events
+	location    string        // target of a redirect
+	retryAfter  time.Duration // delay in the Retry-After header of a 429 or 503, otherwise 0
+	credentials credentials   // sent with the request
 }
 
 // failed reports whether the request failed for a reason other than its body and must be retried.

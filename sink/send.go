@@ -23,12 +23,16 @@ const (
 func (c *Client) send(j *job) response {
 	ctx, cancel := context.WithTimeout(j.delivery.ctx, c.cfg.Timeout)
 	defer cancel()
-	request, err := c.request(ctx, j)
+	sent, err := c.credentials()
+	if err != nil {
+		return response{verdict: halted, err: err, excerpt: err.Error()}
+	}
+	request, err := c.request(ctx, j, sent)
 	if err != nil {
 		return response{verdict: halted, err: err, excerpt: err.Error()}
 	}
 	started := time.Now()
-	r := c.exchange(request)
+	r := c.exchange(request, sent)
 	c.metrics.duration.Observe(time.Since(started).Seconds())
 	c.metrics.requestEvents.Observe(float64(j.part.events()))
 	c.metrics.requestBytes.Observe(float64(len(j.part.body)))
@@ -38,7 +42,7 @@ func (c *Client) send(j *job) response {
 
 // exchange sends a request and reads the response. It calls the transport directly, because an
 // [http.Client] would follow redirects.
-func (c *Client) exchange(request *http.Request) response {
+func (c *Client) exchange(request *http.Request, sent credentials) response {
 	resp, err := c.cfg.Transport.RoundTrip(request)
 	if err != nil {
 		return response{verdict: retryable, err: err, excerpt: excerpt([]byte(err.Error()))}
@@ -48,13 +52,9 @@ func (c *Client) exchange(request *http.Request) response {
 		return response{verdict: retryable, excerpt: "unexpected status " + resp.Status}
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxResponseBytes))
-	token := request.Header.Get("Authorization")
-	if token != "" { // some proxies echo request headers
-		body = bytes.ReplaceAll(body, []byte(token), []byte("[redacted]"))
-	}
 	r := response{
-		verdict: classify(resp.StatusCode), status: resp.StatusCode, excerpt: excerpt(body), token: token,
-		location: RedirectTarget(resp),
+		verdict: classify(resp.StatusCode), status: resp.StatusCode, excerpt: excerpt(sent.redact(body)),
+		credentials: sent, location: RedirectTarget(resp),
 	}
 	if err != nil && !r.failed() {
 		// If the response is truncated, the outcome is unknown. The payload ID makes a retry
@@ -68,8 +68,8 @@ func (c *Client) exchange(request *http.Request) response {
 }
 
 // request builds the HTTP request for a job. Requests for the same job can differ only in the
-// access token, which can be rotated.
-func (c *Client) request(ctx context.Context, j *job) (*http.Request, error) {
+// credentials, which can be rotated.
+func (c *Client) request(ctx context.Context, j *job, sent credentials) (*http.Request, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(j.part.body))
 	if err != nil {
 		return nil, err
@@ -80,17 +80,12 @@ func (c *Client) request(ctx context.Context, j *job) (*http.Request, error) {
 	if j.part.compressed {
 		r.Header.Set("Content-Encoding", "gzip")
 	}
-	if c.cfg.Endpoint == ClientSide {
-		r.Header.Set("User-Agent", "segment-to-launchdarkly/"+c.cfg.Version)
-		return r, nil
+	agent := "segment-to-launchdarkly"
+	if c.cfg.Endpoint == MetricImport {
+		agent = "MetricImport-SegmentToLaunchDarkly-int" // LaunchDarkly requires MetricImport-COMPANY-int/VERSION
 	}
-	// LaunchDarkly requires the format MetricImport-COMPANY-int/VERSION.
-	r.Header.Set("User-Agent", "MetricImport-SegmentToLaunchDarkly-int/"+c.cfg.Version)
-	token, err := c.token()
-	if err != nil {
-		return nil, err
-	}
-	r.Header.Set("Authorization", token)
+	r.Header.Set("User-Agent", agent+"/"+c.cfg.Version)
+	sent.add(r.Header)
 	return r, nil
 }
 

@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
@@ -40,17 +41,17 @@ func TestProductionTransportReusesConnections(t *testing.T) {
 				conns.Add(1)
 			}
 		}
-		transport := newTransport(inFlight, 10*time.Second)
+		var roots *x509.CertPool
 		if secure {
 			server.EnableHTTP2 = true
 			server.StartTLS()
-			transport.TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig
+			roots = server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 		} else {
 			server.Start()
 		}
 		client, err := New(Config{
 			EventsURL: server.URL, Endpoint: ClientSide, ClientSideID: ldtest.Sample.ClientSideID,
-			Schema: 3, Version: "1", Transport: transport,
+			Schema: 3, Version: "1", RootCAs: roots,
 			MaxInFlight: inFlight, Timeout: 10 * time.Second, BackoffMin: time.Second, BackoffMax: time.Second,
 		})
 		if err != nil {
@@ -121,6 +122,7 @@ func inProduction(t *testing.T, http2 bool, serve http.HandlerFunc, accepted fun
 		if http2 {
 			cfg.EventsURL = "https://example.com" // the name in the certificate of the test server
 			server.StartTLS()
+			cfg.RootCAs = server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 		} else {
 			server.Start()
 		}
@@ -130,9 +132,6 @@ func inProduction(t *testing.T, http2 bool, serve http.HandlerFunc, accepted fun
 		}
 		transport := p.client.cfg.Transport.(*http.Transport)
 		transport.DialContext = pipe.DialContext
-		if http2 {
-			transport.TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig
-		}
 		test(t, p)
 		p.client.Close()
 		server.CloseClientConnections()
@@ -331,7 +330,7 @@ func TestPingsFollowTheTimeout(t *testing.T) {
 		20 * time.Second: {10 * time.Second, 5 * time.Second},
 		time.Hour:        {15 * time.Second, 5 * time.Second},
 	} {
-		if got := newTransport(1, timeout).HTTP2; got.SendPingTimeout != want[0] || got.PingTimeout != want[1] {
+		if got := newTransport(1, timeout, nil).HTTP2; got.SendPingTimeout != want[0] || got.PingTimeout != want[1] {
 			t.Errorf("timeout %v: ping after %v, ping timeout %v, want %v", timeout, got.SendPingTimeout, got.PingTimeout, want)
 		}
 	}

@@ -2,7 +2,9 @@ package sink
 
 import (
 	"errors"
+	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -59,7 +61,7 @@ func TestRotatedTokenEndsAHaltSoon(t *testing.T) {
 			}
 			time.Sleep(200 * time.Millisecond)
 			s.set(ldtest.Sample.Token, nil)
-			if took := b.settle(b.cfg.BackoffMax); took > tokenInterval {
+			if took := b.settle(b.cfg.BackoffMax); took > credentialsInterval {
 				t.Errorf("delivered %v after the token changed", took)
 			}
 			if h := b.client.Halted(); !h.Since.IsZero() {
@@ -85,7 +87,7 @@ func TestRotationDuringRequestsEndsAHaltSoon(t *testing.T) {
 			t.Error("not halted: the test proves nothing")
 		}
 		b.respondWith(nil)
-		if took := b.settle(b.cfg.BackoffMax); took > tokenInterval {
+		if took := b.settle(b.cfg.BackoffMax); took > credentialsInterval {
 			t.Errorf("delivered after %v", took)
 		}
 	})
@@ -125,7 +127,7 @@ func TestTokenIsPolledWhileHaltedAndTriedOncePerChange(t *testing.T) {
 			t.Errorf("%d requests with a new token, want 1", n)
 		}
 		s.set(ldtest.Sample.Token, nil)
-		b.settle(2 * tokenInterval)
+		b.settle(2 * credentialsInterval)
 		idle()
 	})
 }
@@ -157,10 +159,10 @@ func TestTokenReadAfterAHaltChangesNothing(t *testing.T) {
 		b.client.mu.Lock()
 		probe := b.client.limiter.nextProbe
 		b.client.mu.Unlock()
-		b.client.tryToken("api-new")
+		b.client.tryCredentials(credentials{"Authorization": "api-new"})
 		b.client.mu.Lock()
 		defer b.client.mu.Unlock()
-		if b.client.limiter.nextProbe != probe || b.client.rejectedToken != "" {
+		if b.client.limiter.nextProbe != probe || b.client.rejectedCredentials != nil {
 			t.Error("a token was tried while not halted")
 		}
 	})
@@ -205,11 +207,77 @@ func TestCloseWaitsForTheReadOfAToken(t *testing.T) {
 		}
 	}, func(b *bubble) {
 		b.deliver(b.batch(1))
-		time.Sleep(2 * tokenInterval)
+		time.Sleep(2 * credentialsInterval)
 		b.cancel()
 		b.client.Close()
 		if begun.Load() != 2 || ended.Load() != 2 {
 			t.Errorf("%d of %d reads finished when Close returned, want 2", ended.Load(), begun.Load())
+		}
+	})
+}
+
+func TestHeadersAreSentAndRedactedAndReplaceNoOthers(t *testing.T) {
+	onEachEndpoint(t, func(b *bubble) {
+		b.client.cfg.Headers = func() (map[string]string, error) {
+			return map[string]string{
+				"X-Gateway-Key": "gateway-secret", "X-Short": "1", "Content-Type": "text/plain",
+				"X-LaunchDarkly-Payload-ID": "other",
+			}, nil
+		}
+		b.respondWith(func(r *http.Request) *http.Response {
+			if got := r.Header.Get("X-Gateway-Key"); got != "gateway-secret" {
+				b.t.Errorf("X-Gateway-Key %q", got)
+			}
+			if got := r.Header.Get("Content-Type"); got != "application/json" {
+				b.t.Errorf("Content-Type %q", got)
+			}
+			if got := r.Header[http.CanonicalHeaderKey(headerPayloadID)]; len(got) != 1 || got[0] == "other" {
+				b.t.Errorf("payload ID %q", got)
+			}
+			return &http.Response{
+				StatusCode: http.StatusForbidden, Header: http.Header{},
+				Body: io.NopCloser(strings.NewReader("key gateway-secret denied 1 time")),
+			}
+		})
+		b.many(1)
+		b.requests(0)
+		if b.client.Halted().Since.IsZero() {
+			b.t.Error("not halted: the test proves nothing")
+		}
+		log := b.log.String()
+		if strings.Contains(log, "gateway-secret") || !strings.Contains(log, "key [redacted] denied 1 time") {
+			b.t.Errorf("log:\n%s", log)
+		}
+		b.respondWith(nil)
+		b.settle(b.cfg.BackoffMax)
+	})
+}
+
+// The credentials of a gateway can be rotated too, for either endpoint.
+func TestRotatedHeaderEndsAHaltSoon(t *testing.T) {
+	s := &tokens{token: "old"}
+	inBubble(t, func(c *Config) {
+		c.Headers = func() (map[string]string, error) {
+			key, err := s.read()
+			return map[string]string{"X-Gateway-Key": key}, err
+		}
+	}, func(b *bubble) {
+		b.respondWith(func(r *http.Request) *http.Response {
+			if r.Header.Get("X-Gateway-Key") == "new" {
+				return nil
+			}
+			return &http.Response{StatusCode: http.StatusForbidden, Header: http.Header{}, Body: http.NoBody}
+		})
+		b.many(50)
+		b.requests(0)
+		if b.client.Halted().Since.IsZero() {
+			t.Error("not halted: the test proves nothing")
+		}
+		s.set("", errors.New("no such file"))
+		time.Sleep(3 * credentialsInterval)
+		s.set("new", nil)
+		if took := b.settle(b.cfg.BackoffMax); took > credentialsInterval {
+			t.Errorf("delivered %v after the header changed", took)
 		}
 	})
 }
