@@ -57,7 +57,10 @@ func Unreachable(err error, tls, sasl bool) (advice string, cause error) {
 	var eof *kgo.ErrFirstReadEOF
 	var rejected *net.OpError
 	var hostname x509.HostnameError
+	var credentials interface{ Advice() string } // error of the issuer of the credentials
 	switch {
+	case errors.As(err, &credentials):
+		return credentials.Advice(), err
 	case errors.Is(err, kerr.SaslAuthenticationFailed):
 		return "The broker rejected the credentials. Fix kafka.sasl.", err
 	case errors.Is(err, kerr.UnsupportedSaslMechanism):

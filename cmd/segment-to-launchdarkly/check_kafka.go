@@ -29,6 +29,18 @@ func (c *checks) checkKafka(cfg *config.Config) {
 		c.fail("configuration", err, "")
 		return
 	}
+	ctx, cancel := checkContext()
+	identity, err := cfg.KafkaIdentity(ctx)
+	cancel()
+	switch {
+	case err != nil:
+		advice, cause := unreachable(err, cfg)
+		c.fail("kafka.sasl", cause, advice)
+		c.skip("brokers, topics, and group", "no credentials")
+		return
+	case identity != "":
+		c.pass("kafka.sasl", identity)
+	}
 	var client *kgo.Client // client of the first broker that responds
 	var brokers []kmsg.MetadataResponseBroker
 	for _, addr := range cfg.Kafka.Brokers {

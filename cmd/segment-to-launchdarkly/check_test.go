@@ -239,6 +239,29 @@ func TestCheckOfSASL(t *testing.T) {
 		noBroker, okLD, skipID)
 }
 
+func TestCheckOfOAuth(t *testing.T) {
+	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.FormValue("client_assertion") != "right" {
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = io.WriteString(w, `{"error":"invalid_client"}`)
+			return
+		}
+		_, _ = io.WriteString(w, `{"access_token":"t","expires_in":300}`)
+	}))
+	defer issuer.Close()
+	w := newWorld(t, kfake.EnableSASL(), kfake.Superuser("PLAIN", "user", "right")).set(
+		"S2LD_KAFKA_SASL_MECHANISM=OAUTHBEARER", "S2LD_KAFKA_SASL_OAUTH_TOKEN_URL="+issuer.URL+"/token",
+		"S2LD_KAFKA_SASL_OAUTH_CLIENT_ID=me", "S2LD_KAFKA_SASL_OAUTH_ASSERTION_FILE="+writeFile(t, "jwt", "right"))
+	w.check(t, okConfig, "ok    kafka.sasl: OAuth token from "+issuer.URL+"/token for client me, valid for 5m",
+		"FAIL  broker BROKER: ...Fix kafka.sasl.mechanism.", noBroker, okLD, skipID) // which kfake does not support
+	w.set("S2LD_KAFKA_SASL_OAUTH_ASSERTION_FILE="+writeFile(t, "jwt", "wrong")).check(t, okConfig,
+		"FAIL  kafka.sasl: request an OAuth token from "+issuer.URL+"/token: 401 Unauthorized: invalid_client. "+
+			"Fix kafka.sasl.oauth.client_id", "skip  brokers, topics, and group: no credentials", okLD, skipID)
+	w.set("S2LD_KAFKA_SASL_OAUTH_TOKEN_URL=http://127.0.0.1:1").check(t, okConfig,
+		"FAIL  kafka.sasl: ...Fix kafka.sasl.oauth.token_url", "skip  brokers", okLD, skipID)
+}
+
 // A new cluster has no coordinator before it has created the topic of the committed offsets.
 func TestCheckWaitsForTheCoordinator(t *testing.T) {
 	for _, code := range []*kerr.Error{kerr.CoordinatorNotAvailable, kerr.CoordinatorLoadInProgress} {

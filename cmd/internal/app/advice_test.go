@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"fmt"
 	"html"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -18,6 +20,7 @@ import (
 
 // The log, /readyz, and the status page show the same advice as the check command.
 func TestMisconfigurationIsReportedWithAdvice(t *testing.T) {
+	const secret = "secret-of-the-client"
 	certificate := httptest.NewTLSServer(nil)
 	defer certificate.Close()
 	sasl := []string{
@@ -41,6 +44,19 @@ func TestMisconfigurationIsReportedWithAdvice(t *testing.T) {
 				})
 			},
 			advice: "The listener does not use SASL. Remove kafka.sasl.mechanism or fix the port.",
+		},
+		"issuer that rejects the credentials": {
+			environ: []string{
+				"S2LD_KAFKA_SASL_MECHANISM=OAUTHBEARER", "S2LD_KAFKA_SASL_OAUTH_TOKEN_URL=" + rejectingIssuer(t),
+				"S2LD_KAFKA_SASL_OAUTH_CLIENT_ID=me", "S2LD_KAFKA_SASL_OAUTH_CLIENT_SECRET=" + secret,
+			},
+			change: func(s *stage) {
+				s.cluster.ControlKey(int16(kmsg.SASLHandshake), func(req kmsg.Request) (kmsg.Response, error, bool) {
+					s.cluster.KeepControl()
+					return req.ResponseKind(), nil, true // accepts the mechanism
+				})
+			},
+			advice: "Fix kafka.sasl.oauth.client_id and the client secret or the assertion.",
 		},
 		"no SASL for a listener with SASL": {
 			change: func(s *stage) { s.startKafka(1, kfake.EnableSASL()) },
@@ -91,6 +107,9 @@ func TestMisconfigurationIsReportedWithAdvice(t *testing.T) {
 			s.log.await(s.ctx, t, message)
 			readyz, page := s.get("/readyz"), html.UnescapeString(s.get("/"))
 			for where, text := range map[string]string{"/readyz": readyz, "the page": page, "the log": s.log.text()} {
+				if strings.Contains(text, secret) {
+					t.Errorf("%s contains the secret: %s", where, text)
+				}
 				if !strings.Contains(text, c.advice) {
 					t.Errorf("%s lacks the advice %q: %s", where, c.advice, text)
 				}
@@ -103,6 +122,19 @@ func TestMisconfigurationIsReportedWithAdvice(t *testing.T) {
 			}
 		})
 	}
+}
+
+// rejectingIssuer returns the URL of an issuer of OAuth tokens that rejects every client and returns
+// the client's secret.
+func rejectingIssuer(t *testing.T) string {
+	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, basic, _ := r.BasicAuth()
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusUnauthorized)
+		fmt.Fprintf(w, `{"error":"invalid_client","error_description":%q}`, "wrong: "+basic+r.FormValue("client_secret"))
+	}))
+	t.Cleanup(issuer.Close)
+	return issuer.URL
 }
 
 // hangUp returns the address of a listener that reads once from each connection and closes it, as

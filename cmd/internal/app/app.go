@@ -154,6 +154,7 @@ func (a *App) Run(ctx context.Context) error {
 	var background sync.WaitGroup
 	background.Go(func() { a.history.sample(sampleCtx, a.sample) })
 	background.Go(func() { progress{a.log, a.counts}.run(sampleCtx) })
+	background.Go(func() { a.cfg.RefreshToken(sampleCtx, a.log.Named("kafka")) })
 	background.Go(func() {
 		if err := server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
 			a.log.Error("admin server failed; metrics and probes unavailable", zap.Error(err))

@@ -26,6 +26,7 @@ type Config struct {
 	// origins maps a key's path to the variable, or the file and line, that set the key. Keys that
 	// are not set are absent.
 	origins map[string]string
+	tokens  *tokens // the OAuth token, shared by all Kafka clients
 }
 
 // Kafka selects the brokers, the topics, and the consumer group.
@@ -35,6 +36,7 @@ type Kafka struct {
 	Group             string        `yaml:"group" default:"segment-to-launchdarkly" rule:"group,required"`
 	StartAt           string        `yaml:"start_at" default:"earliest" rule:"start,required"`
 	InstanceID        string        `yaml:"instance_id" rule:"topic"`
+	ClientID          string        `yaml:"client_id" default:"segment-to-launchdarkly" rule:",required"`
 	Rack              string        `yaml:"rack"`
 	RebalanceProtocol string        `yaml:"rebalance_protocol" default:"classic" enum:"classic|consumer" rule:",required"`
 	SessionTimeout    time.Duration `yaml:"session_timeout" default:"10s" min:"1s" max:"5m"`
@@ -59,6 +61,21 @@ type SASL struct {
 	Username  string `yaml:"username"`
 	Password  Secret `yaml:"password"`
 	Token     Secret `yaml:"token"`
+
+	Extensions map[string]string `yaml:"extensions" rule:"extension"`
+	OAuth      OAuth             `yaml:"oauth"`
+}
+
+// OAuth configures the requests for tokens, with the client credentials grant. The files are read
+// again for each request.
+type OAuth struct {
+	TokenURL      string            `yaml:"token_url" rule:"token_url"`
+	ClientID      string            `yaml:"client_id"`
+	ClientSecret  Secret            `yaml:"client_secret"`
+	AssertionFile string            `yaml:"assertion_file" rule:"file"`
+	Scopes        []string          `yaml:"scopes" rule:"scope"`
+	Parameters    map[string]Secret `yaml:"parameters" rule:"parameter"`
+	CAFile        string            `yaml:"ca_file" rule:"file"`
 }
 
 // Segment configures how to find and select the calls in records.

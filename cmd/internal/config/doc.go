@@ -14,5 +14,6 @@
 //     errors, logs, or output. Secret files and certificates are read again for each new connection
 //     to Kafka, so they can be rotated while the program runs.
 //
-// The package has no mutable state and starts no goroutines.
+// Apart from the OAuth token for Kafka, which a [Config] caches, the package has no mutable state. It
+// starts no goroutines.
 package config

@@ -45,6 +45,9 @@ func appendFields(all []field, prefix string, v reflect.Value) []field {
 				path: f.path + "_file", help: fileHelp(name), rule: "file", v: reflect.ValueOf(&secret.File).Elem(),
 			}
 			all = append(all, f, file)
+		case f.v.Type() == reflect.TypeFor[map[string]Secret]():
+			f.secret = true
+			all = append(all, f)
 		case f.v.Kind() == reflect.Struct:
 			f.section = true
 			all = appendFields(append(all, f), f.path+".", f.v)

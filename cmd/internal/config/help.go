@@ -15,6 +15,7 @@ var help = map[string]string{
 		"Each partition's position is resolved once, when the partition is first assigned.",
 	"kafka.instance_id": "ID of this replica for static membership, unique to each replica. " +
 		"With an ID, a restart within session_timeout moves no partitions. Empty means dynamic membership.",
+	"kafka.client_id": "Client ID that the brokers use for quotas, metrics, and logs.",
 	"kafka.rack": "Rack or availability zone of this process. " +
 		"If the brokers support it, each partition is read from the nearest broker that has a replica. " +
 		"Empty means that each partition is read from its leader.",
@@ -42,6 +43,26 @@ var help = map[string]string{
 	"kafka.sasl.username": "Username for PLAIN and SCRAM.",
 	"kafka.sasl.password": "Password for PLAIN and SCRAM.",
 	"kafka.sasl.token":    "Bearer token for OAUTHBEARER.",
+	"kafka.sasl.extensions": "SASL extensions for OAUTHBEARER. " +
+		"Confluent Cloud requires logicalCluster and identityPoolId.",
+
+	"kafka.sasl.oauth": "Requests for OAUTHBEARER tokens, with the OAuth 2.0 client credentials grant. " +
+		"A token is replaced after four fifths of its lifetime. If this fails, the old token is used until it expires.",
+	"kafka.sasl.oauth.token_url": "URL of the issuer's token endpoint. Must use https, unless the host is a loopback " +
+		"address. A token whose lifetime the issuer omits is considered valid for 1m. " +
+		"The environment variables HTTPS_PROXY and SSL_CERT_FILE are respected. " +
+		"Empty means that the token is set by kafka.sasl.token.",
+	"kafka.sasl.oauth.client_id": "Client ID of this program at the issuer. Required if token_url is set.",
+	"kafka.sasl.oauth.client_secret": "Client secret of this program at the issuer. " +
+		"Either client_secret or assertion_file is required if token_url is set. " +
+		"A secret file is read again for each token.",
+	"kafka.sasl.oauth.assertion_file": "File with a JWT that is sent as client assertion (RFC 7523) in place of a " +
+		"client secret, such as the token of a Kubernetes service account. The file is read again for each token.",
+	"kafka.sasl.oauth.scopes": "Scopes to request.",
+	"kafka.sasl.oauth.parameters": "Additional parameters of the token request, such as audience or resource. " +
+		"Their values are shown nowhere.",
+	"kafka.sasl.oauth.ca_file": "PEM file with the CA certificates trusted for token_url. " +
+		"Empty means the system's CA certificates. The file is read again for each token.",
 
 	"segment": "Format of the records, and filtering of calls by their integrations object.",
 	"segment.unwrap": "Fields that can contain a record's calls, as dotted paths. " +

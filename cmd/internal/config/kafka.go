@@ -19,11 +19,11 @@ import (
 const dialTimeout = 10 * time.Second // includes the TLS handshake
 
 // KafkaOptions returns the options for all Kafka clients: addresses, client ID, rack, TLS, and
-// SASL. Certificates and secret files are read again for each new connection. If a certificate file
-// is invalid, the error is a [Problem].
+// SASL. Certificates and secret files are read again for each new connection. All clients share one
+// OAuth token. If a certificate file is invalid, the error is a [Problem].
 func (c *Config) KafkaOptions() ([]kgo.Opt, error) {
 	k := c.Kafka
-	opts := []kgo.Opt{kgo.SeedBrokers(k.Brokers...), kgo.ClientID("segment-to-launchdarkly")}
+	opts := []kgo.Opt{kgo.SeedBrokers(k.Brokers...), kgo.ClientID(k.ClientID)}
 	if k.Rack != "" {
 		opts = append(opts, kgo.Rack(k.Rack))
 	}
@@ -35,7 +35,7 @@ func (c *Config) KafkaOptions() ([]kgo.Opt, error) {
 		dial = k.TLS.dial
 	}
 	opts = append(opts, kgo.Dialer(dial))
-	if m := k.SASL.mechanism(); m != nil {
+	if m := k.SASL.mechanism(c.tokens); m != nil {
 		opts = append(opts, kgo.SASL(m))
 	}
 	return opts, nil
@@ -82,13 +82,9 @@ func (t TLS) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 func (t TLS) config() (*tls.Config, error) {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
 	if t.CAFile != "" {
-		pem, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return nil, Problem{Key: "kafka.tls.ca_file", Rule: unreadable(t.CAFile, err)}
-		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, Problem{Key: "kafka.tls.ca_file", Rule: "no PEM certificate in " + t.CAFile}
+		var err error
+		if cfg.RootCAs, err = certPool("kafka.tls.ca_file", t.CAFile); err != nil {
+			return nil, err
 		}
 	}
 	if t.CertFile != "" {
@@ -101,9 +97,22 @@ func (t TLS) config() (*tls.Config, error) {
 	return cfg, nil
 }
 
+// certPool reads the certificates in the file named by a key. The error is a [Problem].
+func certPool(key, path string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, Problem{Key: key, Rule: unreadable(path, err)}
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, Problem{Key: key, Rule: "no PEM certificate in " + path}
+	}
+	return pool, nil
+}
+
 // mechanism returns the SASL mechanism, or nil if there is none. The mechanism reads the
-// credentials for each new connection.
-func (s SASL) mechanism() sasl.Mechanism {
+// credentials for each new connection. With kafka.sasl.oauth, it uses the token in issued.
+func (s SASL) mechanism(issued *tokens) sasl.Mechanism {
 	scramAuth := func(context.Context) (scram.Auth, error) {
 		password, err := s.Password.Read()
 		return scram.Auth{User: s.Username, Pass: password}, err
@@ -119,9 +128,14 @@ func (s SASL) mechanism() sasl.Mechanism {
 	case "SCRAM-SHA-512":
 		return scram.Sha512(scramAuth)
 	case "OAUTHBEARER":
-		return oauth.Oauth(func(context.Context) (oauth.Auth, error) {
-			token, err := s.Token.Read()
-			return oauth.Auth{Token: token}, err
+		return oauth.Oauth(func(ctx context.Context) (auth oauth.Auth, err error) {
+			auth.Extensions = s.Extensions
+			if s.OAuth.TokenURL != "" {
+				auth.Token, err = issued.get(ctx)
+			} else {
+				auth.Token, err = s.Token.Read()
+			}
+			return auth, err
 		})
 	case "AWS_MSK_IAM":
 		return aws.ManagedStreamingIAM(func(context.Context) (aws.Auth, error) { return awsCredentials() })

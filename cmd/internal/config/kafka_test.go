@@ -211,7 +211,7 @@ func TestPasswordsAreReadAgainForEachConnection(t *testing.T) {
 
 func TestBearerTokenIsReadAgainForEachConnection(t *testing.T) {
 	path := writeFile(t, "token", "old")
-	mechanism := SASL{Mechanism: "OAUTHBEARER", Token: Secret{File: path}}.mechanism()
+	mechanism := SASL{Mechanism: "OAUTHBEARER", Token: Secret{File: path}}.mechanism(nil)
 	for _, token := range []string{"old", "new"} {
 		if err := os.WriteFile(path, []byte(token+"\n"), 0o600); err != nil {
 			t.Fatal(err)
@@ -261,7 +261,7 @@ aws_access_key_id=AKID3
 	check("AKID4", "secret4", "")
 
 	t.Setenv("AWS_REGION", "eu-west-1")
-	_, first, err := SASL{Mechanism: "AWS_MSK_IAM"}.mechanism().Authenticate(t.Context(), "k:9092")
+	_, first, err := SASL{Mechanism: "AWS_MSK_IAM"}.mechanism(nil).Authenticate(t.Context(), "k:9092")
 	if err != nil || !bytes.Contains(first, []byte("AKID4/")) || bytes.Contains(first, []byte("secret4")) {
 		t.Errorf("%s, %v", first, err)
 	}

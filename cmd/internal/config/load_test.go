@@ -151,6 +151,10 @@ func other(t *testing.T, f field) string {
 		return "a b,c"
 	case map[string][]string:
 		return "account=groupId;device=context.device.id,anonymousId"
+	case map[string]string:
+		return "a=b c=d;e="
+	case map[string]Secret:
+		return "a=" + redacted + ";b=" + redacted // as written to a file
 	}
 	t.Fatalf("%s: no other value for %s", f.path, f.v.Type())
 	return ""

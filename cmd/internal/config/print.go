@@ -29,7 +29,7 @@ func (c *Config) WriteEffective(w io.Writer) error {
 			continue
 		}
 		value := inline(f.v)
-		if f.secret && f.v.Len() > 0 {
+		if f.secret && f.v.Kind() == reflect.String && f.v.Len() > 0 {
 			value = `"` + redacted + `"`
 		}
 		fmt.Fprintf(&b, "%s%s: %s  # %s\n", f.indent(), lastPart(f.path), value, c.Origin(f.path))

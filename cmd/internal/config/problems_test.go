@@ -150,6 +150,47 @@ var problemCases = []struct {
 		env:  []string{"S2LD_KAFKA_BROKERS=user:hunter2@k:9092,k2:9092"},
 	},
 	{name: "OAUTHBEARER without token", yaml: "kafka: {sasl: {mechanism: oauthbearer}}\n"},
+	{
+		name: "OAuth keys for another mechanism",
+		yaml: "kafka: {sasl: {mechanism: PLAIN, username: u, password: p, extensions: {logicalCluster: lkc-1}, oauth: " +
+			"{token_url: https://issuer.test/token, scopes: [a], parameters: {a: hunter2}, client_secret: hunter2}}}\n",
+	},
+	{
+		name: "OAuth without the issuer",
+		yaml: "kafka: {sasl: {mechanism: OAUTHBEARER, oauth: {scopes: [a]}}}\n",
+	},
+	{
+		name: "OAuth with too many credentials",
+		yaml: "kafka: {sasl: {mechanism: OAUTHBEARER, token: hunter2, oauth: {token_url: http://localhost:1/token, " +
+			"client_id: a, client_secret: hunter2, client_secret_file: /nowhere/s, assertion_file: /nowhere/a}}}\n",
+	},
+	{
+		name: "OAuth values",
+		yaml: "kafka: {sasl: {mechanism: OAUTHBEARER, extensions: {logicalCluster: 'a\u00e9'}, " +
+			"oauth: {token_url: 'http://u:hunter2@issuer.test/token', client_id: a, client_secret: hunter2, " +
+			"scopes: ['a b'], parameters: {grant_type: hunter2}, ca_file: doc.go}}}\n",
+	},
+	{
+		name: "token URL without TLS",
+		yaml: "kafka: {sasl: {mechanism: OAUTHBEARER, oauth: {token_url: 'http://issuer.test', client_id: a, " +
+			"client_secret: hunter2}}}\n",
+	},
+	{
+		name: "extension name with underscores",
+		yaml: "kafka: {sasl: {mechanism: OAUTHBEARER, token: hunter2, extensions: {identity_pool_id: pool-1}}}\n",
+	},
+	{
+		name: "reserved extension name",
+		yaml: "kafka: {sasl: {mechanism: OAUTHBEARER, token: hunter2, extensions: {auth: a}}}\n",
+	},
+	{name: "malformed parameters in a variable", env: []string{"S2LD_KAFKA_SASL_OAUTH_PARAMETERS=hunter2"}},
+	{
+		name: "malformed mappings",
+		yaml: "kafka: {sasl: {extensions: [a], oauth: {parameters: {a: [hunter2]}}}}\n",
+	},
+	{name: "null in a mapping", yaml: "kafka: {sasl: {extensions: {a: null}}}\n"},
+	{name: "duplicate name in a variable", env: []string{"S2LD_KAFKA_SASL_EXTENSIONS=a=1;a=2"}},
+	{name: "empty client ID", env: []string{"S2LD_KAFKA_CLIENT_ID="}},
 	{name: "credentials without a mechanism", yaml: "kafka: {sasl: {username: u, password: hunter2}}\n"},
 	{
 		name: "secrets both inline and by file",

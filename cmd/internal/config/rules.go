@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,7 +14,8 @@ import (
 // rule validates a string. The pattern must also be a valid ECMAScript regular expression, because
 // the JSON schema contains it.
 type rule struct {
-	must    string // error text
+	must    string                // error text
+	hint    func(s string) string // addition to the error text; nil if there is none
 	pattern *regexp.Regexp
 	also    func(s string) bool // additional condition; nil if there is none
 }
@@ -21,6 +23,22 @@ type rule struct {
 // holds reports whether s satisfies the rule.
 func (r rule) holds(s string) bool {
 	return (r.pattern == nil || r.pattern.MatchString(s)) && (r.also == nil || r.also(s))
+}
+
+// extensionValue matches the values of SASL extensions. RFC 7628 also allows an empty value, which
+// Apache Kafka rejects.
+var extensionValue = regexp.MustCompile(`^[!-~ \t\r\n]+$`)
+
+// hintCamelCase suggests the name without underscores, such as identityPoolId for identity_pool_id.
+func hintCamelCase(s string) string {
+	words := strings.FieldsFunc(s, func(r rune) bool { return r == '_' || r == '-' || r == '.' })
+	if len(words) < 2 {
+		return ""
+	}
+	for i, w := range words[1:] {
+		words[i+1] = strings.ToUpper(w[:1]) + w[1:]
+	}
+	return " (did you mean " + strings.Join(words, "") + "?)"
 }
 
 // rules maps the names used in rule tags to the rules. An empty string in an optional key is not
@@ -87,6 +105,35 @@ var rules = map[string]rule{
 		must:    "each kind must contain only letters, digits, '.', '_', and '-', and must be neither 'kind' nor 'multi'",
 		pattern: regexp.MustCompile(`^[A-Za-z0-9._-]+$`),
 		also:    func(s string) bool { return s != "kind" && s != "multi" },
+	},
+	// Apache Kafka has the same rule (KIP-342).
+	"extension": {
+		must:    "each name must contain only letters and must not be 'auth'",
+		hint:    hintCamelCase,
+		pattern: regexp.MustCompile(`^[A-Za-z]+$`),
+		also:    func(s string) bool { return s != "auth" },
+	},
+	"token_url": {
+		must:    "must be an https URL without credentials, or an http URL with a loopback address",
+		pattern: regexp.MustCompile(`^https?://[^/?#@]+([/?][^#]*)?$`),
+		also: func(s string) bool {
+			u, err := url.Parse(s)
+			return err == nil && u.Hostname() != "" && !isPlain(s)
+		},
+	},
+	"scope": {
+		must:    "each scope must contain only visible ASCII characters other than quotes and backslashes",
+		pattern: regexp.MustCompile(`^[!#-\[\]-~]+$`),
+	},
+	"parameter": {
+		must: "must not contain an empty name or the name of a parameter that other keys determine " +
+			"(client_id, client_secret, client_assertion, client_assertion_type, grant_type, and scope)",
+		pattern: regexp.MustCompile(`.`),
+		also: func(s string) bool {
+			return !slices.Contains([]string{
+				"client_id", "client_secret", "client_assertion", "client_assertion_type", "grant_type", "scope",
+			}, s)
+		},
 	},
 	"file": {}, // path of a file, which validateFiles reads
 }

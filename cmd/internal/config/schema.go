@@ -72,6 +72,10 @@ func (f field) schema() object {
 		constrain = object{}
 		s["type"], s["propertyNames"] = "object", constrain
 		s["additionalProperties"] = object{"type": "array", "items": object{"type": "string"}, "minItems": 1}
+	case map[string]string, map[string]Secret:
+		constrain = object{}
+		s["type"], s["propertyNames"] = "object", constrain
+		s["additionalProperties"] = object{"type": "string"}
 	}
 	if f.enum != nil {
 		var values []any

@@ -59,7 +59,11 @@ func (f field) validate() (broken, value string) {
 		r := rules[f.rule]
 		for _, s := range f.texts() {
 			if !r.holds(s) {
-				return r.must, displayed(s)
+				must := r.must
+				if r.hint != nil {
+					must += r.hint(s)
+				}
+				return must, displayed(s)
 			}
 		}
 	}
@@ -85,12 +89,16 @@ func (f field) bound(s string) int64 {
 }
 
 // texts returns the strings that the field's rule applies to: a non-empty string, the elements of a
-// list, or the context kinds.
+// list, or the names in a mapping.
 func (f field) texts() []string {
 	switch x := f.v.Interface().(type) {
 	case []string:
 		return x
 	case map[string][]string:
+		return slices.Sorted(maps.Keys(x))
+	case map[string]string:
+		return slices.Sorted(maps.Keys(x))
+	case map[string]Secret:
 		return slices.Sorted(maps.Keys(x))
 	case string:
 		if x != "" {
@@ -153,11 +161,43 @@ func (l *loader) validateKafka() {
 		l.require(s.Password.IsSet(), "kafka.sasl.password",
 			"must be set for "+s.Mechanism+", inline or by password_file")
 	}
-	l.require(s.Mechanism != "OAUTHBEARER" || s.Token.IsSet(), "kafka.sasl.token",
-		"must be set for OAUTHBEARER, inline or by token_file")
+	l.validateOAuth(s)
 	l.require(s.Mechanism != "AWS_MSK_IAM" || k.TLS.Enabled, "kafka.tls.enabled", "must be true for AWS_MSK_IAM")
 	l.require(s.Mechanism != "" || s.Username == "" && !s.Password.IsSet() && !s.Token.IsSet(), "kafka.sasl.mechanism",
 		"must be set if a username, password, or token is set")
+}
+
+func (l *loader) validateOAuth(s SASL) {
+	const section = "kafka.sasl.oauth."
+	o := s.OAuth
+	used := false // whether any key of the section is set
+	for _, f := range l.keys {
+		own := strings.HasPrefix(f.path, section)
+		if (own || f.path == "kafka.sasl.extensions") && f.v.Len() > 0 {
+			l.require(s.Mechanism == "OAUTHBEARER", f.path, "must not be set unless kafka.sasl.mechanism is OAUTHBEARER")
+			used = used || own
+		}
+	}
+	for _, value := range s.Extensions {
+		l.require(extensionValue.MatchString(value), "kafka.sasl.extensions",
+			"each value must consist of visible ASCII characters, spaces, tabs, and line breaks")
+	}
+	if s.Mechanism != "OAUTHBEARER" {
+		return
+	}
+	l.require(used || s.Token.IsSet(), "kafka.sasl.token",
+		"must be set for OAUTHBEARER, inline or by token_file, unless kafka.sasl.oauth.token_url is set")
+	if !used {
+		return
+	}
+	l.require(!s.Token.IsSet(), "kafka.sasl.token", "must not be set together with kafka.sasl.oauth")
+	l.require(o.TokenURL != "", section+"token_url", "must be set for kafka.sasl.oauth")
+	l.require(o.ClientID != "", section+"client_id", "must be set for kafka.sasl.oauth")
+	l.validateSecret(section+"client_secret", o.ClientSecret)
+	l.require(!o.ClientSecret.IsSet() || o.AssertionFile == "", section+"assertion_file",
+		"must not be set together with client_secret or client_secret_file")
+	l.require(o.ClientSecret.IsSet() || o.AssertionFile != "", section+"client_secret",
+		"must be set for kafka.sasl.oauth, inline or by client_secret_file, unless assertion_file is set")
 }
 
 func (l *loader) validateDelivery() {
@@ -210,8 +250,13 @@ func (l *loader) validateFiles() {
 			}
 		}
 	}
+	var p Problem
+	if path := l.c.Kafka.SASL.OAuth.CAFile; path != "" {
+		if _, err := certPool("kafka.sasl.oauth.ca_file", path); errors.As(err, &p) {
+			l.add(l.fields[p.Key], p.Rule, "")
+		}
+	}
 	if !slices.ContainsFunc(l.problems, func(p Problem) bool { return strings.HasPrefix(p.Key, "kafka.tls.") }) {
-		var p Problem
 		if _, err := l.c.Kafka.TLS.config(); errors.As(err, &p) {
 			l.add(l.fields[p.Key], p.Rule, "")
 		}

@@ -17,6 +17,9 @@ var (
 	errList     = errors.New("must be a list")
 	errContexts = errors.New("must be a mapping of context kinds to lists of fields")
 	errTwice    = errors.New("must not contain a context kind twice")
+	errPairs    = errors.New("must be a mapping of names to values")
+	errPairForm = errors.New("must have the form name=value;name=value")
+	errNames    = errors.New("must not contain a name twice")
 	errNull     = errors.New("must not contain null")
 )
 
@@ -70,10 +73,54 @@ func setText(v reflect.Value, s string) error {
 			}
 			(*p)[kind] = splitList(list)
 		}
+	case *map[string]string:
+		if strings.HasPrefix(s, "{") {
+			return setFlow(v, s, errPairs)
+		}
+		*p = nil
+		for part := range strings.SplitSeq(s, ";") {
+			if strings.TrimSpace(part) == "" {
+				continue
+			}
+			name, value, ok := strings.Cut(part, "=")
+			if !ok {
+				return errPairForm
+			}
+			if err := addPair(p, strings.TrimSpace(name), strings.TrimSpace(value)); err != nil {
+				return err
+			}
+		}
+	case *map[string]Secret:
+		var values map[string]string
+		err := setText(reflect.ValueOf(&values).Elem(), s)
+		*p = secrets(values)
+		return err
 	default:
 		panic(fmt.Sprintf("config: no parser for %T", p))
 	}
 	return err
+}
+
+// addPair adds a name to a map, which can be nil.
+func addPair(to *map[string]string, name, value string) error {
+	if _, twice := (*to)[name]; twice {
+		return errNames
+	}
+	if *to == nil {
+		*to = map[string]string{}
+	}
+	(*to)[name] = value
+	return nil
+}
+
+func secrets(values map[string]string) (all map[string]Secret) {
+	for name, value := range values {
+		if all == nil {
+			all = map[string]Secret{}
+		}
+		all[name] = Secret{Value: value}
+	}
+	return all
 }
 
 func splitList(s string) []string {
@@ -125,6 +172,28 @@ func setNode(v reflect.Value, n *yaml.Node) error {
 			}
 			(*p)[kind] = list
 		}
+	case *map[string]string:
+		if n.Kind != yaml.MappingNode {
+			return errPairs
+		}
+		*p = nil
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			value := resolve(n.Content[i+1])
+			switch {
+			case value.Kind != yaml.ScalarNode:
+				return errPairs
+			case value.Tag == "!!null":
+				return errNull
+			}
+			if err := addPair(p, n.Content[i].Value, value.Value); err != nil {
+				return err
+			}
+		}
+	case *map[string]Secret:
+		var values map[string]string
+		err := setNode(reflect.ValueOf(&values).Elem(), n)
+		*p = secrets(values)
+		return err
 	default:
 		return errors.New("must be a single value")
 	}
@@ -144,15 +213,15 @@ func stringList(n *yaml.Node, wrong error) ([]string, error) {
 	default:
 		return nil, wrong
 	}
-	list := make([]string, len(n.Content))
-	for i, e := range n.Content {
+	var list []string
+	for _, e := range n.Content {
 		switch e = resolve(e); {
 		case e.Kind != yaml.ScalarNode:
 			return nil, wrong
 		case e.Tag == "!!null":
 			return nil, errNull
 		}
-		list[i] = e.Value
+		list = append(list, e.Value)
 	}
 	return list, nil
 }
@@ -177,6 +246,18 @@ func text(v reflect.Value) string {
 			parts = append(parts, kind+"="+strings.Join(x[kind], ","))
 		}
 		return strings.Join(parts, ";")
+	case map[string]string:
+		var parts []string
+		for _, name := range slices.Sorted(maps.Keys(x)) {
+			parts = append(parts, name+"="+x[name])
+		}
+		return strings.Join(parts, ";")
+	case map[string]Secret:
+		values := map[string]string{}
+		for name, s := range x {
+			values[name] = s.Value
+		}
+		return text(reflect.ValueOf(values))
 	default:
 		return fmt.Sprint(x)
 	}
