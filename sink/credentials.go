@@ -37,7 +37,7 @@ func (c *Client) credentials() (credentials, error) {
 	for name, value := range all {
 		// net/http would also reject such a value, but with an error that looks like a network failure.
 		if strings.ContainsFunc(value, unicode.IsControl) {
-			return nil, fmt.Errorf("read credentials: header %s contains a control character", name)
+			return nil, fmt.Errorf("the value of the header %s contains a control character", name)
 		}
 	}
 	return all, nil
@@ -92,11 +92,8 @@ func (c *Client) tryCredentials(latest credentials) {
 	}
 }
 
-// startWatch starts watchCredentials if there are any that can change. The caller must hold c.mu.
+// startWatch starts watchCredentials. The caller must hold c.mu.
 func (c *Client) startWatch() {
-	if c.cfg.Endpoint != MetricImport && c.cfg.Headers == nil {
-		return
-	}
 	stop := make(chan struct{})
 	c.stopWatch = stop
 	c.watching.Go(func() { c.watchCredentials(stop) })

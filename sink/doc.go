@@ -46,6 +46,6 @@
 //     ID. Such events count twice.
 //
 // A [Client] runs one goroutine per in-flight request. While delivery is halted, another goroutine
-// reads the credentials, if there are any, every second. [Client.Close] waits for these goroutines.
-// Timer and context callbacks run in short-lived goroutines of their own.
+// reads the credentials every second. [Client.Close] waits for these goroutines. Timer and context
+// callbacks run in short-lived goroutines of their own.
 package sink

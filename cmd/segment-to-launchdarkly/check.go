@@ -104,9 +104,16 @@ func (c *checks) run(path string, offline bool, event string, sys system) {
 	}
 	c.checkKafka(cfg)
 	ld := &checks{out: c.out}
-	ld.checkLaunchDarkly(cfg, sys.transport)
+	transport := sys.transport
+	if transport == nil {
+		if transport, err = transportTo(cfg); err != nil {
+			c.fail("launchdarkly.ca_file", err, "")
+			return
+		}
+	}
+	ld.checkLaunchDarkly(cfg, transport)
 	if event != "" {
-		ld.checkSend(cfg, event, sys.transport)
+		ld.checkSend(cfg, event, transport)
 	}
 	c.failed = c.failed || ld.failed
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"cmp"
+	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,12 +33,17 @@ func (c *checks) checkLaunchDarkly(cfg *config.Config, transport http.RoundTripp
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	code, target, err := fetchStatus(client, http.MethodGet, ld.EventsURL)
+	headers, err := ld.ReadHeaders()
+	if err != nil {
+		c.fail("launchdarkly.header_files", err, "")
+		return
+	}
+	code, target, err := fetchStatus(client, http.MethodGet, ld.EventsURL, headers)
 	if err != nil {
 		c.fail("launchdarkly.events_url "+ld.EventsURL, err, eventsURLAdvice(err))
 		return
 	}
-	if isRelayProxy(client, ld.EventsURL) {
+	if isRelayProxy(client, ld.EventsURL, headers) {
 		c.fail("launchdarkly.events_url "+ld.EventsURL, errors.New("is a LaunchDarkly Relay Proxy"),
 			"A Relay Proxy accepts all events and forwards only some of them. Use the address of LaunchDarkly itself.")
 		return
@@ -56,7 +63,7 @@ func (c *checks) checkLaunchDarkly(cfg *config.Config, transport http.RoundTripp
 		c.skip(subject, "can be checked only for "+standardHost)
 		return
 	}
-	switch code, _, err := fetchStatus(client, http.MethodHead, goalsURL+ld.ClientSideID); {
+	switch code, _, err := fetchStatus(client, http.MethodHead, goalsURL+ld.ClientSideID, nil); {
 	case err != nil:
 		c.skip(subject, "cannot be checked: "+err.Error())
 	case code == http.StatusOK:
@@ -75,10 +82,10 @@ func eventsURLAdvice(err error) string {
 
 // isRelayProxy reports whether the server at an address has the status page of LaunchDarkly's Relay
 // Proxy.
-func isRelayProxy(client *http.Client, address string) bool {
+func isRelayProxy(client *http.Client, address string, headers map[string]string) bool {
 	ctx, cancel := checkContext()
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/status", nil)
+	req, err := newRequest(ctx, http.MethodGet, address+"/status", headers)
 	if err != nil {
 		return false
 	}
@@ -95,11 +102,32 @@ func isRelayProxy(client *http.Client, address string) bool {
 	return err == nil && status.Environments != nil && status.Version != ""
 }
 
+// transportTo returns a transport that trusts the configured certificate authorities.
+func transportTo(cfg *config.Config) (http.RoundTripper, error) {
+	roots, err := cfg.LaunchDarkly.RootCAs()
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+	return transport, err
+}
+
+func newRequest(ctx context.Context, method, address string, headers map[string]string) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range headers {
+		req.Header.Set(name, value)
+	}
+	return req, nil
+}
+
 // fetchStatus sends a request and returns the response status and the target of a redirect.
-func fetchStatus(client *http.Client, method, address string) (code int, target string, err error) {
+func fetchStatus(client *http.Client, method, address string, headers map[string]string) (
+	code int, target string, err error,
+) {
 	ctx, cancel := checkContext()
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, address, nil)
+	req, err := newRequest(ctx, method, address, headers)
 	if err != nil {
 		return 0, "", err
 	}

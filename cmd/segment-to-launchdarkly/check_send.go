@@ -33,13 +33,13 @@ func (c *checks) checkSend(cfg *config.Config, event string, transport http.Roun
 		c.fail(subject, err, "")
 		return
 	}
-	if transport == nil {
-		transport = http.DefaultTransport
-	}
 	last := &lastResponse{transport: transport}
-	delivery := app.SinkConfig(cfg)
-	delivery.Transport = last
-	client, err := sink.New(delivery)
+	var client *sink.Client
+	delivery, err := app.SinkConfig(cfg)
+	if err == nil {
+		delivery.Transport = last
+		client, err = sink.New(delivery)
+	}
 	if err != nil {
 		c.fail(subject, err, "")
 		return
@@ -58,7 +58,7 @@ func (c *checks) checkSend(cfg *config.Config, event string, transport http.Roun
 	case last.err != nil:
 		c.fail(subject, last.err, eventsURLAdvice(last.err))
 	case last.code == 0: // the request could not be built
-		c.fail(subject, errors.New(response), "Fix launchdarkly.access_token.")
+		c.fail(subject, errors.New(response), "Fix launchdarkly.access_token or launchdarkly.header_files.")
 	default:
 		c.fail(subject, fmt.Errorf("LaunchDarkly responded in %v with %s", took, response),
 			responseAdvice(last.code, cfg.LaunchDarkly.Endpoint))

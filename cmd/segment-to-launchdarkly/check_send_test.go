@@ -2,9 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -124,7 +127,8 @@ func TestCheckSendReportsAnUnusableToken(t *testing.T) {
 	token := writeFile(t, "token", "hunter\x012")
 	w := sendWorld(t, http.NotFoundHandler()).set(metricImport...)
 	w.set("S2LD_LAUNCHDARKLY_ACCESS_TOKEN=", "S2LD_LAUNCHDARKLY_ACCESS_TOKEN_FILE="+token)
-	want := `FAIL  event "x": read access token: the token contains a control character. Fix launchdarkly.access_token.`
+	want := `FAIL  event "x": the value of the header Authorization contains a control character. ` +
+		`Fix launchdarkly.access_token or launchdarkly.header_files.`
 	if line := w.send(t, "x"); line != want {
 		t.Error(line)
 	}
@@ -213,4 +217,46 @@ func TestCheckSendIsBoundedInTime(t *testing.T) {
 			t.Errorf("%v: %s", took, out.String())
 		}
 	})
+}
+
+// A gateway in front of LaunchDarkly can have a certificate of its own, and can require a header.
+func TestCheckSendsTheHeadersOfAGateway(t *testing.T) {
+	ld := ldtest.New(ldtest.Config{Retain: true})
+	gateway := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Key") != "gateway-secret" || r.Header.Get("X-Team") != "growth" {
+			http.Error(w, "denied: "+r.Header.Get("X-Key"), http.StatusForbidden)
+			return
+		}
+		ld.ServeHTTP(w, r)
+	}))
+	defer gateway.Close()
+	dir := t.TempDir()
+	ca := filepath.Join(dir, "ca.pem")
+	block := &pem.Block{Type: "CERTIFICATE", Bytes: gateway.Certificate().Raw}
+	if err := os.WriteFile(ca, pem.EncodeToMemory(block), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	key := filepath.Join(dir, "key")
+	write := func(value string) {
+		if err := os.WriteFile(key, []byte(value+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := sendWorld(t, ld).set("S2LD_LAUNCHDARKLY_EVENTS_URL=" + gateway.URL)
+	if line := w.send(t, "e"); !strings.Contains(line, "not sent") { // the certificate is not trusted
+		t.Error(line)
+	}
+	w.set("S2LD_LAUNCHDARKLY_CA_FILE="+ca, "S2LD_LAUNCHDARKLY_HEADERS=X-Team=growth",
+		"S2LD_LAUNCHDARKLY_HEADER_FILES=X-Key="+key)
+	write("other-secret")
+	if line := w.send(t, "e"); !strings.Contains(line, "403 Forbidden") || strings.Contains(line, "secret") {
+		t.Error(line)
+	}
+	write("gateway-secret")
+	if line := w.send(t, "e"); !strings.HasPrefix(line, "ok ") {
+		t.Error(line)
+	}
+	if n := len(ld.Events()); n != 1 {
+		t.Errorf("%d events counted, want 1", n)
+	}
 }

@@ -25,7 +25,7 @@ type system struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	environ        []string
-	transport      http.RoundTripper // used by check; nil means http.DefaultTransport
+	transport      http.RoundTripper // used by check; nil means the result of transportTo
 }
 
 // failure is an error other than an invalid command line or configuration.

@@ -68,8 +68,10 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 	registerer := prometheus.WrapRegistererWith(prometheus.Labels{"group": cfg.Kafka.Group}, a.registry)
 	process := collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})
 	registerer.MustRegister(collectors.NewGoCollector(), process, buildInfo())
-	var err error
-	delivery := SinkConfig(cfg)
+	delivery, err := SinkConfig(cfg)
+	if err != nil {
+		return nil, err
+	}
 	delivery.Metrics, delivery.Log = sink.NewMetrics(registerer, a.budget), log.Named("sink")
 	if a.sink, err = sink.New(delivery); err != nil {
 		return nil, err
@@ -104,8 +106,10 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 	return a, nil
 }
 
-// SinkConfig returns the configuration of package sink, without metrics and a log.
-func SinkConfig(cfg *config.Config) sink.Config {
+// SinkConfig returns the configuration of package sink, without metrics and a log. The error is a
+// [config.Problem].
+func SinkConfig(cfg *config.Config) (sink.Config, error) {
+	roots, err := cfg.LaunchDarkly.RootCAs()
 	return sink.Config{
 		EventsURL: cfg.LaunchDarkly.EventsURL, Endpoint: sink.Endpoint(cfg.LaunchDarkly.Endpoint),
 		ClientSideID: cfg.LaunchDarkly.ClientSideID, ProjectKey: cfg.LaunchDarkly.ProjectKey,
@@ -113,7 +117,8 @@ func SinkConfig(cfg *config.Config) sink.Config {
 		Schema: cfg.LaunchDarkly.EventSchema, Version: Version(),
 		MaxInFlight: cfg.Delivery.MaxInFlight, Timeout: cfg.Delivery.Timeout,
 		BackoffMin: cfg.Delivery.BackoffMin, BackoffMax: cfg.Delivery.BackoffMax,
-	}
+		Headers: cfg.LaunchDarkly.ReadHeaders, RootCAs: roots,
+	}, err
 }
 
 // kafkaMetrics contains the metrics of all Kafka clients. Each group session has its own client.

@@ -87,15 +87,20 @@ type Segment struct {
 
 // LaunchDarkly configures the destination and the mapping of calls to events.
 type LaunchDarkly struct {
-	EventsURL      string   `yaml:"events_url" default:"https://events.launchdarkly.com" rule:"url,required"`
-	Endpoint       string   `yaml:"endpoint" default:"client_side" enum:"client_side|metric_import" rule:",required"`
-	ClientSideID   string   `yaml:"client_side_id" rule:"id"`
-	ProjectKey     string   `yaml:"project_key" rule:"key"`
-	EnvironmentKey string   `yaml:"environment_key" rule:"key"`
-	AccessToken    Secret   `yaml:"access_token"`
-	EventSchema    int      `yaml:"event_schema" default:"3" enum:"3|4"`
-	Contexts       Contexts `yaml:"contexts" default:"user=userId,anonymousId;unauthenticatedUser=anonymousId" rule:"kind"`
-	MetricValue    []string `yaml:"metric_value" default:"properties.value" rule:"path"`
+	EventsURL      string `yaml:"events_url" default:"https://events.launchdarkly.com" rule:"url,required"`
+	Endpoint       string `yaml:"endpoint" default:"client_side" enum:"client_side|metric_import" rule:",required"`
+	ClientSideID   string `yaml:"client_side_id" rule:"id"`
+	ProjectKey     string `yaml:"project_key" rule:"key"`
+	EnvironmentKey string `yaml:"environment_key" rule:"key"`
+	AccessToken    Secret `yaml:"access_token"`
+
+	CAFile      string            `yaml:"ca_file" rule:"file"`
+	Headers     map[string]Secret `yaml:"headers" rule:"header"`
+	HeaderFiles map[string]string `yaml:"header_files" rule:"header"`
+
+	EventSchema int      `yaml:"event_schema" default:"3" enum:"3|4"`
+	Contexts    Contexts `yaml:"contexts" default:"user=userId,anonymousId;unauthenticatedUser=anonymousId" rule:"kind"`
+	MetricValue []string `yaml:"metric_value" default:"properties.value" rule:"path"`
 }
 
 // Contexts maps each context kind to the call fields that can contain its key, in order of

@@ -89,6 +89,12 @@ var help = map[string]string{
 	"launchdarkly.environment_key": "Key of the LaunchDarkly environment. Required for metric_import.",
 	"launchdarkly.access_token": "Access token whose role allows importEventData. Required for metric_import. " +
 		"A token file is read again for each request.",
+	"launchdarkly.ca_file": "PEM file with the CA certificates trusted for events_url alone, " +
+		"for instance those of a gateway. Empty means the system's CA certificates.",
+	"launchdarkly.headers": "Additional request headers, for a gateway in front of LaunchDarkly. " +
+		"The values are credentials and are never shown.",
+	"launchdarkly.header_files": "Additional request headers whose values are in files. " +
+		"Each file is read again for each request.",
 	"launchdarkly.event_schema": "Version of the event schema, 3 or 4. " +
 		"Version 3 events have a userKey, like those of Segment's LaunchDarkly Events destination. " +
 		"Version 4 events have contextKeys.",

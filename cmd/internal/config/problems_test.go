@@ -200,6 +200,23 @@ var problemCases = []struct {
 			"S2LD_LAUNCHDARKLY_ACCESS_TOKEN=hunter2", "S2LD_LAUNCHDARKLY_ACCESS_TOKEN_FILE=/nowhere/a",
 		},
 	},
+	{
+		name: "header names that the program sets, and invalid ones",
+		yaml: "launchdarkly: {headers: {X-LaunchDarkly-Payload-ID: hunter2}, header_files: {X Key: /nowhere/a}}\n",
+	},
+	{
+		name: "headers set twice, and values that are empty or have several lines",
+		yaml: "launchdarkly:\n  headers: {X-Key: \"hunter2\\n\", X-Other: \"\"}\n  header_files: {x-key: /nowhere/a}\n",
+	},
+	{
+		name: "access token that is also a header",
+		env: []string{
+			"S2LD_LAUNCHDARKLY_ENDPOINT=metric_import", "S2LD_LAUNCHDARKLY_EVENT_SCHEMA=4",
+			"S2LD_LAUNCHDARKLY_PROJECT_KEY=p", "S2LD_LAUNCHDARKLY_ENVIRONMENT_KEY=e",
+			"S2LD_LAUNCHDARKLY_ACCESS_TOKEN=hunter2", "S2LD_LAUNCHDARKLY_HEADERS=authorization=hunter2",
+		},
+	},
+	{name: "CA file of LaunchDarkly that cannot be read", yaml: "launchdarkly: {ca_file: /nowhere/ca}\n"},
 	{name: "secret in place of a section", yaml: "kafka: {sasl: hunter2}\n"},
 	{name: "secret that is a list", yaml: "kafka: {sasl: {password: [hunter2]}}\n"},
 	{

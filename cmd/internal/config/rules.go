@@ -135,6 +135,12 @@ var rules = map[string]rule{
 			}, s)
 		},
 	},
+	"header": {
+		must: "each name must be a valid header name other than Host, User-Agent, X-LaunchDarkly-..., and the names " +
+			"that describe the connection or the content",
+		pattern: regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"),
+		also:    func(s string) bool { return !setsItself(s) },
+	},
 	"file": {}, // path of a file, which validateFiles reads
 }
 

@@ -1,14 +1,17 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"maps"
+	"net/http"
 	"os"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
@@ -214,12 +217,29 @@ func (l *loader) validateDelivery() {
 			"must be set for endpoint metric_import, inline or by access_token_file")
 		l.requireValue(ld.EventSchema == 4, "launchdarkly.event_schema", "must be 4 for endpoint metric_import")
 	}
+	l.validateHeaders(ld)
 	l.requireValue(d.MaxBuffered >= l.c.Batch.MaxBytes, "delivery.max_buffered",
 		"must be at least batch.max_bytes ("+l.c.Batch.MaxBytes.String()+")")
 	l.requireValue(d.BackoffMin <= d.BackoffMax, "delivery.backoff_min",
 		"must be at most delivery.backoff_max ("+durationText(d.BackoffMax)+")")
 	l.requireValue(d.DrainTimeout >= 0 && d.DrainTimeout < rebalanceTimeout, "delivery.drain_timeout",
 		"must be at least 0s and less than 1m")
+}
+
+// validateHeaders checks that no header is set twice, and that each value is a single line.
+func (l *loader) validateHeaders(ld LaunchDarkly) {
+	seen := map[string]bool{"Authorization": ld.Endpoint == "metric_import"}
+	for _, path := range []string{"launchdarkly.headers", "launchdarkly.header_files"} {
+		for _, name := range l.fields[path].texts() {
+			name = http.CanonicalHeaderKey(name)
+			l.require(!seen[name], path, "must not set "+name+" a second time")
+			seen[name] = true
+		}
+	}
+	for _, value := range ld.Headers {
+		l.require(value.Value != "" && !strings.ContainsFunc(value.Value, unicode.IsControl), "launchdarkly.headers",
+			"each value must be a single line that is not empty")
+	}
 }
 
 func (l *loader) validateSecret(path string, s Secret) {
@@ -238,29 +258,45 @@ func (l *loader) validateFiles() {
 		if f.rule != "file" || text(f.v) == "" {
 			continue
 		}
-		content, err := os.ReadFile(text(f.v))
+		content, rule := readFile(text(f.v))
 		switch {
-		case err != nil:
-			l.add(f, unreadable(text(f.v), err), "")
-		case len(strings.TrimSpace(string(content))) == 0:
-			l.add(f, text(f.v)+" is empty", "")
+		case rule != "":
 		case strings.HasSuffix(f.path, "token_file"):
-			if rule := tokenProblem(string(content)); rule != "" {
-				l.add(f, rule, "")
+			rule = tokenProblem(content)
+		case strings.HasSuffix(f.path, "ca_file"):
+			if _, err := certPool(f.path, text(f.v)); err != nil {
+				rule = noCertificate + text(f.v)
 			}
+		}
+		if rule != "" {
+			l.add(f, rule, "")
+		}
+	}
+	headers := l.fields["launchdarkly.header_files"]
+	for _, name := range headers.texts() {
+		if _, rule := readFile(l.c.LaunchDarkly.HeaderFiles[name]); rule != "" {
+			l.add(headers, rule, "")
 		}
 	}
 	var p Problem
-	if path := l.c.Kafka.SASL.OAuth.CAFile; path != "" {
-		if _, err := certPool("kafka.sasl.oauth.ca_file", path); errors.As(err, &p) {
-			l.add(l.fields[p.Key], p.Rule, "")
-		}
-	}
 	if !slices.ContainsFunc(l.problems, func(p Problem) bool { return strings.HasPrefix(p.Key, "kafka.tls.") }) {
 		if _, err := l.c.Kafka.TLS.config(); errors.As(err, &p) {
 			l.add(l.fields[p.Key], p.Rule, "")
 		}
 	}
+}
+
+// readFile returns the content of a file, or the rule that it breaks: it must be readable and must
+// not be empty.
+func readFile(path string) (content, broken string) {
+	b, err := os.ReadFile(path)
+	switch {
+	case err != nil:
+		return "", unreadable(path, err)
+	case len(bytes.TrimSpace(b)) == 0:
+		return "", path + " is empty"
+	}
+	return string(b), ""
 }
 
 // unreadable describes a failure to read the file at path.

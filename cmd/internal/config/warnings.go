@@ -48,6 +48,9 @@ func (c *Config) Warnings() (warnings Problems) {
 			warn("launchdarkly.events_url", "sends the access token unencrypted; use https")
 		}
 	}
+	if isPlain(ld.EventsURL) && len(ld.Headers)+len(ld.HeaderFiles) > 0 {
+		warn("launchdarkly.events_url", "sends the values of launchdarkly.headers unencrypted; use https")
+	}
 	for _, f := range keys {
 		list, _ := reflect.TypeAssert[[]string](f.v)
 		for i, s := range list {

@@ -22,6 +22,11 @@ func TestWarnings(t *testing.T) {
 		{importing, "launchdarkly.client_side_id"}, // which required sets
 		{append(importing, "S2LD_LAUNCHDARKLY_EVENTS_URL=http://localhost:1"), "launchdarkly.client_side_id"},
 		{append(importing, "S2LD_LAUNCHDARKLY_EVENTS_URL=http://[::1]:1"), "launchdarkly.client_side_id"},
+		{
+			[]string{"S2LD_LAUNCHDARKLY_EVENTS_URL=http://gateway", "S2LD_LAUNCHDARKLY_HEADERS=X-Key=a"},
+			"launchdarkly.events_url",
+		},
+		{[]string{"S2LD_LAUNCHDARKLY_EVENTS_URL=http://gateway"}, ""},
 		{[]string{"S2LD_KAFKA_SESSION_TIMEOUT=5s"}, "kafka.session_timeout"},
 		{[]string{"S2LD_KAFKA_SESSION_TIMEOUT=6s"}, ""},
 		{[]string{"S2LD_KAFKA_SESSION_TIMEOUT=5s", "S2LD_KAFKA_REBALANCE_PROTOCOL=consumer"}, "kafka.session_timeout"},
