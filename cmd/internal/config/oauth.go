@@ -31,6 +31,11 @@ const (
 	// After a failed request, the next one starts after a pause. The pause doubles with each failure.
 	minTokenPause = time.Second
 	maxTokenPause = 8 * time.Second
+
+	// A connection cannot use a token's last two seconds. The expiry time in the token can be up to
+	// one second earlier, because it is a whole number. Apache Kafka rejects a connection's second
+	// authentication within a second (KIP-368), which would be due before the next request.
+	expiryMargin = 2 * time.Second
 )
 
 // tokens requests OAuth tokens and caches the newest one. It is safe for concurrent use.
@@ -45,6 +50,7 @@ type tokens struct {
 	progress chan struct{} // closed when the request in progress ends; nil if there is none
 	token    string
 	expiry   time.Time
+	last     time.Time // time until which a connection can use the token
 	next     time.Time // earliest time of the next request
 	failures int       // number of failed requests since the last successful one
 	err      error     // result of the last request
@@ -58,7 +64,7 @@ func (t *tokens) get(ctx context.Context) (string, error) {
 	for {
 		t.mu.Lock()
 		now, token, err := time.Now(), t.token, t.err
-		valid, due := now.Before(t.expiry), !now.Before(t.next)
+		valid, due := now.Before(t.last), !now.Before(t.next)
 		t.mu.Unlock()
 		switch {
 		case valid:
@@ -104,6 +110,7 @@ func (t *tokens) refresh(ctx context.Context) error {
 	switch {
 	case err == nil:
 		t.token, t.expiry, t.next = token, started.Add(lifetime), started.Add(lifetime*4/5)
+		t.last = t.expiry.Add(-min(expiryMargin, lifetime/10))
 		t.err, t.failures = nil, 0
 	case errors.Is(ctx.Err(), context.Canceled): // the caller is stopping, and the issuer may be fine
 		return ctx.Err()
@@ -265,12 +272,12 @@ func (c *Config) RefreshToken(ctx context.Context, log *zap.Logger) {
 	failing := false
 	for t.refresh(ctx) == nil {
 		t.mu.Lock()
-		err, next, expiry := t.err, t.next, t.expiry
+		err, next, last := t.err, t.next, t.last
 		t.mu.Unlock()
 		switch {
 		case err != nil && !failing:
 			log.Warn("OAuth token refresh failing", zap.Error(err),
-				zap.Duration("valid", max(0, time.Until(expiry))))
+				zap.Duration("valid", max(0, time.Until(last))))
 		case err == nil && failing:
 			log.Info("OAuth token refreshed")
 		}
