@@ -71,7 +71,6 @@ func TestOAuthTokensOnApacheKafka(t *testing.T) {
 	for name, want := range map[string]float64{
 		"consumer_sessions_ended_total": 0, "consumer_rebalances_total": 1, "consumer_poll_errors_total": 0,
 		"kafka_connect_errors_total": 0, "kafka_read_errors_total": 0, "kafka_write_errors_total": 0,
-		"kafka_disconnects_total": 0,
 	} {
 		if got := sum(t, p.App, name); got != want {
 			t.Errorf("%s is %v after the load, want %v", name, got, want)

@@ -339,7 +339,7 @@ func TestErrorsOfTheIssuerContainNoSecrets(t *testing.T) {
 		},
 		{
 			"long", http.StatusBadRequest,
-			`{"error":"e","error_description":"` + strings.Repeat("é ", 1000) + `"}`, "é é é", "kafka.sasl.oauth",
+			`{"error":"e","error_description":"` + strings.Repeat("é ", 1000) + `"}`, "é ", "kafka.sasl.oauth",
 		},
 	} {
 		issuer := &fakeIssuer{respond: func(int) *http.Response {
@@ -386,7 +386,7 @@ func TestIssuersCertificateAndFilesAreReadForEachRequest(t *testing.T) {
 		TokenURL: issuer.URL, ClientID: "me", ClientSecret: Secret{File: writeFile(t, "secret", "s")}, CAFile: ca,
 	}
 	_, _, err := c.tokens.request(t.Context())
-	if err == nil || !strings.Contains(err.(interface{ Advice() string }).Advice(), "kafka.sasl.oauth.ca_file") {
+	if err == nil || !strings.Contains(err.advice, "kafka.sasl.oauth.ca_file") {
 		t.Errorf("other CA: %v", err)
 	}
 	if err := os.WriteFile(ca, certificate, 0o600); err != nil {
