@@ -4,6 +4,7 @@ package main
 
 import (
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
@@ -14,7 +15,12 @@ import (
 // on missing topics and groups.
 func TestCheckOnApacheKafka(t *testing.T) {
 	users := map[string]string{"alice": "right", "bob": "right"}
-	kafka := kafkatest.NewApache(t, kafkatest.ApacheConfig{Nodes: 1, Users: users})
+	issuer, err := kafkatest.NewIssuer(5 * time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(issuer.Close)
+	kafka := kafkatest.NewApache(t, kafkatest.ApacheConfig{Nodes: 1, Users: users, Issuer: issuer})
 	for _, topic := range []string{"segment", "dead"} {
 		if err := kafkatest.CreateTopic(t.Context(), kafka.Brokers(), topic, 3, nil); err != nil {
 			t.Fatal(err)
@@ -73,6 +79,11 @@ func TestCheckOnApacheKafka(t *testing.T) {
 	}
 	sasl.set("S2LD_KAFKA_SASL_MECHANISM=OAUTHBEARER", "S2LD_KAFKA_SASL_TOKEN=t").
 		check(t, okConfig, "FAIL  broker BROKER: ...Fix kafka.sasl.mechanism.", noBroker, okLD, skipID)
+
+	by(kafkatest.SASL).set("S2LD_KAFKA_SASL_MECHANISM=OAUTHBEARER", "S2LD_KAFKA_SASL_OAUTH_TOKEN_URL="+issuer.TokenURL(),
+		"S2LD_KAFKA_SASL_OAUTH_CLIENT_ID=alice", "S2LD_KAFKA_SASL_OAUTH_CLIENT_SECRET="+issuer.Secret).
+		check(t, okConfig, "ok    kafka.sasl: OAuth token from "+issuer.TokenURL()+" for client alice, valid for 5m",
+			okBroker+" with SASL OAUTHBEARER", okTopic, okDead, okGroup, okLD, skipID)
 
 	bob := by(kafkatest.SASL).set(
 		"S2LD_KAFKA_SASL_MECHANISM=PLAIN", "S2LD_KAFKA_SASL_USERNAME=bob", "S2LD_KAFKA_SASL_PASSWORD=right")

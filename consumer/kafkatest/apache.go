@@ -33,6 +33,9 @@ type ApacheConfig struct {
 	// Users maps user names to passwords. If Users is not empty, the cluster is secured; see
 	// Listener.
 	Users map[string]string
+	// Issuer issues OAuth tokens for the SASL listener of a secured cluster. If Issuer is nil, the
+	// listener does not support OAUTHBEARER.
+	Issuer *Issuer
 }
 
 // Apache is a cluster of Apache Kafka nodes. Each node is a Java process on loopback ports. Nodes
@@ -105,7 +108,11 @@ func (a *Apache) start(ctx context.Context) error {
 	}
 	for id := range a.cfg.Nodes {
 		dir := filepath.Join(a.cfg.Dir, "node-"+strconv.Itoa(id))
-		a.nodes = append(a.nodes, &node{id: id, dir: dir, classPath: cp, addrs: addrs[id]})
+		n := &node{id: id, dir: dir, classPath: cp, addrs: addrs[id]}
+		if a.cfg.Issuer != nil {
+			n.allowedURL = a.cfg.Issuer.keysURL()
+		}
+		a.nodes = append(a.nodes, n)
 	}
 	if a.cl, err = kgo.NewClient(kgo.SeedBrokers(a.Brokers()...)); err != nil {
 		return err

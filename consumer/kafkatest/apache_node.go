@@ -29,6 +29,8 @@ type node struct {
 	classPath string
 	addrs     map[Listener]string
 
+	allowedURL string // URL of the issuer's keys; Kafka fetches no others
+
 	mu     sync.Mutex    // guards the fields below
 	proc   *os.Process   // nil unless the node is expected to run
 	exited chan struct{} // closed when proc has exited
@@ -44,6 +46,7 @@ func (n *node) java(ctx context.Context, args ...string) *exec.Cmd {
 	args = append([]string{
 		"-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
 		"-Dlog4j2.configurationFile=" + filepath.Join(n.dir, "log4j2.xml"),
+		"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=" + n.allowedURL,
 		"-cp", n.classPath,
 	}, args...)
 	cmd := exec.CommandContext(ctx, "java", args...)

@@ -21,7 +21,8 @@ import (
 type Listener string
 
 // A secured cluster has these listeners. SASL and SASLTLS support PLAIN, SCRAM-SHA-256, and
-// SCRAM-SHA-512 for the users in ApacheConfig.
+// SCRAM-SHA-512 for the users in ApacheConfig. With an issuer in ApacheConfig, SASL also supports
+// OAUTHBEARER.
 const (
 	Plain     Listener = "PLAIN"   // neither encrypted nor authenticated; also used between brokers
 	TLS       Listener = "TLS"     // encrypted; the broker presents a certificate issued by the CA in CAFile
@@ -63,6 +64,19 @@ func (a *Apache) secure(p map[string]string) {
 			p["listener.name."+l+"."+m+".sasl.jaas.config"] = security + "scram.ScramLoginModule required;"
 		}
 	}
+	if a.cfg.Issuer == nil {
+		return
+	}
+	p["listener.name.sasl.sasl.enabled.mechanisms"] = p["sasl.enabled.mechanisms"] + ",OAUTHBEARER"
+	p["sasl.oauthbearer.jwks.endpoint.url"] = a.cfg.Issuer.keysURL()
+	p["sasl.oauthbearer.expected.issuer"] = a.cfg.Issuer.server.URL
+	p["sasl.oauthbearer.expected.audience"] = "kafka"
+	p["sasl.oauthbearer.clock.skew.seconds"] = "0"
+	// A connection must authenticate again before its token expires (KIP-368).
+	p["connections.max.reauth.ms"] = "3600000"
+	const prefix = "listener.name.sasl.oauthbearer.sasl."
+	p[prefix+"jaas.config"] = security + "oauthbearer.OAuthBearerLoginModule required;"
+	p[prefix+"server.callback.handler.class"] = security + "oauthbearer.OAuthBearerValidatorCallbackHandler"
 }
 
 // addUsers creates the users' SCRAM credentials, which Kafka stores in its metadata.

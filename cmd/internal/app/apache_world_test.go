@@ -34,10 +34,13 @@ type apache struct {
 
 const password = "secret"
 
-func newApache(t *testing.T) apache {
+func newApache(t *testing.T) apache { return newApacheWith(t, kafkatest.ApacheConfig{}) }
+
+// newApacheWith starts a secured cluster of one node.
+func newApacheWith(t *testing.T, cfg kafkatest.ApacheConfig) apache {
 	t.Helper()
-	users := map[string]string{"alice": password, "bob": password}
-	cluster := kafkatest.NewApache(t, kafkatest.ApacheConfig{Nodes: 1, Users: users})
+	cfg.Nodes, cfg.Users = 1, map[string]string{"alice": password, "bob": password}
+	cluster := kafkatest.NewApache(t, cfg)
 	client, err := kgo.NewClient(kgo.SeedBrokers(cluster.Brokers()...))
 	if err != nil {
 		t.Fatal(err)
@@ -151,9 +154,14 @@ type program struct {
 
 func (s *scene) start() *program {
 	s.t.Helper()
+	return s.startWith(zaptest.NewLogger(s.t, zaptest.Level(zap.InfoLevel)))
+}
+
+func (s *scene) startWith(log *zap.Logger) *program {
+	s.t.Helper()
 	cfg, err := config.Load("", s.environ)
 	s.must(err)
-	a, err := app.New(cfg, zaptest.NewLogger(s.t, zaptest.Level(zap.InfoLevel)))
+	a, err := app.New(cfg, log)
 	s.must(err)
 	ctx, stop := context.WithCancel(context.Background())
 	p := &program{a, s, stop, make(chan error, 1)}

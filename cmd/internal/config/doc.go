@@ -6,13 +6,14 @@
 //  2. Environment variables override the file, and the file overrides the defaults. The variable
 //     for a key is its path in upper case, with the prefix S2LD_ and underscores for dots. For
 //     example, kafka.sasl.username becomes S2LD_KAFKA_SASL_USERNAME. An empty variable sets a
-//     string or a list to empty.
+//     string, a list, or a mapping to empty.
 //  3. All invalid keys and values are reported together, as [Problems]. An unknown key or variable
 //     is reported with the nearest known name. An invalid value is reported with its key, the
 //     broken rule, and the line or variable that set it.
 //  4. A [Secret] is set inline or by file, never both. The value of a Secret never appears in
 //     errors, logs, or output. Secret files and certificates are read again for each new connection
-//     to Kafka, so they can be rotated while the program runs.
+//     to Kafka or, under kafka.sasl.oauth, for each token, so they can be rotated while the program
+//     runs.
 //
 // Apart from the OAuth token for Kafka, which a [Config] caches, the package has no mutable state. It
 // starts no goroutines.

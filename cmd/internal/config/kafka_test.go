@@ -266,3 +266,20 @@ aws_access_key_id=AKID3
 		t.Errorf("%s, %v", first, err)
 	}
 }
+
+func TestClientIDIsConfigurable(t *testing.T) {
+	c := defaults()
+	c.Kafka.Brokers, c.Kafka.ClientID = []string{"k:9092"}, "mine"
+	opts, err := c.KafkaOptions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	if id := cl.OptValue(kgo.ClientID); id != "mine" {
+		t.Errorf("client ID %v", id)
+	}
+}

@@ -31,6 +31,11 @@ const (
 	// After a failed request, the next one starts after a pause. The pause doubles with each failure.
 	minTokenPause = time.Second
 	maxTokenPause = 8 * time.Second
+
+	// A connection cannot use a token's last two seconds. The expiry time in the token can be up to
+	// one second earlier, because it is a whole number. Apache Kafka rejects a connection's second
+	// authentication within a second (KIP-368), which would be due before the next request.
+	expiryMargin = 2 * time.Second
 )
 
 // tokens requests OAuth tokens and caches the newest one. It is safe for concurrent use.
@@ -45,9 +50,10 @@ type tokens struct {
 	progress chan struct{} // closed when the request in progress ends; nil if there is none
 	token    string
 	expiry   time.Time
-	next     time.Time // earliest time of the next request
-	failures int       // number of failed requests since the last successful one
-	err      error     // result of the last request
+	last     time.Time   // time until which a connection can use the token
+	next     time.Time   // earliest time of the next request
+	failures int         // number of failed requests since the last successful one
+	failure  *tokenError // of the last request; nil if it was successful
 }
 
 func newTokens(cfg *OAuth) *tokens { return &tokens{cfg: cfg} }
@@ -57,14 +63,14 @@ func newTokens(cfg *OAuth) *tokens { return &tokens{cfg: cfg} }
 func (t *tokens) get(ctx context.Context) (string, error) {
 	for {
 		t.mu.Lock()
-		now, token, err := time.Now(), t.token, t.err
-		valid, due := now.Before(t.expiry), !now.Before(t.next)
+		now, token, failure := time.Now(), t.token, t.failure
+		valid, due := now.Before(t.last), !now.Before(t.next)
 		t.mu.Unlock()
 		switch {
 		case valid:
 			return token, nil
 		case !due:
-			return "", err
+			return "", failure
 		}
 		if err := t.refresh(ctx); err != nil {
 			return "", err
@@ -95,27 +101,28 @@ func (t *tokens) refresh(ctx context.Context) error {
 	t.mu.Unlock()
 
 	started := time.Now()
-	token, lifetime, err := t.request(ctx)
+	token, lifetime, failure := t.request(ctx)
 
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	defer close(progress)
 	t.progress = nil
 	switch {
-	case err == nil:
+	case failure == nil:
 		t.token, t.expiry, t.next = token, started.Add(lifetime), started.Add(lifetime*4/5)
-		t.err, t.failures = nil, 0
+		t.last = t.expiry.Add(-min(expiryMargin, lifetime/10))
+		t.failure, t.failures = nil, 0
 	case errors.Is(ctx.Err(), context.Canceled): // the caller is stopping, and the issuer may be fine
 		return ctx.Err()
 	default:
-		t.err, t.next = err, time.Now().Add(min(minTokenPause<<min(t.failures, 8), maxTokenPause))
+		t.failure, t.next = failure, time.Now().Add(min(minTokenPause<<min(t.failures, 8), maxTokenPause))
 		t.failures++
 	}
 	return nil
 }
 
-// request requests a token. The error is a *tokenError.
-func (t *tokens) request(ctx context.Context) (token string, lifetime time.Duration, err error) {
+// request requests a token.
+func (t *tokens) request(ctx context.Context) (token string, lifetime time.Duration, failure *tokenError) {
 	ctx, cancel := context.WithTimeout(ctx, tokenTimeout)
 	defer cancel()
 	credential := t.cfg.ClientSecret
@@ -199,7 +206,7 @@ func (e *tokenError) Advice() string { return e.advice }
 
 // problem describes err. It redacts the secrets in hide, and anything else in a response that can
 // be a token.
-func (t *tokens) problem(err error, hide ...string) error {
+func (t *tokens) problem(err error, hide ...string) *tokenError {
 	const section = "kafka.sasl.oauth."
 	e := &tokenError{text: err.Error(), advice: "Fix kafka.sasl.oauth."}
 	if failed, ok := errors.AsType[*url.Error](err); ok {
@@ -265,16 +272,16 @@ func (c *Config) RefreshToken(ctx context.Context, log *zap.Logger) {
 	failing := false
 	for t.refresh(ctx) == nil {
 		t.mu.Lock()
-		err, next, expiry := t.err, t.next, t.expiry
+		failure, next, last := t.failure, t.next, t.last
 		t.mu.Unlock()
 		switch {
-		case err != nil && !failing:
-			log.Warn("OAuth token refresh failing", zap.Error(err),
-				zap.Duration("valid", max(0, time.Until(expiry))))
-		case err == nil && failing:
+		case failure != nil && !failing:
+			log.Warn("OAuth token refresh failing", zap.Error(failure),
+				zap.Duration("valid", max(0, time.Until(last))))
+		case failure == nil && failing:
 			log.Info("OAuth token refreshed")
 		}
-		failing = err != nil
+		failing = failure != nil
 		select {
 		case <-ctx.Done():
 			return

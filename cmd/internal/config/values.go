@@ -24,8 +24,8 @@ var (
 )
 
 // setText sets v from s in the syntax of environment variables. In this syntax, lists are separated
-// by commas, and contexts are written as "user=userId,anonymousId;account=groupId". JSON is also
-// accepted.
+// by commas, and entries of mappings by semicolons, as in "user=userId,anonymousId;account=groupId".
+// JSON is also accepted.
 func setText(v reflect.Value, s string) error {
 	if p, ok := reflect.TypeAssert[*string](v.Addr()); ok {
 		*p = s
