@@ -26,6 +26,8 @@ type Config struct {
 	// origins maps a key's path to the variable, or the file and line, that set the key. Keys that
 	// are not set are absent.
 	origins map[string]string
+
+	msk *mskIdentity // used only with the mechanism AWS_MSK_IAM
 }
 
 // Kafka selects the brokers, the topics, and the consumer group.
@@ -52,13 +54,23 @@ type TLS struct {
 	ServerName string `yaml:"server_name"`
 }
 
-// SASL configures authentication to the brokers. The mechanism AWS_MSK_IAM ignores these
-// credentials and reads its own from the standard AWS variables or the shared credentials file.
+// SASL configures authentication to the brokers. The mechanism AWS_MSK_IAM uses only the key AWS.
 type SASL struct {
 	Mechanism string `yaml:"mechanism" enum:"PLAIN|SCRAM-SHA-256|SCRAM-SHA-512|OAUTHBEARER|AWS_MSK_IAM"`
 	Username  string `yaml:"username"`
 	Password  Secret `yaml:"password"`
 	Token     Secret `yaml:"token"`
+	AWS       AWS    `yaml:"aws"`
+}
+
+// AWS configures the identity for AWS_MSK_IAM. The default chain of the AWS SDK provides the
+// credentials.
+type AWS struct {
+	Region      string `yaml:"region" rule:"region"`
+	RoleARN     string `yaml:"role_arn" rule:"role"`
+	ExternalID  string `yaml:"external_id" rule:"external_id"`
+	SessionName string `yaml:"session_name" rule:"session_name"`
+	Profile     string `yaml:"profile"`
 }
 
 // Segment configures how to find and select the calls in records.

@@ -13,6 +13,8 @@
 //  4. A [Secret] is set inline or by file, never both. The value of a Secret never appears in
 //     errors, logs, or output. Secret files and certificates are read again for each new connection
 //     to Kafka, so they can be rotated while the program runs.
+//  5. All Kafka clients of a [Config] share one AWS identity, which caches and renews its
+//     credentials. [Load] makes no requests to AWS.
 //
-// The package has no mutable state and starts no goroutines.
+// Except for the AWS identity, the package has no mutable state and starts no goroutines.
 package config

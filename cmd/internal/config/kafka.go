@@ -10,20 +10,23 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl"
-	"github.com/twmb/franz-go/pkg/sasl/aws"
 	"github.com/twmb/franz-go/pkg/sasl/oauth"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
 
-const dialTimeout = 10 * time.Second // includes the TLS handshake
+const (
+	clientID    = "segment-to-launchdarkly"
+	mskIAM      = "AWS_MSK_IAM"
+	dialTimeout = 10 * time.Second // includes the TLS handshake
+)
 
 // KafkaOptions returns the options for all Kafka clients: addresses, client ID, rack, TLS, and
 // SASL. Certificates and secret files are read again for each new connection. If a certificate file
-// is invalid, the error is a [Problem].
+// is invalid or the AWS region is unknown, the error is a [Problem].
 func (c *Config) KafkaOptions() ([]kgo.Opt, error) {
 	k := c.Kafka
-	opts := []kgo.Opt{kgo.SeedBrokers(k.Brokers...), kgo.ClientID("segment-to-launchdarkly")}
+	opts := []kgo.Opt{kgo.SeedBrokers(k.Brokers...), kgo.ClientID(clientID)}
 	if k.Rack != "" {
 		opts = append(opts, kgo.Rack(k.Rack))
 	}
@@ -35,7 +38,13 @@ func (c *Config) KafkaOptions() ([]kgo.Opt, error) {
 		dial = k.TLS.dial
 	}
 	opts = append(opts, kgo.Dialer(dial))
-	if m := k.SASL.mechanism(); m != nil {
+	if k.SASL.Mechanism == mskIAM {
+		m, err := c.mskIdentity()
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, kgo.SASL(m))
+	} else if m := k.SASL.mechanism(); m != nil {
 		opts = append(opts, kgo.SASL(m))
 	}
 	return opts, nil
@@ -102,7 +111,7 @@ func (t TLS) config() (*tls.Config, error) {
 }
 
 // mechanism returns the SASL mechanism, or nil if there is none. The mechanism reads the
-// credentials for each new connection.
+// credentials for each new connection. For AWS_MSK_IAM, see mskIdentity.
 func (s SASL) mechanism() sasl.Mechanism {
 	scramAuth := func(context.Context) (scram.Auth, error) {
 		password, err := s.Password.Read()
@@ -123,8 +132,6 @@ func (s SASL) mechanism() sasl.Mechanism {
 			token, err := s.Token.Read()
 			return oauth.Auth{Token: token}, err
 		})
-	case "AWS_MSK_IAM":
-		return aws.ManagedStreamingIAM(func(context.Context) (aws.Auth, error) { return awsCredentials() })
 	}
 	return nil
 }
