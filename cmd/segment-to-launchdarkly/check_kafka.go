@@ -21,13 +21,23 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// checkKafka checks the brokers. It then checks the topics and the group through the first broker
-// that responds.
+// checkKafka checks the AWS identity, if there is one, and the brokers. It then checks the topics
+// and the group through the first broker that responds.
 func (c *checks) checkKafka(cfg *config.Config) {
 	opts, err := cfg.KafkaOptions()
 	if err != nil {
 		c.fail("configuration", err, "")
 		return
+	}
+	identity, err := cfg.Identity(context.Background())
+	if err != nil {
+		advice, cause := unreachable(err, cfg)
+		c.fail("AWS identity", cause, advice)
+		c.skip("brokers, topics, and group", "no credentials")
+		return
+	}
+	if identity != "" {
+		c.pass("AWS identity", identity)
 	}
 	var client *kgo.Client // client of the first broker that responds
 	var brokers []kmsg.MetadataResponseBroker
