@@ -52,17 +52,19 @@ func DeadLetterAdvice(err error) string {
 }
 
 // Unreachable describes a failed connection to a broker. The cause is err without the Kafka
-// client's own advice. tls and sasl report whether the connection uses TLS and SASL.
+// client's own advice. tls and sasl report whether the connection uses TLS and SASL. An error with a
+// method Advice, such as one of a SASL mechanism, brings its own advice.
 func Unreachable(err error, tls, sasl bool) (advice string, cause error) {
+	var advised interface{ Advice() string }
 	var eof *kgo.ErrFirstReadEOF
 	var rejected *net.OpError
 	var hostname x509.HostnameError
-	var credentials interface{ Advice() string } // error of the issuer of the credentials
 	switch {
-	case errors.As(err, &credentials):
-		return credentials.Advice(), err
+	case errors.As(err, &advised):
+		return advised.Advice(), err
 	case errors.Is(err, kerr.SaslAuthenticationFailed):
-		return "The broker rejected the credentials. Fix kafka.sasl.", err
+		return "The broker rejected the credentials. Fix kafka.sasl. For AWS_MSK_IAM, grant kafka-cluster:Connect, " +
+			"DescribeGroup, AlterGroup, DescribeTopic, and ReadData, and WriteData for dead letters.", err
 	case errors.Is(err, kerr.UnsupportedSaslMechanism):
 		return "The broker does not support this SASL mechanism. Fix kafka.sasl.mechanism.", err
 	case errors.Is(err, kerr.IllegalSaslState):

@@ -32,7 +32,7 @@ The command validates the configuration, connects to each broker with the config
 and SASL, checks that the topics and the dead-letter topic exist, checks the permissions on
 them and on the consumer group, maps the newest 200 records of each topic, and sends a
 request to LaunchDarkly. The exit code is 1 if any check fails, including the configuration
-check.
+check. With AWS_MSK_IAM, the command also obtains AWS credentials and prints their source.
 
 With --send, the command also sends one event, as the run command would send it, and prints
 LaunchDarkly's response. The key of the event's user, or of each of its contexts, is

@@ -21,8 +21,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// checkKafka checks the brokers. It then checks the topics and the group through the first broker
-// that responds.
+// checkKafka checks the issued credentials, if there are any, and the brokers. It then checks the
+// topics and the group through the first broker that responds.
 func (c *checks) checkKafka(cfg *config.Config) {
 	opts, err := cfg.KafkaOptions()
 	if err != nil {

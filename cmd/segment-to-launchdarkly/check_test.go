@@ -211,6 +211,54 @@ func TestCheckOfTLS(t *testing.T) {
 	w.check(t, okConfig, "FAIL  broker 127.0.0.1:...The listener might not support TLS", noBroker, okLD, skipID)
 }
 
+func TestCheckOfAWSIdentity(t *testing.T) {
+	for name, value := range map[string]string{
+		"AWS_CONFIG_FILE": "/nowhere", "AWS_SHARED_CREDENTIALS_FILE": "/nowhere", "AWS_EC2_METADATA_DISABLED": "true",
+		"AWS_REGION": "", "AWS_DEFAULT_REGION": "", "AWS_PROFILE": "", "AWS_ACCESS_KEY_ID": "", "AWS_SESSION_TOKEN": "",
+		"AWS_WEB_IDENTITY_TOKEN_FILE": "", "AWS_CONTAINER_CREDENTIALS_FULL_URI": "",
+		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "",
+	} {
+		t.Setenv(name, value)
+	}
+	source := httptest.NewTLSServer(nil)
+	defer source.Close()
+	certificate := &pem.Block{Type: "CERTIFICATE", Bytes: source.Certificate().Raw}
+	ca := writeFile(t, "ca.pem", string(pem.EncodeToMemory(certificate)))
+	w := newWorld(t, kfake.TLS(&tls.Config{Certificates: source.TLS.Certificates}))
+	w.set("S2LD_KAFKA_TLS_ENABLED=true", "S2LD_KAFKA_TLS_CA_FILE="+ca, "S2LD_KAFKA_SASL_MECHANISM=AWS_MSK_IAM")
+	out, _, code := run(w.sys, "check", "--offline")
+	if code != 0 || !strings.HasPrefix(out, okConfig+"\n") || strings.Contains(out, "AWS") {
+		t.Errorf("offline: exit %d\n%s", code, out)
+	}
+	w.check(t, okConfig, "FAIL  configuration: kafka.sasl.aws.region: must be set", okLD, skipID)
+	w.set("S2LD_KAFKA_SASL_AWS_REGION=eu-west-1")
+	w.check(t, okConfig, "FAIL  kafka.sasl: no AWS credentials found: ...Give the pod, task, or instance an IAM role",
+		"skip  brokers, topics, and group: no credentials", okLD, skipID)
+
+	t.Setenv("AWS_ACCESS_KEY_ID", "AKID")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	var rejects bool
+	w.broker.ControlKey(int16(kmsg.SASLHandshake), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		w.broker.KeepControl()
+		return req.ResponseKind(), nil, true
+	})
+	w.broker.ControlKey(int16(kmsg.SASLAuthenticate), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		w.broker.KeepControl()
+		resp := req.ResponseKind().(*kmsg.SASLAuthenticateResponse)
+		resp.SASLAuthBytes = []byte("{}")
+		if rejects {
+			resp.ErrorCode = kerr.SaslAuthenticationFailed.Code
+			resp.ErrorMessage = new("Access denied")
+		}
+		return resp, nil, true
+	})
+	const ok = "ok    kafka.sasl: AWS identity: environment variables, region eu-west-1"
+	w.check(t, okConfig, ok, okBroker+" with TLS and SASL AWS_MSK_IAM", okTopic, okDead, okGroup, okLD, skipID)
+	rejects = true
+	w.check(t, okConfig, ok, "FAIL  broker BROKER: ...grant kafka-cluster:Connect, DescribeGroup, AlterGroup, "+
+		"DescribeTopic, and ReadData, and WriteData for dead letters.", noBroker, okLD, skipID)
+}
+
 func TestCheckOfSASL(t *testing.T) {
 	w := newWorld(t, kfake.EnableSASL(), kfake.Superuser("SCRAM-SHA-256", "user", "right"))
 	w.check(t, okConfig, "FAIL  broker BROKER: ...Set kafka.tls.enabled or kafka.sasl", noBroker, okLD, skipID)

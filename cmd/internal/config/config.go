@@ -26,7 +26,8 @@ type Config struct {
 	// origins maps a key's path to the variable, or the file and line, that set the key. Keys that
 	// are not set are absent.
 	origins map[string]string
-	tokens  *tokens // the OAuth token, shared by all Kafka clients
+	tokens  *tokens      // the OAuth token, shared by all Kafka clients
+	msk     *mskIdentity // the AWS identity, shared by all Kafka clients
 }
 
 // Kafka selects the brokers, the topics, and the consumer group.
@@ -54,8 +55,7 @@ type TLS struct {
 	ServerName string `yaml:"server_name"`
 }
 
-// SASL configures authentication to the brokers. The mechanism AWS_MSK_IAM ignores these
-// credentials and reads its own from the standard AWS variables or the shared credentials file.
+// SASL configures authentication to the brokers. The mechanism AWS_MSK_IAM uses only the key AWS.
 type SASL struct {
 	Mechanism string `yaml:"mechanism" enum:"PLAIN|SCRAM-SHA-256|SCRAM-SHA-512|OAUTHBEARER|AWS_MSK_IAM"`
 	Username  string `yaml:"username"`
@@ -64,6 +64,7 @@ type SASL struct {
 
 	Extensions map[string]string `yaml:"extensions" rule:"extension"`
 	OAuth      OAuth             `yaml:"oauth"`
+	AWS        AWS               `yaml:"aws"`
 }
 
 // OAuth configures the requests for tokens, with the client credentials grant. The files are read
@@ -76,6 +77,16 @@ type OAuth struct {
 	Scopes        []string          `yaml:"scopes" rule:"scope"`
 	Parameters    map[string]Secret `yaml:"parameters" rule:"parameter"`
 	CAFile        string            `yaml:"ca_file" rule:"file"`
+}
+
+// AWS configures the identity for AWS_MSK_IAM. The default chain of the AWS SDK provides the
+// credentials.
+type AWS struct {
+	Region      string `yaml:"region" rule:"region"`
+	RoleARN     string `yaml:"role_arn" rule:"role"`
+	ExternalID  string `yaml:"external_id" rule:"external_id"`
+	SessionName string `yaml:"session_name" rule:"session_name"`
+	Profile     string `yaml:"profile"`
 }
 
 // Segment configures how to find and select the calls in records.

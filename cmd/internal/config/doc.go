@@ -14,7 +14,8 @@
 //     errors, logs, or output. Secret files and certificates are read again for each new connection
 //     to Kafka or, under kafka.sasl.oauth, for each token, so they can be rotated while the program
 //     runs.
+//  5. All Kafka clients of a [Config] share one OAuth token or AWS identity, which is renewed before
+//     it expires. [Load] sends no requests.
 //
-// Apart from the OAuth token for Kafka, which a [Config] caches, the package has no mutable state. It
-// starts no goroutines.
+// Except for this token or identity, the package has no mutable state. It starts no goroutines.
 package config

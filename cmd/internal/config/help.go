@@ -36,10 +36,7 @@ var help = map[string]string{
 
 	"kafka.sasl": "SASL authentication to the brokers. Secret files are read again for each new connection.",
 	"kafka.sasl.mechanism": "SASL mechanism: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, or AWS_MSK_IAM. " +
-		"Empty means no authentication. AWS_MSK_IAM requires TLS and reads its credentials from the environment " +
-		"(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN) " +
-		"or from the shared credentials file (AWS_SHARED_CREDENTIALS_FILE and AWS_PROFILE). " +
-		"Instance and pod roles are not supported.",
+		"Empty means no authentication. AWS_MSK_IAM requires TLS.",
 	"kafka.sasl.username": "Username for PLAIN and SCRAM.",
 	"kafka.sasl.password": "Password for PLAIN and SCRAM.",
 	"kafka.sasl.token":    "Bearer token for OAUTHBEARER.",
@@ -63,6 +60,22 @@ var help = map[string]string{
 		"Their values are shown nowhere.",
 	"kafka.sasl.oauth.ca_file": "PEM file with the CA certificates trusted for token_url. " +
 		"Empty means the system's CA certificates. The file is read again for each token.",
+
+	"kafka.sasl.aws": "AWS identity for AWS_MSK_IAM. The credentials come from the first available source: " +
+		"the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a web identity token (IRSA), " +
+		"a profile in the shared AWS files (keys, role, SSO, or credential_process), " +
+		"the container endpoint of EKS Pod Identity or ECS, or the EC2 instance role. " +
+		"Variables and shared files are read once, at the start. Expiring credentials are renewed. " +
+		"The check command prints the source.",
+	"kafka.sasl.aws.region": "Region of the cluster and of STS. " +
+		"Empty means the region in the broker addresses, in AWS_REGION, or in the profile, in this order.",
+	"kafka.sasl.aws.role_arn": "ARN of a role to assume with these credentials. Empty means no further role.",
+	"kafka.sasl.aws.external_id": "External ID that the trust policy of role_arn requires. " +
+		"Empty means no external ID.",
+	"kafka.sasl.aws.session_name": "Name of the session of role_arn, which AWS CloudTrail records. " +
+		"Empty means segment-to-launchdarkly.",
+	"kafka.sasl.aws.profile": "Profile in the shared AWS files, which then has precedence over the variables. " +
+		"Empty means the profile in AWS_PROFILE, or default.",
 
 	"segment": "Format of the records, and filtering of calls by their integrations object.",
 	"segment.unwrap": "Fields that can contain a record's calls, as dotted paths. " +

@@ -10,17 +10,21 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl"
-	"github.com/twmb/franz-go/pkg/sasl/aws"
 	"github.com/twmb/franz-go/pkg/sasl/oauth"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
 
-const dialTimeout = 10 * time.Second // includes the TLS handshake
+const (
+	program     = "segment-to-launchdarkly"
+	mskIAM      = "AWS_MSK_IAM"
+	dialTimeout = 10 * time.Second // includes the TLS handshake
+)
 
 // KafkaOptions returns the options for all Kafka clients: addresses, client ID, rack, TLS, and
 // SASL. Certificates and secret files are read again for each new connection. All clients share one
-// OAuth token. If a certificate file is invalid, the error is a [Problem].
+// OAuth token or AWS identity. If a certificate file is invalid or the AWS region is unknown, the
+// error is a [Problem].
 func (c *Config) KafkaOptions() ([]kgo.Opt, error) {
 	k := c.Kafka
 	opts := []kgo.Opt{kgo.SeedBrokers(k.Brokers...), kgo.ClientID(k.ClientID)}
@@ -35,10 +39,31 @@ func (c *Config) KafkaOptions() ([]kgo.Opt, error) {
 		dial = k.TLS.dial
 	}
 	opts = append(opts, kgo.Dialer(dial))
-	if m := k.SASL.mechanism(c.tokens); m != nil {
+	m, err := c.mechanism()
+	if err != nil {
+		return nil, err
+	}
+	if m != nil {
 		opts = append(opts, kgo.SASL(m))
 	}
 	return opts, nil
+}
+
+// KafkaIdentity describes the credentials that were issued to this program for Kafka, without
+// secrets. If necessary, it requests them. It returns "" if the configuration contains the
+// credentials.
+func (c *Config) KafkaIdentity(ctx context.Context) (string, error) {
+	switch s := c.Kafka.SASL; {
+	case s.Mechanism == mskIAM:
+		m, err := c.mskIdentity()
+		if err != nil {
+			return "", err
+		}
+		return m.identify(ctx)
+	case s.OAuth.TokenURL != "":
+		return c.tokens.identify(ctx)
+	}
+	return "", nil
 }
 
 // dialReset opens a connection that closes with a TCP reset. Without the reset, the kernel can
@@ -113,34 +138,36 @@ func certPool(key, path string) (*x509.CertPool, error) {
 }
 
 // mechanism returns the SASL mechanism, or nil if there is none. The mechanism reads the
-// credentials for each new connection. With kafka.sasl.oauth, it uses the token in issued.
-func (s SASL) mechanism(issued *tokens) sasl.Mechanism {
+// credentials for each new connection. If the AWS region is unknown, the error is a [Problem].
+func (c *Config) mechanism() (sasl.Mechanism, error) {
+	s := c.Kafka.SASL
 	scramAuth := func(context.Context) (scram.Auth, error) {
 		password, err := s.Password.Read()
 		return scram.Auth{User: s.Username, Pass: password}, err
 	}
+	var m sasl.Mechanism
 	switch s.Mechanism {
 	case "PLAIN":
-		return plain.Plain(func(context.Context) (plain.Auth, error) {
+		m = plain.Plain(func(context.Context) (plain.Auth, error) {
 			password, err := s.Password.Read()
 			return plain.Auth{User: s.Username, Pass: password}, err
 		})
 	case "SCRAM-SHA-256":
-		return scram.Sha256(scramAuth)
+		m = scram.Sha256(scramAuth)
 	case "SCRAM-SHA-512":
-		return scram.Sha512(scramAuth)
+		m = scram.Sha512(scramAuth)
 	case "OAUTHBEARER":
-		return oauth.Oauth(func(ctx context.Context) (auth oauth.Auth, err error) {
+		m = oauth.Oauth(func(ctx context.Context) (auth oauth.Auth, err error) {
 			auth.Extensions = s.Extensions
 			if s.OAuth.TokenURL != "" {
-				auth.Token, err = issued.get(ctx)
+				auth.Token, err = c.tokens.get(ctx)
 			} else {
 				auth.Token, err = s.Token.Read()
 			}
 			return auth, err
 		})
-	case "AWS_MSK_IAM":
-		return aws.ManagedStreamingIAM(func(context.Context) (aws.Auth, error) { return awsCredentials() })
+	case mskIAM:
+		return c.mskIdentity()
 	}
-	return nil
+	return m, nil
 }

@@ -14,12 +14,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
 )
 
 // authority is a certificate authority for tests.
@@ -209,9 +209,20 @@ func TestPasswordsAreReadAgainForEachConnection(t *testing.T) {
 	}
 }
 
+func mechanismOf(t *testing.T, c *Config) sasl.Mechanism {
+	t.Helper()
+	m, err := c.mechanism()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
 func TestBearerTokenIsReadAgainForEachConnection(t *testing.T) {
 	path := writeFile(t, "token", "old")
-	mechanism := SASL{Mechanism: "OAUTHBEARER", Token: Secret{File: path}}.mechanism(nil)
+	c := defaults()
+	c.Kafka.SASL.Mechanism, c.Kafka.SASL.Token.File = "OAUTHBEARER", path
+	mechanism := mechanismOf(t, c)
 	for _, token := range []string{"old", "new"} {
 		if err := os.WriteFile(path, []byte(token+"\n"), 0o600); err != nil {
 			t.Fatal(err)
@@ -220,50 +231,6 @@ func TestBearerTokenIsReadAgainForEachConnection(t *testing.T) {
 		if err != nil || !bytes.Contains(first, []byte("\x01auth=Bearer "+token+"\x01")) {
 			t.Errorf("%s: %q, %v", token, first, err)
 		}
-	}
-}
-
-func TestAWSCredentialsComeFromTheEnvironmentOrTheSharedFile(t *testing.T) {
-	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"} {
-		t.Setenv(name, "")
-	}
-	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", filepath.Join(t.TempDir(), "none"))
-	if _, err := awsCredentials(); err == nil {
-		t.Error("no credentials: want an error")
-	}
-	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", writeFile(t, "credentials", `# comment
-[default]
-aws_access_key_id = AKID1
-aws_secret_access_key=secret=1
-[other]
-aws_access_key_id=AKID2
-aws_secret_access_key=secret2
-aws_session_token=token2
-[half]
-aws_access_key_id=AKID3
-`))
-	check := func(access, secret, token string) {
-		t.Helper()
-		got, err := awsCredentials()
-		if err != nil || got.AccessKey != access || got.SecretKey != secret || got.SessionToken != token {
-			t.Errorf("%q %q %q, %v", got.AccessKey, got.SecretKey, got.SessionToken, err)
-		}
-	}
-	check("AKID1", "secret=1", "")
-	t.Setenv("AWS_PROFILE", "other")
-	check("AKID2", "secret2", "token2")
-	t.Setenv("AWS_PROFILE", "half")
-	if _, err := awsCredentials(); err == nil || strings.Contains(err.Error(), "AKID3") {
-		t.Errorf("incomplete profile: %v", err)
-	}
-	t.Setenv("AWS_ACCESS_KEY_ID", "AKID4")
-	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret4")
-	check("AKID4", "secret4", "")
-
-	t.Setenv("AWS_REGION", "eu-west-1")
-	_, first, err := SASL{Mechanism: "AWS_MSK_IAM"}.mechanism(nil).Authenticate(t.Context(), "k:9092")
-	if err != nil || !bytes.Contains(first, []byte("AKID4/")) || bytes.Contains(first, []byte("secret4")) {
-		t.Errorf("%s, %v", first, err)
 	}
 }
 

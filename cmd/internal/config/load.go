@@ -37,7 +37,7 @@ func LoadFor(use Use, path string, environ []string) (*Config, error) {
 }
 
 func defaults() *Config {
-	c := &Config{origins: map[string]string{}}
+	c := &Config{origins: map[string]string{}, msk: &mskIdentity{}}
 	c.tokens = newTokens(&c.Kafka.SASL.OAuth)
 	for _, f := range fields(c) {
 		if f.def == "" {

@@ -290,14 +290,8 @@ func (c *Config) RefreshToken(ctx context.Context, log *zap.Logger) {
 	}
 }
 
-// KafkaIdentity describes the credentials that were issued to this program for Kafka, without
-// secrets. If necessary, it requests them. It returns "" if the configuration contains the
-// credentials.
-func (c *Config) KafkaIdentity(ctx context.Context) (string, error) {
-	t := c.tokens
-	if t.cfg.TokenURL == "" {
-		return "", nil
-	}
+// identify obtains a token and describes it.
+func (t *tokens) identify(ctx context.Context) (string, error) {
 	if _, err := t.get(ctx); err != nil {
 		return "", err
 	}

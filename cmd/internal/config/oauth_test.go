@@ -124,7 +124,7 @@ func seconds(values ...float64) (all []time.Duration) {
 func TestConnectionsShareATokenForFourFifthsOfItsLifetime(t *testing.T) {
 	issuer := &fakeIssuer{latency: 100 * time.Millisecond}
 	inBubble(t, issuer, func(t *testing.T, c *Config, logged *observer.ObservedLogs) {
-		mechanism := c.Kafka.SASL.mechanism(c.tokens)
+		mechanism := mechanismOf(t, c)
 		var connecting sync.WaitGroup
 		for range 20 {
 			connecting.Go(func() {
@@ -410,7 +410,7 @@ func TestExtensionsAccompanyEveryToken(t *testing.T) {
 	fixed.Kafka.SASL = SASL{Mechanism: "OAUTHBEARER", Token: Secret{Value: "token-1"}}
 	for _, c := range []*Config{fixed, issued} {
 		c.Kafka.SASL.Extensions = map[string]string{"logicalCluster": "lkc-1", "identityPoolId": "pool-1"}
-		_, first, err := c.Kafka.SASL.mechanism(c.tokens).Authenticate(t.Context(), "k:9092")
+		_, first, err := mechanismOf(t, c).Authenticate(t.Context(), "k:9092")
 		const want = "n,,\x01auth=Bearer token-1\x01identityPoolId=pool-1\x01logicalCluster=lkc-1\x01\x01"
 		if err != nil || string(first) != want {
 			t.Errorf("%q, %v, want %q", first, err, want)

@@ -145,6 +145,20 @@ var problemCases = []struct {
 	{name: "PLAIN without credentials", yaml: "kafka: {sasl: {mechanism: plain}}\n"},
 	{name: "AWS_MSK_IAM without TLS", yaml: "kafka: {sasl: {mechanism: aws_msk_iam}}\n"},
 	{
+		name: "AWS identity for another mechanism",
+		yaml: "kafka: {sasl: {mechanism: PLAIN, username: u, password: hunter2, aws: {region: eu-west-1,\n" +
+			"  role_arn: 'arn:aws:iam::123456789012:role/r', external_id: '12', session_name: me, profile: p}}}\n",
+	},
+	{
+		name: "session of an AWS role without the role",
+		yaml: "kafka: {tls: {enabled: true}, sasl: {mechanism: AWS_MSK_IAM, aws: {external_id: '12', session_name: me}}}\n",
+	},
+	{
+		name: "invalid keys of the AWS identity",
+		yaml: "kafka: {tls: {enabled: true}, sasl: {mechanism: AWS_MSK_IAM, aws: {region: Ireland,\n" +
+			"  role_arn: 'arn:aws:iam::123456789012:user/u', external_id: 'a b', session_name: 'a/b'}}}\n",
+	},
+	{
 		name: "broker address with credentials",
 		bare: true,
 		env:  []string{"S2LD_KAFKA_BROKERS=user:hunter2@k:9092,k2:9092"},

@@ -141,6 +141,24 @@ var rules = map[string]rule{
 		pattern: regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"),
 		also:    func(s string) bool { return !setsItself(s) },
 	},
+	"region": {
+		must:    "must be an AWS region, such as eu-west-1",
+		pattern: regexp.MustCompile(`^[a-z]+(-[a-z0-9]+)+-[0-9]+$`),
+	},
+	"role": {
+		must:    "must be the ARN of an IAM role, such as arn:aws:iam::123456789012:role/forwarder",
+		pattern: regexp.MustCompile(`^arn:aws[a-z0-9-]*:iam::[0-9]{12}:role/[^ ]+$`),
+	},
+	// STS has the same rules for external IDs and session names.
+	"external_id": {
+		must:    "must be 2 to 1224 characters: letters, digits, and any of _+=,.@:/-",
+		pattern: regexp.MustCompile(`^[A-Za-z0-9_+=,.@:/-]{2,}$`),
+		also:    func(s string) bool { return len(s) <= 1224 },
+	},
+	"session_name": {
+		must:    "must be 2 to 64 characters: letters, digits, and any of _+=,.@-",
+		pattern: regexp.MustCompile(`^[A-Za-z0-9_+=,.@-]{2,64}$`),
+	},
 	"file": {}, // path of a file, which validateFiles reads
 }
 

@@ -165,7 +165,17 @@ func (l *loader) validateKafka() {
 			"must be set for "+s.Mechanism+", inline or by password_file")
 	}
 	l.validateOAuth(s)
-	l.require(s.Mechanism != "AWS_MSK_IAM" || k.TLS.Enabled, "kafka.tls.enabled", "must be true for AWS_MSK_IAM")
+	l.require(s.Mechanism != mskIAM || k.TLS.Enabled, "kafka.tls.enabled", "must be true for AWS_MSK_IAM")
+	for _, key := range []string{"region", "role_arn", "external_id", "session_name", "profile"} {
+		path := "kafka.sasl.aws." + key
+		l.require(s.Mechanism == mskIAM || text(l.fields[path].v) == "", path,
+			"must not be set unless kafka.sasl.mechanism is AWS_MSK_IAM")
+	}
+	for _, key := range []string{"external_id", "session_name"} {
+		path := "kafka.sasl.aws." + key
+		l.require(s.AWS.RoleARN != "" || text(l.fields[path].v) == "", path,
+			"must not be set unless kafka.sasl.aws.role_arn is set")
+	}
 	l.require(s.Mechanism != "" || s.Username == "" && !s.Password.IsSet() && !s.Token.IsSet(), "kafka.sasl.mechanism",
 		"must be set if a username, password, or token is set")
 }
