@@ -12,11 +12,14 @@ PATH=$dir:$PATH
 
 helm-unittest --strict $chart
 
-helm package --destination "$dir" $chart 2>/dev/null
+links=$(find $chart -type l)
+if [ -n "$links" ]; then
+	echo "helm warns about symbolic links in the chart: $links" >&2
+	exit 1
+fi
+helm package --destination "$dir" $chart
 tar -xzmf "$dir"/*.tgz -C "$dir"
 packaged=$dir/segment-to-launchdarkly
-cmp "$packaged/files/rules.yaml" ../prometheus/rules.yaml
-cmp "$packaged/files/dashboard.json" ../grafana/dashboard.json
 if [ -e "$packaged/ci" ] || [ -e "$packaged/tests" ]; then
 	echo "the package contains ci/ or tests/" >&2
 	exit 1
