@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the chart's unit tests, and checks the packaged chart with each value file in ci/.
+# Runs the chart's unit tests, and checks the packaged chart with each value file in ci/ and examples/.
 set -eu
 cd "$(dirname "$0")"
 chart=../helm/segment-to-launchdarkly
@@ -26,7 +26,7 @@ if [ -e "$packaged/ci" ] || [ -e "$packaged/tests" ]; then
 fi
 
 helm lint --strict --quiet --namespace data "$packaged"
-for values in "$chart"/ci/*-values.yaml; do
+for values in "$chart"/ci/*-values.yaml "$chart"/examples/*.yaml; do
 	echo "$values"
 	helm lint --strict --quiet --namespace data --kube-version $kubernetes --values "$values" "$packaged"
 	helm template events "$packaged" --namespace data --kube-version $kubernetes --values "$values" >"$dir/manifests.yaml"
