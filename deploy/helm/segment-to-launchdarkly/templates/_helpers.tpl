@@ -248,7 +248,7 @@ volumeMounts:
 {{- $url := urlParse . }}
 {{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" }}
 {{- $ports = append $ports (default (ternary 80 443 (eq $url.scheme "http")) $port | int) }}
-{{- end }}
+{{- end -}}
 - ports: # DNS
     - {port: 53, protocol: UDP}
     - {port: 53, protocol: TCP}
