@@ -68,12 +68,14 @@ test-deploy: lint-chart lint-rules lint-dockerfile ## test the chart, alerts, da
 lint-chart: ## the chart: helm-unittest, helm lint and kubeconform
 	deploy/checks/chart.sh
 
+rules := deploy/helm/segment-to-launchdarkly/files/rules.yaml
+
 .PHONY: lint-rules
 lint-rules: ## the rules and their tests: promtool
-	$(promtool) check rules --lint=all --lint-fatal deploy/prometheus/rules.yaml
+	$(promtool) check rules --lint=all --lint-fatal $(rules)
 	$(promtool) test rules deploy/prometheus/tests.yaml
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
-	cp deploy/prometheus.yml deploy/prometheus/rules.yaml "$$dir"; $(promtool) check config "$$dir/prometheus.yml"
+	cp deploy/prometheus.yml $(rules) "$$dir"; $(promtool) check config "$$dir/prometheus.yml"
 
 .PHONY: lint-dockerfile
 lint-dockerfile: bin/hadolint/bin/hadolint ## the Dockerfile: hadolint

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the chart's unit tests, and checks the packaged chart with each value file in ci/.
+# Runs the chart's unit tests, and checks the packaged chart with each value file in ci/ and examples/.
 set -eu
 cd "$(dirname "$0")"
 chart=../helm/segment-to-launchdarkly
@@ -12,18 +12,21 @@ PATH=$dir:$PATH
 
 helm-unittest --strict $chart
 
-helm package --destination "$dir" $chart 2>/dev/null
+links=$(find $chart -type l)
+if [ -n "$links" ]; then
+	echo "helm warns about symbolic links in the chart: $links" >&2
+	exit 1
+fi
+helm package --destination "$dir" $chart
 tar -xzmf "$dir"/*.tgz -C "$dir"
 packaged=$dir/segment-to-launchdarkly
-cmp "$packaged/files/rules.yaml" ../prometheus/rules.yaml
-cmp "$packaged/files/dashboard.json" ../grafana/dashboard.json
 if [ -e "$packaged/ci" ] || [ -e "$packaged/tests" ]; then
 	echo "the package contains ci/ or tests/" >&2
 	exit 1
 fi
 
 helm lint --strict --quiet --namespace data "$packaged"
-for values in "$chart"/ci/*-values.yaml; do
+for values in "$chart"/ci/*-values.yaml "$chart"/examples/*.yaml; do
 	echo "$values"
 	helm lint --strict --quiet --namespace data --kube-version $kubernetes --values "$values" "$packaged"
 	helm template events "$packaged" --namespace data --kube-version $kubernetes --values "$values" >"$dir/manifests.yaml"

@@ -11,15 +11,15 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// release holds the parts of a rendered chart that the checks use.
-type release struct {
+// deployment holds the parts of a rendered Deployment that the checks use.
+type deployment struct {
 	name   string            // name of the Deployment
 	config string            // content of the configuration file
 	env    map[string]string // environment of the container; a variable with valueFrom is empty
 }
 
-// render renders the chart with helm template.
-func render(t *testing.T, valuesFile string) (r release) {
+// render renders the chart with helm template, and returns its Deployments.
+func render(t *testing.T, valuesFile string) (all []deployment) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", "tool", "helm", "template", "events", chartDir, "--namespace", "data",
 		"--kube-version", "1.37.2", "--values", valuesFile)
@@ -29,6 +29,7 @@ func render(t *testing.T, valuesFile string) (r release) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, &stderr)
 	}
+	configs := map[string]string{} // by name of the ConfigMap, which is that of the Deployment
 	for manifest := range strings.SplitSeq(string(out), "\n---\n") {
 		var object struct {
 			Kind     string
@@ -50,27 +51,36 @@ func render(t *testing.T, valuesFile string) (r release) {
 		switch object.Kind {
 		case "ConfigMap":
 			if config, ok := object.Data["config.yaml"]; ok {
-				r.config = config
+				configs[object.Metadata.Name] = config
 			}
 		case "Deployment":
-			r.name, r.env = object.Metadata.Name, map[string]string{}
+			d := deployment{name: object.Metadata.Name, env: map[string]string{}}
 			for _, e := range object.Spec.Template.Spec.Containers[0].Env {
-				r.env[e.Name] = e.Value
+				d.env[e.Name] = e.Value
 			}
+			all = append(all, d)
 		}
 	}
-	if r.name == "" || r.config == "" {
-		t.Fatalf("%s: Deployment or configuration missing", valuesFile)
+	for i, d := range all {
+		if all[i].config = configs[d.name]; all[i].config == "" {
+			t.Fatalf("%s: no configuration for %s", valuesFile, d.name)
+		}
 	}
-	return r
+	if len(all) == 0 {
+		t.Fatalf("%s: no Deployment", valuesFile)
+	}
+	return all
 }
 
-// valueFiles returns the paths of the chart's value files for tests.
-func valueFiles(t *testing.T) []string {
+// valueFiles returns the paths of the chart's value files for tests and of those for services.
+func valueFiles(t *testing.T) (paths []string) {
 	t.Helper()
-	paths, err := filepath.Glob(chartDir + "/ci/*-values.yaml")
-	if err != nil || len(paths) < 6 {
-		t.Fatalf("value files: %v, %v", paths, err)
+	for _, pattern := range []string{"/ci/*-values.yaml", "/examples/*.yaml"} {
+		found, err := filepath.Glob(chartDir + pattern)
+		if err != nil || len(found) < 6 {
+			t.Fatalf("value files: %v, %v", found, err)
+		}
+		paths = append(paths, found...)
 	}
 	return paths
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,15 +22,16 @@ func TestProgramAcceptsTheRenderedConfiguration(t *testing.T) {
 	valueFrom := map[string]string{"S2LD_KAFKA_BROKERS": "kafka:9092", "S2LD_KAFKA_RACK": "a"}
 	for _, path := range valueFiles(t) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
-			r := render(t, path)
-			var env []string
-			for name, value := range r.env {
-				if strings.HasPrefix(name, "S2LD_") {
-					env = append(env, name+"="+cmp.Or(value, valueFrom[name]))
+			for _, d := range render(t, path) {
+				var env []string
+				for name, value := range d.env {
+					if strings.HasPrefix(name, "S2LD_") {
+						env = append(env, name+"="+cmp.Or(value, valueFrom[name]))
+					}
 				}
-			}
-			if out, err := check(t, r.config, env); err != nil {
-				t.Errorf("%v\n%s\n%s", err, out, r.config)
+				if out, err := check(t, d.config, env); err != nil {
+					t.Errorf("%s: %v\n%s\n%s", d.name, err, out, d.config)
+				}
 			}
 		})
 	}
@@ -85,17 +87,32 @@ func TestValuesSchemaContainsTheProgramsSchema(t *testing.T) {
 	}
 }
 
-// checkDefaults checks that values.yaml, which documents the values, has each value of the schema.
-// helm lint checks the reverse.
+// checkDefaults checks that values.yaml, which documents the values, has each value of the schema,
+// and that each environment can override it unless the release has it once. helm lint checks the
+// reverse.
 func checkDefaults(t *testing.T, properties map[string]any) {
 	t.Helper()
 	var values map[string]any
 	if err := yaml.Unmarshal(readFile(t, chartDir+"/values.yaml"), &values); err != nil {
 		t.Fatal(err)
 	}
+	once := []string{
+		"commonLabels", "dashboard", "environments", "extraObjects", "fullnameOverride", "nameOverride", "prometheusRule",
+	}
+	environment := properties["environments"].(map[string]any)["items"].(map[string]any)["properties"].(map[string]any)
 	for name := range properties {
-		if _, ok := values[name]; !ok && name != "global" { // Helm defines global
+		if name == "global" { // Helm defines global
+			continue
+		}
+		if _, ok := values[name]; !ok {
 			t.Errorf("values.yaml has no %s", name)
+		}
+		want := any(map[string]any{"$ref": "#/properties/" + name})
+		if slices.Contains(once, name) {
+			want = nil
+		}
+		if !reflect.DeepEqual(environment[name], want) {
+			t.Errorf("schema of %s in environments: %v, want %v", name, environment[name], want)
 		}
 	}
 }

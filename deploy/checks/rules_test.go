@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	rulesFile     = deploy + "/prometheus/rules.yaml"
+	rulesFile     = chartDir + "/files/rules.yaml"
 	rulesTests    = deploy + "/prometheus/tests.yaml"
-	dashboardFile = deploy + "/grafana/dashboard.json"
+	dashboardFile = chartDir + "/files/dashboard.json"
 	runbookFile   = deploy + "/README.md"
 )
 

@@ -105,6 +105,29 @@ func TestRunbookConfigurationIsValid(t *testing.T) {
 	}
 }
 
+// The chart renders the example of environments, and the program accepts the configurations.
+func TestRunbookEnvironmentsAreValid(t *testing.T) {
+	block := submatches(regexp.MustCompile("(?s)```yaml\n(environments:.*?)```"), string(readFile(t, runbookFile)))
+	path := filepath.Join(t.TempDir(), "values.yaml")
+	values := append(readFile(t, defaultValues), strings.Join(block, "")...)
+	if err := os.WriteFile(path, values, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	environments := render(t, path)
+	if len(environments) != 2 {
+		t.Errorf("%d environments, want 2", len(environments))
+	}
+	for _, d := range environments {
+		if out, err := check(t, d.config, nil); err != nil {
+			t.Errorf("%s: %s", d.name, out)
+		}
+		group := strings.Replace(d.name, "events-", "", 1)
+		if !strings.Contains(d.config, "group: "+group+"\n") {
+			t.Errorf("%s: the group is not %s", d.name, group)
+		}
+	}
+}
+
 func parseValues(t *testing.T, text string) (values map[string]any) {
 	t.Helper()
 	if err := yaml.Unmarshal([]byte(text), &values); err != nil {
@@ -164,7 +187,7 @@ func TestRunbookCommandsAreComplete(t *testing.T) {
 
 // The commands in the runbook are for the release that the checks render.
 func TestRunbookUsesTheDeploymentNameOfTheChart(t *testing.T) {
-	name := render(t, defaultValues).name
+	name := render(t, defaultValues)[0].name
 	object := regexp.MustCompile("(?:deployment|scaledobject)/([^\\s`]+)")
 	for _, named := range submatches(object, string(readFile(t, runbookFile))) {
 		if named != name {

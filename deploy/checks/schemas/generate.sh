@@ -15,6 +15,7 @@ while read -r document kind; do
 	convert --arg kind "$kind" "$openapi/${document}_openapi.json" >"$(lower "$kind").json"
 done <<-end
 	api__v1 ConfigMap
+	api__v1 Pod
 	api__v1 Secret
 	api__v1 Service
 	api__v1 ServiceAccount
