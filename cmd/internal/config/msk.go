@@ -76,8 +76,8 @@ func (m *mskIdentity) load(k Kafka, client *awshttp.BuildableClient) error {
 		return fmt.Errorf("load the AWS configuration: %w", err)
 	}
 	if cfg.Region == "" {
-		return Problem{Key: "kafka.sasl.aws.region", Rule: "must be set for AWS_MSK_IAM, because neither the broker addresses, " +
-			"nor AWS_REGION, nor the AWS profile contain a region"}
+		return Problem{Key: "kafka.sasl.aws.region", Rule: "must be set for AWS_MSK_IAM, " +
+			"because neither the broker addresses, nor AWS_REGION, nor the AWS profile contain a region"}
 	}
 	m.region, m.credentials = cfg.Region, cfg.Credentials
 	m.describe(cfg, keys)
