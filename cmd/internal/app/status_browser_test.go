@@ -168,7 +168,7 @@ func TestStatusPageInEachStateInABrowser(t *testing.T) {
 		reason   string
 	}{
 		{word: "draining", stopping: true, read: member, reason: "shutting down"},
-		{word: "needs attention", read: member, sent: sink.Status{Outage: unreachable}, reason: "no response from LaunchDarkly"},
+		{word: "needs attention", read: member, sent: sink.Status{Outage: unreachable}, reason: "no response from "},
 		{word: "joining", reason: "waiting to join the consumer group"},
 		{word: "retrying", read: member, sent: sink.Status{Outage: outage}, reason: "next attempt in "},
 		{word: "standing by", read: idle, reason: "no partition is assigned to this replica"},
