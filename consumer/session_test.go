@@ -197,7 +197,7 @@ func TestShutdownIsBoundedWhenBrokersNeverRespond(t *testing.T) {
 		"connections are refused":         func(_ *world, m *member, _ int32) { m.killKafka() },
 	}
 	for name, fail := range brokers {
-		for run := range int32(10) {
+		for run := range int32(6) {
 			t.Run(fmt.Sprint(name, "/", run), func(t *testing.T) {
 				onBothProtocolsOf(t, 3, 3, func(w *world, protocol func(*Config)) {
 					delayRequests(w, 300*time.Millisecond)
@@ -205,7 +205,7 @@ func TestShutdownIsBoundedWhenBrokersNeverRespond(t *testing.T) {
 					w.produce(3000, mixed)
 					time.Sleep(2 * time.Second)
 					fail(w, m, run)
-					time.Sleep(time.Duration(run) * 1200 * time.Millisecond)
+					time.Sleep(time.Duration(run) * 2 * time.Second)
 					stopping := time.Now()
 					m.stop()
 					err := <-m.done

@@ -167,9 +167,7 @@ var shortTour = struct{ environ, args []string }{
 }
 
 func TestTourDescribesTheOutageTheCrashAndTheRecovery(t *testing.T) {
-	if os.Getenv("KAFKA_TEST") == "" {
-		t.Skip("takes several seconds of CPU: set KAFKA_TEST=1")
-	}
+	skipUnlessAsked(t)
 	t.Parallel()
 	c := start(shortTour.environ, shortTour.args...)
 	got := c.summary(t, exitOK)
@@ -194,7 +192,16 @@ func TestTourDescribesTheOutageTheCrashAndTheRecovery(t *testing.T) {
 	}
 }
 
+// skipUnlessAsked skips a test that takes a second or more of CPU. CI runs all of them.
+func skipUnlessAsked(t *testing.T) {
+	t.Helper()
+	if os.Getenv("KAFKA_TEST") == "" {
+		t.Skip("takes a second or more of CPU: set KAFKA_TEST=1")
+	}
+}
+
 func TestInterruptEndsTheTour(t *testing.T) {
+	skipUnlessAsked(t)
 	t.Parallel()
 	c := start(shortTour.environ, shortTour.args...)
 	c.stderr.await(t, "Outage: ")
@@ -259,9 +266,7 @@ func TestMissingEventFails(t *testing.T) {
 }
 
 func TestMissingEventsFailTheTour(t *testing.T) {
-	if os.Getenv("KAFKA_TEST") == "" {
-		t.Skip("takes several seconds of CPU: set KAFKA_TEST=1")
-	}
+	skipUnlessAsked(t)
 	t.Parallel()
 	c := start(shortTour.environ, shortTour.args...)
 	c.stderr.await(t, "Recovery: ")
@@ -303,6 +308,7 @@ func distinct(pattern, text string) int {
 }
 
 func TestTerminalAlwaysShowsAddressesAndChangesSamples(t *testing.T) {
+	skipUnlessAsked(t)
 	t.Parallel()
 	out, signals, exited := &smallTerminal{}, make(chan os.Signal, 2), make(chan bool)
 	out.wrote.L = &out.mu
