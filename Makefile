@@ -39,7 +39,7 @@ update: ## rewrite goldens, the example configuration, and the schemas; review t
 
 .PHONY: test-race
 test-race: ## run the same tests in random order with the race detector
-	EXPLORE_SEEDS=10 $(GO) test -race -shuffle=on ./...
+	EXPLORE_SEEDS=10 SHUTDOWN_RUNS=20 $(GO) test -race -shuffle=on ./...
 
 # Each seed runs in its own process, so that a seed that hangs or panics does not stop the others.
 # With RETRIES, a seed fails only if all of its retries fail too, because a seed does not determine

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -186,8 +187,11 @@ func TestFailedOffsetFetchBlocksNoPartition(t *testing.T) {
 	}
 }
 
-// The brokers never respond, or refuse connections, while a member shuts down.
+// The brokers never respond, or refuse connections, while a member shuts down. CI sets
+// SHUTDOWN_RUNS to 20.
 func TestShutdownIsBoundedWhenBrokersNeverRespond(t *testing.T) {
+	runs := int32(6)
+	_, _ = fmt.Sscan(os.Getenv("SHUTDOWN_RUNS"), &runs) // no change if it is not set
 	brokers := map[string]func(w *world, m *member, run int32){
 		"no response to commits": func(w *world, _ *member, _ int32) {
 			w.mute(int16(kmsg.OffsetCommit), 0, 1, 2)
@@ -197,7 +201,7 @@ func TestShutdownIsBoundedWhenBrokersNeverRespond(t *testing.T) {
 		"connections are refused":         func(_ *world, m *member, _ int32) { m.killKafka() },
 	}
 	for name, fail := range brokers {
-		for run := range int32(6) {
+		for run := range runs {
 			t.Run(fmt.Sprint(name, "/", run), func(t *testing.T) {
 				onBothProtocolsOf(t, 3, 3, func(w *world, protocol func(*Config)) {
 					delayRequests(w, 300*time.Millisecond)
@@ -205,7 +209,7 @@ func TestShutdownIsBoundedWhenBrokersNeverRespond(t *testing.T) {
 					w.produce(3000, mixed)
 					time.Sleep(2 * time.Second)
 					fail(w, m, run)
-					time.Sleep(time.Duration(run) * 2 * time.Second)
+					time.Sleep(time.Duration(run) * 12 * time.Second / time.Duration(runs))
 					stopping := time.Now()
 					m.stop()
 					err := <-m.done
