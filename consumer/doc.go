@@ -122,10 +122,10 @@
 //     are therefore paused late, and resumed on assignment.
 //   - Client.Request retries on its own. Broker.Request retries only if nothing was written.
 //   - Offsets have gaps left by transactions and compaction.
-//   - With KIP-848, after a Metadata response with an error for a topic, heartbeats list the
-//     member's partitions without the topic's ID. The group then treats these partitions as
-//     released, and can assign them to other members while this member drains them. Such heartbeats
-//     therefore end the session immediately.
+//   - With KIP-848, if a Metadata response contains an error for a topic, the next heartbeats list
+//     the member's partitions of that topic without the topic's ID. The group then treats these
+//     partitions as released, and can assign them to other members while this member drains them.
+//     Such heartbeats therefore end the session immediately.
 //   - Client.Close waits for a join in progress before it leaves the group. With KIP-848, it leaves
 //     without sending a static member's instance ID. Sessions therefore cancel the client and leave
 //     the group themselves.

@@ -76,7 +76,8 @@ func (s *session) drain(partitions []*partition) error {
 	}
 }
 
-// waitDelivered waits until intake has stopped and the window is empty, or ctx is done.
+// waitDelivered waits until intake has stopped and the window is empty. It returns early if ctx is
+// done, or if p is canceled after intake has stopped.
 func (p *partition) waitDelivered(ctx context.Context) {
 	select {
 	case <-p.stopped:

@@ -200,8 +200,8 @@ func (g *group) forgetAwaited(names map[string][]int32) (partitions []*partition
 // treats the partitions as released and may reassign them before they are drained.
 //
 // The client hook calls endIfIDLost after each heartbeat and each Metadata request. No heartbeat
-// without the ID is missed. To recover the ID before the hook runs, the client must first send a
-// Metadata request, and the hook runs after that request too. endIfIDLost does not block.
+// without the ID is missed: only a Metadata response can restore the ID, and the hook runs when that
+// request is written, before its response arrives. endIfIDLost does not block.
 func (g *group) endIfIDLost() {
 	select {
 	case <-g.ready:

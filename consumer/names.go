@@ -85,9 +85,8 @@ func (e *eventNames) add(c nameCounts) {
 	}
 }
 
-// EventName contains the number of events with one name since the consumer was created. If there
-// are more than a thousand names, only the most frequent ones are kept, and their counts can be too
-// low.
+// EventName is an event name with its counts since the consumer was created. If there are more than
+// a thousand names, only the most frequent ones are kept, and their counts can be too low.
 type EventName struct {
 	Name      string
 	Events    int64

@@ -68,8 +68,8 @@ func (rs *rejects) add(r *kgo.Record, call int, c transform.Call) {
 	}
 }
 
-// flush logs a group's calls that are not covered by log entries, if any. The caller must hold
-// rs.mu.
+// flush logs the number of a group's calls that have not been logged yet, if any. The caller must
+// hold rs.mu.
 func (rs *rejects) flush(g *rejectGroup) {
 	if n := g.Count - g.logged; n > 0 {
 		g.logged, g.loggedAt = g.Count, time.Now()

@@ -154,7 +154,7 @@ func (h *clientHook) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, bytes int, _
 			h.onJoin()
 		}
 	case keyMetadata, keyConsumerGroupHeartbeat:
-		// The client sends another heartbeat only after it has given up on the last one.
+		// If the previous heartbeat has no response, the client no longer waits for one.
 		if key == keyConsumerGroupHeartbeat && bytes > 0 && h.heartbeat.Swap(true) && h.onUnanswered != nil {
 			h.onUnanswered()
 		}

@@ -43,7 +43,7 @@
 //     crash, the events in those parts count twice.
 //   - If the mapping, the destination (endpoint or environment), or batch.max_bytes changes between
 //     two attempts, the same events may be sent in a different body or under a different payload
-//     ID. Such events count twice.
+//     ID. Such events can count twice.
 //
 // A [Client] runs one goroutine per in-flight request. While delivery is halted, another goroutine
 // reads the credentials every second. [Client.Close] waits for these goroutines. Timer and context

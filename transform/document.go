@@ -33,7 +33,8 @@ func (t *Transformer) record(r *record) error {
 	return t.documents(r, 0, document, err, true)
 }
 
-// glueHeader is the length of AWS Glue's header: a version, a compression, and a 16-byte schema ID.
+// glueHeader is the length of AWS Glue's header: a version byte, a compression byte, and a
+// 16-byte schema ID.
 const glueHeader = 18
 
 // prefixLength returns the length of the prefix that a schema registry's serializer wrote.

@@ -52,7 +52,7 @@ func (a *Apache) properties(n *node) map[string]string {
 		"transaction.state.log.num.partitions":     "3",
 
 		// When a killed or paused broker's session times out, the next replica becomes the leader.
-		// The broker becomes the leader again only if a test moves the leader.
+		// Leadership does not return to the broker automatically.
 		"broker.heartbeat.interval.ms": "500",
 		"broker.session.timeout.ms":    "3000",
 		"replica.socket.timeout.ms":    "2000", // the default of 30 seconds is too long for tests that pause brokers

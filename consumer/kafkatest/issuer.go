@@ -26,7 +26,7 @@ type Issuer struct {
 	issued   atomic.Int64
 }
 
-// NewIssuer starts an issuer. The lifetime of its tokens is a number of seconds.
+// NewIssuer starts an issuer. Its tokens expire after lifetime, a whole number of seconds.
 func NewIssuer(lifetime time.Duration) (*Issuer, error) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {

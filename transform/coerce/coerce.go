@@ -4,7 +4,7 @@
 // The tests compare it with a simple implementation of the same rules, in package coercetest.
 package coerce
 
-// Reader reads JSON values. It reuses its scratch space, and is not safe for concurrent use.
+// Reader reads times and numbers from JSON values. It reuses its scratch space, and is not safe for concurrent use.
 type Reader struct {
 	text    func(raw []byte) []byte
 	scratch []byte // the last number or time read from a string, normalized

@@ -96,8 +96,8 @@ func unhealthy(s consumer.Status) (reasons []string) {
 	return reasons
 }
 
-// unready returns the reasons for failing /readyz: the replica is starting or stopping, or delivery
-// is blocked until someone intervenes.
+// unready returns the reasons for failing /readyz: the replica is starting or stopping, delivery is
+// halted, LaunchDarkly is unreachable, or the consumer has a problem.
 func unready(stopping bool, read consumer.Status, sent sink.Status) (reasons []string) {
 	switch {
 	case stopping:

@@ -156,8 +156,8 @@ var help = map[string]string{
 		"Empty means that rejected calls and events are only counted and logged. " +
 		"The log contains every event rejected by LaunchDarkly. " +
 		"Of the calls rejected by the mapping, it contains at most one per reason per minute.",
-	"dead_letters.redrive": "Whether kafka.topics contain dead letters. " +
-		"If true, the program delivers only the failed call from each dead letter.",
+	"dead_letters.redrive": "Whether the topics in kafka.topics are dead-letter topics. " +
+		"If true, the program delivers only the call or event for which each dead letter was written.",
 
 	"admin": "HTTP server for operators.",
 	"admin.listen": "Address (host:port) of the status page at / and of /metrics, /healthz, and /readyz. " +

@@ -204,8 +204,8 @@ func (e *tokenError) Error() string { return e.text }
 // Advice returns what fixes the problem. Package consumer shows it instead of advice on brokers.
 func (e *tokenError) Advice() string { return e.advice }
 
-// problem describes err. It redacts the secrets in hide, and anything else in a response that can
-// be a token.
+// problem describes err. It redacts the secrets in hide, and anything else in a response that
+// might be a token.
 func (t *tokens) problem(err error, hide ...string) *tokenError {
 	const section = "kafka.sasl.oauth."
 	e := &tokenError{text: err.Error(), advice: "Fix kafka.sasl.oauth."}

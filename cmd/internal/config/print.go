@@ -14,7 +14,7 @@ import (
 const exampleHead = `# Configuration of segment-to-launchdarkly. Omitted keys have the defaults shown here.
 #
 # An environment variable overrides its key: S2LD_KAFKA_SASL_USERNAME overrides kafka.sasl.username.
-# In variables, list elements are separated by commas, and entries of mappings by semicolons:
+# In variables, separate list elements with commas and mapping entries with semicolons:
 #   S2LD_KAFKA_TOPICS=segment,segment-eu
 #   S2LD_LAUNCHDARKLY_CONTEXTS=user=userId,anonymousId;account=groupId
 #   S2LD_KAFKA_SASL_EXTENSIONS=logicalCluster=lkc-1;identityPoolId=pool-1

@@ -16,7 +16,8 @@ type Format struct {
 	Unwrap string // the path of a Segment call in the record, for segment.unwrap; "" if there is none
 }
 
-// knownFormats lists formats by the fields that all of their records have. The first match counts.
+// knownFormats lists the top-level fields that identify each format. A record has the first format
+// all of whose fields it contains.
 var knownFormats = []struct {
 	name   string
 	fields []string

@@ -35,8 +35,8 @@ type Cluster interface {
 		fn func(topic string, at time.Time, partition int32, offset int64, metadata string)) error
 }
 
-// Position is a position in the log of offset commits, by partition. Nil means the start of the
-// log.
+// Position maps each partition of the log of offset commits to an offset in it. Nil means the start
+// of the log.
 type Position map[int32]int64
 
 // breakable is a cluster whose brokers can be killed.

@@ -88,7 +88,7 @@ func (r *run) topics() []string {
 	return all
 }
 
-// planned reports whether the plan contains an action.
+// planned reports whether the plan contains the given action.
 func (r *run) planned(do Action) bool {
 	for _, s := range r.cfg.Plan {
 		if s.Do == do {
