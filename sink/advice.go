@@ -13,7 +13,7 @@ import (
 // Advice returns advice on a failed connection to LaunchDarkly, or "" for an unknown error.
 func Advice(err error) string {
 	return NetworkAdvice(err, "launchdarkly.events_url",
-		"the CA certificates trusted by this host, or set SSL_CERT_FILE to a CA bundle")
+		"launchdarkly.ca_file or the CA certificates trusted by this host")
 }
 
 // NetworkAdvice returns advice on a failed connection, or "" for an unknown error. key is the

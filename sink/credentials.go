@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -43,18 +44,25 @@ func (c *Client) credentials() (credentials, error) {
 	return all, nil
 }
 
-// redact replaces the credentials in a response body, because some proxies echo request headers.
+// redact replaces the credentials in a response body, because some proxies echo request headers. It
+// also replaces each word of a value, such as the token in "Bearer TOKEN".
 func (c credentials) redact(body []byte) []byte {
+	var words []string
 	for _, value := range c {
-		if len(value) >= minSecretBytes {
-			body = bytes.ReplaceAll(body, []byte(value), []byte("[redacted]"))
+		words = append(words, strings.Fields(value)...)
+	}
+	// Longer words come first, because they can contain shorter ones.
+	slices.SortFunc(words, func(a, b string) int { return len(b) - len(a) })
+	for _, word := range words {
+		if len(word) >= minSecretBytes {
+			body = bytes.ReplaceAll(body, []byte(word), []byte("[redacted]"))
 		}
 	}
 	return body
 }
 
-// minSecretBytes is the length of the shortest header value that is redacted. Shorter values, such
-// as 1, are common in ordinary text.
+// minSecretBytes is the length of the shortest word that is redacted. Shorter ones, such as 1, are
+// common in ordinary text.
 const minSecretBytes = 4
 
 // add sets the headers of a request. It does not replace headers that are already set.

@@ -220,12 +220,12 @@ func TestHeadersAreSentAndRedactedAndReplaceNoOthers(t *testing.T) {
 	onEachEndpoint(t, func(b *bubble) {
 		b.client.cfg.Headers = func() (map[string]string, error) {
 			return map[string]string{
-				"X-Gateway-Key": "gateway-secret", "X-Short": "1", "Content-Type": "text/plain",
+				"X-Gateway-Key": "Bearer gateway-secret", "X-Prefix": "gateway", "X-Short": "1", "Content-Type": "text/plain",
 				"X-LaunchDarkly-Payload-ID": "other",
 			}, nil
 		}
 		b.respondWith(func(r *http.Request) *http.Response {
-			if got := r.Header.Get("X-Gateway-Key"); got != "gateway-secret" {
+			if got := r.Header.Get("X-Gateway-Key"); got != "Bearer gateway-secret" {
 				b.t.Errorf("X-Gateway-Key %q", got)
 			}
 			if got := r.Header.Get("Content-Type"); got != "application/json" {
