@@ -74,7 +74,7 @@ type member struct {
 	thawed   time.Time     // when the process was last resumed after a freeze
 
 	mu   sync.Mutex // guards peak
-	peak int        // peak resident memory in bytes
+	peak int        // peak anonymous memory in bytes
 }
 
 // startMember starts the program with exactly the given environment. The program's output goes to
@@ -121,12 +121,12 @@ func (m *member) watch() {
 	}
 }
 
-// measure updates the peak resident memory.
+// measure updates the peak memory.
 func (m *member) measure() {
-	peak := processMemory(m.process.Pid, residentPeak)
+	now := processMemory(m.process.Pid, anonymousNow)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.peak = max(m.peak, peak)
+	m.peak = max(m.peak, now)
 }
 
 // These are fields of /proc/pid/status; see proc(5). The peak cannot be taken from getrusage(2),
@@ -134,6 +134,7 @@ func (m *member) measure() {
 const (
 	residentNow  = "VmRSS:"
 	residentPeak = "VmHWM:"
+	anonymousNow = "RssAnon:" // without the pages of the executable
 )
 
 // processMemory reads a memory field of a process. It returns the value in bytes, or 0 if the

@@ -41,7 +41,7 @@ type Report struct {
 	StallEnd      time.Time      // end of the longest stall
 	LongestLeave  time.Duration  // longest time from SIGTERM to exit
 	Excused       int            // members whose nonzero exit code was allowed
-	PeakBytes     int            // highest resident memory of any member
+	PeakBytes     int            // highest anonymous memory of any member
 	LateCommits   int            // commits held back by the network
 	LateApplied   int            // late commits stored by the broker, counted per partition
 	LateRejected  map[string]int // late commits rejected by the broker, counted per partition, by error

@@ -59,7 +59,7 @@ type Config struct {
 const (
 	leaveLimit = 45 * time.Second  // default drain timeout (20s), 22s for the rest of the stop, and a margin
 	buffered   = 8 << 20           // the members' delivery.max_buffered
-	peakLimit  = buffered + 64<<20 // documented limit on a member's resident memory
+	peakLimit  = buffered + 64<<20 // the soft limit on a member's memory, which does not include the executable
 )
 
 // run is the state of a run. The goroutine that calls Run owns all fields except those safe for
