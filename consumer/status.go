@@ -35,9 +35,9 @@ type PartitionStatus struct {
 
 	// Oldest is the timestamp of the oldest undelivered record, even while the partition is paused
 	// and nothing can be delivered. Filtered records do not count once they have been mapped.
-	// Oldest is zero if every record has been delivered, and while the oldest undelivered record is
-	// being fetched and mapped. If that record stays unread, watcher.readOldest sets Oldest within
-	// about 30 seconds.
+	// Oldest is zero if every record has been delivered, if the oldest undelivered record has no
+	// timestamp, and while that record is being fetched and mapped. If that record stays unread,
+	// watcher.readOldest sets Oldest within about 30 seconds.
 	Oldest time.Time
 	// Deletable is the earliest time at which retention.ms allows Kafka to delete the oldest
 	// undelivered record. Kafka deletes whole segments, so it usually deletes the record later.
