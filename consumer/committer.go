@@ -16,9 +16,9 @@ import (
 
 // committer commits the windows of a session's partitions to the group. A commit is a write-ahead
 // log entry with the watermark and the cuts beyond it. A batch is sent only after a commit has
-// stored its cut. Only one commit is in flight at a time. Each commit includes all changed
-// partitions, which share its cost. Meanwhile, intake continues to seal batches, which hides the
-// commit latency.
+// stored its cut. Only one commit is in flight at a time. Each commit sent by run includes all
+// changed partitions, which share its cost. Meanwhile, intake continues to seal batches, which
+// hides the commit latency.
 //
 // An older commit must not overwrite a newer one, but Kafka orders requests only within a
 // connection. If a commit's connection breaks, the broker may still apply the commit after newer

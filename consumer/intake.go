@@ -14,7 +14,7 @@ import (
 
 // These metric label values give the reason for sealing a batch.
 const (
-	sealFull     = "full"     // another record would exceed batch.max_events or batch.max_bytes
+	sealFull     = "full"     // batch.max_events or batch.max_bytes is reached, or the next record would exceed it
 	sealAge      = "age"      // the batch reached batch.max_age
 	sealPressure = "pressure" // delivery.max_buffered is used up
 	sealCut      = "cut"      // an earlier owner recorded a cut at this offset

@@ -12,7 +12,7 @@ import (
 type Status struct {
 	Joined     bool                     // the consumer is a member of the group
 	Leaving    bool                     // Run is stopping
-	LastPoll   time.Time                // zero before the first poll
+	LastPoll   time.Time                // when the poll loop last polled or waited for memory; zero if never
 	LastCommit time.Time                // last successful commit; zero before the first
 	Records    int64                    // records mapped since the consumer was created
 	Calls      [transform.Reasons]int64 // calls in these records, by reason

@@ -14,7 +14,8 @@ import (
 // watcher detects topic changes that the client does not report. It ends the session if a topic was
 // created, deleted, or recreated. It also lists end offsets, so that a partition's lag grows even
 // while the partition is not fetched. For [PartitionStatus.Deletable], it fetches the topics'
-// retention, and the timestamps of oldest undelivered records that intake has not read.
+// retention and, if intake has not read a partition's oldest undelivered record, the record's
+// timestamp.
 type watcher struct {
 	*session
 	gone   map[string]int           // number of consecutive checks that did not find a topic, by topic
