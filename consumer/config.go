@@ -110,7 +110,7 @@ const (
 	sessionBackoffLongest = 10 * time.Second       // maximum backoff between sessions
 
 	pollRecords = 2000                   // maximum records per poll
-	maxQueued   = 16 << 20               // bytes of polled but unmapped records in unpaused partitions at which polling waits
+	maxQueued   = 16 << 20               // polling waits while unpaused partitions have this many unmapped bytes
 	pollBackoff = 250 * time.Millisecond // pause after a poll that returned only errors
 	fetchWait   = 500 * time.Millisecond // maximum time a fetch waits for records; also delays resumed partitions
 	fetchBytes  = 1 << 20                // maximum compressed bytes per fetch from one broker
