@@ -52,8 +52,8 @@ func DeadLetterAdvice(err error) string {
 }
 
 // Unreachable describes a failed connection to a broker. The cause is err without the Kafka
-// client's own advice. tls and sasl report whether the connection uses TLS and SASL. An error with a
-// method Advice, such as one of a SASL mechanism, brings its own advice.
+// client's own advice. tls and sasl report whether the connection uses TLS and SASL. An error with
+// an Advice method, such as an error from a SASL mechanism, provides its own advice.
 func Unreachable(err error, tls, sasl bool) (advice string, cause error) {
 	var advised interface{ Advice() string }
 	var eof *kgo.ErrFirstReadEOF

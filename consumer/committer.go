@@ -16,9 +16,9 @@ import (
 
 // committer commits the windows of a session's partitions to the group. A commit is a write-ahead
 // log entry with the watermark and the cuts beyond it. A batch is sent only after a commit has
-// stored its cut. Only one commit is in flight at a time. Each commit includes all changed
-// partitions, which share its cost. Meanwhile, intake continues to seal batches, which hides the
-// commit latency.
+// stored its cut. Only one commit is in flight at a time. Each commit sent by run includes all
+// changed partitions, which share its cost. Meanwhile, intake continues to seal batches, which
+// hides the commit latency.
 //
 // An older commit must not overwrite a newer one, but Kafka orders requests only within a
 // connection. If a commit's connection breaks, the broker may still apply the commit after newer
@@ -37,7 +37,7 @@ type committer struct {
 	send    func(*partition, *batch)    // sends a batch whose cut is stored
 	end     func(cause string, e error) // ends the session
 
-	commitNow chan struct{} // capacity 1; signals that a sealed batch is waiting for a commit
+	commitNow chan struct{} // capacity 1; requests an immediate commit
 
 	// commitMu makes [snapshot, commit, apply] and [last commit, fence] atomic, and guards
 	// the fields below. commitMu is acquired before any other lock and held until the broker responds.
@@ -151,7 +151,8 @@ func (c *committer) commitAll(ctx context.Context, partitions []*partition) erro
 }
 
 // commitLast commits like commitAll and then fences the partitions' windows. No other commit can
-// start in between, so the partitions are never committed again.
+// start in between, so the partitions are never committed again. If ctx is done before commitMu is
+// acquired, commitLast only fences the windows.
 func (c *committer) commitLast(ctx context.Context, partitions []*partition) error {
 	err := c.commitMu.lock(ctx)
 	if err == nil {
@@ -376,9 +377,9 @@ func endCauseOf(err error) string {
 }
 
 // isTransient reports whether a commit error may resolve itself without operator action.
-// recordResult reports other errors immediately, and storeAll does not retry them. kerr.IsRetriable
-// covers a coordinator that has moved, is loading, or is slow, and a topic still unknown to the
-// broker.
+// recordResult reports other errors immediately unless they end the session, and storeAll does not
+// retry them. kerr.IsRetriable covers a coordinator that has moved, is loading, or is slow, and a
+// topic still unknown to the broker.
 func isTransient(err error) bool {
 	if _, responded := errors.AsType[*kerr.Error](err); !responded {
 		return true
@@ -387,8 +388,8 @@ func isTransient(err error) bool {
 		errors.Is(err, kerr.IllegalGeneration) || errors.Is(err, kerr.StaleMemberEpoch)
 }
 
-// isCoordinatorError reports whether err means that the responding node does not coordinate the
-// group.
+// isCoordinatorError reports whether err means that the responding node cannot act as the group's
+// coordinator.
 func isCoordinatorError(err error) bool {
 	return errors.Is(err, kerr.NotCoordinator) || errors.Is(err, kerr.CoordinatorNotAvailable)
 }

@@ -17,11 +17,13 @@ import (
 )
 
 // Start selects the start position of partitions without a committed offset. The zero value selects
-// the earliest record.
+// the earliest record. Partitions added after their topic was first seen, and all partitions of a
+// recreated topic, start at the earliest record regardless of Start.
 type Start struct {
 	// Latest selects the end of the log at the time of the partition's first assignment.
 	Latest bool
-	// Time, if set, selects the first record with this timestamp or a later one.
+	// Time, if set, selects the first record with this timestamp or a later one. If there is no
+	// such record, Time selects the end of the log.
 	Time time.Time
 }
 
@@ -49,24 +51,26 @@ type Config struct {
 	// ConsumerProtocol selects the KIP-848 protocol. Default: the classic protocol with the
 	// cooperative-sticky assignor.
 	ConsumerProtocol bool
-	// SessionTimeout is the session timeout of the classic protocol. The KIP-848 protocol does not
-	// use it.
+	// SessionTimeout is the session timeout of the classic protocol. With the KIP-848 protocol,
+	// the brokers choose the session timeout, and SessionTimeout only bounds the attempts to leave
+	// the group.
 	SessionTimeout time.Duration
 
-	// MaxEvents is the maximum number of events in a batch. The events of a single record may
-	// exceed this limit.
+	// MaxEvents is the maximum number of events in a batch. The events of a single record, and a
+	// batch recorded by an earlier owner, may exceed this limit.
 	MaxEvents int
 	// MaxBytes is the maximum size of a request body in bytes, before compression. The events of a
-	// single record may exceed this limit.
+	// single record, and a batch recorded by an earlier owner, may exceed this limit.
 	MaxBytes int
-	// MaxAge is the maximum age of an open batch.
+	// MaxAge is the maximum age of an open batch. A batch recorded by an earlier owner may stay
+	// open longer, until its cut is reached.
 	MaxAge time.Duration
 	// Gzip enables gzip compression of request bodies. Default: false.
 	Gzip bool
 
-	// DrainTimeout is the maximum time to wait for deliveries when partitions are released. New
-	// requests may start only during the first half of this time; in-flight requests may finish
-	// during all of it. DrainTimeout must be less than RebalanceTimeout.
+	// DrainTimeout is the maximum time to wait for deliveries when partitions are revoked or Run is
+	// stopping. New requests may start only during the first half of this time; in-flight requests
+	// may finish during all of it. DrainTimeout must be less than RebalanceTimeout.
 	DrainTimeout time.Duration
 	// DeadLetterTopic names the topic that receives rejected calls. Empty means that rejected calls
 	// are only counted and logged.
@@ -95,10 +99,10 @@ const RebalanceTimeout = time.Minute
 
 const (
 	commitInterval  = time.Second      // between commits while no batch is waiting
-	commitTimeout   = 10 * time.Second // timeout of a commit request; longer than the brokers' offsets.commit.timeout.ms
+	commitTimeout   = 10 * time.Second // timeout of a commit request; above the default offsets.commit.timeout.ms
 	commitPatience  = 15 * time.Second // time before transient commit errors are reported as a problem
 	refreshInterval = time.Minute      // between commits of unchanged offsets; some brokers expire old commits
-	metadataAge     = 30 * time.Second // time until added partitions are detected; kgo's default is 5 minutes
+	metadataAge     = 30 * time.Second // maximum time until added partitions are detected; kgo's default is 5 minutes
 	watchInterval   = 15 * time.Second // between checks of topics and end offsets
 	recheckInterval = 2 * time.Second  // between lookups of a missing topic
 
@@ -106,7 +110,7 @@ const (
 	sessionBackoffLongest = 10 * time.Second       // maximum backoff between sessions
 
 	pollRecords = 2000                   // maximum records per poll
-	maxQueued   = 16 << 20               // maximum bytes of polled but unmapped records, across all partitions
+	maxQueued   = 16 << 20               // polling waits while unpaused partitions have this many unmapped bytes
 	pollBackoff = 250 * time.Millisecond // pause after a poll that returned only errors
 	fetchWait   = 500 * time.Millisecond // maximum time a fetch waits for records; also delays resumed partitions
 	fetchBytes  = 1 << 20                // maximum compressed bytes per fetch from one broker

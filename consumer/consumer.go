@@ -49,9 +49,9 @@ func New(cfg Config) (*Consumer, error) {
 
 // Run joins the group and consumes until ctx is done, in one session after another. It then stops
 // reading, delivers sealed batches (see Config.DrainTimeout), commits, and leaves the group. Run
-// returns nil only if every sealed batch was delivered and committed. Otherwise, the error
-// describes the undelivered batches or the failure that stopped Run. When Run returns, all its
-// goroutines have exited. Run must be called only once.
+// returns nil if every sealed batch was delivered and committed, or if no session was running when
+// ctx was done. Otherwise, the error describes the undelivered batches or the failure that stopped
+// Run. When Run returns, all its goroutines have exited. Run must be called only once.
 func (c *Consumer) Run(ctx context.Context) error {
 	admin, err := kgo.NewClient(slices.Concat(c.cfg.Client, c.cfg.Hooks, []kgo.Opt{
 		kgo.MetadataMinAge(adminMetadataAge), kgo.DisableClientMetrics(), kgo.RetryTimeoutFn(retryTimeout),
@@ -109,8 +109,8 @@ func retryTimeout(key int16) time.Duration {
 	return time.Hour
 }
 
-// runSessions runs sessions until ctx is done or an unrecoverable error occurs. It returns the last
-// error, if any.
+// runSessions runs sessions until ctx is done or an unrecoverable error occurs. It returns that
+// error or, if ctx was done during a session, the session's error.
 func (c *Consumer) runSessions(ctx context.Context, env *environment) error {
 	for attempt := 0; ; {
 		ids, err := c.findTopics(ctx, env)
@@ -208,8 +208,9 @@ var errNoServerSideGroups = errors.New(
 	"kafka.rebalance_protocol: the consumer protocol requires Kafka 4.0 or later on all brokers")
 
 // CheckConsumerProtocol returns an error if the brokers do not support the consumer protocol
-// (KIP-848). Brokers older than 4.0 offer at most a preview, which the client does not use. Without
-// this check, the client would silently fall back to the classic protocol.
+// (KIP-848), or if their API versions cannot be fetched. Brokers older than 4.0 offer at most a
+// preview, which the client does not use. Without this check, the client would silently fall back
+// to the classic protocol.
 func CheckConsumerProtocol(ctx context.Context, client *kgo.Client) error {
 	response, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, client)
 	if err == nil {

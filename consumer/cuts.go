@@ -28,7 +28,8 @@ const metadataBytes = 4096
 // topicID identifies one incarnation of a topic. The zero value means that the ID is unknown.
 type topicID = [16]byte
 
-// idWordBytes is the length of the topic ID in the metadata, including the space before it.
+// idWordBytes is the length of the topic ID in the metadata, including the space and the @ before
+// the ID.
 const idWordBytes = len(" @") + 22
 
 // formatMetadata returns the metadata for a commit with the given cuts and topic ID, and the number

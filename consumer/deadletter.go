@@ -231,9 +231,10 @@ func (f *failingLetters) remove(l *kgo.Record) bool {
 	return len(f.letters) == 0
 }
 
-// writeRejected writes the dead letter for an event rejected by LaunchDarkly. It returns when the
-// broker has acknowledged the dead letter or ctx is done. It reads the original record again,
-// because the record is no longer in memory.
+// writeRejected logs an event rejected by LaunchDarkly. If there is a dead-letter topic, it also
+// writes the event's dead letter, and returns when the broker has acknowledged the dead letter or
+// ctx is done. To write the dead letter, writeRejected reads the original record again, because the
+// record is no longer in memory.
 func (d *deadLetters) writeRejected(ctx context.Context, r sink.Rejection) error {
 	source, offset := r.Batch.Source, r.Batch.Offset(r.Event)
 	d.log.Warn("event rejected by LaunchDarkly",

@@ -23,15 +23,16 @@
 //     commits, not which partitions that member owns.
 //  5. A partition's start offset is never guessed (start.go). Every rewind, skip, and loss is
 //     counted and logged. No record is silently dropped after it is read.
-//  6. A stuck partition, batch, or event never delays the others. Each partition has a bounded
-//     window of unfinished batches, and a full window stops only that partition's intake. Together,
-//     the windows leave half of the memory budget free.
+//  6. A stuck partition, batch, or event never delays other partitions. Each partition has a
+//     bounded window of unfinished batches, and a full window stops only that partition's intake.
+//     Together, the windows leave about half of the memory budget free.
 //  7. Memory is bounded. The budget limits request bodies and dead letters, the poll loop limits
 //     queued records, and fetchbudget.go limits decompressed fetches.
 //  8. On a clean revoke or stop, sealed batches are delivered or left for the next owner. If
-//     Config.DrainTimeout is at least twice the request timeout, no in-flight request is canceled,
-//     and nothing is sent twice. The exception is a batch that LaunchDarkly rejected as a whole:
-//     its parts may be resent under the same payload IDs.
+//     Config.DrainTimeout is at least twice the request timeout, no in-flight request is canceled.
+//     If the last commit also succeeds, nothing that LaunchDarkly has accepted is resent. The
+//     exception is a batch that LaunchDarkly rejected as a whole: its accepted parts may be resent
+//     under the same payload IDs.
 //  9. Run returns within Config.DrainTimeout plus 15 seconds after its context is done, even if the
 //     brokers never respond.
 //
@@ -41,8 +42,8 @@
 //   - that a dead letter is written only once
 //   - that events are counted once if the mapping, the destination, or batch.max_bytes changes
 //     before a range is sent again, because the request body or its ID then differs
-//   - that stuck partitions never delay the others if two batches per stuck partition together
-//     exceed half of the memory budget
+//   - that stuck partitions never delay other partitions if two batches per stuck partition
+//     together exceed half of the memory budget
 //   - that a recreated topic is detected if topics have no IDs (brokers older than 2.8) and no
 //     member was running at the time
 //
@@ -77,10 +78,10 @@
 //
 // # How batches and partitions end
 //
-// A batch is opened, sealed, recorded, delivered, and finished; see batch. The watermark then
-// passes it. When the partition is released, unfinished batches, recorded or not, are left for the
-// next owner. If the log is truncated or the topic is recreated, batches may be lost, and the cause
-// is logged.
+// A batch is opened, sealed, recorded, delivered, and finished; see batch. The watermark passes a
+// finished batch once all earlier batches of the partition are finished. When the partition is
+// released, unfinished batches, recorded or not, are left for the next owner. If the log is
+// truncated or the topic is recreated, batches may be lost, and the cause is logged.
 //
 // Partition ownership ends on a revoke, on a stop, or with the session; see the table in drain.go.
 //
@@ -91,13 +92,14 @@
 //
 //	committer.commitMu  makes [snapshot, commit, apply] and [last commit, fence] atomic; held
 //	                    until the broker responds
-//	session.mu          guards the partitions of the session, and the cause of its end
+//	session.mu          guards the session's partitions, start offsets, and end cause
 //	window.mu           one per partition; guards its batches, floor, and cuts
 //	committer.mu        guards the dirty partitions
-//	formats.mu          guards the formats of topics
+//	formats.mu          guards the topics' formats
 //
-// The locks of recordQueue, logEnd, unsealedTime, health, rejects, eventNames, topics, Consumer, and
-// sink.Budget are leaf locks: do not acquire another lock while holding one of them.
+// The locks of recordQueue, logEnd, unsealedTime, health, rejects, eventNames, topics,
+// failingLetters, Consumer, and sink.Budget are leaf locks: do not acquire another lock while
+// holding one of them.
 //
 // Each Kafka client callback blocks the rebalance in progress until the callback returns.
 // onAssigned and onLost return immediately. onOffsetsFetched blocks for at most 20 seconds.
@@ -129,7 +131,7 @@
 //   - Client.Close waits for a join in progress before it leaves the group. With KIP-848, it leaves
 //     without sending a static member's instance ID. Sessions therefore cancel the client and leave
 //     the group themselves.
-//   - The client has no max.poll.interval, so a member with a stuck delivery keeps its partition.
+//   - The client has no max.poll.interval, so a member with a stuck delivery keeps its partitions.
 //     The oldest batch's age is therefore a metric.
 //
 // # Cost

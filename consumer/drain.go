@@ -32,7 +32,8 @@ const (
 )
 
 // drain delivers the partitions' sealed batches, commits, and releases the partitions. The error
-// describes any batches left for the next owner.
+// describes any undelivered batches and dead letters, or the failure of the last commit. If the
+// session has ended, drain returns errEnded.
 func (s *session) drain(partitions []*partition) error {
 	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.DrainTimeout)
 	defer cancel()
@@ -125,8 +126,8 @@ func (s *session) stop() error {
 // classic protocol stays in the group, so that a restart causes no rebalance. Such a member leaves
 // only if the group is waiting for it to rejoin.
 //
-// While Run is stopping, leave blocks for at most leaveTimeout. Otherwise, leave retries until the
-// member's session would time out anyway.
+// While Run is stopping, leave blocks for at most leaveTimeout. Otherwise, leave retries for at
+// most Config.SessionTimeout or leaveTimeout, whichever is longer.
 func (s *session) leave(ctx context.Context) {
 	member, _ := s.client.GroupMetadata()
 	s.cancelClient()

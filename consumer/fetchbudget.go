@@ -10,7 +10,7 @@ import (
 
 const (
 	maxBatchBytes = 32 << 20 // maximum decompressed size of a producer batch; a larger batch stops its partition
-	maxFetchBytes = 32 << 20 // maximum decompressed but unpolled bytes; beyond it, decompression fails
+	maxFetchBytes = 32 << 20 // decompression fails once this many decompressed bytes are unpolled
 )
 
 // fetchBudget bounds the decompressed size of fetches. The client's own limits count compressed

@@ -33,7 +33,7 @@ type format struct {
 	samples  int      // calls filtered as not_a_call whose field names are known
 	names    []string // field names that all samples have in common
 	reported bool
-	resolved time.Time // time of the last event after a report
+	resolved time.Time // when the last report was resolved by an event; zero if none was
 }
 
 const (
@@ -43,7 +43,8 @@ const (
 	// formatSamples is the number of samples to compare. A field name that occurs in all of them is
 	// probably not data.
 	formatSamples = 2
-	// formatQuiet is the time after an event during which a topic is not reported again.
+	// formatQuiet is the time during which a topic is not reported again after an event has
+	// resolved a report.
 	formatQuiet = time.Minute
 	// maxNames is the maximum number of field names that a problem lists.
 	maxNames = 8

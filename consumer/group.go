@@ -175,7 +175,7 @@ func (g *group) onLost(_ context.Context, _ *kgo.Client, lost map[string][]int32
 }
 
 // forgetAwaited stops waiting for the named partitions' offsets, and returns the named partitions
-// already started.
+// already started. If there are any, forgetAwaited also sets owesJoin.
 func (g *group) forgetAwaited(names map[string][]int32) (partitions []*partition) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -200,8 +200,8 @@ func (g *group) forgetAwaited(names map[string][]int32) (partitions []*partition
 // treats the partitions as released and may reassign them before they are drained.
 //
 // The client hook calls endIfIDLost after each heartbeat and each Metadata request. No heartbeat
-// without the ID is missed: only a Metadata response can restore the ID, and the hook runs when that
-// request is written, before its response arrives. endIfIDLost does not block.
+// without the ID is missed: only a Metadata response can restore the ID, and the hook runs when the
+// Metadata request is written, before the response arrives. endIfIDLost does not block.
 func (g *group) endIfIDLost() {
 	select {
 	case <-g.ready:

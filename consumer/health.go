@@ -20,7 +20,7 @@ type health struct {
 	leaving      bool // Run is stopping
 	lastPoll     time.Time
 	lastCommit   time.Time          // time of the last successful commit
-	failingSince time.Time          // time of the first failed commit since lastCommit; zero if there is none
+	failingSince time.Time          // when commits began to fail; zero if no partition's commit is failing
 	problems     map[string]problem // by subject
 }
 
@@ -41,8 +41,8 @@ func failure(message string, err error, advice string) problem {
 func newHealth(log *zap.Logger) *health { return &health{log: log, problems: map[string]problem{}} }
 
 // report records a subject's problem until it is resolved. It logs the problem if its text is new.
-// However, it does not log a new cause with the same advice, because causes can alternate, for
-// example between the addresses of unreachable brokers.
+// However, it does not log a new cause with the same message and advice, because causes can
+// alternate, for example between the addresses of unreachable brokers.
 func (h *health) report(subject string, p problem) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -147,8 +147,8 @@ func (h *health) status() Status {
 	return s
 }
 
-// These are problem subjects. Topics and partitions have subjects of their own; see topics.report
-// and pollSubject.
+// These are problem subjects. Topics and partitions have subjects of their own; see topics.report,
+// formatSubject, and pollSubject.
 const (
 	subjectBrokers     = "brokers"
 	subjectGroup       = "group"

@@ -14,7 +14,7 @@ import (
 
 // These metric label values give the reason for sealing a batch.
 const (
-	sealFull     = "full"     // another record would exceed batch.max_events or batch.max_bytes
+	sealFull     = "full"     // batch.max_events or batch.max_bytes is reached, or the next record would exceed it
 	sealAge      = "age"      // the batch reached batch.max_age
 	sealPressure = "pressure" // delivery.max_buffered is used up
 	sealCut      = "cut"      // an earlier owner recorded a cut at this offset
@@ -267,9 +267,10 @@ func (in *intake) updateBudget() {
 	in.held = held
 }
 
-// writeDeadLetters reports a record's rejected calls and writes one dead letter for each. The open
-// range stays unfinished until the broker has acknowledged all its dead letters. The argument only
-// is the index of the single call mapped, or allCalls.
+// writeDeadLetters reports a record's rejected calls. If there is a dead-letter topic, it also
+// writes one dead letter for each rejected call. The open range stays unfinished until the broker
+// has acknowledged all its dead letters. The argument only is the index of the single call mapped,
+// or allCalls.
 func (in *intake) writeDeadLetters(r *kgo.Record, only int) {
 	for i, call := range in.calls {
 		if call.Reason.Outcome() != transform.Rejected {

@@ -22,7 +22,7 @@ func (m *memory) addUnfinished(n int) {
 	m.budget.Add(n)
 }
 
-// crowded reports whether sealed bodies and dead letters use at least half of the budget. If so,
-// each window accepts only one batch at a time, so that stuck partitions leave memory for the
-// others.
+// crowded reports whether sealed bodies and dead letters use at least half of the budget. If so, a
+// window accepts a batch or dead letter only while it holds no bytes, so that stuck partitions
+// leave memory for other partitions.
 func (m *memory) crowded() bool { return m.unfinished.Load() >= m.budget.Limit()/2 }

@@ -185,8 +185,8 @@ func (k collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(lagDesc, float64(p.Lag), labels...)
 		gauge(inFlightDesc, float64(p.InFlight), labels...)
 		gauge(oldestDesc, p.Age.Seconds(), labels...)
-		// Omit the series if there is no such record. With a placeholder value, every expression on
-		// the age or the time left would need an exception.
+		// Omit these series if their values are unknown or there is no undelivered record. With a
+		// placeholder value, every expression on the age or the time left would need an exception.
 		if !p.Oldest.IsZero() {
 			gauge(oldestRecordDesc, float64(p.Oldest.UnixMilli())/1000, labels...)
 		}

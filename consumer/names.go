@@ -21,8 +21,8 @@ type nameCounts map[string]*nameCount
 
 type nameCount struct{ events, withValue int64 }
 
-// keptNames is the maximum number of names counted. If there are more, the rarer names are dropped,
-// so the counts of rare names can be too low.
+// keptNames is the maximum number of names counted. If there are more, only the keptNames/2 most
+// frequent names are kept. The counts of rare names can therefore be too low.
 const keptNames = 1000
 
 // Names longer than maxNameBytes are counted as longName.
@@ -41,8 +41,8 @@ func (c nameCounts) get(name string) *nameCount {
 	return n
 }
 
-// count counts the events that a record appended to body. length is the length of body before the
-// record.
+// count counts the events rendered from one record. calls is the result of mapping the record, and
+// body ends with the record's events. length is the length of body before these events.
 func (c nameCounts) count(calls []transform.Call, body []byte, length int) {
 	for i := range calls {
 		call := &calls[i]

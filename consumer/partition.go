@@ -20,9 +20,9 @@ func (n topicPartition) String() string {
 	return "topic " + n.topic + ", partition " + strconv.Itoa(int(n.partition))
 }
 
-// partition is an assigned partition. The poll loop fills the queue. Intake, in its own goroutine,
-// maps queued records and pushes batches into the window. Deliveries empty the window. See drain.go
-// for how ownership ends.
+// partition is the state of an assigned partition. The poll loop fills the queue. Intake, in its
+// own goroutine, maps queued records and pushes batches into the window. Deliveries empty the
+// window. See drain.go for how ownership ends.
 type partition struct {
 	topicPartition
 	member string // member ID when the partition was assigned
@@ -149,8 +149,7 @@ func (e *logEnd) last() int64 {
 }
 
 // reached reports whether the leader, when asked after since, reported an end offset of at most
-// next. Fetches do not count, because a lagging or newly elected replica may
-// report an earlier end.
+// next. Fetches do not count, because a lagging or newly elected replica may report an earlier end.
 func (e *logEnd) reached(next int64, since time.Time) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -41,7 +41,7 @@ type rejects struct {
 // rejectGroup contains the calls rejected for one reason.
 type rejectGroup struct {
 	RejectedCalls
-	logged   int64     // calls covered by log entries
+	logged   int64     // value of Count at the last log entry
 	loggedAt time.Time // time of the last log entry
 }
 

@@ -56,5 +56,6 @@ func readFrom(ctx context.Context, opts []kgo.Opt, name topicPartition, offset i
 	}
 }
 
-// rereadInterval is how long a poll waits for the record before reread checks the log start again.
+// rereadInterval is how long a poll waits for the record before readFrom checks the log start
+// again.
 const rereadInterval = 5 * time.Second

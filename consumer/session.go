@@ -132,7 +132,7 @@ func newSession(env *environment, ids map[string]topicID) (*session, error) {
 // clientHook receives client events that are available only to hooks.
 type clientHook struct {
 	commits      atomic.Int64 // number of commit requests at least partly written
-	heartbeat    atomic.Bool  // a ConsumerGroupHeartbeat request has got no response
+	heartbeat    atomic.Bool  // a ConsumerGroupHeartbeat request has no response yet
 	onJoin       func()       // if set, called after each JoinGroup request of the classic protocol
 	onHeartbeat  func()       // if set, called after each Metadata or ConsumerGroupHeartbeat request
 	onUnanswered func()       // if set, called when the client gives up on a ConsumerGroupHeartbeat response
@@ -176,8 +176,8 @@ func (h *clientHook) OnBrokerRead(_ kgo.BrokerMetadata, key int16, _ int, _, _ t
 }
 
 // errUnansweredHeartbeat ends a session, because the heartbeat can still reach the coordinator. A
-// late join, for example, says that the member owns no partitions. The group can then reassign
-// partitions that the member still drains.
+// late join, for example, reports that the member owns no partitions. The group can then reassign
+// partitions that the member is still draining.
 var errUnansweredHeartbeat = errors.New("no response to a heartbeat")
 
 const (
@@ -255,7 +255,7 @@ func (s *session) owned(name topicPartition) *partition {
 
 // startPartitions creates partitions and starts their intake. If a partition being read is assigned
 // again, startPartitions ends the session. In that case, the client did not revoke the partition
-// and may keep reading beyond the committed offset. The records skipped would look like a gap in
+// and may keep reading beyond the committed offset. The skipped records would look like a gap in
 // the log.
 func (s *session) startPartitions(starts []start) (started []*partition, err error) {
 	member, _ := s.client.GroupMetadata()

@@ -18,9 +18,9 @@ import (
 // the decision. A session that reads an unexpected offset ends, and the next session decides again.
 // The rules apply in this order:
 //
-//  1. If there is no committed offset, kafka.start_at decides. A partition added after the topic
-//     was first seen is read from its start. The start offset is committed before any record is
-//     read.
+//  1. If there is no committed offset, kafka.start_at decides. However, a partition added after the
+//     topic was first seen, and every partition of a recreated topic, is read from the log start.
+//     The start offset is committed before any record is read.
 //  2. If the commit metadata names another incarnation of the topic, the current log is read from
 //     its start. The committed offset belongs to the old log: it was committed before the topic was
 //     recreated, or by a member that had not yet detected the recreation. Offsets copied from
@@ -28,7 +28,8 @@ import (
 //     clears the metadata (see the runbook).
 //  3. If the leader reports that the committed leader epoch ends below the committed offset, the
 //     log was truncated. The partition is rewound to the end of that epoch, where the old and new
-//     logs diverge.
+//     logs diverge. This rule does not apply if that epoch is still the newest and the metadata
+//     does not contain the topic's current ID.
 //  4. If the committed offset is beyond the log end and rule 3 does not apply, the topic ID in the
 //     metadata decides. If the ID names this incarnation, records were lost, and the partition is
 //     rewound to the log end. Otherwise, the offset does not belong to this log, and kafka.start_at
@@ -75,8 +76,8 @@ type starter struct {
 	log     *zap.Logger
 }
 
-// checkTopics returns errRecreated if one of the session's topics was recreated. It retries while
-// the brokers do not know all topics.
+// checkTopics returns errRecreated if one of the session's topics was recreated. It retries failed
+// lookups, for example while the brokers do not know all topics.
 func (s *starter) checkTopics(ctx context.Context) error {
 	return s.retry(ctx, func() error {
 		found, err := s.topics.lookUp(ctx, slices.Collect(maps.Keys(s.ids))...)
@@ -224,8 +225,8 @@ const (
 	moveForeign   = "not_in_log" // the offset belongs to another log and is beyond the end of this one
 )
 
-// fetchBounds fetches the log bounds from the leaders. It retries while the brokers do not know a
-// partition, for example one just added.
+// fetchBounds fetches the log bounds from the leaders. It retries failed requests, for example
+// while the brokers do not know a newly added partition.
 func (s *starter) fetchBounds(ctx context.Context, committed []start) (b bounds, err error) {
 	partitions := make([]topicPartition, len(committed))
 	epochs := map[topicPartition]int32{}

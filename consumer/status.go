@@ -12,7 +12,7 @@ import (
 type Status struct {
 	Joined     bool                     // the consumer is a member of the group
 	Leaving    bool                     // Run is stopping
-	LastPoll   time.Time                // zero before the first poll
+	LastPoll   time.Time                // when the poll loop last polled or waited for memory; zero if never
 	LastCommit time.Time                // last successful commit; zero before the first
 	Records    int64                    // records mapped since the consumer was created
 	Calls      [transform.Reasons]int64 // calls in these records, by reason
@@ -35,9 +35,9 @@ type PartitionStatus struct {
 
 	// Oldest is the timestamp of the oldest undelivered record, even while the partition is paused
 	// and nothing can be delivered. Filtered records do not count once they have been mapped.
-	// Oldest is zero if every record has been delivered, and while the oldest undelivered record is
-	// being fetched and mapped. If that record stays unread, watcher.readOldest sets Oldest within
-	// about 30 seconds.
+	// Oldest is zero if every record has been delivered, if the oldest undelivered record has no
+	// timestamp, and while that record is being fetched and mapped. If that record stays unread,
+	// watcher.readOldest sets Oldest within about 30 seconds.
 	Oldest time.Time
 	// Deletable is the earliest time at which retention.ms allows Kafka to delete the oldest
 	// undelivered record. Kafka deletes whole segments, so it usually deletes the record later.

@@ -13,11 +13,13 @@ import (
 
 // watcher detects topic changes that the client does not report. It ends the session if a topic was
 // created, deleted, or recreated. It also lists end offsets, so that a partition's lag grows even
-// while the partition is not fetched, and determines when retention can delete undelivered records.
+// while the partition is not fetched. For [PartitionStatus.Deletable], it fetches the topics'
+// retention and, if intake has not read a partition's oldest undelivered record, the record's
+// timestamp.
 type watcher struct {
 	*session
 	gone   map[string]int           // number of consecutive checks that did not find a topic, by topic
-	unread map[topicPartition]int64 // watermarks of partitions whose oldest record was unread at the last check
+	unread map[topicPartition]int64 // watermarks at the last check; see readOldest
 }
 
 // run checks the topics every watchInterval until ctx is done. If a topic seems to be missing, the
@@ -102,7 +104,10 @@ func (w *watcher) listEnds(ctx context.Context) {
 // A record stays unread if other partitions use up the memory budget while LaunchDarkly is down, or
 // if fetching fails. No request other than a fetch returns the timestamp at an offset. readOldest
 // therefore fetches a single producer batch, once per partition and watermark. If fetching fails,
-// the timestamp remains unknown until the next check.
+// the timestamp remains unknown at least until the next check.
+//
+// For each partition whose oldest undelivered record is unread, w.unread contains the watermark or,
+// once readOldest has read the record, the watermark's bitwise complement.
 func (w *watcher) readOldest(ctx context.Context) {
 	unread := map[topicPartition]int64{}
 	for _, p := range w.all() {

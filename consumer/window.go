@@ -19,7 +19,7 @@ const maxWindow = 64
 type window struct {
 	source  topicID // topic ID for the commit metadata; see start.go
 	memory  *memory
-	changed func(urgent bool) // called with mu held when a commit is due; urgent means that a batch is waiting for it
+	changed func(urgent bool) // called with mu held when a commit is due; if urgent, a batch is waiting for the commit
 	room    chan struct{}     // capacity 1; signals that there may be room
 
 	mu       sync.Mutex // guards the fields below
@@ -30,7 +30,7 @@ type window struct {
 	sends    int           // number of deliveries in progress
 	fenced   bool          // the partition was released; recording and advancing have stopped
 	stored   snapshot      // last successful commit
-	anchored bool          // the group has a committed offset
+	anchored bool          // the group has a committed offset for the partition
 	storedAt time.Time     // when the last successful commit was sent
 	notify   chan struct{} // closed and replaced when sends, batches, or bytes may have decreased
 }
@@ -107,8 +107,8 @@ func (w *window) addBytes(bytes int) {
 	w.memory.addUnfinished(bytes)
 }
 
-// advanceWatermark advances the watermark past finished batches, wakes all waiters, and requests a
-// commit. The caller holds mu.
+// advanceWatermark wakes all waiters. Unless the window is fenced, advanceWatermark also advances
+// the watermark past finished batches and requests a commit. The caller holds mu.
 func (w *window) advanceWatermark(urgent bool) {
 	close(w.notify)
 	w.notify = make(chan struct{})
@@ -193,9 +193,9 @@ func (w *window) applyCommit(s snapshot, sent time.Time) (send []*batch) {
 	return send
 }
 
-// fence stops the window from recording batches and advancing the watermark. Without the fence, the
-// broker would still accept the partition's commits: it checks which member commits, not which
-// partitions that member owns.
+// fence stops the window from recording batches and advancing the watermark. The fence is needed
+// because the broker still accepts commits of a released partition: it checks which member commits,
+// not which partitions that member owns.
 func (w *window) fence() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -112,8 +112,8 @@ func (c *Client) setAside(j *job, r response) {
 //   - An outage is logged once, when no request has succeeded within outageAfter of a failure.
 //   - A batch is logged if other requests keep succeeding between its failures; see strayFailures.
 //     All such batches together are logged at most once per strayInterval.
-//   - A batch with a halted verdict is logged when it is rejected while others are accepted, unless
-//     another failure has occurred since the last success.
+//   - A batch whose verdict was changed from halted to retryable is logged, unless another failure
+//     has occurred since the last success; see reassess.
 //   - A batch is logged when it is first rejected, before its events are isolated.
 //   - An unreachable destination is logged once; see recordOutage.
 //   - A recovery is logged if the halt or the outage was logged.

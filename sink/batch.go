@@ -22,7 +22,7 @@ type Source struct {
 // A sealed batch never changes.
 type Batch struct {
 	Source      Source
-	LeaderEpoch int32     // leader epoch of the first record; -1 if unknown
+	LeaderEpoch int32     // leader epoch of the first record with events; -1 if unknown
 	First, Next int64     // offset range [First, Next)
 	Events      int       // at least 1
 	Oldest      time.Time // earliest timestamp among the records with events

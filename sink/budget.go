@@ -2,8 +2,9 @@ package sink
 
 import "sync"
 
-// Budget bounds the total size of all request bodies, open and sealed, across partitions. It is
-// safe for concurrent use.
+// Budget bounds the total size of all request bodies, open and sealed, across partitions. Callers
+// may add other memory, such as that of unwritten dead letters. A Budget is safe for concurrent
+// use.
 //
 // Add never blocks, because a rendered body is already in memory. Instead, callers wait for
 // [Budget.Room] before they render more. Usage can therefore exceed the limit by the bytes that

@@ -33,8 +33,9 @@ type Buffer struct {
 	oldest  time.Time // earliest timestamp among the events' records
 }
 
-// NewBuffer returns a buffer that limits a batch to maxEvents events and maxBytes bytes. A batch
-// exceeds a limit only if the events of a single record exceed it.
+// NewBuffer returns a buffer whose [Buffer.Append] method limits a batch to maxEvents events and
+// maxBytes bytes. Such a batch exceeds a limit only if the events of a single record exceed it.
+// [Buffer.Extend] ignores the limits.
 func NewBuffer(maxEvents, maxBytes int) *Buffer {
 	return &Buffer{maxEvents: maxEvents, maxBytes: maxBytes}
 }
@@ -48,7 +49,7 @@ func (b *Buffer) Bytes() []byte {
 	return b.body
 }
 
-// grow moves the body to a slice whose capacity is the next power of two.
+// grow moves the body to a slice whose capacity is at least the next power of two.
 func (b *Buffer) grow() {
 	capacity := max(smallestBody, 1<<bits.Len(uint(cap(b.body))))
 	body := bodies.Get(capacity)
@@ -85,7 +86,7 @@ func (b *Buffer) Fits(length, events int) bool {
 
 // Append is like [Buffer.Extend], but enforces the buffer's limits. If the record's events do not
 // fit, Append first calls seal, which must seal the buffered events with [Buffer.Seal] and return
-// the batch. Append then returns that batch.
+// the batch. Append then returns that batch. Otherwise, Append returns nil.
 func (b *Buffer) Append(body []byte, events int, offset int64, timestamp time.Time, seal func() *Batch) (full *Batch) {
 	if events > 0 && len(b.offsets) > 0 && !b.Fits(len(body), events) {
 		tail := bytes.Clone(body[len(b.body):])

@@ -142,7 +142,8 @@ func (c *Client) Close() {
 	}
 }
 
-// enqueue appends a job to the queue, unless the job has been abandoned. The caller must hold c.mu.
+// enqueue appends a job to the queue and calls dispatch, unless the job has been abandoned. The
+// caller must hold c.mu.
 func (c *Client) enqueue(j *job) {
 	delete(c.delayed, j)
 	if j.waiting {

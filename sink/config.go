@@ -66,7 +66,7 @@ type Config struct {
 	// RootCAs contains the certificate authorities trusted for EventsURL. Nil means the system's.
 	RootCAs *x509.CertPool
 	// Transport sends the requests. The client never follows redirects. Nil means a transport tuned
-	// for this client. A transport that is set ignores RootCAs.
+	// for this client. If Transport is set, the client ignores RootCAs.
 	Transport http.RoundTripper
 	// Metrics contains the client's metrics. Nil means that they are not exported.
 	Metrics *Metrics

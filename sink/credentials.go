@@ -44,8 +44,8 @@ func (c *Client) credentials() (credentials, error) {
 	return all, nil
 }
 
-// redact replaces the credentials in a response body, because some proxies echo request headers. It
-// also replaces each word of a value, such as the token in "Bearer TOKEN".
+// redact replaces each word of the credentials in a response body, such as the token in "Bearer
+// TOKEN", because some proxies echo request headers. Words shorter than minSecretBytes remain.
 func (c credentials) redact(body []byte) []byte {
 	var words []string
 	for _, value := range c {

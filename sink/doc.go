@@ -5,10 +5,11 @@
 // The package guarantees:
 //
 //  1. A [Batch] never changes after [Buffer.Seal]: its range, body, and payload ID are fixed.
-//  2. The payload ID is derived only from the [Source], the range, the body, and the environment.
-//     Equal inputs always produce the same ID, and different bodies never share an ID. The
-//     environment is identified by its client-side ID or by its project and environment keys,
-//     depending on the endpoint. The URL and the credentials are not part of the ID.
+//  2. The payload ID is derived only from the [Source], the batch's range and leader epoch, the
+//     indexes of the events sent, the body, and the environment. Equal inputs always produce the
+//     same ID. Different inputs produce different IDs, barring a hash collision. The environment is
+//     identified by its client-side ID or by its project and environment keys, depending on the
+//     endpoint. The URL and the credentials are not part of the ID.
 //  3. Every attempt to send a body uses the same bytes and the same payload ID. LaunchDarkly
 //     therefore counts the events once, however often the body is sent.
 //  4. A batch is reported as delivered only after each of its events has been accepted by

@@ -31,7 +31,7 @@ type limiter struct {
 	backoffSteps  int       // backoffs in the current series
 	halvings      int       // number of halvings; attempts in flight at a halving do not cause another
 	retryAfter    time.Time // no attempt starts before this time, even after a success
-	nextProbe     time.Time // no attempt starts before this time unless a request succeeds
+	nextProbe     time.Time // no attempt starts before this time unless a request succeeds or the credentials change
 }
 
 // attemptState is the limiter's state for one job.
@@ -49,7 +49,7 @@ func newLimiter(maxInFlight int, backoffMin, backoffMax time.Duration) limiter {
 // as failing.
 const maxStrayFailures = 3
 
-// failing reports whether the destination is failing.
+// failing reports whether the destination counts as failing; see maxStrayFailures.
 func (l *limiter) failing() bool { return l.failedBatches > maxStrayFailures }
 
 // notBefore returns the earliest time at which the next attempt may start.

@@ -14,8 +14,8 @@ import (
 )
 
 // The functions below work with the embedded broker and with Apache Kafka. Each call creates its
-// own client. Pass opts if the cluster requires TLS or SASL. If a request fails because the cluster
-// is changing, it is retried until ctx is done.
+// own client. Pass opts if the cluster requires TLS or SASL. A request that fails because the
+// cluster is changing is retried until ctx is done.
 
 // CreateTopic creates a topic with the brokers' default replication factor and the topic settings
 // in configs. It returns when every responding broker knows the topic.

@@ -23,8 +23,8 @@ import (
 
 // ApacheConfig configures a cluster started by [StartApache].
 type ApacheConfig struct {
-	// Dir is an empty directory for configuration, data, and logs. If Dir is not set, NewApache
-	// creates one.
+	// Dir is an empty directory for configuration, data, and logs. StartApache requires Dir. If Dir
+	// is empty, NewApache creates a temporary directory.
 	Dir string
 	// Nodes is the number of nodes, 3 by default. Each node is both a broker and a controller.
 	Nodes int

@@ -75,7 +75,7 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// sign returns a signed JWT.
+// sign returns a signed JWT for the given subject.
 func (i *Issuer) sign(subject string) string {
 	now := time.Now()
 	signed := encode(map[string]any{"alg": "RS256", "typ": "JWT", "kid": "1"}) + "." + encode(map[string]any{

@@ -1,5 +1,5 @@
-// Package model checks each step of package consumer's commit protocol. Only tests use package
-// model; the program does not link it.
+// Package model checks each step of package consumer's commit protocol. Only tests and the soak
+// test use package model; the program does not link it.
 //
 // An [Observer] receives the externally visible steps in chronological order: commits applied by
 // the broker, requests received by LaunchDarkly, dead letters written, and injected faults, which

@@ -48,8 +48,8 @@ type Request struct {
 }
 
 // Observer checks the steps of a consumer group on one topic. It is not safe for concurrent use.
-// Checking a step takes time logarithmic in the number of ranges kept and linear in the number of
-// the step's offsets and cuts. Memory use is bounded.
+// Checking a step normally takes time logarithmic in the number of ranges kept and linear in the
+// number of offsets that the step covers. Memory use is bounded.
 type Observer struct {
 	events     func(partition int32, log int, offset int64) bool
 	partitions map[int32]*partition

@@ -1,5 +1,5 @@
-// Package ldtest provides a fake of LaunchDarkly's events service. The fake is as strict as the
-// real service, records the requests it receives, and injects faults on demand.
+// Package ldtest provides a fake of LaunchDarkly's events service. The fake is at least as strict
+// as the real service, records the requests it receives, and injects faults on demand.
 //
 //	ld := ldtest.New(ldtest.Config{Retain: true})
 //	srv := httptest.NewServer(ld)          // or http.Server and a Pipe in a synctest bubble
@@ -31,8 +31,9 @@
 //     metric_import responds with 401 if the token does not belong to the environment, 411 if
 //     Content-Length is missing, and 406 if the schema header is not 4. metric_import also responds
 //     with 400 to a User-Agent that does not have the form MetricImport-COMPANY-int/VERSION. Both
-//     endpoints respond with 413 to bodies of 10 MB or more. A corrupt gzip stream, or a body that
-//     is not a JSON array of objects of kind custom, results in a 400.
+//     endpoints respond with 413 to bodies of 10 MB or more before compression. An unknown
+//     Content-Encoding, a corrupt gzip stream, or a body that is not a JSON array of objects of
+//     kind custom results in a 400.
 //  3. The fake accepts any other request with 202. Like the real service, it then silently drops
 //     events with malformed fields. The report lists the dropped events and the reasons.
 //  4. Each payload ID is processed once. A request whose payload ID is not a valid UUID is

@@ -60,7 +60,9 @@ func (s *Server) record(a *arrival) {
 	h.count(a, s.cfg.Retain)
 }
 
-// recordPayloadID compares a request with earlier requests under the same payload ID.
+// recordPayloadID compares a request with earlier requests under the same payload ID. It adds a
+// violation if the bodies differ, and marks an accepted request as a duplicate if an earlier one
+// was accepted.
 func (h *history) recordPayloadID(a *arrival) {
 	id, ok := parseID(a.PayloadID)
 	if !ok || a.Hash == (Hash{}) {

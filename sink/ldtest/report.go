@@ -23,8 +23,8 @@ type Report struct {
 	Drops      []Drop      `json:"drops"`
 }
 
-// Violation describes something that a correct client never does. Rule is one of the constants
-// below.
+// Violation describes something that a correct client never does, or a failure to write the
+// journal. Rule is one of the constants below.
 type Violation struct {
 	PayloadID string `json:"id,omitempty"`
 	Rule      string `json:"rule"`
