@@ -42,8 +42,8 @@
 //   - An object is filtered as not_a_call if its type is missing or is not a Segment call type.
 //     This includes a batch in an array.
 //   - An empty array or an empty batch counts as one call and is filtered as no_calls.
-//   - A record without a value, or an envelope with null content, counts as one call and is filtered
-//     as tombstone.
+//   - A record without a value, or an envelope with null content, counts as one call and is
+//     filtered as tombstone.
 //   - An array item that is not an object is rejected as malformed and does not affect the other
 //     items.
 //   - An envelope with invalid content counts as one call and is rejected as malformed. The

@@ -83,8 +83,8 @@ func envelopeAt(wanted *jsonscan.Paths, path string, names []string) envelope {
 }
 
 // hasContent reports whether the current document has a field that can be the content of an
-// envelope in Mapping.envelopes. The compiler inlines the method, so the check costs next to nothing
-// per call.
+// envelope in Mapping.envelopes. The compiler inlines the method, so the check costs next to
+// nothing per call.
 func (t *Transformer) hasContent() bool {
 	for i := range t.m.envelopes {
 		if t.scan.Bytes(t.m.envelopes[i].content) != nil {
