@@ -100,8 +100,8 @@ func findCall(fields map[string]any, depth int) string {
 	return ""
 }
 
-// containsCall reports whether a value is a Segment call, or is an array or a batch that begins with
-// one.
+// containsCall reports whether a value is a Segment call, or is an array or a batch that begins
+// with one.
 func containsCall(value any) bool {
 	switch v := value.(type) {
 	case []any:
