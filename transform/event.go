@@ -160,8 +160,8 @@ func (t *Transformer) callType() callType {
 	return callTypeOf(t.scratch)
 }
 
-// callTypeOf returns the call type whose name, in lower case and in quotes, is quoted. If there is
-// none, callTypeOf returns notACall.
+// callTypeOf returns the call type with the given name, which must be in lower case and in quotes.
+// If there is no such type, callTypeOf returns notACall.
 func callTypeOf(quoted []byte) callType {
 	switch string(quoted) {
 	case `"track"`:

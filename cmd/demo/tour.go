@@ -45,7 +45,8 @@ func (t tour) start() bool {
 	return true
 }
 
-// failRequests makes all requests fail for t.pace, and then waits until all events are delivered.
+// failRequests makes all requests fail for t.pace. It then waits until the events from the outage
+// are delivered.
 func (t tour) failRequests() bool {
 	before := t.ld.Report().Requests[503]
 	t.say("Outage: LaunchDarkly now responds to every request with 503.")
@@ -67,7 +68,7 @@ func (t tour) failRequests() bool {
 }
 
 // crash kills a replica whose requests LaunchDarkly has accepted without a response. It then waits
-// until the other replica has delivered all events.
+// until the other replica owns all partitions, and the events produced before that are delivered.
 func (t tour) crash() bool {
 	before := t.ld.Report()
 	t.say("Lost responses: LaunchDarkly now accepts requests,\nbut its responses do not arrive.")

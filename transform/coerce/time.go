@@ -15,7 +15,7 @@ import (
 //     month or day, or with " UTC" at the end, as in " +0000 UTC"
 //   - a date alone, meaning midnight UTC, or a string of four digits, meaning the start of the year
 //   - RFC 1123, in GMT, in UTC, or with a numeric offset
-//   - a JSON number, or a string of digits other than four; see epochMs
+//   - a JSON number, or a string of any number of digits other than four; see epochMs
 //
 // Times before 1990 count as unreadable, because nearly all of them are unset or in another unit.
 func (r *Reader) Time(raw []byte) (ms int64, ok bool) {
