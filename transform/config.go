@@ -82,7 +82,8 @@ type keyRule struct {
 }
 
 // Compile validates cfg and returns its Mapping. The error has one line per problem, in the form
-// "key: rule, got value". The keys are those of the configuration file.
+// "key: rule" or "key: rule, got value". The keys other than max_event_bytes are those of the
+// configuration file, without the section.
 func Compile(cfg Config) (*Mapping, error) {
 	var errs []error
 	var wanted jsonscan.Paths

@@ -7,16 +7,18 @@
 //
 // # Guarantees
 //
-//  1. Every call in a record yields exactly one [Call], which either is an event or has a [Reason].
-//     No call is dropped without a reason.
+//  1. Every call in a record yields exactly one [Call], which is either an event or has a [Reason]
+//     other than [None]. No call is dropped without a reason. The sections below describe when a
+//     record or the content of an envelope counts as one call.
 //  2. The same record, timestamp, and Config always produce the same bytes and the same reasons.
 //  3. Every event is valid JSON in valid UTF-8, regardless of the record's content.
 //  4. A rejected call does not affect the other calls in its record. An entire record is rejected
-//     only if one of its documents is invalid, or is neither an object nor an array.
+//     only if its value is compressed, or one of its documents is invalid or has the wrong type.
 //  5. Append allocates nothing for events and filtered calls once dst, calls, and the scratch space
 //     are large enough.
 //  6. Strings, numbers, and properties are copied verbatim. Copying preserves escapes, all digits
-//     of a number, and the order of names.
+//     of a number, and the order of names. There are two exceptions: a number that is an event name
+//     or a key becomes a string, and a metric value in a string becomes a JSON number.
 //
 // The package does not guarantee that LaunchDarkly counts an event. [Config.Contexts] describes
 // what LaunchDarkly requires.
@@ -34,31 +36,35 @@
 // base64. Only one level is unwrapped. The items of an array are not unwrapped.
 //
 // A Confluent prefix (0x00 and a four-byte schema ID) and an AWS Glue prefix (0x03, 0x00, and a
-// 16-byte schema ID) are skipped. Values compressed by AWS Glue (0x03, 0x05) are not supported.
+// 16-byte schema ID) are skipped. Values compressed by AWS Glue (0x03, 0x05) are rejected as
+// malformed.
 //
 //   - An object is filtered as not_a_call if its type is missing or is not a Segment call type.
 //     This includes a batch in an array.
 //   - An empty array or an empty batch counts as one call and is filtered as no_calls.
-//   - An envelope with null content counts as one call and is filtered as tombstone.
+//   - A record without a value, or an envelope with null content, counts as one call and is
+//     filtered as tombstone.
 //   - An array item that is not an object is rejected as malformed and does not affect the other
 //     items.
-//   - An envelope with invalid content counts as one call and is rejected as malformed. The record's
-//     other documents are not affected.
-//   - A record counts as one call and is rejected as malformed if one of its documents is invalid, or
-//     is neither an object, nor an array, nor a string that is unwrapped. A document is invalid if it
-//     is empty, starts with a byte-order mark, is not UTF-8, nests deeper than 10,000 levels, or is
-//     otherwise not valid JSON.
+//   - An envelope with invalid content counts as one call and is rejected as malformed. The
+//     record's other documents are not affected.
+//   - A record counts as one call and is rejected as malformed if one of its documents is invalid,
+//     or is neither an object, nor an array, nor a string that is unwrapped. A document is invalid
+//     if it is empty, starts with a byte-order mark, is not UTF-8, nests deeper than 10,000 levels,
+//     or is otherwise not valid JSON.
 //   - A lone surrogate written as an escape (\ud800) is valid JSON (RFC 8259, section 8.2) and is
 //     copied verbatim.
 //
-// Names are unescaped and then compared exactly. If an object repeats a name, the last value
-// counts. This rule applies at every level of a path.
+// Names are unescaped and then compared exactly. Only the name All in integrations matches in any
+// letter case. If an object repeats a name, the last value counts. This rule applies at every level
+// of a path.
 //
 // # Performance
 //
-// In a single pass, package jsonscan validates a record and finds the fields that the mapping
-// needs. The jsonscan documentation explains the design. The mapping rules then read only the
-// fields found, and package coerce reads their times and numbers. To measure the whole mapping, run:
+// For most records, package jsonscan validates the record and finds the fields that the mapping
+// needs in a single pass. The jsonscan documentation explains the design. The mapping rules then
+// read only the fields found, and package coerce reads the times and numbers in these fields. To
+// measure the whole mapping, run:
 //
 //	go test ./transform -run '^$' -bench .
 //

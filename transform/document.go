@@ -37,7 +37,8 @@ func (t *Transformer) record(r *record) error {
 // 16-byte schema ID.
 const glueHeader = 18
 
-// prefixLength returns the length of the prefix that a schema registry's serializer wrote.
+// prefixLength returns the length of the prefix that a schema registry's serializer wrote, or 0 if
+// there is none.
 func prefixLength(b []byte) int {
 	switch {
 	case len(b) >= 5 && b[0] == 0: // Confluent's wire format: a zero byte and a four-byte schema ID
@@ -48,7 +49,7 @@ func prefixLength(b []byte) int {
 	return 0
 }
 
-// item returns a function that maps an array item, for t.scan.
+// item returns a function that maps one array item. t.scan calls the function for each item.
 func (t *Transformer) item(r *record) func(offset int, value []byte) {
 	return func(offset int, value []byte) {
 		if value[0] == '{' {
@@ -60,8 +61,8 @@ func (t *Transformer) item(r *record) func(offset int, value []byte) {
 }
 
 // documents maps the calls in one or more documents. document and err are the result of scanning
-// the first of them, and first is the index of its first call. If unwrap is true, a document can be
-// an envelope.
+// the first document, and first is the index of that document's first call. If unwrap is true, a
+// document can be an envelope.
 func (t *Transformer) documents(r *record, first int, document []byte, err error, unwrap bool) error {
 	item := t.item(r)
 	before := first

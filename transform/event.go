@@ -18,8 +18,9 @@ func (t *Transformer) call(r *record, source []byte, typ callType) {
 	r.add(c, source)
 }
 
-// render appends the event and a comma to dst. It applies the rules in order. If the call breaks a
-// rule, render stops and sets c to the outcome, and the result can contain part of an event.
+// render appends the call's event and a comma to dst, and sets the flags of c. It applies the rules
+// in order. If a rule filters or rejects the call, render stores the reason in c and stops, and the
+// result can contain part of an event.
 func (t *Transformer) render(dst []byte, timestamp int64, typ callType, c *Call) []byte {
 	m, start := t.m, len(dst)
 
@@ -108,7 +109,8 @@ func (t *Transformer) render(dst []byte, timestamp int64, typ callType, c *Call)
 const eventStart = `{"kind":"custom","key":`
 
 // EventName returns the name of an event that a Transformer rendered, as a JSON string with quotes.
-// It returns nil for anything else.
+// Text after the event, such as its comma, is ignored. If event does not begin with such an event,
+// EventName returns nil.
 func EventName(event []byte) []byte {
 	name, ok := bytes.CutPrefix(event, []byte(eventStart))
 	if !ok || len(name) == 0 {
@@ -125,7 +127,7 @@ func EventName(event []byte) []byte {
 	return nil
 }
 
-// skip sets c to a call with a reason, and returns dst.
+// skip sets c to the result for a call that is filtered or rejected, and returns dst.
 func skip(dst []byte, c *Call, reason Reason, detail string) []byte {
 	*c = Call{Reason: reason, Detail: detail}
 	return dst
@@ -158,7 +160,8 @@ func (t *Transformer) callType() callType {
 	return callTypeOf(t.scratch)
 }
 
-// callTypeOf returns the call type with the given name, which is in lower case and in quotes.
+// callTypeOf returns the call type with the given name, which must be in lower case and in quotes.
+// If there is no such type, callTypeOf returns notACall.
 func callTypeOf(quoted []byte) callType {
 	switch string(quoted) {
 	case `"track"`:
@@ -171,8 +174,8 @@ func callTypeOf(quoted []byte) callType {
 
 // included reports whether the call's integrations object includes this destination. The rule is
 // the same as in Segment's facade library (function enabled). The value of All, in any letter case,
-// is the default. The first configured name that the object contains overrides the default: false
-// excludes the destination, and any other value includes it.
+// is the default. The first configured name that the object contains overrides the default. The
+// value false excludes the destination. Any other value, or none, includes it.
 func (t *Transformer) included() bool {
 	for _, name := range t.m.integrationNames {
 		if raw := t.scan.Bytes(name); raw != nil {

@@ -122,13 +122,14 @@ type record struct {
 	sources   [][]byte // sources of the calls, if explain is true
 }
 
-// next moves on to the next call and reports whether to map it.
+// next advances the index past a call and reports whether to map that call.
 func (r *record) next() bool {
 	r.index++
 	return r.only < 0 || r.only == r.index-1
 }
 
-// skip adds the next call, which is not an event.
+// skip adds the next call, which is filtered or rejected. If r.only selects another call, skip adds
+// nothing.
 func (r *record) skip(reason Reason, detail string) {
 	if r.next() {
 		r.add(Call{Reason: reason, Detail: detail}, nil)

@@ -54,7 +54,7 @@ func jitsu(wanted *jsonscan.Paths) envelope {
 	}
 }
 
-// knownEnvelopes returns the other envelopes of UnwrapAuto.
+// knownEnvelopes returns the envelopes of UnwrapAuto other than Jitsu's.
 func knownEnvelopes() *envelopes {
 	var wanted jsonscan.Paths
 	specVersion, isEncoded := wanted.Add("specversion"), wanted.Add(encodedField)
@@ -82,8 +82,9 @@ func envelopeAt(wanted *jsonscan.Paths, path string, names []string) envelope {
 	}
 }
 
-// hasContent reports whether the current document has a field that is the content of an envelope in
-// Mapping.envelopes. The compiler inlines it, so it costs next to nothing per call.
+// hasContent reports whether the current document has a field that can be the content of an
+// envelope in Mapping.envelopes. The compiler inlines the method, so the check costs next to
+// nothing per call.
 func (t *Transformer) hasContent() bool {
 	for i := range t.m.envelopes {
 		if t.scan.Bytes(t.m.envelopes[i].content) != nil {
@@ -136,8 +137,8 @@ func hasOnly(scan *jsonscan.Scanner, names []string) bool {
 	return true
 }
 
-// unwrap maps the calls in the content of an envelope, whose fields scan has found. The content is
-// JSON, or a string that contains JSON or base64. Invalid content is one rejected call.
+// unwrap maps the calls in an envelope's content. scan must have found the envelope's fields. The
+// content is JSON, or a string that contains JSON or base64. Invalid content is one rejected call.
 func (t *Transformer) unwrap(r *record, e *envelope, scan *jsonscan.Scanner) {
 	content := scan.Bytes(e.content)
 	encoded := e.isBase64 || e.base64 != nil && has(scan.Bytes(e.base64), "t")
@@ -162,7 +163,7 @@ func (t *Transformer) unwrap(r *record, e *envelope, scan *jsonscan.Scanner) {
 	t.unwrapped(r, e.path, content)
 }
 
-// unwrapped maps the calls in the documents of the given text, which was found at the given path.
+// unwrapped maps the calls in the documents of text. path describes where the text was found.
 func (t *Transformer) unwrapped(r *record, path string, text []byte) {
 	before, outer := *r, t.scan
 	r.path, r.offset = path+": ", 0
@@ -181,9 +182,9 @@ func (t *Transformer) unwrapped(r *record, path string, text []byte) {
 // TrimPrefix returns a record's value without the prefix written by a schema registry's serializer.
 func TrimPrefix(value []byte) []byte { return value[prefixLength(value):] }
 
-// FieldNames returns the field names of a JSON object, sorted and without duplicates. It omits names
-// that do not look like identifiers, because they can be data. FieldNames helps people to recognize
-// the format of a record; the mapping does not use it.
+// FieldNames returns the field names of a JSON object, sorted and without duplicates. Names that do
+// not look like identifiers are omitted, because such names can be data. FieldNames helps people
+// recognize the format of a record; the mapping does not use the function.
 func FieldNames(object []byte) (names []string) {
 	scanner := new(jsonscan.Paths).Compile().NewScanner()
 	if _, err := scanner.Scan(object, nil); err != nil {

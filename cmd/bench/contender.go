@@ -10,7 +10,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 )
 
-// contender is a role measured once per round.
+// contender is a role in one build of bench, and is measured once per round.
 type contender struct {
 	name   string
 	binary string // path of the bench binary

@@ -79,8 +79,8 @@ func (rc *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusAccepted)
 }
 
-// report decompresses the requests and counts their events. steady is the number of requests that
-// arrived before the forwarder was told to stop.
+// report decompresses the requests and counts their events. steady is the number of requests at the
+// last progress check before the forwarder was told to stop.
 func report(requests []request, steady int) (r received, err error) {
 	seen := make(map[string]bool, len(requests))
 	inBetween := int64(0) // events in requests[1:steady]

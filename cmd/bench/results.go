@@ -31,8 +31,8 @@ type results struct {
 // round maps contender names to their figures in one round.
 type round map[string]*figures
 
-// figures holds the figures of one run. CPU, allocations, and garbage collections exclude those of
-// the idle run.
+// figures holds the measurements of one run. CPU, allocations, and garbage collections exclude
+// those of the idle run.
 type figures struct {
 	CPU      float64 `json:"cpu_microseconds_per_record"`
 	Ratio    float64 `json:"ratio_to_floor"`

@@ -18,7 +18,8 @@ type tally struct {
 	Sum    int64
 }
 
-// missing returns the number of missing or surplus events.
+// missing returns the number of missing or surplus events. If the number of events is correct, but
+// their sum is not, missing returns 1.
 func (t tally) missing(got tally) int64 {
 	n := max(t.Events-got.Events, got.Events-t.Events)
 	if n == 0 && t.Sum != got.Sum {

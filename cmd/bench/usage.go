@@ -12,7 +12,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 )
 
-// usage is a process's total resource usage.
+// usage holds the resources used by a process since its start.
 type usage struct {
 	CPU        time.Duration // user and system time, set by the parent after the process exits
 	Peak       uint64        // largest resident set in bytes; 0 if the system does not report it
@@ -28,8 +28,9 @@ func used() usage {
 	return usage{Peak: peak(), Allocs: m.Mallocs, AllocBytes: m.TotalAlloc, GCs: uint64(m.NumGC)}
 }
 
-// peak returns this process's peak resident memory in bytes, from VmHWM in /proc/self/status. The
-// value from getrusage(2) is unsuitable, because a child process inherits its parent's maxrss.
+// peak returns this process's peak resident memory in bytes, from VmHWM in /proc/self/status, or 0
+// if the system does not report it. The value from getrusage(2) is unsuitable, because a child
+// process inherits its parent's maxrss.
 func peak() (kilobytes uint64) {
 	status, _ := os.ReadFile("/proc/self/status")
 	if _, line, found := bytes.Cut(status, []byte("VmHWM:")); found {

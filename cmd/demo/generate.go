@@ -27,7 +27,7 @@ type generator struct {
 	expect func(calls []transform.Reason) // called before each record is produced; may be nil
 
 	produced atomic.Int64 // records acknowledged by the broker
-	last     atomic.Int64 // Unix time of the last acknowledgment
+	last     atomic.Int64 // Unix time of the latest acknowledgment, in seconds
 }
 
 // run produces the records and waits until all are acknowledged. When ctx is done, run stops
@@ -67,7 +67,7 @@ func (g *generator) run(ctx context.Context) error {
 		}
 		client.Produce(failed, &kgo.Record{Value: slices.Clone(value)}, acknowledged)
 	}
-	_ = client.Flush(failed) // returns an error only after fail was called
+	_ = client.Flush(failed) // returns an error only after fail has been called
 	return context.Cause(failed)
 }
 
@@ -86,10 +86,11 @@ func (g *generator) wait(ctx, failed context.Context, started time.Time, n int64
 	return ctx.Err() == nil && failed.Err() == nil
 }
 
-// ackTimeout is how long the broker may take to acknowledge a record.
+// ackTimeout is how long run waits for acknowledgments after ctx is done. It is also the time
+// without an acknowledgment after which health fails.
 const ackTimeout = 10 * time.Second
 
-// health responds with 503 if the time since the last acknowledgment exceeds ackTimeout.
+// health responds with 503 if the time since the latest acknowledgment exceeds ackTimeout.
 func (g *generator) health(w http.ResponseWriter, _ *http.Request) {
 	if time.Since(time.Unix(g.last.Load(), 0)) > ackTimeout {
 		w.WriteHeader(http.StatusServiceUnavailable)

@@ -1,4 +1,4 @@
-// Demo demonstrates segment-to-launchdarkly and requires only Go. It runs an embedded Kafka, a
+// Demo shows segment-to-launchdarkly at work and requires only Go. It runs an embedded Kafka, a
 // Segment event generator, and a fake LaunchDarkly in one process, and the program in separate
 // processes.
 //

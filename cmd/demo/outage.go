@@ -17,7 +17,7 @@ type outage struct {
 	mu     sync.Mutex // guards the fields below
 	status int        // status of the latest request; 0 if it got no readable response
 	first  time.Time  // time of the first failed request; zero if the latest request succeeded
-	latest time.Time  // time of the latest failed request
+	latest time.Time  // time of the latest request
 }
 
 // shortest is the minimum duration of an outage. Shorter series count as isolated failures.

@@ -154,7 +154,8 @@ func (d *demo) running() (running []*replica) {
 	return running
 }
 
-// stopReplicas stops all replicas cleanly. It waits for them until a signal arrives.
+// stopReplicas stops all replicas cleanly. It waits until all of them have exited or a signal
+// arrives.
 func (d *demo) stopReplicas(signals <-chan os.Signal) error {
 	var errs []error
 	for _, r := range d.running() {
@@ -199,8 +200,8 @@ func (d *demo) total() (total replicaStatus) {
 // sampleInterval is the minimum time for which a sample is shown.
 const sampleInterval = 3 * time.Second
 
-// sample replaces each sample once per sampleInterval if there is a new one. The tour shows no
-// samples, because it needs the space for its descriptions.
+// sample replaces each sample at most once per sampleInterval, and only if there is a new one. The
+// tour shows no samples, because it needs the space for its descriptions.
 func (d *demo) sample() {
 	if d.tour {
 		return

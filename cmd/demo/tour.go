@@ -30,7 +30,7 @@ func (d *demo) runTour(yield func(error) bool) {
 	_ = t.start() && t.failRequests() && t.crash() && t.replace()
 }
 
-// start waits until the replicas share the partitions, and then runs without faults.
+// start waits until the replicas share the partitions, and then runs without faults for t.pace.
 func (t tour) start() bool {
 	t.say("Two replicas of the program start.\n" +
 		"Events shown as missing are still on their way.\nAt the end, none should be missing.")
@@ -45,7 +45,8 @@ func (t tour) start() bool {
 	return true
 }
 
-// failRequests makes all requests fail for a while.
+// failRequests makes all requests fail for t.pace. It then waits until the events from the outage
+// are delivered.
 func (t tour) failRequests() bool {
 	before := t.ld.Report().Requests[503]
 	t.say("Outage: LaunchDarkly now responds to every request with 503.")
@@ -66,7 +67,8 @@ func (t tour) failRequests() bool {
 	return ok
 }
 
-// crash kills a replica whose requests LaunchDarkly accepted without a response.
+// crash kills a replica whose requests LaunchDarkly has accepted without a response. It then waits
+// until the other replica owns all partitions, and the events produced before that are delivered.
 func (t tour) crash() bool {
 	before := t.ld.Report()
 	t.say("Lost responses: LaunchDarkly now accepts requests,\nbut its responses do not arrive.")

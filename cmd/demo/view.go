@@ -22,7 +22,7 @@ type view struct {
 	event, rejected sample
 }
 
-// header returns the lines with the addresses.
+// header returns the lines with the addresses, and with the command that starts or ends an outage.
 func (v *view) header() []string {
 	pages, metrics := make([]string, len(v.admin)), make([]string, len(v.admin))
 	for i, address := range v.admin {
@@ -98,7 +98,7 @@ func (v *view) rejectedLines(width int) []string {
 	}
 }
 
-// draw updates the live lines once per second.
+// draw updates the live lines at most once per second.
 func (d *demo) draw(p progress) {
 	d.view.admin = nil
 	for _, r := range d.running() {

@@ -13,7 +13,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 )
 
-// checkTimeout is the timeout of each request to Kafka or LaunchDarkly.
+// checkTimeout limits each request to Kafka or LaunchDarkly. The requests that read a topic's
+// records share one timeout, as do those that check the group.
 const checkTimeout = 10 * time.Second
 
 func newCheck(sys system) *cobra.Command {
@@ -140,7 +141,7 @@ func (c *checks) writeLine(result, subject, text string) {
 	fmt.Fprintf(c.out, "%-4s  %s: %s\n", result, subject, strings.ReplaceAll(text, "\n", "; "))
 }
 
-// checkContext returns a context for one request, with a timeout of checkTimeout.
+// checkContext returns a context with a timeout of checkTimeout.
 func checkContext() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), checkTimeout)
 }

@@ -166,7 +166,7 @@ func (c *checks) checkTopic(
 	return fmt.Sprintf("exists (partitions: %d)", len(detail.Partitions))
 }
 
-// checkedRecords is the number of records of a topic that check maps.
+// checkedRecords is the maximum number of records per topic that the check command maps.
 const checkedRecords = 200
 
 // checkRecords maps the newest records of a topic, and checks that some of their calls become
@@ -211,8 +211,8 @@ func allowed(ops []kadm.ACLOperation, want kadm.ACLOperation) bool {
 
 // probeJoin checks, without joining, that the user has READ on the group, which joining and
 // committing require. It sends a heartbeat for a nonexistent member.
-// [kerr.GroupAuthorizationFailed] means that the permission is missing. Any other error is
-// expected.
+// [kerr.GroupAuthorizationFailed] means that the permission is missing. The caller ignores any
+// other error.
 func probeJoin(ctx context.Context, client *kgo.Client, group string) error {
 	req := kmsg.NewPtrHeartbeatRequest()
 	req.Group, req.MemberID, req.Generation = group, name+"-check", -1
@@ -274,8 +274,8 @@ func (c *checks) checkGroup(client *kgo.Client, adm *kadm.Client, cfg *config.Co
 }
 
 // fetchOffsets fetches the group's committed offsets. It waits for a group coordinator for up to
-// half of checkTimeout, because a new cluster has no coordinator until the first request has made
-// it create the topic of the committed offsets.
+// half of checkTimeout, because a new cluster has no coordinator until __consumer_offsets exists,
+// and creates this topic on the first request.
 func fetchOffsets(ctx context.Context, adm *kadm.Client, group string) (kadm.OffsetResponses, error) {
 	for started := time.Now(); ; time.Sleep(checkTimeout / 40) {
 		offsets, err := adm.FetchOffsets(ctx, group)

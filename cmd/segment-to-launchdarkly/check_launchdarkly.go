@@ -25,8 +25,8 @@ const (
 		"Do not use the SDK key or the mobile key."
 )
 
-// checkLaunchDarkly checks that the events URL responds, regardless of the status. If possible, it
-// also checks that the client-side ID exists.
+// checkLaunchDarkly checks that the events URL responds, regardless of the status, and is not a
+// LaunchDarkly Relay Proxy. If possible, it also checks that the client-side ID exists.
 func (c *checks) checkLaunchDarkly(cfg *config.Config, transport http.RoundTripper) {
 	ld := cfg.LaunchDarkly
 	client := &http.Client{

@@ -21,10 +21,10 @@ import (
 
 const (
 	previewTimeout = 15 * time.Second
-	previewEnough  = 100 // number of records after which a topic without events is a failure
+	previewEnough  = 100 // if at least this many records yield no event, the command fails
 )
 
-// previewFlags are the flags of the command.
+// previewFlags holds the flags of the preview command.
 type previewFlags struct {
 	from, topic string
 	source      preview.Source
@@ -142,7 +142,8 @@ func runPreview(sys system, cfg *config.Config, flags *previewFlags) error {
 	return nil
 }
 
-// readSummary reads and maps records, and passes each of their Segment calls to visit.
+// readSummary reads and maps records, and passes each of their calls to visit, including tombstones
+// and objects that are not Segment calls.
 func readSummary(ctx context.Context, cfg *config.Config, src preview.Source,
 	visit func(*kgo.Record, transform.Explained) error,
 ) (*preview.Summary, error) {

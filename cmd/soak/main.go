@@ -1,8 +1,9 @@
 //go:build linux
 
 // Soak runs the program against Apache Kafka under random faults for a given time and prints a
-// report. A soak consists of turns, which alternate between the classic and the consumer protocol.
-// Each turn has its own topic, group, and plan. The exit code is 1 if an invariant was broken.
+// report. A soak consists of turns, which alternate between the classic and the consumer protocol
+// by default. Each turn has its own topics, group, and plan. The exit code is 1 if an invariant was
+// broken, no takeover was checked, or a run failed.
 //
 //	go run ./cmd/soak -duration 30m -seed 1
 package main

@@ -1,10 +1,11 @@
-// Package coerce reads times and numbers from JSON values as Segment's own code does, including
-// those in strings. It depends on neither the clock nor the locale.
+// Package coerce reads times and numbers from JSON values, including strings that contain them. The
+// rules follow Segment's own code. The package depends on neither the clock nor the locale.
 //
 // The tests compare it with a simple implementation of the same rules, in package coercetest.
 package coerce
 
-// Reader reads times and numbers from JSON values. It reuses its scratch space, and is not safe for concurrent use.
+// Reader reads times and numbers from JSON values. A Reader reuses its scratch space and is not
+// safe for concurrent use.
 type Reader struct {
 	text    func(raw []byte) []byte
 	scratch []byte // the last number or time read from a string, normalized

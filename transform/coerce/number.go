@@ -9,8 +9,8 @@ import (
 )
 
 // Number returns the finite number in raw as a JSON number. raw can be a JSON number, or a string
-// that Segment reads as one. If there is no such number, Number returns nil. The result is valid
-// until Number or Time is called again.
+// that Segment reads as one. If there is no such number, Number returns nil. The result can be part
+// of raw or of the text decoded from raw, and is valid until Number or Time is called again.
 func (r *Reader) Number(raw []byte) []byte {
 	if len(raw) == 0 {
 		return nil
@@ -38,9 +38,9 @@ func isJSSpace(r rune) bool {
 	return unicode.Is(unicode.Zs, r)
 }
 
-// appendDecimal appends a decimal number in ECMAScript's syntax as a JSON number. ECMAScript also
-// allows a plus sign, leading zeros, and a point without digits before or after it. If s is not a
-// decimal number, appendDecimal appends nothing.
+// appendDecimal converts s, a decimal number in ECMAScript's syntax, to a JSON number and appends
+// the result. Unlike JSON, ECMAScript allows a plus sign, leading zeros, and a point without digits
+// before or after it. If s is not a decimal number, appendDecimal appends nothing.
 func appendDecimal(dst, s []byte) []byte {
 	out := dst
 	if len(s) > 0 && (s[0] == '-' || s[0] == '+') {

@@ -10,12 +10,12 @@ import (
 //
 //   - RFC 3339: a date, T or a space, a time of day with any number of fractional digits, and an
 //     offset such as Z or +07:00
-//   - variants with an offset such as +0700 or +07, without an offset (meaning UTC), without
-//     seconds, with a comma before the fraction, with a one-digit month or day, or with " UTC" or
-//     " +0000 UTC" at the end
-//   - a date alone, meaning midnight UTC, or a year alone, as a string of four digits
+//   - variants with an offset such as +0700 or +07, with a space before a numeric offset, without
+//     an offset (meaning UTC), without seconds, with a comma before the fraction, with a one-digit
+//     month or day, or with " UTC" at the end, as in " +0000 UTC"
+//   - a date alone, meaning midnight UTC, or a string of four digits, meaning the start of the year
 //   - RFC 1123, in GMT, in UTC, or with a numeric offset
-//   - a JSON number, or a string of digits; see epochMs
+//   - a JSON number, or a string of any number of digits other than four; see epochMs
 //
 // Times before 1990 count as unreadable, because nearly all of them are unset or in another unit.
 func (r *Reader) Time(raw []byte) (ms int64, ok bool) {
@@ -164,8 +164,8 @@ func scale(n uint64, exp int) (ms int64, ok bool) {
 	return int64(n), n <= maxMs
 }
 
-// exponent parses the exponent of a JSON number. It truncates an exponent that is too large for any
-// time.
+// exponent parses the exponent of a JSON number. If the exponent is too large for any time, the
+// result lacks some of its digits.
 func exponent(s []byte) int {
 	n, negative := 0, false
 	for _, c := range s {

@@ -117,7 +117,8 @@ func (s *Scanner) Names(yield func(name []byte) bool) {
 // Items finds the fields in each item of the array that Scan found for f, and calls the function
 // item as Scan does. Each item that is an object inherits the given fields, including their
 // descendants, from the document. A field is not inherited if the item has a member with the same
-// name. If Scan found no array for f, Items does nothing.
+// name. If Scan found no array for f, Items does nothing. Otherwise, the document's fields are no
+// longer available afterwards.
 func (s *Scanner) Items(f *Field, inherit []*Field, item func(offset int, value []byte)) {
 	if !is(s.Bytes(f), 0, '[') {
 		return

@@ -8,7 +8,8 @@ func (s *Scanner) skip(p, depth int) int {
 	b, bitmap := s.b, s.bitmap
 
 	// objects has one bit per open array or object in the value, with the innermost in the lowest
-	// bit. The bit is 1 for an object. When all 64 bits are in use, they move to s.stack.
+	// bit. The bit is 1 for an object. If another array or object opens when all 64 bits are in
+	// use, the bits move to s.stack.
 	var objects uint64
 	open := 0
 

@@ -8,7 +8,7 @@ import (
 
 // Text returns the decoded content of raw, which must be a valid JSON string, quotes included. A
 // lone surrogate becomes U+FFFD, as in encoding/json. The result is part of raw or of scratch
-// space, and is valid until the next call to Text or Scan.
+// space. It is valid until the next call to Text, Scan, Next, Items, or Names.
 func (s *Scanner) Text(raw []byte) []byte {
 	raw = raw[1 : len(raw)-1]
 	i := bytes.IndexByte(raw, '\\')

@@ -8,7 +8,7 @@ import (
 type placement int
 
 const (
-	standalone      placement = iota // a whole record or an array element, with all fields
+	standalone      placement = iota // a whole record, an array item, or an envelope's content; has all fields
 	inBatch                          // in a batch, which contains the context
 	inExcludedBatch                  // like inBatch, but the batch's integrations exclude LaunchDarkly
 )
@@ -152,7 +152,8 @@ func (g *Generator) traits(length int) {
 	g.close(start)
 }
 
-// times appends the times of a call. A short call has at most a timestamp.
+// times appends the times and the projectId of a call. A call of at most 450 bytes gets at most a
+// timestamp.
 func (g *Generator) times(size int) {
 	switch draw := g.rng.IntN(1000); {
 	case draw < 960:

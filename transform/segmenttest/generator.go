@@ -19,7 +19,7 @@ type Generator struct {
 	calls []transform.Reason
 }
 
-// New returns a generator. The same seed yields the same records.
+// New returns a Generator. The same seed yields the same records.
 func New(seed uint64) *Generator {
 	g := &Generator{seed: seed}
 	g.rng = rand.New(&g.pcg)
@@ -93,7 +93,7 @@ func (g *Generator) malformed() {
 	}
 }
 
-// array generates a JSON array of calls, as sent by webhooks with batching.
+// array generates a JSON array of calls, as sent by webhooks with batching. A few items are null.
 func (g *Generator) array() {
 	g.buf = append(g.buf, '[')
 	for i := range 2 + g.rng.IntN(MaxCalls-1) {
@@ -133,8 +133,8 @@ func (g *Generator) batch() {
 	g.buf = append(g.buf, '}')
 }
 
-// size draws the minimum length of a call. The actual length is larger, on average by half the
-// length of the call's last part.
+// size draws the minimum length of a call in bytes. The actual length is larger, on average by half
+// the length of the call's last part.
 func (g *Generator) size() int { return g.logNormal(735, 2640) }
 
 // logNormal draws from a log-normal distribution with the given median and 99th percentile. The

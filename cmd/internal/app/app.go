@@ -41,7 +41,7 @@ type App struct {
 	recent  *recent
 }
 
-// Run builds the program and runs it until ctx is done.
+// Run builds the program and runs it until ctx is done and the drain is complete.
 func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
 	a, err := New(cfg, log)
 	if err != nil {
@@ -106,7 +106,7 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 	return a, nil
 }
 
-// SinkConfig returns the configuration of package sink, without metrics and a log. The error is a
+// SinkConfig returns the configuration of package sink, without metrics or a log. The error is a
 // [config.Problem].
 func SinkConfig(cfg *config.Config) (sink.Config, error) {
 	roots, err := cfg.LaunchDarkly.RootCAs()

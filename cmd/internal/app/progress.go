@@ -9,7 +9,8 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// progress logs the first delivery and, at intervals, the numbers of records and events handled.
+// progress logs the first delivery. At intervals, it also logs the lag, and the numbers of records
+// read and events delivered since the previous such entry.
 type progress struct {
 	log     *zap.Logger
 	current func() counts

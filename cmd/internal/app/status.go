@@ -137,7 +137,8 @@ func newPage(stopping bool, read consumer.Status, sent sink.Status, c counts, ma
 	return p
 }
 
-// reportNoEvents sets the state to "no events" if the last minute had many calls but no events.
+// reportNoEvents sets the state to "no events" if the state is otherwise good, but the last minute
+// had many calls and no events.
 func (p *page) reportNoEvents() {
 	calls, most := int64(0), call{}
 	for c, n := range p.Rates.Calls {
@@ -153,7 +154,7 @@ func (p *page) reportNoEvents() {
 		"the most frequent reason is %s (%s)", number(calls), most.Reason, most.Outcome)}, "nothingmapped"}
 }
 
-// manyCalls is the number of calls per minute, none of them an event, that the page reports.
+// manyCalls is the minimum number of calls in the last minute for the state "no events".
 const manyCalls = 100
 
 // sortLag returns the lag, or 0 if it is below 10,000, so that rows do not change places on every

@@ -9,7 +9,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
-// counts contains the numbers shown on the status page.
+// counts contains the numbers for the status page and the progress log.
 type counts struct {
 	// The counters below run from program start to At.
 	At                                              time.Time
@@ -42,7 +42,7 @@ func (a *App) sample() counts {
 	return c
 }
 
-// shownNames is the number of event names on the status page.
+// shownNames is the maximum number of event names on the status page.
 const shownNames = 20
 
 // countsOf combines the counts of the consumer, the sink, and the budget.
@@ -64,7 +64,8 @@ func countsOf(read consumer.Status, sent sink.Status, budget *sink.Budget) count
 	return c
 }
 
-// rates is the increase in counts over a period.
+// rates is the increase in counts over a period. The fields of counts that describe the current
+// state are not increases, but the values at the end of the period.
 type rates struct {
 	Over time.Duration // length of the period
 	counts

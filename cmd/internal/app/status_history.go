@@ -96,8 +96,8 @@ func charts(samples []counts) []chart {
 	}
 }
 
-// newChart returns the chart of a value. The function value returns the value at the index of a
-// sample, and is not called for the first sample.
+// newChart returns the chart of a value. The function value returns the charted value for sample i.
+// It is not called for the first sample.
 func newChart(title string, samples []counts, value func(i int) float64, format func(float64) string) chart {
 	last := len(samples) - 1
 	peak := 0.0

@@ -20,7 +20,7 @@ func number(n int64) string {
 	return s
 }
 
-// brief formats an integer in a short form: 999,999, 12.3 M, or 1.2 B.
+// brief formats an integer in a short form, such as "999,999", "12.3 M", or "1.2 B".
 func brief(n int64) string {
 	switch {
 	case n < 1e6:

@@ -35,9 +35,9 @@ var knownFormats = []struct {
 	{"a log line", []string{"level", "message"}},
 }
 
-// recognize returns the format of a record with a call that is not a Segment call, and the record's
-// top-level names, sorted. source is that call. It is used instead of the record if the record is
-// not one object, and then contains no path.
+// recognize returns the format of a record that contains an object other than a Segment call, and
+// the record's top-level names, sorted. source is this object. If the record is not a single
+// object, recognize examines source instead, and the format has no path for segment.unwrap.
 func recognize(record, source []byte) (Format, []string) {
 	fields, whole := parse(transform.TrimPrefix(record))
 	if !whole {
@@ -65,15 +65,16 @@ func recognize(record, source []byte) (Format, []string) {
 	return f, names
 }
 
-// parse returns the fields of an object. ok is false if text is not one object.
+// parse returns the fields of an object. ok is false if text is not a single object.
 func parse(text []byte) (fields map[string]any, ok bool) {
 	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber() // which accepts numbers of any size
+	d.UseNumber() // accepts numbers of any size
 	err := d.Decode(&fields)
 	return fields, err == nil && fields != nil && !d.More()
 }
 
-// findCall returns the path of the first Segment call that is depth levels below an object, or "".
+// findCall returns the path of the first field that contains a Segment call and is depth levels
+// below an object, or "" if there is none. Fields are searched in sorted order.
 func findCall(fields map[string]any, depth int) string {
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		if strings.Contains(name, ".") {
@@ -99,7 +100,8 @@ func findCall(fields map[string]any, depth int) string {
 	return ""
 }
 
-// containsCall reports whether a value is a Segment call, an array of them, or a batch of them.
+// containsCall reports whether a value is a Segment call, or is an array or a batch that begins
+// with one.
 func containsCall(value any) bool {
 	switch v := value.(type) {
 	case []any:

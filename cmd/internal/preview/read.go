@@ -26,9 +26,9 @@ type Source struct {
 	Follow    bool      // keep reading new records until the context is done
 }
 
-// Read calls visit for each selected record. It returns when all selected records are read, ctx is
-// done, or visit returns an error. If ctx is done, some records may be missing, which is not an
-// error.
+// Read calls visit for each selected record. It returns when all selected records are read, reading
+// fails, visit returns an error, or ctx is done. If ctx is done after the selection of the records,
+// Read returns nil, although some records might be missing.
 func Read(ctx context.Context, kafka []kgo.Opt, src Source, visit func(*kgo.Record) error) error {
 	client, err := kgo.NewClient(slices.Concat(kafka, consumer.ReaderOptions())...)
 	if err != nil {
@@ -86,10 +86,11 @@ type partition struct {
 	partition int32
 }
 
-// offsets is the range of a partition to read. end is its last stable offset.
+// offsets is the range of offsets to read from a partition, excluding end. end is the partition's
+// last stable offset.
 type offsets struct{ start, end int64 }
 
-// find returns the ranges to read.
+// find returns the range to read from each selected partition.
 func (src Source) find(ctx context.Context, adm *kadm.Client) (map[partition]offsets, error) {
 	starts, err := adm.ListStartOffsets(ctx, src.Topics...)
 	if err != nil {

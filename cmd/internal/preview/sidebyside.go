@@ -9,9 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// SideBySide formats a Segment call and its event, or a text in place of the event, in two titled
-// columns of a terminal of the given width. If the columns would be too narrow, it formats one
-// below the other.
+// SideBySide formats a Segment call and its event in two titled columns. event can also be plain
+// text, such as the reason why there is no event. width is the width of the terminal. If the
+// columns would be too narrow, SideBySide places the event below the call.
 func SideBySide(titleLeft string, call []byte, titleRight string, event []byte, width int) string {
 	const between = " │ "
 	var b strings.Builder
@@ -38,8 +38,9 @@ func SideBySide(titleLeft string, call []byte, titleRight string, event []byte, 
 	return b.String()
 }
 
-// outline formats a JSON object as lines of at most the given number of columns. It abbreviates
-// nested objects and arrays, except for the top-level members named in shown. It wraps other text.
+// outline formats a JSON object as indented lines, and cuts lines that exceed the given number of
+// columns. It abbreviates nested objects and arrays, except for the top-level members named in
+// shown. Text that is not JSON is wrapped.
 func outline(object []byte, columns int) (lines []string) {
 	if depth(object) > maxIndent {
 		return []string{fmt.Sprintf("{ … %s bytes, nested deeper than %d }", Number(len(object)), maxIndent)}
@@ -66,7 +67,8 @@ func outline(object []byte, columns int) (lines []string) {
 	return lines
 }
 
-// maxIndent bounds the size of indented JSON, which grows with the depth of nesting.
+// maxIndent is the maximum nesting depth of JSON that outline indents. The size of indented JSON
+// grows with the depth.
 const maxIndent = 100
 
 // depth returns the maximum number of brackets that are open at a time. It also counts brackets in

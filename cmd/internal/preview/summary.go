@@ -15,9 +15,9 @@ import (
 
 // Bounds of a Summary's size.
 const (
-	maxNames   = 10_000    // event names and projects counted separately
-	maxFormats = 100       // formats counted separately, and names of each
-	maxSizes   = 1_000_000 // record sizes, of the first records
+	maxNames   = 10_000    // event names, and also projects, counted separately
+	maxFormats = 100       // formats counted separately, and also top-level names kept per format
+	maxSizes   = 1_000_000 // record sizes kept, starting with the first record
 )
 
 // Summary counts records and their calls. It contains no values of properties and no user keys. The
@@ -158,7 +158,7 @@ func (s *Summary) Total() (n int) {
 	return n
 }
 
-// Understood reports whether most calls are Segment calls, with or without an event.
+// Understood reports whether fewer than half of the calls are rejected or filtered as not_a_call.
 func (s *Summary) Understood() bool {
 	unknown := s.Calls[transform.NotACall]
 	for reason, calls := range s.Calls {
@@ -219,7 +219,7 @@ type foreignReport struct {
 }
 
 const (
-	shownNames    = 20 // most frequent event names in a report
+	shownNames    = 20 // event names in a report, and projects and formats in its text
 	shownTopLevel = 12 // top-level names per format of records that are not Segment calls
 )
 

@@ -1,5 +1,5 @@
-// Package coercetest is a simple implementation of package coerce on top of the standard library, for
-// tests.
+// Package coercetest is a simple implementation of package coerce, for tests. It is based on the
+// standard library.
 package coercetest
 
 import (

@@ -155,7 +155,8 @@ func (c *checker) optional(r Record) bool {
 	return !r.Lost.IsZero() || r.Offset < c.From[r.Partition] || c.To != nil && (!bounded || r.Offset >= to)
 }
 
-// report adds a broken invariant to the results. It keeps at most ten descriptions per invariant.
+// report adds the description of a broken invariant to the results. It keeps at most ten
+// descriptions per invariant.
 func (c *checker) report(invariant, format string, args ...any) {
 	if c.reported[invariant]++; c.reported[invariant] <= 10 {
 		c.broken = append(c.broken, invariant+": "+fmt.Sprintf(format, args...))

@@ -27,16 +27,16 @@ type Cluster interface {
 	Brokers() []string
 	// MoveLeader moves a partition's leadership to another broker and returns that broker's number.
 	MoveLeader(ctx context.Context, topic string, partition int32) (to int, err error)
-	// Position returns the current end of the log of offset commits.
+	// Position returns the position from which Commits must read to find all later commits.
 	Position(ctx context.Context) (Position, error)
-	// Commits calls fn for every commit by a group since a position, in order within each
-	// partition.
+	// Commits calls fn for every commit by a group since a position. It can also include earlier
+	// commits. The commits for one partition are in order.
 	Commits(ctx context.Context, group string, since Position,
 		fn func(topic string, at time.Time, partition int32, offset int64, metadata string)) error
 }
 
-// Position maps each partition of the log of offset commits to an offset in it. Nil means the start
-// of the log.
+// Position maps each partition of the offset commit log to an offset. A nil Position means the
+// start of the log.
 type Position map[int32]int64
 
 // breakable is a cluster whose brokers can be killed.
@@ -150,12 +150,13 @@ func (e *Embedded) MoveLeader(_ context.Context, topic string, partition int32) 
 	return int(to), e.cluster.MoveTopicPartition(topic, partition, to)
 }
 
-// Position returns the start of the log, because an embedded cluster's log is short.
+// Position returns nil, which means the start of the log, because an embedded cluster's log is
+// short.
 func (e *Embedded) Position(context.Context) (Position, error) { return nil, nil }
 
-// Commits reads kfake's groups.log, which contains every commit. Each entry consists of a length (4
-// bytes), a checksum (4 bytes), a version (2 bytes), and JSON. The length covers the version and
-// the JSON.
+// Commits reads kfake's groups.log from the start. This file contains every commit. Each entry
+// consists of a length (4 bytes), a checksum (4 bytes), a version (2 bytes), and JSON. The length
+// covers the version and the JSON.
 func (e *Embedded) Commits(_ context.Context, group string, _ Position,
 	fn func(string, time.Time, int32, int64, string)) error {
 	log, err := os.ReadFile(filepath.Join(e.dir, "groups.log"))

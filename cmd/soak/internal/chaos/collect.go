@@ -15,7 +15,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 )
 
-// check collects and checks the evidence.
+// check collects and checks the evidence, and adds the results to the report.
 func (r *run) check(ctx context.Context) error {
 	all, err := r.collect(ctx)
 	if err != nil {
@@ -117,7 +117,8 @@ func (r *run) collect(ctx context.Context) ([][]*Evidence, error) {
 	return all, nil
 }
 
-// conclude marks lost records and adds the final offsets to the evidence.
+// conclude marks lost records in the evidence. Unless the topic was deleted, it also adds the end
+// offsets and the committed offsets after all members left.
 func (r *run) conclude(ctx context.Context, l *ledger, e *Evidence) error {
 	for i := range e.Produced {
 		p := &e.Produced[i]

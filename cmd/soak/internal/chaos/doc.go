@@ -93,6 +93,6 @@
 // fake LaunchDarkly, and the members run on one machine and share its clock. Times are compared in
 // whole milliseconds, the resolution of the logs.
 //
-// The package requires Linux, because it reads /proc and has the kernel kill child processes when
-// the parent exits.
+// The package requires Linux, because it reads /proc and relies on the kernel to kill child
+// processes when the parent exits.
 package chaos

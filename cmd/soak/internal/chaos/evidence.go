@@ -31,7 +31,8 @@ type Evidence struct {
 	// without an entry starts at the earliest offset.
 	From map[int32]int64
 	// To maps each partition to the offset committed before the next reset. Records at or after
-	// that offset need not be delivered. To is nil if there was no next reset.
+	// that offset, and records of a partition without an entry, need not be delivered. To is nil if
+	// there was no next reset.
 	To map[int32]int64
 
 	// Unclean maps a partition to the time when a lagging replica was elected. The partition's log
@@ -39,7 +40,7 @@ type Evidence struct {
 	Unclean map[int32]time.Time
 }
 
-// Record is a produced record.
+// Record describes a record that was produced to the log.
 type Record struct {
 	Number    int
 	Partition int32
@@ -49,7 +50,7 @@ type Record struct {
 	Lost      time.Time // when a fault made Kafka lose or delete the record; zero if Kafka kept it
 }
 
-// Request is a request that reached LaunchDarkly, regardless of its outcome.
+// Request describes an HTTP request that reached LaunchDarkly, regardless of its outcome.
 type Request struct {
 	Arrived   time.Time
 	Done      time.Time // when an accepted request took effect, just before the response

@@ -239,8 +239,8 @@ func (t *traffic) recordCommit(member string, r *kmsg.OffsetCommitRequest) {
 	}
 }
 
-// sentBy returns the sender of the partition's commit stored at the given time. If several members
-// had sent an identical commit by then, sentBy returns the last sender.
+// sentBy returns the sender of the partition's commit stored at the given time. If an identical
+// commit had been sent more than once by then, sentBy returns the latest sender.
 func (t *traffic) sentBy(
 	topic, id string, partition int32, offset int64, metadata string, at time.Time,
 ) (by sender, known bool) {

@@ -39,7 +39,7 @@ type launchDarkly struct {
 	mu       sync.Mutex // guards the fields below
 	requests []Request
 	counted  map[int]bool  // record numbers of the main topic's counted events
-	grew     chan struct{} // closed and replaced when counted grows
+	grew     chan struct{} // closed and replaced when a request is accepted; counted might have grown
 }
 
 // newLaunchDarkly starts the fake LaunchDarkly. memberOf returns the name of the member behind a
@@ -100,8 +100,8 @@ func (d *launchDarkly) record(r ldtest.Request) {
 	}
 }
 
-// progress returns the number of counted events in the main topic and a channel that is closed when
-// the number grows.
+// progress returns the number of counted events in the main topic, and a channel that is closed
+// when the number might have grown.
 func (d *launchDarkly) progress() (int, <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -26,7 +26,7 @@ type network struct {
 	holdMax time.Duration // maximum delay of a late commit
 	seen    *traffic
 	logf    func(format string, args ...any)
-	owners  sync.Map // maps local addresses of LaunchDarkly connections to member names
+	owners  sync.Map // maps the local address of each LaunchDarkly connection to its member's name
 
 	mu    sync.Mutex // guards the fields below
 	rng   *rand.Rand
@@ -96,7 +96,7 @@ func (n *network) attach(member string, brokers []string) (*wire, error) {
 	return w, nil
 }
 
-// close closes all links and drops bytes still held.
+// close closes all links. Bytes still held are dropped, except on connections with a late commit.
 func (n *network) close() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -187,8 +187,8 @@ func (l *link) update(change func()) {
 	l.changed = make(chan struct{})
 }
 
-// block blocks one or both directions. Connections stay open and new ones can be opened, but no
-// bytes arrive in a blocked direction.
+// block blocks the given directions and unblocks the others. Connections stay open and new ones can
+// be opened, but no bytes arrive in a blocked direction.
 func (l *link) block(toServer, toMember bool) {
 	l.update(func() { l.blocked = [2]bool{up: toServer, down: toMember} })
 }
@@ -196,8 +196,8 @@ func (l *link) block(toServer, toMember bool) {
 // setDelay delays both directions.
 func (l *link) setDelay(d time.Duration) { l.update(func() { l.delay = [2]time.Duration{d, d} }) }
 
-// heal removes all blocks and delays, and cancels late commits that are still to come. Blocked bytes
-// then arrive.
+// heal removes all blocks and delays, and disarms the link, so that no further commits arrive late.
+// Blocked bytes then arrive.
 func (l *link) heal() {
 	l.update(func() { l.blocked, l.delay, l.armed = [2]bool{}, [2]time.Duration{}, 0 })
 }
@@ -239,8 +239,8 @@ func (l *link) waitOpen(d direction, done <-chan struct{}) {
 	}
 }
 
-// takeLate decides whether an offset commit arrives late. If late commits are armed, takeLate uses
-// one up and returns true. Otherwise, it decides at random.
+// takeLate decides whether an offset commit arrives late. If the link is armed, takeLate decrements
+// the number of armed commits and returns true. Otherwise, it decides at random.
 func (l *link) takeLate() bool {
 	share := int(l.wire.net.late.Load())
 	random := share > 0 && l.wire.net.draw(1_000_000) < share

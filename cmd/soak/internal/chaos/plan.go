@@ -42,7 +42,7 @@ const (
 	Reset     Action = "reset offsets" // while the group has no members
 )
 
-// Step is one step of a plan.
+// Step is an entry in a plan: an action with its parameters.
 type Step struct {
 	// Do is the action.
 	Do Action
@@ -116,7 +116,7 @@ func (s Step) String() string {
 
 // Limits restricts a plan.
 type Limits struct {
-	// Topics adds each rare action once (see rareFaults).
+	// Topics adds each rare action at most once (see rareFaults). Clean overrides Topics.
 	Topics bool
 	// Clean restricts the plan to clean joins and leaves.
 	Clean bool
@@ -227,7 +227,8 @@ var overhead = map[Action]time.Duration{
 	RestartBrokers: 4 * time.Second, Recreate: time.Second, Reset: 10 * time.Second, Unclean: 25 * time.Second,
 }
 
-// rareFaults returns the actions that happen once per plan, in random order.
+// rareFaults returns the steps that a plan contains at most once, in random order. If limits
+// excludes these steps, rareFaults returns nil.
 func rareFaults(rng *rand.Rand, limits Limits) []Step {
 	if limits.Clean || !limits.Topics {
 		return nil

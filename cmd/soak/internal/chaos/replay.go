@@ -137,7 +137,8 @@ func (c *checker) modelRequest(r Request) model.Request {
 	return m
 }
 
-// countable reports whether the record at an offset contains an event to be sent to LaunchDarkly.
+// countable reports whether a log version has a record at an offset that contains an event to be
+// sent to LaunchDarkly.
 func (c *checker) countable(partition int32, log int, offset int64) bool {
 	records := c.logs[partition][log].records
 	i := sort.Search(len(records), func(i int) bool { return records[i].Offset >= offset })

@@ -13,7 +13,7 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
-// Report is the result of one or more runs.
+// Report contains the results of one or more runs.
 type Report struct {
 	Broken []string // descriptions of broken invariants; empty if all hold
 

@@ -62,8 +62,8 @@ const (
 	peakLimit  = buffered + 64<<20 // the soft limit on a member's memory, which does not include the executable
 )
 
-// run is the state of a run. The goroutine that calls Run owns all fields except those safe for
-// concurrent use.
+// run holds the state between the start and the end of Run. The goroutine that calls Run owns all
+// fields except those safe for concurrent use.
 type run struct {
 	cfg      Config
 	letters  string // dead-letter topic
@@ -184,8 +184,8 @@ func (r *run) execute(ctx context.Context) error {
 	return r.check(ctx)
 }
 
-// settle waits until everything produced is delivered and committed, or until Config.Settle has
-// passed.
+// settle waits until all events of the main topic are delivered and all topics are committed to the
+// end. If Config.Settle passes first, settle reports a broken invariant.
 func (r *run) settle(ctx context.Context) {
 	_, events, _ := r.ledgers[0].producer.result()
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Settle)

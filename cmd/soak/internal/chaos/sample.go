@@ -18,7 +18,7 @@ type sampler struct {
 	err     error      // first error
 }
 
-// sample is a commit fetched from the broker, with its topic.
+// sample is a partition's committed offset as fetched from the broker, with its topic.
 type sample struct {
 	Commit
 	topic string

@@ -132,9 +132,9 @@ func (r *run) disturb(ctx context.Context, s Step) {
 }
 
 // disrupt kills or freezes a member by calling the function do, and then waits. If Step.Fire is
-// set, random faults stay active. Otherwise, disrupt stops them first. It then checks the takeover
-// by the other members, but only if all brokers are up and the group is complete, stable, and
-// caught up with the producer.
+// set, random faults stay active. Otherwise, disrupt pauses random faults meanwhile. If all brokers
+// are up, the group is complete, stable, and caught up with the producer, and other members remain,
+// disrupt also records the absence, so that the checker judges the takeover.
 func (r *run) disrupt(ctx context.Context, s Step, do func(*member)) {
 	if s.Fire {
 		do(r.members[s.Target])
@@ -153,8 +153,8 @@ func (r *run) disrupt(ctx context.Context, s Step, do func(*member)) {
 	r.startFaults()
 }
 
-// awaitCaughtUp waits until the backlog is at most two seconds of production. It returns false
-// after 10 seconds.
+// awaitCaughtUp waits until the backlog is at most two seconds of production, and returns true. It
+// returns false after 10 seconds.
 func (r *run) awaitCaughtUp(ctx context.Context) bool {
 	for range 100 {
 		if r.backlog() <= 2*r.cfg.Rate {
@@ -172,8 +172,8 @@ func (r *run) backlog() int {
 	return events - counted
 }
 
-// awaitStable waits until the group is stable and contains every member. It returns false after 10
-// seconds.
+// awaitStable waits until the group is stable and contains every member, and returns true. It
+// returns false after 10 seconds.
 func (r *run) awaitStable(ctx context.Context) bool {
 	client, err := kgo.NewClient(kgo.SeedBrokers(r.cfg.Cluster.Brokers()...))
 	if err != nil {
@@ -260,9 +260,9 @@ func (r *run) startMember(instance string) (*member, error) {
 	return m, err
 }
 
-// leave stops a member with SIGTERM. The member must exit with code 0, or with code 1 if it might
-// have been unable to deliver or commit everything. This is possible with a backlog, during or soon
-// after a broker outage, and soon after a freeze or a network fault.
+// leave stops a member with SIGTERM. The member must exit with code 0. Code 1 is allowed if the
+// member might have been unable to deliver or commit everything: with a backlog, during or soon
+// after a broker outage, or soon after a freeze or a network fault.
 func (r *run) leave(i int) {
 	m := r.members[i]
 	r.remove(i)
@@ -280,7 +280,8 @@ func (r *run) leave(i int) {
 	r.recordMemory(m)
 }
 
-// remove removes a member that has exited or is about to exit.
+// remove removes a member that has exited or is about to exit from r.members, and records the
+// member's peak memory.
 func (r *run) remove(i int) {
 	r.recordMemory(r.members[i])
 	r.members = slices.Delete(r.members, i, i+1)

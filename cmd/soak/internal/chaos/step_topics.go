@@ -100,7 +100,8 @@ func (r *run) trimAhead(ctx context.Context, s Step) error {
 
 // electUnclean makes a lagging replica the leader of one partition of the Unclean topic. It pauses
 // the follower until the leader is the only in-sync replica, kills the leader, and resumes the
-// follower.
+// follower. electUnclean does nothing if the cluster is embedded, a broker is down, or each
+// partition has already had such an election.
 func (r *run) electUnclean(ctx context.Context, s Step) error {
 	cluster, ok := r.cfg.Cluster.(Apache)
 	l, partition := r.current(Unclean), int32(-1)
@@ -269,7 +270,8 @@ func (r *run) bounce(s Step) error {
 }
 
 // twin starts a second member with a static member's instance ID. The coordinator must fence one of
-// the two members, which may then exit. Afterwards, twin stops one member and keeps the other.
+// the two members, which may then exit. This is not checked during or soon after a broker outage.
+// Afterwards, twin stops one member and keeps the other.
 func (r *run) twin(ctx context.Context, s Step) error {
 	elder := r.members[s.Target]
 	if elder.instance == "" { // not a static member
