@@ -54,7 +54,8 @@ func TestDeepCallIsNotIndented(t *testing.T) {
 }
 
 func TestSideBySideFitsTheTerminal(t *testing.T) {
-	call := []byte(`{"type":"track","event":"` + strings.Repeat("x", 100) + `"}`)
+	long := strings.Repeat("x", 100)
+	call := []byte(`{"type":"track","event":"` + long + `","` + long[:48] + `":{"nested":1}}`)
 	for _, width := range []int{60, 80, 120} {
 		text := SideBySide(strings.Repeat("title ", width/6), call, "LaunchDarkly event as it would be sent", call, width)
 		for line := range strings.Lines(text) {

@@ -59,10 +59,13 @@ func outline(object []byte, columns int) (lines []string) {
 			}
 			continue
 		}
-		lines = append(lines, Cut(line, columns))
+		lines = append(lines, line)
 		if m := opens.FindStringSubmatch(line); m != nil && (m[1] != "  " || !shown[m[2]]) {
 			end = m[1] + map[string]string{"{": "}", "[": "]"}[m[3]]
 		}
+	}
+	for i, line := range lines {
+		lines[i] = Cut(line, columns)
 	}
 	return lines
 }
