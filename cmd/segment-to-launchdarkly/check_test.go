@@ -534,7 +534,7 @@ func TestCheckOfEventsURL(t *testing.T) {
 	defer http.Close()
 	w := newWorld(t)
 	for url, want := range map[string]string{
-		https.URL: "...not signed by a trusted authority. Fix launchdarkly.ca_file or the CA certificates trusted by this host.",
+		https.URL: "...not signed by a trusted authority. Fix launchdarkly.ca_file or the CA certificates",
 		"https" + strings.TrimPrefix(http.URL, "http"): "...The server does not use TLS on this port.",
 		"http://127.0.0.1:1":                           "...Nothing is listening on this address.",
 		"http://nowhere.invalid":                       "...The host name cannot be resolved. Fix launchdarkly.events_url",

@@ -29,7 +29,7 @@ const session = 3 * time.Second
 func main() {
 	duration := flag.Duration("duration", 30*time.Minute, "duration of the soak")
 	turn := flag.Duration("turn", 4*time.Minute, "duration of each turn")
-	seed := flag.Uint64("seed", uint64(time.Now().UnixNano()), "random seed for plans and faults; increases by 1 each turn")
+	seed := flag.Uint64("seed", uint64(time.Now().UnixNano()), "seed for plans and faults; increases by 1 each turn")
 	rate := flag.Int("rate", 500, "records produced per second")
 	faults := flag.Float64("faults", 0.15, "fraction of requests to LaunchDarkly that fail")
 	late := flag.Float64("late", 0.002, "fraction of offset commits that arrive late, in addition to those in the plans")
