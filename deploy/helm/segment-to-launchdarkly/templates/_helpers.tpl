@@ -23,41 +23,32 @@
 {{- end }}
 
 {{/*
-Renders a template for each environment, or once if there are no environments: (list $ "template"). In the template,
-.Values holds the environment's values merged over those of the release, and .environment is the environment's name.
+Sets $result.contexts to the context of each environment, or to that of the release if there are no environments:
+(list $ $result). In a context, .Values holds the environment's values merged over those of the release, and
+.environment is the environment's name.
 */}}
-{{- define "s2ld.each" -}}
+{{- define "s2ld.contexts" -}}
 {{- $root := first . }}
-{{- $template := last . }}
-{{- $serviceAccounts := dict }}
-{{- $groups := dict }}
-{{- $names := list }}
+{{- $contexts := list }}
 {{- range default (list dict) $root.Values.environments }}
 {{- $values := deepCopy (omit $root.Values "environments") }}
 {{- include "s2ld.merge" (list $values (omit . "name")) }}
-{{- if .name }}
-{{- if has .name $names }}
-{{- fail (printf "environments: %s is defined twice" .name) }}
-{{- end }}
-{{- $names = append $names .name }}
-{{- if not (dig "config" "kafka" "group" "" .) }}
+{{- if and .name (not (dig "config" "kafka" "group" "" .)) }}
 {{- $group := dig "kafka" "group" "segment-to-launchdarkly" $root.Values.config }}
 {{- $_ := set $values.config.kafka "group" (printf "%s-%s" $group .name) }}
 {{- end }}
-{{- $group := $values.config.kafka.group }}
-{{- if hasKey $groups $group }}
-{{- $message := "environments: %s and %s have the same group, %s, and would share the records" }}
-{{- fail (printf $message (get $groups $group) .name $group) }}
-{{- end }}
-{{- $_ := set $groups $group .name }}
-{{- range $values.env }}
-{{- if eq .name "S2LD_KAFKA_GROUP" }}
-{{- fail "environments: env must not set S2LD_KAFKA_GROUP; set config.kafka.group instead" }}
-{{- end }}
-{{- end }}
-{{- end }}
 {{- $context := dict "Values" $values "Release" $root.Release "Chart" $root.Chart "environment" .name }}
-{{- include $template (set $context "serviceAccounts" $serviceAccounts) }}
+{{- $contexts = append $contexts $context }}
+{{- end }}
+{{- $_ := set (last .) "contexts" $contexts }}
+{{- end }}
+
+{{/* Renders a template for each environment, or once if there are no environments: (list $ "template"). */}}
+{{- define "s2ld.each" -}}
+{{- $result := dict }}
+{{- include "s2ld.contexts" (list (first .) $result) }}
+{{- range $result.contexts }}
+{{- include (last $) . }}
 {{- end }}
 {{- end }}
 
@@ -98,7 +89,7 @@ app.kubernetes.io/component: {{ . }}
 {{- set $labels "app.kubernetes.io/name" (printf "%s-check" (include "s2ld.name" . | trunc 57)) | toYaml }}
 {{- end }}
 
-{{/* Returns the labels of an object: (list context), or (list context labels) for additional labels. */}}
+{{/* Returns the labels of an object: (list context labels). The labels are additional ones. */}}
 {{- define "s2ld.labels" -}}
 {{- $context := first . }}
 {{- $labels := include "s2ld.selector" $context | fromYaml }}
@@ -106,7 +97,7 @@ app.kubernetes.io/component: {{ . }}
 {{- $_ := set $labels "app.kubernetes.io/managed-by" $context.Release.Service }}
 {{- $chart := printf "%s-%s" $context.Chart.Name $context.Chart.Version | replace "+" "_" | trunc 63 }}
 {{- $_ := set $labels "helm.sh/chart" $chart }}
-{{- merge $labels (index (append . dict) 1) $context.Values.commonLabels | toYaml }}
+{{- merge $labels (last .) $context.Values.commonLabels | toYaml }}
 {{- end }}
 
 {{/* Returns the service account's name. The environments share an account unless they name their own. */}}
@@ -279,6 +270,33 @@ volumeMounts:
 {{- include "s2ld.fail" (list . (printf $message (int $max))) }}
 {{- end }}
 {{- $max }}
+{{- end }}
+
+{{/* Fails if the environments are not separate from each other. The context is that of the release. */}}
+{{- define "s2ld.requireSeparate" -}}
+{{- $result := dict }}
+{{- include "s2ld.contexts" (list . $result) }}
+{{- $names := dict }}
+{{- $groups := dict }}
+{{- range $result.contexts }}
+{{- if .environment }}
+{{- if hasKey $names .environment }}
+{{- fail (printf "environments: %s is defined twice" .environment) }}
+{{- end }}
+{{- $_ := set $names .environment true }}
+{{- $group := .Values.config.kafka.group }}
+{{- if hasKey $groups $group }}
+{{- $message := "environments: %s and %s have the same group, %s, and would share the records" }}
+{{- fail (printf $message (get $groups $group) .environment $group) }}
+{{- end }}
+{{- $_ := set $groups $group .environment }}
+{{- range .Values.env }}
+{{- if eq .name "S2LD_KAFKA_GROUP" }}
+{{- fail "environments: env must not set S2LD_KAFKA_GROUP; set config.kafka.group instead" }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* Fails if a required value is not set. The program reports the same error, but only in its log. */}}
