@@ -76,10 +76,10 @@ Sets $result.contexts to the context of each environment, or to that of the rele
 {{- end }}
 
 {{- define "s2ld.selector" -}}
-app.kubernetes.io/name: {{ include "s2ld.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "s2ld.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- with .environment }}
-app.kubernetes.io/component: {{ . }}
+app.kubernetes.io/component: {{ . | quote }}
 {{- end }}
 {{- end }}
 
@@ -198,7 +198,12 @@ dnsConfig: {{- toYaml . | nindent 2 }}
 {{- define "s2ld.container" -}}
 image: {{ include "s2ld.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
-{{- with .Values.env }}
+{{- $env := .Values.env }}
+{{- if .environment }}
+{{- /* env has precedence over envFrom, so no variable can put the environments into one group. */}}
+{{- $env = append $env (dict "name" "S2LD_KAFKA_GROUP" "value" .Values.config.kafka.group) }}
+{{- end }}
+{{- with $env }}
 env: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.envFrom }}
@@ -272,12 +277,36 @@ volumeMounts:
 {{- $max }}
 {{- end }}
 
-{{/* Fails if the environments are not separate from each other. The context is that of the release. */}}
-{{- define "s2ld.requireSeparate" -}}
+{{/* Returns the LaunchDarkly environment in config, or nothing if config does not name one. */}}
+{{- define "s2ld.destination" -}}
+{{- $ld := .Values.config.launchdarkly }}
+{{- $endpoint := dig "endpoint" "client_side" $ld }}
+{{- $keys := list (dig "client_side_id" "" $ld) }}
+{{- if eq $endpoint "metric_import" }}
+{{- $keys = list (dig "project_key" "" $ld) (dig "environment_key" "" $ld) }}
+{{- end }}
+{{- if not (has "" $keys) }}
+{{- printf "%s %s %s" (dig "events_url" "https://events.launchdarkly.com" $ld) $endpoint (join " " $keys) }}
+{{- end }}
+{{- end }}
+
+{{/*
+Fails if two environments share records, or deliver the same events to the same destination. The context is that of the
+release. Destinations and topics that env overrides are not compared.
+*/}}
+{{- define "s2ld.requireSeparateEnvironments" -}}
 {{- $result := dict }}
 {{- include "s2ld.contexts" (list . $result) }}
+{{- if gt (len $result.contexts) 1 }}
+{{- range .Values.env }}
+{{- if has .name (list "S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID" "S2LD_LAUNCHDARKLY_PROJECT_KEY" "S2LD_LAUNCHDARKLY_ENVIRONMENT_KEY") }}
+{{- fail (printf "environments: set %s in the env of each environment, because it names a single destination" .name) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- $names := dict }}
 {{- $groups := dict }}
+{{- $streams := dict }}
 {{- range $result.contexts }}
 {{- if .environment }}
 {{- if hasKey $names .environment }}
@@ -290,9 +319,23 @@ volumeMounts:
 {{- fail (printf $message (get $groups $group) .environment $group) }}
 {{- end }}
 {{- $_ := set $groups $group .environment }}
-{{- range .Values.env }}
-{{- if eq .name "S2LD_KAFKA_GROUP" }}
+{{- $variables := list }}
+{{- range .Values.env }}{{ $variables = append $variables .name }}{{ end }}
+{{- if has "S2LD_KAFKA_GROUP" $variables }}
 {{- fail "environments: env must not set S2LD_KAFKA_GROUP; set config.kafka.group instead" }}
+{{- end }}
+{{- $overridden := regexMatch "S2LD_(KAFKA_(BROKERS|TOPICS)|LAUNCHDARKLY_)" (join " " $variables) }}
+{{- $destination := include "s2ld.destination" . }}
+{{- if and $destination (not $overridden) }}
+{{- $environment := .environment }}
+{{- $brokers := dig "kafka" "brokers" list .Values.config | sortAlpha | toJson }}
+{{- range dig "kafka" "topics" list .Values.config | uniq }}
+{{- $stream := printf "%s %s %s" $destination $brokers . }}
+{{- if hasKey $streams $stream }}
+{{- $message := "environments: %s and %s read %s and have the same destination, and would deliver its events twice" }}
+{{- fail (printf $message (get $streams $stream) $environment .) }}
+{{- end }}
+{{- $_ := set $streams $stream $environment }}
 {{- end }}
 {{- end }}
 {{- end }}
