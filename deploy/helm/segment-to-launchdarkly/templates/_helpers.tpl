@@ -135,11 +135,19 @@ app.kubernetes.io/component: {{ . | quote }}
 
 {{/*
 Returns the grace period in seconds: drain_timeout, rounded up, plus the 22 s in which the program commits, leaves the
-group, and closes its connections, plus the sleep before SIGTERM.
+group, and closes its connections, plus the sleep before SIGTERM. If a variable can set drain_timeout, its upper bound
+applies.
 */}}
 {{- define "s2ld.gracePeriod" -}}
 {{- $start := toDate "2006" "2000" }}
 {{- $drain := dig "delivery" "drain_timeout" "20s" .Values.config }}
+{{- $overridden := not (empty .Values.envFrom) }}
+{{- range .Values.env }}
+{{- $overridden = or $overridden (eq .name "S2LD_DELIVERY_DRAIN_TIMEOUT") }}
+{{- end }}
+{{- if $overridden }}
+{{- $drain = "1m" }}
+{{- end }}
 {{- $drained := $start | mustDateModify $drain | mustDateModify "999999999ns" }}
 {{- $sleep := dig "preStop" "sleep" "seconds" 0 .Values.lifecycle }}
 {{- add (sub (unixEpoch $drained) (unixEpoch $start)) 22 $sleep }}
@@ -256,8 +264,8 @@ volumeMounts:
 - to:
     - ipBlock: {cidr: 169.254.170.23/32} # EKS Pod Identity
     - ipBlock: {cidr: "fd00:ec2::23/128"}
-    - ipBlock: {cidr: 169.254.170.2/32} # ECS
     - ipBlock: {cidr: 169.254.169.254/32} # EC2
+    - ipBlock: {cidr: "fd00:ec2::254/128"}
   ports:
     - {port: 80, protocol: TCP}
 {{- end }}
@@ -342,7 +350,7 @@ release. Destinations and topics that env overrides are not compared.
 {{- end }}
 {{- end }}
 
-{{/* Fails if a required value is not set. The program reports the same error, but only in its log. */}}
+{{/* Fails if a required value is not set, or if values contradict each other. */}}
 {{- define "s2ld.require" -}}
 {{- $required := list (list "kafka" "brokers") (list "kafka" "topics") }}
 {{- if eq (dig "launchdarkly" "endpoint" "client_side" .Values.config) "client_side" }}
@@ -355,6 +363,9 @@ release. Destinations and topics that env overrides are not compared.
 {{- if not (or $value $.Values.envFrom (has (printf "S2LD_%s" (join "_" . | upper)) $variables)) }}
 {{- include "s2ld.fail" (list $ (printf "config.%s must be set" (join "." .))) }}
 {{- end }}
+{{- end }}
+{{- if and .Values.secret.existing .Values.secret.files }}
+{{- include "s2ld.fail" (list . "secret.existing and secret.files must not both be set") }}
 {{- end }}
 {{- if dig "kafka" "instance_id" "" .Values.config }}
 {{- $message := "config.kafka.instance_id must not be set, because replicas with the same ID remove each other from the group" }}
