@@ -332,7 +332,8 @@ release. Destinations and topics that env overrides are not compared.
 {{- if has "S2LD_KAFKA_GROUP" $variables }}
 {{- fail "environments: env must not set S2LD_KAFKA_GROUP; set config.kafka.group instead" }}
 {{- end }}
-{{- $overridden := regexMatch "S2LD_(KAFKA_(BROKERS|TOPICS)|LAUNCHDARKLY_)" (join " " $variables) }}
+{{- $keys := "KAFKA_(BROKERS|TOPICS)|LAUNCHDARKLY_(CLIENT_SIDE_ID|ENDPOINT|ENVIRONMENT_KEY|EVENTS_URL|PROJECT_KEY)" }}
+{{- $overridden := regexMatch (printf "S2LD_(%s)" $keys) (join " " $variables) }}
 {{- $destination := include "s2ld.destination" . }}
 {{- if and $destination (not $overridden) }}
 {{- $environment := .environment }}
