@@ -23,41 +23,32 @@
 {{- end }}
 
 {{/*
-Renders a template for each environment, or once if there are no environments: (list $ "template"). In the template,
-.Values holds the environment's values merged over those of the release, and .environment is the environment's name.
+Sets $result.contexts to the context of each environment, or to that of the release if there are no environments:
+(list $ $result). In a context, .Values holds the environment's values merged over those of the release, and
+.environment is the environment's name.
 */}}
-{{- define "s2ld.each" -}}
+{{- define "s2ld.contexts" -}}
 {{- $root := first . }}
-{{- $template := last . }}
-{{- $serviceAccounts := dict }}
-{{- $groups := dict }}
-{{- $names := list }}
+{{- $contexts := list }}
 {{- range default (list dict) $root.Values.environments }}
 {{- $values := deepCopy (omit $root.Values "environments") }}
 {{- include "s2ld.merge" (list $values (omit . "name")) }}
-{{- if .name }}
-{{- if has .name $names }}
-{{- fail (printf "environments: %s is defined twice" .name) }}
-{{- end }}
-{{- $names = append $names .name }}
-{{- if not (dig "config" "kafka" "group" "" .) }}
+{{- if and .name (not (dig "config" "kafka" "group" "" .)) }}
 {{- $group := dig "kafka" "group" "segment-to-launchdarkly" $root.Values.config }}
 {{- $_ := set $values.config.kafka "group" (printf "%s-%s" $group .name) }}
 {{- end }}
-{{- $group := $values.config.kafka.group }}
-{{- if hasKey $groups $group }}
-{{- $message := "environments: %s and %s have the same group, %s, and would share the records" }}
-{{- fail (printf $message (get $groups $group) .name $group) }}
-{{- end }}
-{{- $_ := set $groups $group .name }}
-{{- range $values.env }}
-{{- if eq .name "S2LD_KAFKA_GROUP" }}
-{{- fail "environments: env must not set S2LD_KAFKA_GROUP; set config.kafka.group instead" }}
-{{- end }}
-{{- end }}
-{{- end }}
 {{- $context := dict "Values" $values "Release" $root.Release "Chart" $root.Chart "environment" .name }}
-{{- include $template (set $context "serviceAccounts" $serviceAccounts) }}
+{{- $contexts = append $contexts $context }}
+{{- end }}
+{{- $_ := set (last .) "contexts" $contexts }}
+{{- end }}
+
+{{/* Renders a template for each environment, or once if there are no environments: (list $ "template"). */}}
+{{- define "s2ld.each" -}}
+{{- $result := dict }}
+{{- include "s2ld.contexts" (list (first .) $result) }}
+{{- range $result.contexts }}
+{{- include (last $) . }}
 {{- end }}
 {{- end }}
 
@@ -85,10 +76,10 @@ Renders a template for each environment, or once if there are no environments: (
 {{- end }}
 
 {{- define "s2ld.selector" -}}
-app.kubernetes.io/name: {{ include "s2ld.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "s2ld.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- with .environment }}
-app.kubernetes.io/component: {{ . }}
+app.kubernetes.io/component: {{ . | quote }}
 {{- end }}
 {{- end }}
 
@@ -98,7 +89,7 @@ app.kubernetes.io/component: {{ . }}
 {{- set $labels "app.kubernetes.io/name" (printf "%s-check" (include "s2ld.name" . | trunc 57)) | toYaml }}
 {{- end }}
 
-{{/* Returns the labels of an object: (list context), or (list context labels) for additional labels. */}}
+{{/* Returns the labels of an object: (list context labels). The labels are additional ones. */}}
 {{- define "s2ld.labels" -}}
 {{- $context := first . }}
 {{- $labels := include "s2ld.selector" $context | fromYaml }}
@@ -106,7 +97,7 @@ app.kubernetes.io/component: {{ . }}
 {{- $_ := set $labels "app.kubernetes.io/managed-by" $context.Release.Service }}
 {{- $chart := printf "%s-%s" $context.Chart.Name $context.Chart.Version | replace "+" "_" | trunc 63 }}
 {{- $_ := set $labels "helm.sh/chart" $chart }}
-{{- merge $labels (index (append . dict) 1) $context.Values.commonLabels | toYaml }}
+{{- merge $labels (last .) $context.Values.commonLabels | toYaml }}
 {{- end }}
 
 {{/* Returns the service account's name. The environments share an account unless they name their own. */}}
@@ -144,11 +135,19 @@ app.kubernetes.io/component: {{ . }}
 
 {{/*
 Returns the grace period in seconds: drain_timeout, rounded up, plus the 22 s in which the program commits, leaves the
-group, and closes its connections, plus the sleep before SIGTERM.
+group, and closes its connections, plus the sleep before SIGTERM. If a variable can set drain_timeout, its upper bound
+applies.
 */}}
 {{- define "s2ld.gracePeriod" -}}
 {{- $start := toDate "2006" "2000" }}
 {{- $drain := dig "delivery" "drain_timeout" "20s" .Values.config }}
+{{- $overridden := not (empty .Values.envFrom) }}
+{{- range .Values.env }}
+{{- $overridden = or $overridden (eq .name "S2LD_DELIVERY_DRAIN_TIMEOUT") }}
+{{- end }}
+{{- if $overridden }}
+{{- $drain = "1m" }}
+{{- end }}
 {{- $drained := $start | mustDateModify $drain | mustDateModify "999999999ns" }}
 {{- $sleep := dig "preStop" "sleep" "seconds" 0 .Values.lifecycle }}
 {{- add (sub (unixEpoch $drained) (unixEpoch $start)) 22 $sleep }}
@@ -207,7 +206,12 @@ dnsConfig: {{- toYaml . | nindent 2 }}
 {{- define "s2ld.container" -}}
 image: {{ include "s2ld.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
-{{- with .Values.env }}
+{{- $env := .Values.env }}
+{{- if .environment }}
+{{- /* env has precedence over envFrom, so no variable can put the environments into one group. */}}
+{{- $env = append $env (dict "name" "S2LD_KAFKA_GROUP" "value" .Values.config.kafka.group) }}
+{{- end }}
+{{- with $env }}
 env: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.envFrom }}
@@ -260,8 +264,8 @@ volumeMounts:
 - to:
     - ipBlock: {cidr: 169.254.170.23/32} # EKS Pod Identity
     - ipBlock: {cidr: "fd00:ec2::23/128"}
-    - ipBlock: {cidr: 169.254.170.2/32} # ECS
     - ipBlock: {cidr: 169.254.169.254/32} # EC2
+    - ipBlock: {cidr: "fd00:ec2::254/128"}
   ports:
     - {port: 80, protocol: TCP}
 {{- end }}
@@ -281,7 +285,73 @@ volumeMounts:
 {{- $max }}
 {{- end }}
 
-{{/* Fails if a required value is not set. The program reports the same error, but only in its log. */}}
+{{/* Returns the LaunchDarkly environment in config, or nothing if config does not name one. */}}
+{{- define "s2ld.destination" -}}
+{{- $ld := .Values.config.launchdarkly }}
+{{- $endpoint := dig "endpoint" "client_side" $ld }}
+{{- $keys := list (dig "client_side_id" "" $ld) }}
+{{- if eq $endpoint "metric_import" }}
+{{- $keys = list (dig "project_key" "" $ld) (dig "environment_key" "" $ld) }}
+{{- end }}
+{{- if not (has "" $keys) }}
+{{- printf "%s %s %s" (dig "events_url" "https://events.launchdarkly.com" $ld) $endpoint (join " " $keys) }}
+{{- end }}
+{{- end }}
+
+{{/*
+Fails if two environments share records, or deliver the same events to the same destination. The context is that of the
+release. Destinations and topics that env overrides are not compared.
+*/}}
+{{- define "s2ld.requireSeparateEnvironments" -}}
+{{- $result := dict }}
+{{- include "s2ld.contexts" (list . $result) }}
+{{- if gt (len $result.contexts) 1 }}
+{{- range .Values.env }}
+{{- if has .name (list "S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID" "S2LD_LAUNCHDARKLY_PROJECT_KEY" "S2LD_LAUNCHDARKLY_ENVIRONMENT_KEY") }}
+{{- fail (printf "environments: set %s in the env of each environment, because it names a single destination" .name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- $names := dict }}
+{{- $groups := dict }}
+{{- $streams := dict }}
+{{- range $result.contexts }}
+{{- if .environment }}
+{{- if hasKey $names .environment }}
+{{- fail (printf "environments: %s is defined twice" .environment) }}
+{{- end }}
+{{- $_ := set $names .environment true }}
+{{- $group := .Values.config.kafka.group }}
+{{- if hasKey $groups $group }}
+{{- $message := "environments: %s and %s have the same group, %s, and would share the records" }}
+{{- fail (printf $message (get $groups $group) .environment $group) }}
+{{- end }}
+{{- $_ := set $groups $group .environment }}
+{{- $variables := list }}
+{{- range .Values.env }}{{ $variables = append $variables .name }}{{ end }}
+{{- if has "S2LD_KAFKA_GROUP" $variables }}
+{{- fail "environments: env must not set S2LD_KAFKA_GROUP; set config.kafka.group instead" }}
+{{- end }}
+{{- $keys := "KAFKA_(BROKERS|TOPICS)|LAUNCHDARKLY_(CLIENT_SIDE_ID|ENDPOINT|ENVIRONMENT_KEY|EVENTS_URL|PROJECT_KEY)" }}
+{{- $overridden := regexMatch (printf "S2LD_(%s)" $keys) (join " " $variables) }}
+{{- $destination := include "s2ld.destination" . }}
+{{- if and $destination (not $overridden) }}
+{{- $environment := .environment }}
+{{- $brokers := dig "kafka" "brokers" list .Values.config | sortAlpha | toJson }}
+{{- range dig "kafka" "topics" list .Values.config | uniq }}
+{{- $stream := printf "%s %s %s" $destination $brokers . }}
+{{- if hasKey $streams $stream }}
+{{- $message := "environments: %s and %s read %s and have the same destination, and would deliver its events twice" }}
+{{- fail (printf $message (get $streams $stream) $environment .) }}
+{{- end }}
+{{- $_ := set $streams $stream $environment }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Fails if a required value is not set, or if values contradict each other. */}}
 {{- define "s2ld.require" -}}
 {{- $required := list (list "kafka" "brokers") (list "kafka" "topics") }}
 {{- if eq (dig "launchdarkly" "endpoint" "client_side" .Values.config) "client_side" }}
@@ -294,6 +364,9 @@ volumeMounts:
 {{- if not (or $value $.Values.envFrom (has (printf "S2LD_%s" (join "_" . | upper)) $variables)) }}
 {{- include "s2ld.fail" (list $ (printf "config.%s must be set" (join "." .))) }}
 {{- end }}
+{{- end }}
+{{- if and .Values.secret.existing .Values.secret.files }}
+{{- include "s2ld.fail" (list . "secret.existing and secret.files must not both be set") }}
 {{- end }}
 {{- if dig "kafka" "instance_id" "" .Values.config }}
 {{- $message := "config.kafka.instance_id must not be set, because replicas with the same ID remove each other from the group" }}
