@@ -86,7 +86,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	auto.NewCounterFunc(prometheus.CounterOpts{Name: prefix + "records_total", Help: "Records mapped."},
 		func() float64 { return float64(m.records.Load()) })
 	auto.NewCounterFunc(prometheus.CounterOpts{Name: prefix + "events_without_metric_value_total",
-		Help: "Events that got no metric value even though a configured field was not null."},
+		Help: "Events without a metric value although a configured field was not null."},
 		func() float64 { return float64(m.noMetricValue.Load()) })
 	auto.NewCounterFunc(prometheus.CounterOpts{Name: prefix + "events_at_record_time_total",
 		Help: "Events that use the record's timestamp, because the call contains no valid time."},

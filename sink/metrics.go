@@ -64,7 +64,7 @@ func NewMetrics(r prometheus.Registerer, budget *Budget) *Metrics {
 		m.requests.WithLabelValues(code) // create the series, so that rate() sees the first increment
 	}
 	auto.NewGaugeFunc(prometheus.GaugeOpts{Name: prefix + "buffered_bytes",
-		Help: "Bytes of all buffered request bodies and of unwritten dead letters."},
+		Help: "Bytes used by buffered request bodies and unwritten dead letters."},
 		func() float64 { return float64(budget.Used()) })
 	auto.NewGaugeFunc(prometheus.GaugeOpts{Name: prefix + "buffered_limit_bytes",
 		Help: "Limit on buffered_bytes (delivery.max_buffered)."}, func() float64 { return float64(budget.Limit()) })

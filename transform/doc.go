@@ -55,9 +55,9 @@
 //   - A lone surrogate written as an escape (\ud800) is valid JSON (RFC 8259, section 8.2) and is
 //     copied verbatim.
 //
-// Names are unescaped and then compared exactly. Only the name All in integrations matches in any
-// letter case. If an object repeats a name, the last value counts. This rule applies at every level
-// of a path.
+// Names are unescaped and then compared exactly, except that the name All in integrations is matched
+// case-insensitively. If an object repeats a name, the last value counts. This rule applies at every
+// level of a path.
 //
 // # Performance
 //

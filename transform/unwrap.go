@@ -138,7 +138,8 @@ func hasOnly(scan *jsonscan.Scanner, names []string) bool {
 }
 
 // unwrap maps the calls in an envelope's content. scan must have found the envelope's fields. The
-// content is JSON, or a string that contains JSON or base64. Invalid content is one rejected call.
+// content is JSON, or a string that contains JSON or base64. Invalid content counts as one
+// rejected call.
 func (t *Transformer) unwrap(r *record, e *envelope, scan *jsonscan.Scanner) {
 	content := scan.Bytes(e.content)
 	encoded := e.isBase64 || e.base64 != nil && has(scan.Bytes(e.base64), "t")

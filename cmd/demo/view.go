@@ -18,7 +18,7 @@ type view struct {
 	outage              []string // at most two lines; empty if there is none
 	duplicates          int64
 
-	// The samples are empty before the first sample, and during the tour.
+	// The samples are empty until the first ones are picked, and during the tour.
 	event, rejected sample
 }
 

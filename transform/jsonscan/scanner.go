@@ -13,8 +13,8 @@ const maxDepth = 10_000
 // document's size. A Scanner is not safe for concurrent use.
 //
 // Unexported validation functions take the index of a value's first byte and return the index just
-// past its last byte. For an invalid document, they return ^p, which is negative. p is the index of
-// the first invalid byte, or the document's length if the document ends too early.
+// past its last byte. For an invalid document, they return the negative value ^p, where p is the
+// index of the first invalid byte, or the document's length if the document ends too early.
 type Scanner struct {
 	root   *Field
 	b      []byte // one or more documents

@@ -80,7 +80,7 @@ func (g *Generator) id(name, prefix string, digits int) {
 // are fixed, so that the records do not depend on the clock.
 var firstCall = time.Date(2026, 1, 2, 8, 0, 0, 0, time.UTC)
 
-// at appends a member with the record's time plus ms milliseconds.
+// at appends a member with the given name, whose value is the record's time plus ms milliseconds.
 func (g *Generator) at(name string, ms int64) {
 	t := firstCall.Add(time.Duration(25*g.n+ms) * time.Millisecond)
 	g.name(name)

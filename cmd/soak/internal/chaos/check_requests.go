@@ -25,7 +25,7 @@ func (c *checker) checkBodies() {
 			continue
 		}
 		if h, known := first[r.ID]; known && h != r.Hash {
-			c.report("two bodies", "payload ID %s, the second at %s", r.ID, clock(r.Arrived))
+			c.report("two bodies", "payload ID %s, second body at %s", r.ID, clock(r.Arrived))
 		}
 		first[r.ID] = r.Hash
 	}
@@ -67,7 +67,7 @@ func (c *checker) findRange(r *Request) {
 	for _, n := range r.Numbers {
 		record, known := c.byNumber[n]
 		if !known {
-			c.report("sent but never produced", "event %d by %s", n, r.ID)
+			c.report("sent but never produced", "event %d in request %s", n, r.ID)
 			return
 		}
 		if record.Partition != first.Partition {

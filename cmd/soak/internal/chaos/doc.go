@@ -26,9 +26,9 @@
 //     accepting the request, and responds with 302 and 401. It rejects oversized bodies with 413,
 //     and bodies that contain a specially marked (poisoned) event with 400.
 //   - Partitions are added to the main topic, and records already committed are deleted from it.
-//   - Each of the following faults has a separate topic: undelivered records are deleted, a lagging
-//     replica is elected leader, the topic is deleted and recreated, or an operator resets the
-//     offsets.
+//   - Each of the following faults has its own topic: deletion of undelivered records, election of a
+//     lagging replica as leader, deletion and recreation of the topic, and an offset reset by an
+//     operator.
 //
 // Members reach brokers and LaunchDarkly only through proxies in this process, one for each pair of
 // member and server. The proxies rewrite broker addresses in Kafka responses, so the cluster needs
@@ -36,8 +36,8 @@
 //
 // # Checks
 //
-// [Evidence.Check] examines one log: its produced records, commits, dead letters, and the requests
-// received by LaunchDarkly. It shares no code with the program. It asserts the following for every
+// [Evidence.Check] examines one log's produced records, commits, and dead letters, and the requests
+// that LaunchDarkly received. It shares no code with the program. It asserts the following for every
 // record and request:
 //
 //  1. No event is missing, and none counts twice after deduplication by payload ID.
