@@ -210,17 +210,17 @@ func (t *tokens) problem(err error, hide ...string) *tokenError {
 	const section = "kafka.sasl.oauth."
 	e := &tokenError{text: err.Error(), advice: "Fix kafka.sasl.oauth."}
 	if failed, ok := errors.AsType[*url.Error](err); ok {
-		e.text = masked(failed.Err.Error(), hide)
+		e.text = masked(failed.Err.Error(), hide, "")
 		e.advice = cmp.Or(sink.NetworkAdvice(failed.Err, section+"token_url", section+"ca_file"),
 			"Fix "+section+"token_url or the network between this host and the issuer.")
 	} else if response, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
 		code := response.Response.StatusCode
 		e.text, e.advice = fmt.Sprintf("%d %s", code, http.StatusText(code)), responseAdvice(code, response.ErrorCode)
 		if response.ErrorCode != "" {
-			e.text += ": " + masked(response.ErrorCode+" "+response.ErrorDescription, hide)
+			e.text += ": " + masked(response.ErrorCode+" "+response.ErrorDescription, hide, "")
 		}
 	} else if len(hide) > 0 { // the response is not valid
-		e.text, e.advice = masked(e.text, hide), "Fix "+section+"token_url."
+		e.text, e.advice = masked(e.text, hide, ""), "Fix "+section+"token_url."
 	}
 	e.text = "request an OAuth token from " + t.issuer() + ": " + e.text
 	return e
@@ -243,17 +243,24 @@ func responseAdvice(status int, code string) string {
 }
 
 // tokenLike matches texts that can be tokens or parts of them, but not UUIDs, which issuers use to
-// identify requests.
-var tokenLike = regexp.MustCompile(`[A-Za-z0-9._~+/=-]{40,}`)
+// identify requests. It also matches ARNs, so that masked can keep them.
+var tokenLike = regexp.MustCompile(`\barn:aws[a-z-]*:[a-z0-9-]*:[a-z0-9-]*:[0-9]*:[A-Za-z0-9_+=,.@/-]+|` +
+	`[A-Za-z0-9._~+/=-]{40,}`)
 
-// masked returns a text from a response in one line of at most 300 bytes, with secrets redacted.
-func masked(text string, secrets []string) string {
+// masked returns a text from a response in one line of at most 300 bytes, with secrets redacted. It
+// redacts anything that can be a token, except for ARNs and the parts of keep.
+func masked(text string, secrets []string, keep string) string {
 	for _, s := range secrets {
 		if s != "" {
 			text = strings.ReplaceAll(text, s, redacted)
 		}
 	}
-	text = tokenLike.ReplaceAllString(text, redacted)
+	text = tokenLike.ReplaceAllStringFunc(text, func(s string) string {
+		if strings.HasPrefix(s, "arn:") || strings.Contains(keep, s) {
+			return s
+		}
+		return redacted
+	})
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool {
 		return unicode.IsSpace(r) || !unicode.IsPrint(r)
 	}), " ")
