@@ -66,6 +66,16 @@ func (c *Config) KafkaIdentity(ctx context.Context) (string, error) {
 	return "", nil
 }
 
+// identityError describes why there are no issued credentials, without secrets. It does not wrap the
+// cause, because the Kafka client retries some network errors as if they came from a broker.
+type identityError struct{ text, advice string }
+
+func (e *identityError) Error() string { return e.text }
+
+// Advice returns how to fix the problem, in one or more sentences. Package consumer shows it
+// instead of advice on brokers.
+func (e *identityError) Advice() string { return e.advice }
+
 // dialReset opens a connection that closes with a TCP reset. Without the reset, the kernel can
 // retransmit a closed connection's data for minutes, and the broker could then apply an abandoned
 // commit after newer ones. The consumer guards against such commits, and the reset makes them rare.

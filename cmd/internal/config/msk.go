@@ -191,13 +191,13 @@ func (m *mskIdentity) retrieve(ctx context.Context) (aws.Credentials, error) {
 	if base, ok := errors.AsType[baseError](err); ok {
 		err = base.error
 	} else if m.role != "" {
-		return aws.Credentials{}, identityError{
+		return aws.Credentials{}, &identityError{
 			"cannot assume role " + m.role + " with " + m.kind + ": " + m.withoutSecrets(err),
 			"Check that the role's trust policy allows this identity, and that STS is reachable.",
 		}
 	}
 	if len(m.absent) > 0 {
-		return aws.Credentials{}, identityError{
+		return aws.Credentials{}, &identityError{
 			"no AWS credentials found: " + strings.Join(m.absent, "; ") + "; instance metadata: " + m.withoutSecrets(err),
 			"Give the pod, task, or instance an IAM role, or set kafka.sasl.aws.profile or the AWS variables. " +
 				"If a container uses the role of its EC2 instance, set the instance's metadata hop limit to 2.",
@@ -215,21 +215,11 @@ func (m *mskIdentity) retrieve(ctx context.Context) (aws.Credentials, error) {
 		advice = "Check that the endpoint that issues the credentials is reachable."
 	}
 	text := "cannot get AWS credentials from " + m.kind + ": " + m.withoutSecrets(err)
-	return aws.Credentials{}, identityError{text, advice}
+	return aws.Credentials{}, &identityError{text, advice}
 }
 
 // baseError is the failure to obtain the credentials with which the role is assumed.
 type baseError struct{ error }
-
-// identityError describes why there are no credentials. It does not wrap the cause, because the
-// Kafka client retries some network errors as if they came from a broker.
-type identityError struct{ text, advice string }
-
-func (e identityError) Error() string { return e.text }
-
-// Advice returns how to fix the problem, in one or more sentences. Package consumer looks for this
-// method.
-func (e identityError) Advice() string { return e.advice }
 
 // withoutSecrets returns the text of an AWS SDK error in one line, without the parts that can
 // contain a secret: the output of a credential process, the paths of URLs, and texts that can be

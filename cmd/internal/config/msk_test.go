@@ -723,7 +723,7 @@ func TestWaitForAWSCredentialsIsLimited(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), identityTimeout-time.Millisecond)
 		defer cancel()
 		_, err = c.KafkaIdentity(ctx)
-		if failure, ok := errors.AsType[identityError](err); !ok || !strings.Contains(failure.advice, "is reachable") {
+		if failure, ok := errors.AsType[*identityError](err); !ok || !strings.Contains(failure.advice, "is reachable") {
 			t.Errorf("caller that does not wait any longer: %v", err)
 		}
 		ctx, cancel = context.WithCancel(t.Context())
