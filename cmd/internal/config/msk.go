@@ -34,14 +34,15 @@ const (
 	identityTimeout = 10 * time.Second // for a connection to obtain credentials
 	attemptTimeout  = 4 * time.Second  // of one request for credentials, which the AWS SDK may retry
 
-	roleDuration  = time.Hour   // the longest session that every role allows
-	refreshMargin = time.Minute // before the credentials expire
+	roleDuration  = time.Hour       // the longest session that every role allows
+	refreshMargin = 5 * time.Minute // before the credentials expire
 )
 
 // mskIdentity is the AWS identity for the SASL mechanism AWS_MSK_IAM. All clients of the process
 // share it, so that they share its cached credentials. It is safe for concurrent use.
 type mskIdentity struct {
-	mu sync.Mutex // held by load
+	mu     sync.Mutex      // guards newest; also held by load
+	newest aws.Credentials // whose Expires is refreshMargin too early
 
 	// The fields below do not change once load has succeeded.
 	region      string
@@ -176,12 +177,19 @@ func (m *mskIdentity) setSource(cfg aws.Config, keys AWS) {
 	}
 }
 
-// retrieve returns the cached credentials, or new ones if those expire soon. The error contains no
-// credentials.
+// retrieve returns the cached credentials, or new ones if those expire soon. If it cannot obtain new
+// ones, it returns the old ones until they expire. The error contains no credentials.
 func (m *mskIdentity) retrieve(ctx context.Context) (aws.Credentials, error) {
 	limited, cancel := context.WithTimeout(ctx, identityTimeout)
 	defer cancel()
 	creds, err := m.credentials.Retrieve(limited)
+	m.mu.Lock()
+	if err == nil {
+		m.newest = creds
+	} else if m.newest.CanExpire && time.Now().Before(m.newest.Expires.Add(refreshMargin)) {
+		creds, err = m.newest, nil
+	}
+	m.mu.Unlock()
 	switch {
 	case err == nil:
 		return creds, nil
