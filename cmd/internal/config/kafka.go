@@ -132,8 +132,6 @@ func (t TLS) config() (*tls.Config, error) {
 	return cfg, nil
 }
 
-const noCertificate = "no PEM certificate in "
-
 // certPool reads the certificates in the file named by a key. The error is a [Problem].
 func certPool(key, path string) (*x509.CertPool, error) {
 	pem, err := os.ReadFile(path)
@@ -142,7 +140,7 @@ func certPool(key, path string) (*x509.CertPool, error) {
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, Problem{Key: key, Rule: noCertificate + path}
+		return nil, Problem{Key: key, Rule: "no PEM certificate in " + path}
 	}
 	return pool, nil
 }

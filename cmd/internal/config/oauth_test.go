@@ -352,7 +352,8 @@ func TestErrorsOfTheIssuerContainNoSecrets(t *testing.T) {
 		{
 			"credentials", http.StatusUnauthorized,
 			`{"error":"invalid_client","error_description":"Basic ` + basic + ` is ` + secret + ` or ` +
-				url.QueryEscape(secret) + ` or ` + parameter + ` or ` + url.QueryEscape(parameter) + `. Trace ID: ` + requestID + `\n\u0000\u001b[31m"}`,
+				url.QueryEscape(secret) + ` or ` + parameter + ` or ` + url.QueryEscape(parameter) +
+				`. Trace ID: ` + requestID + `\n\u0000\u001b[31m"}`,
 			"401 Unauthorized: invalid_client Basic [redacted] is [redacted] or [redacted] or [redacted] or [redacted]. " +
 				"Trace ID: " + requestID + " [31m",
 			"client_id",
