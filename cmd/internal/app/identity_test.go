@@ -61,7 +61,9 @@ func TestFailureOfAWSIdentityIsReportedUntilItEnds(t *testing.T) {
 	s.log.await(s.ctx, t, "cannot reach the brokers")
 	page := html.UnescapeString(s.get("/"))
 	for where, text := range map[string]string{"/readyz": s.get("/readyz"), "the page": page, "the log": s.log.text()} {
-		for _, want := range []string{"web identity (IRSA), role arn:aws:iam::1:role/r: ", "StatusCode: 503", "no answer to [redacted]"} {
+		for _, want := range []string{
+			"web identity (IRSA), role arn:aws:iam::1:role/r: ", "StatusCode: 503", "no answer to [redacted]",
+		} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%s lacks %q: %s", where, want, text)
 			}
@@ -103,8 +105,9 @@ func TestFailureOfOAuthIssuerIsReportedUntilItEnds(t *testing.T) {
 	rejects.Store(true)
 	s.log.await(s.ctx, t, "OAuth token refresh failing")
 	page := html.UnescapeString(s.get("/"))
+	want := "request an OAuth token from " + issuer.URL + ": 400 Bad Request: invalid_client unknown secret [redacted]"
 	for where, text := range map[string]string{"/readyz": s.get("/readyz"), "the page": page, "the log": s.log.text()} {
-		if !strings.Contains(text, "request an OAuth token from "+issuer.URL+": 400 Bad Request: invalid_client unknown secret") {
+		if !strings.Contains(text, want) {
 			t.Errorf("%s lacks the failure: %s", where, text)
 		}
 		if strings.Contains(text, secret) || strings.Contains(text, "cannot reach the brokers") {
