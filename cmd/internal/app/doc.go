@@ -13,7 +13,7 @@
 //
 // The admin server is read-only. /healthz fails only if a restart would help. /readyz fails during
 // startup and shutdown, while delivery is blocked until someone intervenes, and while the OAuth
-// token cannot be renewed; the response gives the reason. / serves the status page. The server never
-// returns credentials, event content, or the bodies of LaunchDarkly's responses, but does return
-// record positions, event names, and status codes.
+// token cannot be renewed; the response gives the reason. / serves the status page. The server
+// never returns credentials, event content, or the bodies of LaunchDarkly's responses, but does
+// return record positions, event names, and status codes.
 package app

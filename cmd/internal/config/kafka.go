@@ -66,8 +66,8 @@ func (c *Config) KafkaIdentity(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-// identityError describes why there are no issued credentials, without secrets. It does not wrap the
-// cause, because the Kafka client retries some network errors as if they came from a broker.
+// identityError describes why there are no issued credentials, without secrets. It does not wrap
+// the cause, because the Kafka client retries some network errors as if they came from a broker.
 type identityError struct{ text, advice string }
 
 func (e *identityError) Error() string { return e.text }

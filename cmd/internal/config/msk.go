@@ -177,8 +177,8 @@ func (m *mskIdentity) setSource(cfg aws.Config, keys AWS) {
 	}
 }
 
-// retrieve returns the cached credentials, or new ones if those expire soon. If it cannot obtain new
-// ones, it returns the old ones until they expire. The error contains no credentials.
+// retrieve returns the cached credentials, or new ones if those expire soon. If it cannot obtain
+// new ones, it returns the old ones until they expire. The error contains no credentials.
 func (m *mskIdentity) retrieve(ctx context.Context) (aws.Credentials, error) {
 	limited, cancel := context.WithTimeout(ctx, identityTimeout)
 	defer cancel()
