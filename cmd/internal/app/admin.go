@@ -38,7 +38,8 @@ func (a *App) adminHandler(ctx context.Context) http.Handler {
 		respond(w, unhealthy(a.consumer.Status()))
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		respond(w, unready(ctx.Err() != nil, a.consumer.Status(), a.sink.Status()))
+		read, sent := a.Status()
+		respond(w, unready(ctx.Err() != nil, read, sent))
 	})
 	return secured(mux)
 }

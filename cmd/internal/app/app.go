@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -148,8 +149,15 @@ func (a *App) AdminAddress() string { return a.listener.Addr().String() }
 // Gatherer returns the program's metrics.
 func (a *App) Gatherer() prometheus.Gatherer { return a.registry }
 
-// Status returns the status of the consumer and of the LaunchDarkly client.
-func (a *App) Status() (consumer.Status, sink.Status) { return a.consumer.Status(), a.sink.Status() }
+// Status returns the status of the consumer and of the LaunchDarkly client. The consumer's problems
+// include a failure to renew its credentials, even while the old ones are still valid.
+func (a *App) Status() (consumer.Status, sink.Status) {
+	read := a.consumer.Status()
+	if problem := a.cfg.KafkaCredentialsProblem(); problem != "" {
+		read.Problems = slices.Concat(read.Problems, []string{problem})
+	}
+	return read, a.sink.Status()
+}
 
 // Run runs the program until ctx is done and the drain is complete. It returns after all of the
 // program's goroutines have exited.

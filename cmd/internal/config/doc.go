@@ -12,10 +12,10 @@
 //     broken rule, and the line or variable that set it.
 //  4. A [Secret] is set inline or by file, never both. The value of a Secret never appears in
 //     errors, logs, or output. Secret files and certificates are read again for each new connection
-//     to Kafka or, under kafka.sasl.oauth, for each token, so they can be rotated while the program
-//     runs.
+//     to Kafka, for each token under kafka.sasl.oauth, or for each request to LaunchDarkly, so they
+//     can be rotated while the program runs. Only launchdarkly.ca_file is read once, at the start.
 //  5. All Kafka clients of a [Config] share one OAuth token or AWS identity, which is renewed before
-//     it expires. [Load] sends no requests.
+//     it expires. If this fails, the old one is used until it expires. [Load] sends no requests.
 //
 // Except for this token or identity, the package has no mutable state. It starts no goroutines.
 package config

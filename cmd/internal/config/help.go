@@ -34,7 +34,8 @@ var help = map[string]string{
 	"kafka.tls.server_name": "Name that the brokers' certificates must match. " +
 		"Empty means the host in each broker's address.",
 
-	"kafka.sasl": "SASL authentication to the brokers. Secret files are read again for each new connection.",
+	"kafka.sasl": "SASL authentication to the brokers. " +
+		"The files of password and token are read again for each new connection.",
 	"kafka.sasl.mechanism": "SASL mechanism: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, or AWS_MSK_IAM. " +
 		"Empty means no authentication. AWS_MSK_IAM requires TLS.",
 	"kafka.sasl.username": "Username for PLAIN and SCRAM.",
@@ -57,13 +58,14 @@ var help = map[string]string{
 		"client secret, such as the token of a Kubernetes service account. The file is read again for each token.",
 	"kafka.sasl.oauth.scopes": "Scopes to request.",
 	"kafka.sasl.oauth.parameters": "Additional parameters of the token request, such as audience or resource. " +
-		"Their values are shown nowhere.",
+		"The values are never shown. " +
+		"In the variable, a value that contains a semicolon requires the JSON form.",
 	"kafka.sasl.oauth.ca_file": "PEM file with the CA certificates trusted for token_url. " +
 		"Empty means the system's CA certificates. The file is read again for each token.",
 
 	"kafka.sasl.aws": "AWS identity for AWS_MSK_IAM. The credentials come from the first available source: " +
 		"the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a web identity token (IRSA), " +
-		"a profile in the shared AWS files (keys, role, SSO, or credential_process), " +
+		"a profile in the shared AWS files (keys, role, SSO, or credential_process, which requires an image with a shell), " +
 		"the container endpoint of EKS Pod Identity or ECS, or the EC2 instance role. " +
 		"Variables and shared files are read once, at the start. Expiring credentials are renewed. " +
 		"The check command prints the source.",
@@ -74,7 +76,7 @@ var help = map[string]string{
 		"Empty means no external ID.",
 	"kafka.sasl.aws.session_name": "Name of the session of role_arn, which AWS CloudTrail records. " +
 		"Empty means segment-to-launchdarkly.",
-	"kafka.sasl.aws.profile": "Profile in the shared AWS files, which then has precedence over the variables. " +
+	"kafka.sasl.aws.profile": "Profile in the shared AWS files. If set, the profile has precedence over the variables. " +
 		"Empty means the profile in AWS_PROFILE, or default.",
 
 	"segment": "Format of the records, and filtering of calls by their integrations object.",
@@ -103,9 +105,10 @@ var help = map[string]string{
 	"launchdarkly.access_token": "Access token whose role allows importEventData. Required for metric_import. " +
 		"A token file is read again for each request.",
 	"launchdarkly.ca_file": "PEM file with the CA certificates trusted for events_url alone, " +
-		"for instance those of a gateway. Empty means the system's CA certificates.",
+		"for instance those of a gateway. Empty means the system's CA certificates. Read at the start.",
 	"launchdarkly.headers": "Additional request headers, for a gateway in front of LaunchDarkly. " +
-		"The values are credentials and are never shown.",
+		"The values are credentials and are never shown. " +
+		"In the variable, a value that contains a semicolon requires the JSON form.",
 	"launchdarkly.header_files": "Additional request headers whose values are in files. " +
 		"Each file is read again for each request.",
 	"launchdarkly.event_schema": "Version of the event schema, 3 or 4. " +

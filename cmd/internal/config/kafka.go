@@ -66,6 +66,16 @@ func (c *Config) KafkaIdentity(ctx context.Context) (string, error) {
 	return "", nil
 }
 
+// identityError describes why there are no issued credentials, without secrets. It does not wrap
+// the cause, because the Kafka client retries some network errors as if they came from a broker.
+type identityError struct{ text, advice string }
+
+func (e *identityError) Error() string { return e.text }
+
+// Advice returns how to fix the problem, in one or more sentences. Package consumer shows it
+// instead of advice on brokers.
+func (e *identityError) Advice() string { return e.advice }
+
 // dialReset opens a connection that closes with a TCP reset. Without the reset, the kernel can
 // retransmit a closed connection's data for minutes, and the broker could then apply an abandoned
 // commit after newer ones. The consumer guards against such commits, and the reset makes them rare.
@@ -122,8 +132,6 @@ func (t TLS) config() (*tls.Config, error) {
 	return cfg, nil
 }
 
-const noCertificate = "no PEM certificate in "
-
 // certPool reads the certificates in the file named by a key. The error is a [Problem].
 func certPool(key, path string) (*x509.CertPool, error) {
 	pem, err := os.ReadFile(path)
@@ -132,7 +140,7 @@ func certPool(key, path string) (*x509.CertPool, error) {
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, Problem{Key: key, Rule: noCertificate + path}
+		return nil, Problem{Key: key, Rule: "no PEM certificate in " + path}
 	}
 	return pool, nil
 }

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -32,18 +34,20 @@ const (
 	identityTimeout = 10 * time.Second // for a connection to obtain credentials
 	attemptTimeout  = 4 * time.Second  // of one request for credentials, which the AWS SDK may retry
 
-	roleDuration  = time.Hour   // the longest session that every role allows
-	refreshMargin = time.Minute // before the credentials expire
+	roleDuration  = time.Hour       // the longest session that every role allows
+	refreshMargin = 5 * time.Minute // before the credentials expire
 )
 
 // mskIdentity is the AWS identity for the SASL mechanism AWS_MSK_IAM. All clients of the process
 // share it, so that they share its cached credentials. It is safe for concurrent use.
 type mskIdentity struct {
-	mu sync.Mutex // held by load
+	mu     sync.Mutex      // guards newest; also held by load
+	newest aws.Credentials // whose Expires is refreshMargin too early
 
 	// The fields below do not change once load has succeeded.
 	region      string
 	kind        string                  // source of the base credentials, such as "environment variables"
+	secrets     []Secret                // tokens in requests for the base credentials; some can be unset
 	absent      []string                // the sources that are not configured, if only instance metadata is left
 	role        string                  // ARN of the role assumed with the base credentials, or ""
 	credentials aws.CredentialsProvider // the role's credentials, or the base credentials
@@ -80,7 +84,7 @@ func (m *mskIdentity) load(k Kafka, client *awshttp.BuildableClient) error {
 			"because neither the broker addresses, nor AWS_REGION, nor the AWS profile contain a region"}
 	}
 	m.region, m.credentials = cfg.Region, cfg.Credentials
-	m.describe(cfg, keys)
+	m.setSource(cfg, keys)
 	if keys.RoleARN != "" {
 		m.role = keys.RoleARN
 		chain := cfg.Credentials
@@ -119,8 +123,8 @@ func regionOf(brokers []string) string {
 // serverless clusters, and those of VPC endpoints.
 var mskHost = regexp.MustCompile(`\.kafka(?:-serverless)?\.([a-z]+(?:-[a-z0-9]+)+-[0-9]+)\.`)
 
-// describe sets kind and absent.
-func (m *mskIdentity) describe(cfg aws.Config, keys AWS) {
+// setSource sets kind, secrets, and absent.
+func (m *mskIdentity) setSource(cfg aws.Config, keys AWS) {
 	var env awsconfig.EnvConfig
 	var shared awsconfig.SharedConfig
 	for _, source := range cfg.ConfigSources {
@@ -130,6 +134,10 @@ func (m *mskIdentity) describe(cfg aws.Config, keys AWS) {
 		case awsconfig.SharedConfig:
 			shared = s
 		}
+	}
+	m.secrets = []Secret{
+		{Value: os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN")}, {File: os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")},
+		{File: env.WebIdentityTokenFilePath}, {File: shared.WebIdentityTokenFile},
 	}
 	source := aws.CredentialSourceUndefined // the first source distinguishes the providers of the chain
 	if p, ok := cfg.Credentials.(aws.CredentialProviderSource); ok && len(p.ProviderSources()) > 0 {
@@ -169,29 +177,36 @@ func (m *mskIdentity) describe(cfg aws.Config, keys AWS) {
 	}
 }
 
-// retrieve returns the cached credentials, or new ones if those expire soon. The error contains no
-// credentials.
+// retrieve returns the cached credentials, or new ones if those expire soon. If it cannot obtain
+// new ones, it returns the old ones until they expire. The error contains no credentials.
 func (m *mskIdentity) retrieve(ctx context.Context) (aws.Credentials, error) {
 	limited, cancel := context.WithTimeout(ctx, identityTimeout)
 	defer cancel()
 	creds, err := m.credentials.Retrieve(limited)
-	if ctx.Err() != nil {
-		return aws.Credentials{}, ctx.Err()
-	}
+	m.mu.Lock()
 	if err == nil {
+		m.newest = creds
+	} else if m.newest.CanExpire && time.Now().Before(m.newest.Expires.Add(refreshMargin)) {
+		creds, err = m.newest, nil
+	}
+	m.mu.Unlock()
+	switch {
+	case err == nil:
 		return creds, nil
+	case errors.Is(ctx.Err(), context.Canceled): // the caller is stopping, and the source may be fine
+		return aws.Credentials{}, ctx.Err()
 	}
 	if base, ok := errors.AsType[baseError](err); ok {
 		err = base.error
 	} else if m.role != "" {
-		return aws.Credentials{}, identityError{
-			"cannot assume role " + m.role + " with " + m.kind + ": " + withoutSecrets(err),
+		return aws.Credentials{}, &identityError{
+			"cannot assume role " + m.role + " with " + m.kind + ": " + m.withoutSecrets(err),
 			"Check that the role's trust policy allows this identity, and that STS is reachable.",
 		}
 	}
 	if len(m.absent) > 0 {
-		return aws.Credentials{}, identityError{
-			"no AWS credentials found: " + strings.Join(m.absent, "; ") + "; instance metadata: " + withoutSecrets(err),
+		return aws.Credentials{}, &identityError{
+			"no AWS credentials found: " + strings.Join(m.absent, "; ") + "; instance metadata: " + m.withoutSecrets(err),
 			"Give the pod, task, or instance an IAM role, or set kafka.sasl.aws.profile or the AWS variables. " +
 				"If a container uses the role of its EC2 instance, set the instance's metadata hop limit to 2.",
 		}
@@ -200,44 +215,56 @@ func (m *mskIdentity) retrieve(ctx context.Context) (aws.Credentials, error) {
 	_, responded := errors.AsType[smithy.APIError](err)
 	_, failed := errors.AsType[*url.Error](err)
 	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		advice = "The container image has no shell. For credential_process, use an image with a shell and the command."
 	case responded:
 		advice = "Check the role, its trust policy, and whether the token or session has expired."
 	case failed, errors.Is(err, context.DeadlineExceeded):
 		advice = "Check that the endpoint that issues the credentials is reachable."
 	}
-	text := "cannot get AWS credentials from " + m.kind + ": " + withoutSecrets(err)
-	return aws.Credentials{}, identityError{text, advice}
+	text := "cannot get AWS credentials from " + m.kind + ": " + m.withoutSecrets(err)
+	return aws.Credentials{}, &identityError{text, advice}
 }
 
 // baseError is the failure to obtain the credentials with which the role is assumed.
 type baseError struct{ error }
 
-// identityError describes why there are no credentials. It does not wrap the cause, because the
-// Kafka client retries some network errors as if they came from a broker.
-type identityError struct{ text, advice string }
-
-func (e identityError) Error() string { return e.text }
-
-// Advice returns how to fix the problem, in one or more sentences. Package consumer looks for this
-// method.
-func (e identityError) Advice() string { return e.advice }
-
-// withoutSecrets returns the text of an AWS SDK error without the parts that can contain a secret:
-// the output of a credential process, and the paths of URLs.
-func withoutSecrets(err error) string {
-	if process, ok := errors.AsType[*processcreds.ProviderError](err); ok {
-		_, exited := errors.AsType[*exec.ExitError](err)
-		if errors.Unwrap(process.Err) != nil && !exited {
-			return "the output of the command is invalid"
-		}
+// withoutSecrets returns the text of an AWS SDK error in one line, without the parts that can
+// contain a secret: the output of a credential process, the paths of URLs, and texts that can be
+// tokens.
+func (m *mskIdentity) withoutSecrets(err error) string {
+	if process, ok := errors.AsType[*processcreds.ProviderError](err); ok && !failedToRun(err) &&
+		errors.Unwrap(process.Err) != nil { // the parser's error, whose text contains the output
+		return "the output of the command is invalid"
 	}
 	text := strings.TrimPrefix(err.Error(), "failed to refresh cached credentials, ")
+	keep := "" // paths and host names, which look like tokens
+	if file, ok := errors.AsType[*fs.PathError](err); ok {
+		keep = file.Path
+	}
 	if request, ok := errors.AsType[*url.Error](err); ok {
 		if u, err := url.Parse(request.URL); err == nil {
+			keep += " //" + u.Host
 			text = strings.ReplaceAll(text, request.URL, u.Scheme+"://"+u.Host)
 		}
 	}
-	return text
+	var hide []string
+	for _, s := range m.secrets {
+		if value, err := s.Read(); err == nil {
+			hide = append(hide, strings.TrimSpace(value))
+		}
+		keep += " " + s.File
+	}
+	return masked(text, hide, keep)
+}
+
+// failedToRun reports whether a credential process could not be started, did not end in time, or
+// had a nonzero exit status.
+func failedToRun(err error) bool {
+	_, missing := errors.AsType[*exec.Error](err)
+	_, denied := errors.AsType[*fs.PathError](err)
+	_, exited := errors.AsType[*exec.ExitError](err)
+	return missing || denied || exited || errors.Is(err, context.DeadlineExceeded)
 }
 
 // Name implements [sasl.Mechanism].

@@ -29,6 +29,7 @@ import (
 const (
 	mskBroker = "b-1.demo.abc123.c2.kafka.us-east-1.amazonaws.com:9098"
 
+	webToken   = "token+of/the-pod"          // in the web identity token file
 	baseSecret = "secret/of+the=environment" // of the access key AKIDENV
 	roleToken  = "token+of/the==role"        // of all credentials that standIn issues
 )
@@ -88,7 +89,7 @@ func (s *standIn) sts(w http.ResponseWriter, r *http.Request) {
 		}
 	case "AssumeRoleWithWebIdentity":
 		id = "AKIDWEB"
-		if r.FormValue("WebIdentityToken") != "web-token" || r.FormValue("RoleArn") != "arn:aws:iam::1:role/web" {
+		if r.FormValue("WebIdentityToken") != webToken || r.FormValue("RoleArn") != "arn:aws:iam::1:role/web" {
 			s.t.Errorf("AssumeRoleWithWebIdentity: %s", body)
 		}
 	default:
@@ -325,7 +326,7 @@ func TestEveryProviderOfTheAWSChain(t *testing.T) {
 		name: "web identity in a profile", setUp: func(t *testing.T, s *standIn, home string) {
 			t.Setenv("AWS_ENDPOINT_URL_STS", s.URL)
 			write(t, home, "config", "[default]\n"+region+"role_arn = arn:aws:iam::1:role/web\n"+
-				"web_identity_token_file = "+write(t, home, "web-token", "web-token")+"\n")
+				"web_identity_token_file = "+write(t, home, "web-token", webToken)+"\n")
 		},
 		want: issued("AKIDWEB"), kind: "web identity, role arn:aws:iam::1:role/web, profile default",
 	}, {
@@ -402,7 +403,7 @@ func dialing(s *standIn, addr string) *awshttp.BuildableClient {
 func setWebIdentity(t *testing.T, s *standIn, home string) {
 	t.Setenv("AWS_ENDPOINT_URL_STS", s.URL)
 	t.Setenv("AWS_ROLE_ARN", "arn:aws:iam::1:role/web")
-	t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", write(t, home, "web-token", "web-token"))
+	t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", write(t, home, "web-token", webToken))
 }
 
 // setNoRole makes s the metadata endpoint of an instance without a role.
@@ -478,10 +479,16 @@ func TestAWSCredentialsAreSharedByClientsAndRenewedBeforeTheyExpire(t *testing.T
 		}
 	}
 	connect(1)
-	s.valid = time.Hour
-	connect(2)
-	connect(2)
-	connect(2)
+	s.fail = http.NotFoundHandler()
+	connect(2) // with the old credentials
+	c.msk.newest.Expires = time.Now().Add(-refreshMargin)
+	if _, _, err := c.msk.Authenticate(t.Context(), mskBroker); err == nil {
+		t.Error("expired credentials are used")
+	}
+	s.fail, s.valid = nil, time.Hour
+	connect(4)
+	connect(4)
+	connect(4)
 }
 
 func TestLoadMakesNoAWSRequests(t *testing.T) {
@@ -513,6 +520,12 @@ func TestErrorsOfAWSIdentityNameTheCauseAndNoSecret(t *testing.T) {
 		fmt.Fprint(w, `<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>`+
 			`<Code>AccessDenied</Code><Message>not allowed</Message></Error><RequestId>1</RequestId></ErrorResponse>`)
 	}
+	const longName = "a-role-whose-long-name-could-be-a-part-of-a-token"
+	echo := func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprintf(w, "no access with\n\x1bAuthorization: %s, again %[1]s and %[2]s by arn:aws:iam::1:role/%[3]s%[4]s",
+			r.Header.Get("Authorization"), strings.Repeat("t0ken", 10), longName, strings.Repeat(" more", 10_000))
+	}
 	for _, test := range []struct {
 		name   string
 		setUp  func(t *testing.T, s *standIn, home string)
@@ -532,8 +545,9 @@ func TestErrorsOfAWSIdentityNameTheCauseAndNoSecret(t *testing.T) {
 			write(t, home, "config", "[profile empty]\nregion = us-east-1\n")
 			setBaseKeys(t)
 		},
-		keys: AWS{Profile: "empty"},
-		want: []string{"no AWS credentials found: the shared AWS files contain no credentials for profile empty; "},
+		keys:   AWS{Profile: "empty"},
+		want:   []string{"no AWS credentials found: the shared AWS files contain no credentials for profile empty; "},
+		advice: "Give the pod, task, or instance an IAM role",
 	}, {
 		name: "no credentials for a role", setUp: setNoRole,
 		keys:   AWS{RoleARN: "arn:aws:iam::1:role/cluster"},
@@ -578,37 +592,78 @@ func TestErrorsOfAWSIdentityNameTheCauseAndNoSecret(t *testing.T) {
 			t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:1/v2/"+sentinel)
 			t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", write(t, home, "token", sentinel))
 		},
-		want: []string{`container credentials`, `"http://127.0.0.1:1"`, "connection refused"},
+		want:   []string{`container credentials`, `"http://127.0.0.1:1"`, "connection refused"},
+		advice: "Check that the endpoint that issues the credentials is reachable.",
 	}, {
 		name: "container endpoint with an invalid response", setUp: func(t *testing.T, s *standIn, _ string) {
 			t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", s.URL+"/container")
 			t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", sentinel)
 			s.fail = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, sentinel) })
 		},
-		want: []string{"container credentials", "invalid character"},
+		want:   []string{"container credentials", "invalid character"},
+		advice: "Fix this source",
+	}, {
+		name: "container endpoint that returns the token", setUp: func(t *testing.T, s *standIn, _ string) {
+			t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", s.URL+"/container")
+			t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", sentinel)
+			s.fail = http.HandlerFunc(echo)
+		},
+		want:   []string{"container credentials", "Authorization: [redacted], again [redacted] and", "::1:role/" + longName},
+		advice: "Check the role, its trust policy",
+	}, {
+		name: "container endpoint that returns the token in a file", setUp: func(t *testing.T, s *standIn, home string) {
+			t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", s.URL+"/container")
+			t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", write(t, home, "token", sentinel))
+			s.fail = http.HandlerFunc(echo)
+		},
+		want:   []string{"container credentials", "Authorization: [redacted]"},
+		advice: "Check the role, its trust policy",
+	}, {
+		name: "STS that returns the token", setUp: func(t *testing.T, s *standIn, home string) {
+			setWebIdentity(t, s, home)
+			write(t, home, "web-token", sentinel)
+			s.fail = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.WriteHeader(http.StatusForbidden)
+				fmt.Fprintf(w, `<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Code>InvalidToken</Code>`+
+					`<Message>not %s</Message></Error></ErrorResponse>`, r.FormValue("WebIdentityToken"))
+			})
+		},
+		want:   []string{"web identity (IRSA)", "InvalidToken: not [redacted]"},
+		advice: "Check the role, its trust policy",
 	}, {
 		name: "STS with an invalid response", setUp: func(t *testing.T, s *standIn, home string) {
 			setWebIdentity(t, s, home)
 			s.fail = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<"+sentinel) })
 		},
-		want: []string{"web identity (IRSA)"},
+		want:   []string{"web identity (IRSA)"},
+		advice: "Fix this source",
 	}, {
 		name: "process with an invalid output", setUp: func(t *testing.T, _ *standIn, home string) {
 			write(t, home, "config", "[default]\ncredential_process = echo "+sentinel+"\n")
 		},
-		want: []string{"from credential_process, profile default: the output of the command is invalid"},
+		want:   []string{"from credential_process, profile default: the output of the command is invalid"},
+		advice: "Fix this source",
 	}, {
 		name: "process with an invalid time", setUp: func(t *testing.T, _ *standIn, home string) {
 			out := write(t, home, "out.json",
 				`{"Version":1,"AccessKeyId":"a","SecretAccessKey":"b","Expiration":"`+sentinel+`"}`)
 			write(t, home, "config", "[default]\ncredential_process = cat "+out+"\n")
 		},
-		want: []string{"the output of the command is invalid"},
+		want:   []string{"the output of the command is invalid"},
+		advice: "Fix this source",
 	}, {
 		name: "process that fails", setUp: func(t *testing.T, _ *standIn, home string) {
 			write(t, home, "config", "[default]\ncredential_process = echo "+sentinel+"; exit 3\n")
 		},
-		want: []string{"credential_process, profile default: ", "exit status 3"},
+		want:   []string{"credential_process, profile default: ", "exit status 3"},
+		advice: "Fix this source",
+	}, {
+		name: "process without a shell", setUp: func(t *testing.T, _ *standIn, home string) {
+			write(t, home, "config", "[default]\ncredential_process = echo "+sentinel+"\n")
+			t.Setenv("PATH", home)
+		},
+		want:   []string{"credential_process, profile default: ", `"sh": executable file not found`},
+		advice: "The container image has no shell.",
 	}, {
 		name: "SSO session expired", setUp: func(t *testing.T, s *standIn, home string) {
 			t.Setenv("AWS_ENDPOINT_URL_SSO", s.URL)
@@ -616,7 +671,8 @@ func TestErrorsOfAWSIdentityNameTheCauseAndNoSecret(t *testing.T) {
 				"sso_region = us-east-1\nsso_start_url = https://sso.test\n")
 			cacheSSOToken(t, home, "https://sso.test", time.Now().Add(-time.Hour))
 		},
-		want: []string{"IAM Identity Center (SSO)", "expired"},
+		want:   []string{"IAM Identity Center (SSO)", "expired"},
+		advice: "Fix this source",
 	}} {
 		t.Run(test.name, func(t *testing.T) {
 			home := isolate(t)
@@ -636,17 +692,17 @@ func TestErrorsOfAWSIdentityNameTheCauseAndNoSecret(t *testing.T) {
 					t.Errorf("%v\nlacks %q", err, part)
 				}
 			}
-			if !strings.HasPrefix(advised.Advice(), test.advice) {
+			if test.advice == "" || !strings.HasPrefix(advised.Advice(), test.advice) {
 				t.Errorf("%v\nadvice %q, want %q", err, advised.Advice(), test.advice)
 			}
 			text := err.Error() + advised.Advice()
-			for _, secret := range []string{sentinel, "web-token\"", "sso-token", baseSecret, "AKID"} {
+			for _, secret := range []string{sentinel, webToken, "t0kent0ken", "sso-token", baseSecret, "AKID"} {
 				if strings.Contains(text, secret) {
 					t.Errorf("%v\nreveals %s", err, secret)
 				}
 			}
-			if strings.Contains(text, "\n") {
-				t.Errorf("%q has several lines", text)
+			if strings.ContainsAny(text, "\n\x1b") || len(text) > 1000 {
+				t.Errorf("%.2000q is not a short line", text)
 			}
 		})
 	}
@@ -681,11 +737,18 @@ func TestWaitForAWSCredentialsIsLimited(t *testing.T) {
 		if err == nil || time.Since(started) != identityTimeout {
 			t.Errorf("%v after %v", err, time.Since(started))
 		}
-		ctx, cancel := context.WithCancel(t.Context())
+		time.Sleep(time.Minute) // until the requests in flight have timed out
+		ctx, cancel := context.WithTimeout(t.Context(), identityTimeout-time.Millisecond)
+		defer cancel()
+		_, err = c.KafkaIdentity(ctx)
+		if failure, ok := errors.AsType[*identityError](err); !ok || !strings.Contains(failure.advice, "is reachable") {
+			t.Errorf("caller that does not wait any longer: %v", err)
+		}
+		ctx, cancel = context.WithCancel(t.Context())
 		cancel()
 		if _, _, err := c.msk.Authenticate(ctx, mskBroker); !errors.Is(err, context.Canceled) {
 			t.Errorf("client closed: %v", err)
 		}
-		time.Sleep(identityTimeout) // until the requests in flight have timed out
+		time.Sleep(time.Minute) // until the requests in flight have timed out
 	})
 }

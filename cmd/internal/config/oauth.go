@@ -50,16 +50,16 @@ type tokens struct {
 	progress chan struct{} // closed when the request in progress ends; nil if there is none
 	token    string
 	expiry   time.Time
-	last     time.Time   // time until which a connection can use the token
-	next     time.Time   // earliest time of the next request
-	failures int         // number of failed requests since the last successful one
-	failure  *tokenError // of the last request; nil if it was successful
+	last     time.Time      // time until which a connection can use the token
+	next     time.Time      // earliest time of the next request
+	failures int            // number of failed requests since the last successful one
+	failure  *identityError // of the last request; nil if it was successful
 }
 
 func newTokens(cfg *OAuth) *tokens { return &tokens{cfg: cfg} }
 
 // get returns a valid token. If there is none, get requests one or waits for the request in
-// progress. During the pause after a failed request, get returns its error.
+// progress. During the pause after a failed request, get returns that request's error.
 func (t *tokens) get(ctx context.Context) (string, error) {
 	for {
 		t.mu.Lock()
@@ -102,6 +102,10 @@ func (t *tokens) refresh(ctx context.Context) error {
 
 	started := time.Now()
 	token, lifetime, failure := t.request(ctx)
+	last := started.Add(lifetime - min(expiryMargin, lifetime/10))
+	if failure == nil && !time.Now().Before(last) {
+		failure = t.problem(errors.New("the token in the response has expired"))
+	}
 
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -110,8 +114,7 @@ func (t *tokens) refresh(ctx context.Context) error {
 	switch {
 	case failure == nil:
 		t.token, t.expiry, t.next = token, started.Add(lifetime), started.Add(lifetime*4/5)
-		t.last = t.expiry.Add(-min(expiryMargin, lifetime/10))
-		t.failure, t.failures = nil, 0
+		t.last, t.failure, t.failures = last, nil, 0
 	case errors.Is(ctx.Err(), context.Canceled): // the caller is stopping, and the issuer may be fine
 		return ctx.Err()
 	default:
@@ -121,8 +124,8 @@ func (t *tokens) refresh(ctx context.Context) error {
 	return nil
 }
 
-// request requests a token.
-func (t *tokens) request(ctx context.Context) (token string, lifetime time.Duration, failure *tokenError) {
+// request requests a token. The token can have expired.
+func (t *tokens) request(ctx context.Context) (token string, lifetime time.Duration, failure *identityError) {
 	ctx, cancel := context.WithTimeout(ctx, tokenTimeout)
 	defer cancel()
 	credential := t.cfg.ClientSecret
@@ -145,7 +148,7 @@ func (t *tokens) request(ctx context.Context) (token string, lifetime time.Durat
 	}
 	for name, value := range t.cfg.Parameters {
 		c.EndpointParams.Set(name, value.Value)
-		hide = append(hide, value.Value)
+		hide = append(hide, value.Value, url.QueryEscape(value.Value))
 	}
 	if t.cfg.AssertionFile != "" { // RFC 7523, section 2.2
 		c.AuthStyle = oauth2.AuthStyleInParams
@@ -164,12 +167,11 @@ func (t *tokens) request(ctx context.Context) (token string, lifetime time.Durat
 	lifetime = defaultLifetime
 	if !issued.Expiry.IsZero() {
 		lifetime = time.Until(issued.Expiry)
+	} else if raw := issued.Extra("expires_in"); raw != nil && raw != "" { // 0 seconds
+		lifetime = 0
 	}
-	switch invisible := func(r rune) bool { return r <= ' ' || r > '~' }; {
-	case strings.ContainsFunc(issued.AccessToken, invisible):
+	if strings.ContainsFunc(issued.AccessToken, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return "", 0, t.problem(errors.New("the token in the response contains invalid characters"))
-	case lifetime <= 0:
-		return "", 0, t.problem(errors.New("the token in the response has expired"))
 	}
 	return issued.AccessToken, lifetime, nil
 }
@@ -196,31 +198,23 @@ func (t *tokens) issuer() string {
 	return address
 }
 
-// tokenError describes a failed request for a token, without secrets.
-type tokenError struct{ text, advice string }
-
-func (e *tokenError) Error() string { return e.text }
-
-// Advice returns what fixes the problem. Package consumer shows it instead of advice on brokers.
-func (e *tokenError) Advice() string { return e.advice }
-
 // problem describes err. It redacts the secrets in hide, and anything else in a response that
 // might be a token.
-func (t *tokens) problem(err error, hide ...string) *tokenError {
+func (t *tokens) problem(err error, hide ...string) *identityError {
 	const section = "kafka.sasl.oauth."
-	e := &tokenError{text: err.Error(), advice: "Fix kafka.sasl.oauth."}
+	e := &identityError{text: err.Error(), advice: "Fix kafka.sasl.oauth."}
 	if failed, ok := errors.AsType[*url.Error](err); ok {
-		e.text = masked(failed.Err.Error(), hide)
+		e.text = masked(failed.Err.Error(), hide, "")
 		e.advice = cmp.Or(sink.NetworkAdvice(failed.Err, section+"token_url", section+"ca_file"),
 			"Fix "+section+"token_url or the network between this host and the issuer.")
 	} else if response, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
 		code := response.Response.StatusCode
 		e.text, e.advice = fmt.Sprintf("%d %s", code, http.StatusText(code)), responseAdvice(code, response.ErrorCode)
 		if response.ErrorCode != "" {
-			e.text += ": " + masked(response.ErrorCode+" "+response.ErrorDescription, hide)
+			e.text += ": " + masked(response.ErrorCode+" "+response.ErrorDescription, hide, "")
 		}
 	} else if len(hide) > 0 { // the response is not valid
-		e.text, e.advice = masked(e.text, hide), "Fix "+section+"token_url."
+		e.text, e.advice = masked(e.text, hide, ""), "Fix "+section+"token_url."
 	}
 	e.text = "request an OAuth token from " + t.issuer() + ": " + e.text
 	return e
@@ -231,7 +225,7 @@ func (t *tokens) problem(err error, hide ...string) *tokenError {
 func responseAdvice(status int, code string) string {
 	switch {
 	case status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= 500:
-		return "The issuer is not working. The program retries the request."
+		return "The issuer is not working. Fix the issuer, or wait until it has recovered."
 	case code == "invalid_scope":
 		return "Fix kafka.sasl.oauth.scopes."
 	case code == "invalid_client", code == "unauthorized_client", status == http.StatusUnauthorized:
@@ -243,17 +237,24 @@ func responseAdvice(status int, code string) string {
 }
 
 // tokenLike matches texts that can be tokens or parts of them, but not UUIDs, which issuers use to
-// identify requests.
-var tokenLike = regexp.MustCompile(`[A-Za-z0-9._~+/=-]{40,}`)
+// identify requests. It also matches ARNs, so that masked can keep them.
+var tokenLike = regexp.MustCompile(`\barn:aws[a-z-]*:[a-z0-9-]*:[a-z0-9-]*:[0-9]*:[A-Za-z0-9_+=,.@/-]+|` +
+	`[A-Za-z0-9._~+/=-]{40,}`)
 
-// masked returns a text from a response in one line of at most 300 bytes, with secrets redacted.
-func masked(text string, secrets []string) string {
+// masked returns a text from a response in one line of at most 300 bytes, with secrets redacted. It
+// redacts anything that can be a token, except for ARNs and the parts of keep.
+func masked(text string, secrets []string, keep string) string {
 	for _, s := range secrets {
 		if s != "" {
 			text = strings.ReplaceAll(text, s, redacted)
 		}
 	}
-	text = tokenLike.ReplaceAllString(text, redacted)
+	text = tokenLike.ReplaceAllStringFunc(text, func(s string) string {
+		if strings.HasPrefix(s, "arn:") || strings.Contains(keep, s) {
+			return s
+		}
+		return redacted
+	})
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool {
 		return unicode.IsSpace(r) || !unicode.IsPrint(r)
 	}), " ")
@@ -288,6 +289,22 @@ func (c *Config) RefreshToken(ctx context.Context, log *zap.Logger) {
 		case <-time.After(time.Until(next)):
 		}
 	}
+}
+
+// KafkaCredentialsProblem describes the failure of the last request for an OAuth token, without
+// secrets. It returns "" if the request was successful, or if there was none.
+func (c *Config) KafkaCredentialsProblem() string {
+	t := c.tokens
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.failure == nil {
+		return ""
+	}
+	text := t.failure.text + ". " + t.failure.advice
+	if valid := time.Until(t.last).Truncate(time.Second); valid > 0 {
+		text += " The old token is valid for another " + durationText(valid) + "."
+	}
+	return text
 }
 
 // identify obtains a token and describes it.

@@ -156,11 +156,27 @@ func TestOldTokenIsUsedWhileTheIssuerIsDown(t *testing.T) {
 	inBubble(t, issuer, func(t *testing.T, c *Config, logged *observer.ObservedLogs) {
 		synctest.Wait()
 		issuer.setDown(true)
-		time.Sleep(20*time.Second - expiryMargin - time.Millisecond)
+		expect := func(want string) {
+			t.Helper()
+			if want != "" {
+				want = "request an OAuth token from https://issuer.test/token: 503 Service Unavailable. " +
+					"The issuer is not working. Fix the issuer, or wait until it has recovered" + want
+			}
+			if got := c.KafkaCredentialsProblem(); got != want {
+				t.Errorf("problem %q, want %q", got, want)
+			}
+		}
+		time.Sleep(16*time.Second - time.Millisecond)
+		expect("")
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		expect(". The old token is valid for another 2s.")
+		time.Sleep(4*time.Second - expiryMargin - time.Millisecond)
 		if token, err := c.tokens.get(t.Context()); err != nil || token != "token-1" {
 			t.Errorf("before the token expires: %q, %v", token, err)
 		}
 		time.Sleep(time.Millisecond)
+		expect(".")
 		for range 420 { // 42 seconds of connections
 			if token, err := c.tokens.get(t.Context()); err == nil || token != "" {
 				t.Fatalf("after the token has expired: %q, %v", token, err)
@@ -175,6 +191,7 @@ func TestOldTokenIsUsedWhileTheIssuerIsDown(t *testing.T) {
 		if _, err := c.tokens.get(t.Context()); err != nil {
 			t.Errorf("after the issuer has recovered: %v", err)
 		}
+		expect("")
 		entries := logged.All()
 		if len(entries) != 2 || entries[0].Level != zapcore.WarnLevel || entries[1].Level != zapcore.InfoLevel {
 			t.Fatalf("logged %v, want a warning and the recovery", entries)
@@ -196,6 +213,27 @@ func TestTokenIsRequestedWithoutRefreshInTheBackground(t *testing.T) {
 			time.Sleep(500 * time.Millisecond)
 		}
 		if got, want := issuer.times(), seconds(0, 58, 116); !slices.Equal(got, want) {
+			t.Errorf("requests at %v, want %v", got, want)
+		}
+	})
+}
+
+func TestTokenThatExpiresBeforeItArrivesIsAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		issuer := &fakeIssuer{latency: time.Second, lifetime: `,"expires_in":1`}
+		c := issuedBy(t, issuer)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		var running sync.WaitGroup
+		running.Go(func() { c.RefreshToken(ctx, zap.NewNop()) })
+		for range 15 {
+			if token, err := c.tokens.get(ctx); err == nil || !strings.Contains(err.Error(), "has expired") {
+				t.Fatalf("%q, %v", token, err)
+			}
+			time.Sleep(time.Second)
+		}
+		running.Wait()
+		if got, want := issuer.times(), seconds(0, 2, 5, 10, 19); !slices.Equal(got, want) {
 			t.Errorf("requests at %v, want %v", got, want)
 		}
 	})
@@ -300,7 +338,7 @@ func TestErrorsOfTheIssuerContainNoSecrets(t *testing.T) {
 	const (
 		secret    = "hunter2/?=" // changed by escaping
 		jwt       = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJodW50ZXIyIn0.c2lnbmF0dXJlc2lnbmF0dXJl"
-		parameter = "hunter3"
+		parameter = "hunter3/&"
 		requestID = "0e1c0a4d-5b0a-4c5c-8a39-0d8a5f8f2a11"
 	)
 	basic := "bWU6aHVudGVyMiUyRiUzRiUzRA==" // of the escaped secret
@@ -314,8 +352,9 @@ func TestErrorsOfTheIssuerContainNoSecrets(t *testing.T) {
 		{
 			"credentials", http.StatusUnauthorized,
 			`{"error":"invalid_client","error_description":"Basic ` + basic + ` is ` + secret + ` or ` +
-				url.QueryEscape(secret) + ` or ` + parameter + `. Trace ID: ` + requestID + `\n\u0000\u001b[31m"}`,
-			"401 Unauthorized: invalid_client Basic [redacted] is [redacted] or [redacted] or [redacted]. " +
+				url.QueryEscape(secret) + ` or ` + parameter + ` or ` + url.QueryEscape(parameter) +
+				`. Trace ID: ` + requestID + `\n\u0000\u001b[31m"}`,
+			"401 Unauthorized: invalid_client Basic [redacted] is [redacted] or [redacted] or [redacted] or [redacted]. " +
 				"Trace ID: " + requestID + " [31m",
 			"client_id",
 		},
@@ -324,7 +363,7 @@ func TestErrorsOfTheIssuerContainNoSecrets(t *testing.T) {
 			`{"error":"invalid_scope","error_description":"` + jwt + `"}`,
 			"400 Bad Request: invalid_scope [redacted]", "scopes",
 		},
-		{"no JSON", http.StatusBadGateway, "<html>" + secret + jwt, "502 Bad Gateway", "retries"},
+		{"no JSON", http.StatusBadGateway, "<html>" + secret + jwt, "502 Bad Gateway", "not working"},
 		{"not an issuer", http.StatusNotFound, secret, "404 Not Found", "token_url"},
 		{"redirect", http.StatusTemporaryRedirect, secret, "307 Temporary Redirect", "token_url"},
 		{"no token", http.StatusOK, `{"refresh_token":"` + jwt + `"}`, "missing access_token", "token_url"},
@@ -333,6 +372,7 @@ func TestErrorsOfTheIssuerContainNoSecrets(t *testing.T) {
 			"lifetime", http.StatusOK, `{"access_token":"` + jwt + `","expires_in":"` + jwt + `"}`, "[redacted]", "token_url",
 		},
 		{"expired", http.StatusOK, `{"access_token":"` + jwt + `","expires_in":-1}`, "has expired", "kafka.sasl.oauth"},
+		{"no lifetime", http.StatusOK, `{"access_token":"` + jwt + `","expires_in":0}`, "has expired", "kafka.sasl.oauth"},
 		{
 			"control character", http.StatusOK, `{"access_token":"` + jwt + `\u0001a=b","expires_in":9}`,
 			"invalid characters", "kafka.sasl.oauth",
@@ -360,7 +400,7 @@ func TestErrorsOfTheIssuerContainNoSecrets(t *testing.T) {
 			!strings.Contains(text, test.want) || !strings.Contains(advice, test.advice) {
 			t.Errorf("%s: %s (%s), want %s", test.name, text, advice, test.want)
 		}
-		for _, s := range []string{"hunter", "eyJ", basic, "made up", "\n", "\x1b", "elsewhere"} {
+		for _, s := range []string{"hunter", "%2F%26", "eyJ", basic, "made up", "\n", "\x1b", "elsewhere"} {
 			if strings.Contains(text+advice, s) {
 				t.Errorf("%s: %q contains %q", test.name, text, s)
 			}

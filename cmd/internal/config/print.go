@@ -18,6 +18,8 @@ const exampleHead = `# Configuration of segment-to-launchdarkly. Omitted keys ha
 #   S2LD_KAFKA_TOPICS=segment,segment-eu
 #   S2LD_LAUNCHDARKLY_CONTEXTS=user=userId,anonymousId;account=groupId
 #   S2LD_KAFKA_SASL_EXTENSIONS=logicalCluster=lkc-1;identityPoolId=pool-1
+# Use JSON for values that contain a separator:
+#   S2LD_LAUNCHDARKLY_HEADERS={"X-Key":"a;b"}
 `
 
 // WriteEffective writes c as YAML, with the origin of each value in a comment. Secrets are

@@ -230,6 +230,7 @@ var problemCases = []struct {
 			"S2LD_LAUNCHDARKLY_ACCESS_TOKEN=hunter2", "S2LD_LAUNCHDARKLY_HEADERS=authorization=hunter2",
 		},
 	},
+	{name: "header file with several lines", yaml: "launchdarkly: {header_files: {X-Key: doc.go}}\n"},
 	{name: "CA file of LaunchDarkly that cannot be read", yaml: "launchdarkly: {ca_file: /nowhere/ca}\n"},
 	{name: "secret in place of a section", yaml: "kafka: {sasl: hunter2}\n"},
 	{name: "secret that is a list", yaml: "kafka: {sasl: {password: [hunter2]}}\n"},

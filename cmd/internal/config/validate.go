@@ -236,7 +236,7 @@ func (l *loader) validateDelivery() {
 		"must be at least 0s and less than 1m")
 }
 
-// validateHeaders checks that no header is set twice, and that each value is a single line.
+// validateHeaders checks that no header is set twice, and that each inline value is a single line.
 func (l *loader) validateHeaders(ld LaunchDarkly) {
 	seen := map[string]bool{"Authorization": ld.Endpoint == "metric_import"}
 	for _, path := range []string{"launchdarkly.headers", "launchdarkly.header_files"} {
@@ -247,10 +247,13 @@ func (l *loader) validateHeaders(ld LaunchDarkly) {
 		}
 	}
 	for _, value := range ld.Headers {
-		l.require(value.Value != "" && !strings.ContainsFunc(value.Value, unicode.IsControl), "launchdarkly.headers",
-			"each value must be a single line that is not empty")
+		l.require(isLine(value.Value), "launchdarkly.headers",
+			"each value must be a single line without control characters that is not empty")
 	}
 }
+
+// isLine reports whether s is a single line that is not empty and contains no control characters.
+func isLine(s string) bool { return s != "" && !strings.ContainsFunc(s, unicode.IsControl) }
 
 func (l *loader) validateSecret(path string, s Secret) {
 	l.require(s.Value == "" || s.File == "", path, "must not be set together with "+path+"_file")
@@ -264,19 +267,20 @@ func (l *loader) validateToken(path string, s Secret) {
 
 // validateFiles reads every file named in the configuration.
 func (l *loader) validateFiles() {
+	var p Problem
 	for _, f := range l.keys {
 		if f.rule != "file" || text(f.v) == "" {
 			continue
 		}
-		content, rule := readFile(text(f.v))
-		switch {
-		case rule != "":
-		case strings.HasSuffix(f.path, "token_file"):
-			rule = tokenProblem(content)
-		case strings.HasSuffix(f.path, "ca_file"):
-			if _, err := certPool(f.path, text(f.v)); err != nil {
-				rule = noCertificate + text(f.v)
+		if strings.HasSuffix(f.path, "ca_file") {
+			if _, err := certPool(f.path, text(f.v)); errors.As(err, &p) {
+				l.add(f, p.Rule, "")
 			}
+			continue
+		}
+		content, rule := readFile(text(f.v))
+		if rule == "" && strings.HasSuffix(f.path, "token_file") {
+			rule = tokenProblem(content)
 		}
 		if rule != "" {
 			l.add(f, rule, "")
@@ -284,13 +288,19 @@ func (l *loader) validateFiles() {
 	}
 	headers := l.fields["launchdarkly.header_files"]
 	for _, name := range headers.texts() {
-		if _, rule := readFile(l.c.LaunchDarkly.HeaderFiles[name]); rule != "" {
+		path := l.c.LaunchDarkly.HeaderFiles[name]
+		content, rule := readFile(path)
+		if rule == "" && !isLine(strings.TrimRight(content, "\r\n")) {
+			rule = path + " must contain a single line without control characters"
+		}
+		if rule != "" {
 			l.add(headers, rule, "")
 		}
 	}
-	var p Problem
+	pair := l.c.Kafka.TLS
+	pair.CAFile = "" // which is checked above
 	if !slices.ContainsFunc(l.problems, func(p Problem) bool { return strings.HasPrefix(p.Key, "kafka.tls.") }) {
-		if _, err := l.c.Kafka.TLS.config(); errors.As(err, &p) {
+		if _, err := pair.config(); errors.As(err, &p) {
 			l.add(l.fields[p.Key], p.Rule, "")
 		}
 	}
