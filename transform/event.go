@@ -174,8 +174,9 @@ func callTypeOf(quoted []byte) callType {
 
 // included reports whether the call's integrations object includes this destination. The rule is
 // the same as in Segment's facade library (function enabled). The default is the value of the member
-// All, whose name is matched case-insensitively. The first configured name that the object contains overrides the default. The
-// value false excludes the destination. Any other value, or none, includes it.
+// All, whose name is matched case-insensitively. The first configured name that the object contains
+// overrides the default. The value false excludes the destination. Any other value, or none,
+// includes it.
 func (t *Transformer) included() bool {
 	for _, name := range t.m.integrationNames {
 		if raw := t.scan.Bytes(name); raw != nil {
