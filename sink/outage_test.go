@@ -34,7 +34,7 @@ func TestWrongAddressIsReportedUntilTheFirstResponse(t *testing.T) {
 		"no TLS":     {tls.RecordHeaderError{Msg: "not a TLS handshake"}, "The server does not use TLS on this port."},
 		"unknown CA": {
 			&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}},
-			"The certificate is not signed by a trusted authority. Fix the CA certificates",
+			"The certificate is not signed by a trusted authority. Fix launchdarkly.ca_file",
 		},
 		"other name": {
 			&tls.CertificateVerificationError{Err: x509.HostnameError{Certificate: new(x509.Certificate), Host: "events.test"}},

@@ -163,8 +163,9 @@ func (c *checker) report(invariant, format string, args ...any) {
 	}
 }
 
-// These limits bound the time from a record's acknowledgment to its delivery. stallLimit is
-// generous, because a fault occurs about every two seconds and often forces a rejoin.
+// These limits bound the time from a record's acknowledgment to its delivery, without the time in
+// outages of brokers. stallLimit is generous, because a fault occurs about every two seconds and
+// often forces a rejoin.
 const (
 	stallLimit      = 2 * time.Minute
 	cleanStallLimit = 20 * time.Second
@@ -201,13 +202,18 @@ func (c *checker) checkCounts() {
 }
 
 // wait returns the time from a record's acknowledgment, or from a later offset reset, to its
-// delivery. The record must have been delivered.
+// delivery, without the time in outages of brokers. The record must have been delivered.
 func (c *checker) wait(r Record) time.Duration {
-	from := r.Acked
+	from, done := r.Acked, c.Requests[c.accepted[r.Number][0]].Done
 	if c.Since.After(from) {
 		from = c.Since
 	}
-	return c.Requests[c.accepted[r.Number][0]].Done.Sub(from)
+	wait := done.Sub(from)
+	for _, o := range c.Outages {
+		began, ended := max(o.From.Sub(from), 0), min(o.To.Sub(from), done.Sub(from))
+		wait -= max(ended-began, 0)
+	}
+	return wait
 }
 
 // countedTwice reports whether a record is wrongly counted in more than one of the given requests.

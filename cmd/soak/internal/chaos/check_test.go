@@ -164,6 +164,24 @@ func TestCheckerAllowsCorrectBehavior(t *testing.T) {
 	}
 }
 
+func TestStallDoesNotIncludeOutagesOfBrokers(t *testing.T) {
+	e := good()
+	done := e.Requests[2].Done
+	e.Produced[4].Acked = done.Add(-cleanStallLimit - 1)
+	e.Outages = []BrokerOutage{
+		{done.Add(-2 * cleanStallLimit), done.Add(-cleanStallLimit + time.Second)}, // overlaps for about a second
+		{done.Add(time.Second), done.Add(time.Minute)},
+	}
+	if broken := e.Check(); len(broken) > 0 {
+		t.Errorf("got %q", broken)
+	}
+	e.Produced[4].Acked = done.Add(-cleanStallLimit - 2*time.Second)
+	e.Outages[0].To = done.Add(-cleanStallLimit - time.Second)
+	if broken := e.Check(); len(broken) == 0 {
+		t.Error("a stall after an outage is not reported")
+	}
+}
+
 func TestTakeoverIsNotJudgedWhileTheBrokersAreSlow(t *testing.T) {
 	e := good()
 	e.Gone[0].Deadline = e.Requests[2].Arrived.Add(-time.Millisecond)

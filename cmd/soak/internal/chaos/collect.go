@@ -40,7 +40,7 @@ func (r *run) check(ctx context.Context) error {
 func (r *run) collect(ctx context.Context) ([][]*Evidence, error) {
 	whole := make([]*Evidence, len(r.ledgers))
 	for i, l := range r.ledgers {
-		e := &Evidence{Topic: l.topic, TopicID: l.id, Clean: r.cfg.Clean, Unclean: l.unclean}
+		e := &Evidence{Topic: l.topic, TopicID: l.id, Clean: r.cfg.Clean, Unclean: l.unclean, Outages: r.outages}
 		if i == 0 {
 			e.Gone = r.gone
 		}
@@ -190,7 +190,7 @@ func (e *Evidence) split(resets []reset) []*Evidence {
 	}
 	var all []*Evidence
 	for i := range len(resets) + 1 {
-		part := &Evidence{Topic: e.Topic, TopicID: e.TopicID, Produced: e.Produced}
+		part := &Evidence{Topic: e.Topic, TopicID: e.TopicID, Produced: e.Produced, Outages: e.Outages}
 		until := time.Now()
 		if i > 0 {
 			part.Since, part.From = resets[i-1].time, resets[i-1].from

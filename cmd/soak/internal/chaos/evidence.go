@@ -21,9 +21,10 @@ type Evidence struct {
 	Samples  []Commit  // samples of the committed offsets, in order within a partition
 	Letters  []Letter
 	Gone     []Absence // absences that began while everything else was healthy
-	Ends     []int64   // by partition: end offset after all members left
-	Final    []int64   // by partition: committed offset after all members left
-	Clean    bool      // members only joined and left, and nothing failed
+	Outages  []BrokerOutage
+	Ends     []int64 // by partition: end offset after all members left
+	Final    []int64 // by partition: committed offset after all members left
+	Clean    bool    // members only joined and left, and nothing failed
 
 	// Since is the time of the offset reset before this evidence, or zero if there was none.
 	Since time.Time
@@ -99,6 +100,10 @@ type Absence struct {
 	From     time.Time
 	Deadline time.Time // time by which requests must have resumed for every partition
 }
+
+// BrokerOutage is the period from the failure of a broker until all brokers were in sync again. Its length
+// depends on the machine.
+type BrokerOutage struct{ From, To time.Time }
 
 // Kind is a record's expected outcome.
 type Kind int

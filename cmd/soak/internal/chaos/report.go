@@ -37,7 +37,7 @@ type Report struct {
 	Commits       int            // offset commits, counted per partition
 	Replayed      int            // commits, requests, and other steps replayed through the model
 	Judged        int            // judged takeovers from killed or frozen members
-	LongestStall  time.Duration  // longest time from a record's acknowledgment to its delivery
+	LongestStall  time.Duration  // longest time from an acknowledgment to delivery, without outages of brokers
 	StallEnd      time.Time      // end of the longest stall
 	LongestLeave  time.Duration  // longest time from SIGTERM to exit
 	Excused       int            // members whose nonzero exit code was allowed

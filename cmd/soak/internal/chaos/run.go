@@ -73,10 +73,11 @@ type run struct {
 	admin    *kadm.Client
 	position Position // end of the log of offset commits before the run
 	samples  sampler
-	members  []*member // running members, oldest first
-	started  int       // members started so far
-	down     []int     // killed brokers not yet restarted
-	restored time.Time // when the brokers were last restarted
+	members  []*member      // running members, oldest first
+	started  int            // members started so far
+	down     []int          // killed brokers not yet restarted
+	outages  []BrokerOutage // the last one has no end while a broker is down
+	restored time.Time      // when the brokers were last restarted
 	gone     []Absence
 	report   *Report
 }

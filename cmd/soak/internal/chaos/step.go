@@ -317,8 +317,16 @@ func (r *run) killBroker(ctx context.Context, s Step) error {
 			return err
 		}
 	}
+	r.beginOutage()
 	r.down = append(r.down, broker)
 	return cluster.Kill(broker)
+}
+
+// beginOutage records the begin of an outage unless one has not ended yet.
+func (r *run) beginOutage() {
+	if n := len(r.outages); n == 0 || !r.outages[n-1].To.IsZero() {
+		r.outages = append(r.outages, BrokerOutage{From: time.Now()})
+	}
 }
 
 // restartBrokers starts the killed brokers and waits until all replicas are in sync.
@@ -331,6 +339,7 @@ func (r *run) restartBrokers(ctx context.Context) error {
 	}
 	if len(r.down) > 0 {
 		r.restored = time.Now()
+		r.outages[len(r.outages)-1].To = r.restored
 	}
 	r.down = nil
 	return nil

@@ -122,6 +122,7 @@ func (r *run) electUnclean(ctx context.Context, s Step) error {
 	if leader == lagging {
 		lagging = int(partition)
 	}
+	r.beginOutage()
 	if err := cluster.Pause(lagging); err != nil {
 		return err
 	}
