@@ -190,7 +190,7 @@ func TestFailedOffsetFetchBlocksNoPartition(t *testing.T) {
 // The brokers never respond, or refuse connections, while a member shuts down. CI sets
 // SHUTDOWN_RUNS to 20.
 func TestShutdownIsBoundedWhenBrokersNeverRespond(t *testing.T) {
-	runs := int32(6)
+	runs := int32(4)
 	_, _ = fmt.Sscan(os.Getenv("SHUTDOWN_RUNS"), &runs) // no change if it is not set
 	brokers := map[string]func(w *world, m *member, run int32){
 		"no response to commits": func(w *world, _ *member, _ int32) {
