@@ -52,19 +52,23 @@ func DeadLetterAdvice(err error) string {
 }
 
 // Unreachable describes a failed connection to a broker. The cause is err without the Kafka
-// client's own advice. tls and sasl report whether the connection uses TLS and SASL. An error with
-// an Advice method, such as an error from a SASL mechanism, provides its own advice.
-func Unreachable(err error, tls, sasl bool) (advice string, cause error) {
+// client's own advice. The argument tls reports whether the connection uses TLS, and mechanism is the
+// SASL mechanism's name, or "". An error with an Advice method, such as an error from a SASL
+// mechanism, provides its own advice.
+func Unreachable(err error, tls bool, mechanism string) (advice string, cause error) {
 	var advised interface{ Advice() string }
 	var eof *kgo.ErrFirstReadEOF
 	var rejected *net.OpError
 	var hostname x509.HostnameError
+	sasl := mechanism != ""
 	switch {
 	case errors.As(err, &advised):
 		return advised.Advice(), err
+	case errors.Is(err, kerr.SaslAuthenticationFailed) && mechanism == "AWS_MSK_IAM":
+		return "The broker rejected the AWS identity. Grant it kafka-cluster:Connect, DescribeGroup, AlterGroup, " +
+			"DescribeTopic, and ReadData, and WriteData for dead letters.", err
 	case errors.Is(err, kerr.SaslAuthenticationFailed):
-		return "The broker rejected the credentials. Fix kafka.sasl. For AWS_MSK_IAM, grant kafka-cluster:Connect, " +
-			"DescribeGroup, AlterGroup, DescribeTopic, and ReadData, and WriteData for dead letters.", err
+		return "The broker rejected the credentials. Fix kafka.sasl.", err
 	case errors.Is(err, kerr.UnsupportedSaslMechanism):
 		return "The broker does not support this SASL mechanism. Fix kafka.sasl.mechanism.", err
 	case errors.Is(err, kerr.IllegalSaslState):

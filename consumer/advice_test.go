@@ -26,6 +26,6 @@ func TestAdviceNamesTheKeyToChange(t *testing.T) {
 }
 
 func adviceOf(err error, tls bool) string {
-	advice, _ := Unreachable(err, tls, false)
+	advice, _ := Unreachable(err, tls, "")
 	return advice
 }

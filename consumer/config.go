@@ -32,9 +32,10 @@ type Start struct {
 type Config struct {
 	// Client holds the Kafka connection options: brokers, TLS, SASL, and rack. Default: none.
 	Client []kgo.Opt
-	// TLS and SASL report whether Client contains TLS and SASL options. They affect only the advice
-	// on failed connections.
-	TLS, SASL bool
+	// TLS reports whether Client contains TLS options. SASL is the SASL mechanism's name, or "". They
+	// affect only the advice on failed connections.
+	TLS  bool
+	SASL string
 	// Hooks holds the metrics and log hooks of all Kafka clients. Hooks must be safe for concurrent
 	// use. Default: none.
 	Hooks []kgo.Opt

@@ -56,8 +56,8 @@ type deadLetters struct {
 	metrics *metrics
 	log     *zap.Logger
 
-	producer  *kgo.Client   // writes dead letters of up to largeLetter bytes
-	large     *kgo.Client   // writes larger dead letters singly, because together they would exceed the topic's limit
+	producer  *kgo.Client   // writes dead letters of up to largeLetter bytes, uncompressed
+	large     *kgo.Client   // writes larger dead letters singly and compressed, to stay below the topic's limit
 	largeMu   chanMutex     // held while a larger dead letter is being written
 	rereadSem chan struct{} // bounds concurrent rereads; capacity maxRereads
 	failing   failingLetters
@@ -81,11 +81,12 @@ func newDeadLetters(cfg *Config, h *health, m *metrics) (*deadLetters, error) {
 	// Idempotence gains nothing, because dead letters may be written twice anyway. An idempotent
 	// producer also cannot cancel records whose outcome is unknown, and needs a cluster permission
 	// on brokers older than Kafka 3.0.
-	opts := slices.Concat(cfg.Client, cfg.Hooks, []kgo.Opt{
+	opts := slices.Clip(slices.Concat(cfg.Client, cfg.Hooks, []kgo.Opt{
 		kgo.DisableIdempotentWrite(), kgo.DisableClientMetrics(), kgo.UnknownTopicRetries(0),
-	})
+	}))
 	var err error
-	if d.producer, err = kgo.NewClient(opts...); err != nil {
+	uncompressed := kgo.ProducerBatchCompression(kgo.NoCompression()) // Azure Event Hubs rejects compressed records
+	if d.producer, err = kgo.NewClient(append(opts, uncompressed)...); err != nil {
 		return nil, fmt.Errorf("create the dead-letter producer: %w", err)
 	}
 	if d.large, err = kgo.NewClient(append(opts, kgo.ProducerBatchMaxBytes(largestLetter))...); err != nil {

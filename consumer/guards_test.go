@@ -1,6 +1,8 @@
 package consumer
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -133,6 +135,30 @@ func TestDeadLettersNeedNoClusterPermission(t *testing.T) {
 		}
 		if requested > 0 {
 			w.t.Errorf("%d producer IDs requested, want none", requested)
+		}
+	})
+}
+
+// Azure Event Hubs rejects compressed records. Large letters stay below a topic's limit only if
+// they are compressed.
+func TestOnlyLargeDeadLettersAreCompressed(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		for _, size := range []int{600_000, 900_000} {
+			w.produce(1, func(int) []byte {
+				return fmt.Appendf(nil, `{"type":"track","event":"","userId":"u","x":"%s"}`, strings.Repeat("x", size))
+			})
+		}
+		m := w.join(func(c *Config, _ *sink.Config) { c.DeadLetterTopic = letters })
+		time.Sleep(10 * time.Second)
+		m.leave(w.t)
+		dead := w.readLetters()
+		if len(dead) != 2 {
+			w.t.Fatalf("%d dead letters, want 2", len(dead))
+		}
+		for _, l := range dead {
+			if compressed := l.Attrs.CompressionType() != 0; compressed != (len(l.Value) > largeLetter) {
+				w.t.Errorf("dead letter of %d bytes: compressed %v", len(l.Value), compressed)
+			}
 		}
 	})
 }

@@ -97,7 +97,7 @@ func (c *checks) checkKafka(cfg *config.Config) {
 
 // unreachable describes a failed connection to a broker.
 func unreachable(err error, cfg *config.Config) (advice string, cause error) {
-	return consumer.Unreachable(err, cfg.Kafka.TLS.Enabled, cfg.Kafka.SASL.Mechanism != "")
+	return consumer.Unreachable(err, cfg.Kafka.TLS.Enabled, cfg.Kafka.SASL.Mechanism)
 }
 
 // fetchMetadata requests the broker list from one broker. It opens a new connection with the

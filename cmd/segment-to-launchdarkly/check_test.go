@@ -255,8 +255,8 @@ func TestCheckOfAWSIdentity(t *testing.T) {
 	const ok = "ok    kafka.sasl: AWS identity: environment variables, region eu-west-1"
 	w.check(t, okConfig, ok, okBroker+" with TLS and SASL AWS_MSK_IAM", okTopic, okDead, okGroup, okLD, skipID)
 	rejects = true
-	w.check(t, okConfig, ok, "FAIL  broker BROKER: ...grant kafka-cluster:Connect, DescribeGroup, AlterGroup, "+
-		"DescribeTopic, and ReadData, and WriteData for dead letters.", noBroker, okLD, skipID)
+	w.check(t, okConfig, ok, "FAIL  broker BROKER: ...Grant it kafka-cluster:Connect, DescribeGroup, "+
+		"AlterGroup, DescribeTopic, and ReadData, and WriteData for dead letters.", noBroker, okLD, skipID)
 }
 
 func TestCheckOfSASL(t *testing.T) {

@@ -87,7 +87,7 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 	}
 	kafkaLog := log.Named("kafka").WithOptions(zap.IncreaseLevel(max(zap.WarnLevel, log.Level())))
 	if a.consumer, err = consumer.New(consumer.Config{
-		Client: kafka, TLS: cfg.Kafka.TLS.Enabled, SASL: cfg.Kafka.SASL.Mechanism != "",
+		Client: kafka, TLS: cfg.Kafka.TLS.Enabled, SASL: cfg.Kafka.SASL.Mechanism,
 		Hooks:  []kgo.Opt{kgo.WithHooks(a.newKafkaMetrics(registerer)), kgo.WithLogger(kzap.New(kafkaLog))},
 		Topics: cfg.Kafka.Topics, Group: cfg.Kafka.Group,
 		Start:      consumer.Start{Latest: cfg.Kafka.StartAt == "latest", Time: cfg.Kafka.StartTime()},
