@@ -281,7 +281,7 @@ func (d *deadLetters) callOf(r *kgo.Record, event int) int {
 			return call
 		}
 	}
-	_, calls := d.cfg.Mapping.NewTransformer().Append(nil, nil, r.Value, r.Timestamp.UnixMilli())
+	_, calls := d.cfg.Mapping.NewTransformer().Append(nil, nil, Input(r, d.cfg.Redrive))
 	for i, call := range calls {
 		if call.Reason != transform.None {
 			continue

@@ -115,7 +115,7 @@ func sampleFormat(transformer *transform.Transformer, r *kgo.Record, calls []tra
 	if !slices.ContainsFunc(calls, isForeign) {
 		return nil
 	}
-	for _, call := range transformer.Explain(r.Value, r.Timestamp.UnixMilli()) {
+	for _, call := range transformer.Explain(Input(r, false)) {
 		if isForeign(call.Call) {
 			return append([]string{}, transform.FieldNames(call.Source)...)
 		}

@@ -36,6 +36,7 @@ type intake struct {
 	endSession func(cause string, err error)
 
 	transformer *transform.Transformer
+	inputs      *inputs
 	calls       []transform.Call
 	counts      callCounts
 	nameCounts  nameCounts // of the current chunk
@@ -172,7 +173,7 @@ func (in *intake) render(body []byte, r *kgo.Record) (_ []byte, only int) {
 		}
 		only = redrivenCall(r)
 	}
-	body, in.calls = in.transformer.AppendOnly(body, in.calls, r.Value, r.Timestamp.UnixMilli(), only)
+	body, in.calls = in.transformer.AppendOnly(body, in.calls, in.inputs.of(r), only)
 	return body, only
 }
 

@@ -298,7 +298,7 @@ func (o *owners) live(s ownerStart) *liveOwner {
 	in := &intake{
 		partition: p, cfg: &Config{MaxAge: time.Hour, MaxEvents: s.maxEvents}, memory: m, metrics: o.metrics,
 		source:      sink.Source{Group: testGroup, Topic: testTopic, TopicID: source},
-		transformer: o.transformer.NewTransformer(), buffer: sink.NewBuffer(s.maxEvents, 1<<20),
+		transformer: o.transformer.NewTransformer(), inputs: newInputs(false), buffer: sink.NewBuffer(s.maxEvents, 1<<20),
 		next: at.position, floor: at.position, cuts: at.cuts, age: time.NewTimer(time.Hour),
 		formats: newFormats(newHealth(zap.NewNop())),
 	}

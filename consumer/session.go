@@ -313,7 +313,8 @@ func (s *session) newPartition(at start, member string) *intake {
 		partition: p, cfg: s.cfg, memory: s.memory, metrics: s.metrics, letters: s.letters,
 		rejects: s.rejects, formats: s.formats, names: s.names, nameCounts: nameCounts{}, endSession: s.end,
 		source:      sink.Source{Group: s.cfg.Group, Topic: at.topic, TopicID: source, Partition: at.partition},
-		transformer: s.cfg.Mapping.NewTransformer(), buffer: sink.NewBuffer(s.cfg.MaxEvents, s.cfg.MaxBytes),
+		transformer: s.cfg.Mapping.NewTransformer(), inputs: newInputs(s.cfg.Redrive),
+		buffer:      sink.NewBuffer(s.cfg.MaxEvents, s.cfg.MaxBytes),
 		needSamples: true, next: at.position, floor: at.position, cuts: at.cuts, age: time.NewTimer(time.Hour),
 	}
 	in.age.Stop()

@@ -45,6 +45,13 @@ type Config struct {
 	// HonorIntegrations is false, the object is ignored.
 	HonorIntegrations bool
 
+	// Filter selects calls. The zero Filter selects all calls.
+	Filter Filter
+
+	// Data selects the properties that become an event's data. The metric's value is read before
+	// properties are removed.
+	Data Data
+
 	// MaxEventBytes is the maximum size of an event in bytes, excluding the comma after it. A
 	// larger event is rejected. Zero means no limit.
 	MaxEventBytes int
@@ -59,17 +66,20 @@ type Mapping struct {
 	envelopes        []envelope // in order of precedence; can themselves have a call type
 	others           *envelopes // in documents that are not calls; nil for none
 	typ, batch       *jsonscan.Field
+	consent          *consentRule // nil if consent is not required
 	honor            bool
 	integrationNames []*jsonscan.Field // in order of precedence
 	integrationsAll  *jsonscan.Field
+	times            []*jsonscan.Field
+	filters          *filters // the filters after the integrations object; nil for none
 	event            *jsonscan.Field
 	keyOpen          string // text before the first key
 	keys             []keyRule
 	keyClose         string // text after the last key
 	noKey            string // detail of a call without a key
-	times            []*jsonscan.Field
 	metricValue      []*jsonscan.Field
 	properties       *jsonscan.Field
+	data             *dataRule // nil if all properties become data
 
 	inherited     []*jsonscan.Field // fields that the calls in a batch inherit
 	maxEventBytes int
@@ -114,6 +124,7 @@ func Compile(cfg Config) (*Mapping, error) {
 		},
 		metricValue:   paths("metric_value", cfg.MetricValue),
 		properties:    wanted.Add("properties"),
+		data:          cfg.Data.compile(),
 		maxEventBytes: cfg.MaxEventBytes,
 	}
 
@@ -170,6 +181,12 @@ func Compile(cfg Config) (*Mapping, error) {
 	}
 	if cfg.MaxEventBytes < 0 {
 		errs = append(errs, fmt.Errorf("max_event_bytes: must be at least 0, got %d", cfg.MaxEventBytes))
+	}
+
+	m.consent = cfg.Filter.Consent.compile(&wanted)
+	var err error
+	if m.filters, err = cfg.Filter.compile(paths); err != nil {
+		errs = append(errs, err)
 	}
 
 	m.inherited = []*jsonscan.Field{wanted.Add("context"), wanted.Add("integrations")}

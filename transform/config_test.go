@@ -13,6 +13,11 @@ func TestCompileReportsEveryProblem(t *testing.T) {
 	const kind = "contexts: each kind must contain only letters, digits, '.', '_', and '-', " +
 		"and must be neither 'kind' nor 'multi', got "
 	const path = ": must be a dotted path, got "
+	const subject = ": must have exactly one of field, header, and topic"
+	const list = ": must have either in or not_in, with at least one value"
+	condition := func(conditions ...Condition) Config {
+		return Config{Schema: 3, Filter: Filter{Conditions: conditions}}
+	}
 	for _, test := range []struct {
 		cfg  Config
 		want string
@@ -34,6 +39,15 @@ func TestCompileReportsEveryProblem(t *testing.T) {
 			Config{Schema: 3, HonorIntegrations: true, IntegrationNames: []string{"aLL"}},
 			`integration_names: must not contain All, got "aLL"`,
 		},
+		{Config{Schema: 3, Filter: Filter{MaxAge: -1}}, "max_age: must be at least 0s, got -1ns"},
+		{Config{Schema: 3, Filter: Filter{Require: []string{"a..b"}}}, "require" + path + `"a..b"`},
+		{condition(Condition{Topic: "t"}, Condition{In: []string{"x"}}), "only: condition 2" + subject},
+		{condition(Condition{Topic: "t", Header: "h", In: []string{"x"}}), "only: condition 1" + subject},
+		{condition(Condition{Topic: "t", NotIn: []string{"x"}}),
+			"only: condition 1: must not have in or not_in, because it has topic"},
+		{condition(Condition{Field: "a"}), "only: condition 1" + list},
+		{condition(Condition{Header: "a", In: []string{"x"}, NotIn: []string{"y"}}), "only: condition 1" + list},
+		{condition(Condition{Field: "a.", In: []string{"x"}}), "only: condition 1" + path + `"a."`},
 		{
 			Config{Schema: 2, MetricValue: []string{"a.", "b"}, MaxEventBytes: -7},
 			"metric_value" + path + "\"a.\"\nevent_schema: must be 3 or 4, got 2\nmax_event_bytes: must be at least 0, got -7",
@@ -64,7 +78,7 @@ func TestLaunchDarklyAcceptsEveryKindAndKey(t *testing.T) {
 	for i, m := range mappings {
 		transformer := m.NewTransformer()
 		for _, record := range everything() {
-			events, calls := transformer.Append(nil, nil, record, recordTimestamp)
+			events, calls := transformer.Append(nil, nil, recordAt(record, recordTimestamp))
 			start := 0
 			for _, call := range calls {
 				if call.Reason != None {

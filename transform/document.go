@@ -10,7 +10,7 @@ import (
 // record maps the calls in the record's value. It returns an error if the value is invalid. The
 // reference implementation in reference_test.go repeats these rules.
 func (t *Transformer) record(r *record) error {
-	b := r.value
+	b := r.Value
 	switch {
 	case b == nil:
 		r.skip(Tombstone, "")

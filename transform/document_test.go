@@ -96,7 +96,7 @@ func TestInvalidDocumentIsOneRejectedCall(t *testing.T) {
 	before, beforeCalls := []byte("before,"), []Call{{}}
 	for _, test := range malformed {
 		requireSame(t, []byte(test.record), recordTimestamp)
-		dst, calls := mappings[0].NewTransformer().Append(before, beforeCalls, []byte(test.record), recordTimestamp)
+		dst, calls := mappings[0].NewTransformer().Append(before, beforeCalls, recordAt([]byte(test.record), recordTimestamp))
 		if string(dst) != "before," || len(calls) != 2 ||
 			calls[1] != (Call{Reason: Malformed, Detail: test.detail, End: len(dst)}) {
 			t.Errorf("%.80q: %q, %v, want detail %q", test.record, dst, calls[1:], test.detail)
@@ -105,11 +105,11 @@ func TestInvalidDocumentIsOneRejectedCall(t *testing.T) {
 }
 
 func TestSchemaRegistryPrefixesAreSkipped(t *testing.T) {
-	want, _ := newTransformer(schema3).Append(nil, nil, []byte(anEvent), recordTimestamp)
+	want, _ := newTransformer(schema3).Append(nil, nil, recordAt([]byte(anEvent), recordTimestamp))
 	for _, prefix := range []string{"\x00\x00\x00\x00\x07", "\x03\x000123456789abcdef"} {
 		record := []byte(prefix + anEvent)
 		requireSame(t, record, recordTimestamp)
-		if got, _ := newTransformer(schema3).Append(nil, nil, record, recordTimestamp); !bytes.Equal(got, want) {
+		if got, _ := newTransformer(schema3).Append(nil, nil, recordAt(record, recordTimestamp)); !bytes.Equal(got, want) {
 			t.Errorf("%q: %s, want %s", record, got, want)
 		}
 	}
@@ -124,7 +124,8 @@ func TestDeepDocumentIsValid(t *testing.T) {
 		} {
 			record := []byte(`{"type":"track","event":"E","userId":"u","properties":{"a":` + value + `}}`)
 			requireSame(t, record, recordTimestamp)
-			if _, calls := mappings[0].NewTransformer().Append(nil, nil, record, recordTimestamp); calls[0].Reason != None {
+			_, calls := mappings[0].NewTransformer().Append(nil, nil, recordAt(record, recordTimestamp))
+			if calls[0].Reason != None {
 				t.Errorf("depth %d: %v", depth, calls)
 			}
 		}
@@ -133,7 +134,7 @@ func TestDeepDocumentIsValid(t *testing.T) {
 
 func TestTombstoneIsFiltered(t *testing.T) {
 	requireSame(t, nil, recordTimestamp)
-	_, calls := mappings[0].NewTransformer().Append(nil, nil, nil, recordTimestamp)
+	_, calls := mappings[0].NewTransformer().Append(nil, nil, recordAt(nil, recordTimestamp))
 	if len(calls) != 1 || calls[0] != (Call{Reason: Tombstone}) {
 		t.Error(calls)
 	}
@@ -141,11 +142,11 @@ func TestTombstoneIsFiltered(t *testing.T) {
 
 func TestConfluentPrefixIsSkipped(t *testing.T) {
 	transformer := mappings[0].NewTransformer()
-	want, _ := transformer.Append(nil, nil, []byte(anEvent), recordTimestamp)
+	want, _ := transformer.Append(nil, nil, recordAt([]byte(anEvent), recordTimestamp))
 	for _, prefix := range []string{"\x00\x00\x00\x00\x01", "\x00\xff\xff\xff\xff", "\x00{[\"\\"} {
 		record := []byte(prefix + anEvent)
 		requireSame(t, record, recordTimestamp)
-		if got, calls := transformer.Append(nil, nil, record, recordTimestamp); !bytes.Equal(got, want) {
+		if got, calls := transformer.Append(nil, nil, recordAt(record, recordTimestamp)); !bytes.Equal(got, want) {
 			t.Errorf("prefix %q: %s, %v", prefix, got, calls)
 		}
 	}
@@ -171,7 +172,7 @@ func TestTruncatedRecordIsRejected(t *testing.T) {
 		for i := range record {
 			cut := bytes.Clone(record[:i:i]) // a copy, so that a read past its end panics
 			requireSame(t, cut, recordTimestamp)
-			_, calls := mappings[0].NewTransformer().Append(nil, nil, cut, recordTimestamp)
+			_, calls := mappings[0].NewTransformer().Append(nil, nil, recordAt(cut, recordTimestamp))
 			if len(calls) != 1 || calls[0].Reason != Malformed {
 				t.Errorf("truncated at byte %d: %v", i, calls)
 			}
@@ -188,7 +189,7 @@ func TestStringsOfAnyLengthAndContentAreMapped(t *testing.T) {
 			record := fmt.Appendf(nil,
 				`{"type":"track","event":"%s","userId":"u","properties":{"%[1]s":["%[1]s"],"value":"1"}}`, s+"y")
 			requireSame(t, record, recordTimestamp)
-			_, calls := mappings[0].NewTransformer().Append(nil, nil, record, recordTimestamp)
+			_, calls := mappings[0].NewTransformer().Append(nil, nil, recordAt(record, recordTimestamp))
 			if calls[0].Reason != None {
 				t.Fatalf("%s: %v", record, calls)
 			}

@@ -12,17 +12,17 @@ func (t *Transformer) call(r *record, source []byte, typ callType) {
 		return
 	}
 	var c Call
-	if dst := t.render(r.dst, r.timestamp, typ, &c); c.Reason == None {
+	if dst := t.render(r, typ, &c); c.Reason == None {
 		r.dst = dst
 	}
 	r.add(c, source)
 }
 
-// render appends the call's event and a comma to dst, and sets the flags of c. It applies the rules
+// render appends the call's event and a comma to r.dst, and sets the flags of c. It applies the rules
 // in order. If a rule filters or rejects the call, render stores the reason in c and stops, and the
 // result can contain part of an event.
-func (t *Transformer) render(dst []byte, timestamp int64, typ callType, c *Call) []byte {
-	m, start := t.m, len(dst)
+func (t *Transformer) render(r *record, typ callType, c *Call) []byte {
+	m, dst, start := t.m, r.dst, len(r.dst)
 
 	switch typ {
 	case notACall:
@@ -30,8 +30,25 @@ func (t *Transformer) render(dst []byte, timestamp int64, typ callType, c *Call)
 	case otherCall:
 		return skip(dst, c, NotTrack, "")
 	}
+	if m.consent != nil && !t.consented() {
+		return skip(dst, c, NoConsent, "")
+	}
 	if m.honor && !t.included() {
 		return skip(dst, c, Integrations, "")
+	}
+
+	ms := r.Timestamp // fallback instead of the clock, because a replay must produce the same event
+	recordTime := true
+	for _, field := range m.times {
+		if at, ok := t.coerce.Time(t.scan.Bytes(field)); ok {
+			ms, recordTime = at, false
+			break
+		}
+	}
+	if m.filters != nil {
+		if reason := t.filter(r, ms); reason != None {
+			return skip(dst, c, reason, "")
+		}
 	}
 
 	name := t.scan.Bytes(m.event)
@@ -62,14 +79,7 @@ func (t *Transformer) render(dst []byte, timestamp int64, typ callType, c *Call)
 	}
 	dst = append(dst, m.keyClose...)
 
-	ms := timestamp // fallback instead of the clock, because a replay must produce the same event
-	c.RecordTime = true
-	for _, field := range m.times {
-		if at, ok := t.coerce.Time(t.scan.Bytes(field)); ok {
-			ms, c.RecordTime = at, false
-			break
-		}
-	}
+	c.RecordTime = recordTime
 	if ms <= 0 {
 		return skip(dst, c, NoTimestamp, "neither the call nor the record has a valid timestamp")
 	}
@@ -92,6 +102,8 @@ func (t *Transformer) render(dst []byte, timestamp int64, typ callType, c *Call)
 	switch {
 	case properties == nil, properties[0] == 'n':
 		dst = append(dst, `{}`...)
+	case properties[0] == '{' && m.data != nil:
+		dst = t.appendData(dst)
 	case properties[0] == '{':
 		dst = append(dst, properties...)
 	default:

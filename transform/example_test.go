@@ -23,7 +23,8 @@ func ExampleCompile() {
 
 	call := `{"type":"track","event":"Signed Up","anonymousId":"a-1",` +
 		`"context":{"device":{"id":"d-7"}},"properties":{"value":5}}`
-	event, calls := mapping.NewTransformer().Append(nil, nil, []byte(call), 1600000000000)
+	record := transform.Record{Value: []byte(call), Timestamp: 1_600_000_000_000}
+	event, calls := mapping.NewTransformer().Append(nil, nil, record)
 	fmt.Println(calls[0].Reason.Outcome())
 	var indented bytes.Buffer
 	if err := json.Indent(&indented, bytes.TrimSuffix(event, []byte(",")), "", "  "); err != nil {
@@ -68,7 +69,7 @@ func ExampleConfig_unwrap() {
 		`{"type":"track","event":"Not wrapped","userId":"u-3"}`,
 		`{"op":"d","after":null}`,
 	} {
-		for _, call := range transformer.Explain([]byte(record), 1_592_588_370_692) {
+		for _, call := range transformer.Explain(transform.Record{Value: []byte(record), Timestamp: 1_592_588_370_692}) {
 			fmt.Println(call.Reason.Outcome(), call.Reason, string(call.Event))
 		}
 	}

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// configs lists the mappings that the tests compare with the reference. The paths of the last one
-// overlap each other and the fixed fields, and its names are long or differ only near the end.
+// configs lists the mappings that the tests compare with the reference. The paths of the
+// fourth overlap each other and the fixed fields, and its names are long or differ only near the end.
 var configs = []Config{
 	schema3,
 	schema4,
@@ -26,6 +26,8 @@ var configs = []Config{
 		HonorIntegrations: true,
 		MaxEventBytes:     120,
 	},
+	filtered,
+	loose,
 }
 
 var mappings = func() (mappings []*Mapping) {
@@ -42,7 +44,7 @@ var mappings = func() (mappings []*Mapping) {
 func requireSame(t testing.TB, record []byte, timestamp int64) {
 	t.Helper()
 	for i := range mappings {
-		want, wantCalls := (&reference{cfg: configs[i]}).append(record, timestamp)
+		want, wantCalls := (&reference{cfg: configs[i]}).append(recordAt(record, timestamp))
 		requireMapped(t, i, record, timestamp, want, wantCalls)
 	}
 }
@@ -52,7 +54,7 @@ func requireSame(t testing.TB, record []byte, timestamp int64) {
 func requireMapped(t testing.TB, i int, record []byte, timestamp int64, want []byte, wantCalls []Call) {
 	t.Helper()
 	before := bytes.Clone(record)
-	got, calls := mappings[i].NewTransformer().Append(nil, nil, record, timestamp)
+	got, calls := mappings[i].NewTransformer().Append(nil, nil, recordAt(record, timestamp))
 	if !bytes.Equal(before, record) {
 		t.Fatalf("Append changed the record from %q to %q", before, record)
 	}
@@ -85,7 +87,7 @@ func requireMapped(t testing.TB, i int, record []byte, timestamp int64, want []b
 
 // FuzzAppend compares Append with the reference, and AppendOnly with Append.
 func FuzzAppend(f *testing.F) {
-	for _, file := range []string{"mapping", "timestamps", "integrations", "envelopes", "records"} {
+	for _, file := range []string{"mapping", "timestamps", "integrations", "envelopes", "records", "filters"} {
 		for _, line := range lines("testdata", file+".ndjson") {
 			f.Add(line, int64(recordTimestamp))
 		}
@@ -116,13 +118,13 @@ func FuzzAppend(f *testing.F) {
 func requireOnly(t testing.TB, m *Mapping, record []byte, timestamp int64) {
 	t.Helper()
 	transformer := m.NewTransformer()
-	all, calls := transformer.Append(nil, nil, record, timestamp)
+	all, calls := transformer.Append(nil, nil, recordAt(record, timestamp))
 	if len(calls) > 10 {
 		return // keeps the fuzzer fast
 	}
 	start := 0
 	for i, call := range calls {
-		got, gotCalls := transformer.AppendOnly(nil, nil, record, timestamp, i)
+		got, gotCalls := transformer.AppendOnly(nil, nil, recordAt(record, timestamp), i)
 		if len(gotCalls) != 1 || gotCalls[0].Reason != call.Reason || gotCalls[0].Detail != call.Detail {
 			t.Fatalf("%q, only call %d: %v, want %v", record, i, gotCalls, call)
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files under testdata")
@@ -41,7 +42,49 @@ var (
 		Schema:      3,
 		MetricValue: []string{"$.properties.value"},
 	}
+	filtered = Config{ // every filter
+		Schema:            3,
+		MetricValue:       []string{"properties.value"},
+		HonorIntegrations: true,
+		Filter: Filter{
+			Consent: Consent{Categories: []string{"ads", "a\"ü"}},
+			Conditions: []Condition{
+				{Field: "projectId", In: []string{"p1", "7", "true"}},
+				{Field: "context.app.name", NotIn: []string{"staging", "\ufffd"}},
+				{Header: "source", In: []string{"web", "ios"}},
+				{Header: "absent", NotIn: []string{"x"}},
+				{Topic: "segment"},
+			},
+			OnlyEvents:   []string{"A", "B", "7", "ü\n"},
+			ExceptEvents: []string{"B"},
+			Require:      []string{"userId", "context.traits.plan"},
+			MaxAge:       time.Hour,
+			NotBefore:    time.UnixMilli(recordTimestamp).Add(-30 * time.Minute),
+		},
+		Data: Data{Only: []string{"value", "list", "a\"ü", ""}, Except: []string{"list"}},
+	}
+	loose = Config{
+		Schema:      3,
+		MetricValue: []string{"properties.value"},
+		Filter: Filter{
+			Consent:      Consent{Categories: []string{"ads", "a\"ü"}, Any: true, SendMissing: true},
+			Conditions:   []Condition{{Field: "integrations.all", NotIn: []string{"false"}}},
+			ExceptEvents: []string{"B"},
+			MaxAge:       time.Hour,
+		},
+		Data: Data{Except: []string{"list"}, ScalarsOnly: true},
+	}
 )
+
+// recordAt returns a record with a topic and a header.
+func recordAt(value []byte, timestamp int64) Record {
+	return Record{
+		Value: value, Timestamp: timestamp, Topic: "segment",
+		Header: func(name string) ([]byte, bool) { return webHeader, name == "source" },
+	}
+}
+
+var webHeader = []byte("web")
 
 // TestCallsMapAsInTheGoldenFiles maps each line of a file in testdata and compares the results with
 // a golden file. The messageId of a line describes its purpose.
@@ -62,13 +105,15 @@ func TestCallsMapAsInTheGoldenFiles(t *testing.T) {
 		{"envelopes", "envelopes.paths", paths},
 		{"records", "records.schema3", schema3},
 		{"records", "records.schema4", schema4},
+		{"filters", "filters", filtered},
+		{"filters", "filters.loose", loose},
 	} {
 		t.Run(test.golden, func(t *testing.T) {
 			var got bytes.Buffer
 			transformer := newTransformer(test.cfg)
 			for i, record := range lines("testdata", test.records+".ndjson") {
 				requireSame(t, record, recordTimestamp)
-				events, calls := transformer.Append(nil, nil, record, recordTimestamp)
+				events, calls := transformer.Append(nil, nil, recordAt(record, recordTimestamp))
 				start := 0
 				for _, call := range calls {
 					fmt.Fprintf(&got, "%d %v", i+1, call.Reason.Outcome())

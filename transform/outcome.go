@@ -21,8 +21,13 @@ const (
 	NotTrack
 	NotACall
 	Tombstone
-	Integrations
 	NoCalls
+	NoConsent
+	Integrations
+	NotSelected
+	OtherEvent
+	Anonymous
+	TooOld
 	Malformed
 	NoEventName
 	NoUserKey
@@ -43,8 +48,13 @@ var reasons = [Reasons]struct {
 	NotTrack:     {"not_track", Filtered, "type is a Segment call type other than track"},
 	NotACall:     {"not_a_call", Filtered, "type is missing or is not a Segment call type"},
 	Tombstone:    {"tombstone", Filtered, "the record has no value, or its envelope has null content"},
-	Integrations: {"integrations", Filtered, "the integrations object excludes this destination"},
 	NoCalls:      {"no_calls", Filtered, "the record is an empty array or an empty batch"},
+	NoConsent:    {"consent", Filtered, "the user did not consent to the categories in segment.consent"},
+	Integrations: {"integrations", Filtered, "the integrations object excludes this destination"},
+	NotSelected:  {"not_selected", Filtered, "a condition in segment.only does not hold"},
+	OtherEvent:   {"event", Filtered, "segment.events does not select the event name"},
+	Anonymous:    {"anonymous", Filtered, "a field in segment.require is neither a non-empty string nor a number"},
+	TooOld:       {"too_old", Filtered, "the call is older than segment.max_age or segment.not_before allows"},
 
 	Malformed:   {"malformed", Rejected, "the record or its content is not valid JSON, or the call is not an object"},
 	NoEventName: {"no_event_name", Rejected, "event is neither a non-empty string nor a number"},

@@ -18,12 +18,15 @@ import (
 // of encoding/json, which validates, unescapes names, and keeps the last value of a repeated name.
 // The tests require that both agree.
 type reference struct {
-	cfg  Config
-	dst  []byte
-	made []Call
+	cfg    Config
+	record Record
+	dst    []byte
+	made   []Call
 }
 
-func (r *reference) append(value []byte, timestamp int64) ([]byte, []Call) {
+func (r *reference) append(record Record) ([]byte, []Call) {
+	r.record = record
+	value, timestamp := record.Value, record.Timestamp
 	if value == nil {
 		r.skip(Tombstone)
 		return r.dst, r.made
@@ -201,8 +204,22 @@ func (r *reference) call(call map[string]json.RawMessage, timestamp int64) {
 		r.skip(NotTrack)
 		return
 	}
+	if !r.consents(call) {
+		r.skip(NoConsent)
+		return
+	}
 	if r.cfg.HonorIntegrations && !r.enabled(call["integrations"]) {
 		r.skip(Integrations)
+		return
+	}
+	at, recordTime := timestamp, true
+	for _, field := range []string{"sentAt", "originalTimestamp", "receivedAt", "timestamp"} {
+		if ms := coercetest.Time(call[field]); ms > 0 {
+			at, recordTime = ms, false
+		}
+	}
+	if reason := r.filter(call, at); reason != None {
+		r.skip(reason)
 		return
 	}
 	name := key(call["event"])
@@ -214,12 +231,6 @@ func (r *reference) call(call map[string]json.RawMessage, timestamp int64) {
 	if keys == "" {
 		r.skip(NoUserKey)
 		return
-	}
-	at, recordTime := timestamp, true
-	for _, field := range []string{"sentAt", "originalTimestamp", "receivedAt", "timestamp"} {
-		if ms := coercetest.Time(call[field]); ms > 0 {
-			at, recordTime = ms, false
-		}
 	}
 	if at <= 0 {
 		r.skip(NoTimestamp)
@@ -245,7 +256,7 @@ func (r *reference) call(call map[string]json.RawMessage, timestamp int64) {
 		}
 		noValue = noValue || kind(field) != 0 && kind(field) != 'n'
 	}
-	event += `,"data":` + string(properties) + `}`
+	event += `,"data":` + r.data(properties) + `}`
 	if r.cfg.MaxEventBytes > 0 && len(event) > r.cfg.MaxEventBytes {
 		r.skip(TooLarge)
 		return
@@ -305,6 +316,118 @@ func (r *reference) enabled(integrations json.RawMessage) bool {
 		}
 	}
 	return send
+}
+
+func (r *reference) consents(call map[string]json.RawMessage) bool {
+	want := r.cfg.Filter.Consent
+	if len(want.Categories) == 0 {
+		return true
+	}
+	consent := follow(call, "context.consent")
+	management := follow(call, "context.consentManagement")
+	declined := 0
+	switch {
+	case kind(consent) == '{':
+		preferences := map[string]json.RawMessage{}
+		if value := object(consent)["categoryPreferences"]; kind(value) == '{' {
+			preferences = object(value)
+		}
+		for _, category := range want.Categories {
+			if string(preferences[category]) != "true" {
+				declined++
+			}
+		}
+	case kind(management) == '{':
+		ids := object(management)
+		for _, category := range want.Categories {
+			if in(ids["deniedConsentIds"], category) || !in(ids["allowedConsentIds"], category) {
+				declined++
+			}
+		}
+	default:
+		return want.SendMissing
+	}
+	if want.Any {
+		return declined < len(want.Categories)
+	}
+	return declined == 0
+}
+
+// in reports whether a value is an array that contains the given string.
+func in(array json.RawMessage, element string) bool {
+	if kind(array) != '[' {
+		return false
+	}
+	var items []json.RawMessage
+	must(json.Unmarshal(array, &items))
+	return slices.ContainsFunc(items, func(item json.RawMessage) bool {
+		return kind(item) == '"' && text(item) == element
+	})
+}
+
+func (r *reference) filter(call map[string]json.RawMessage, at int64) Reason {
+	f := r.cfg.Filter
+	for _, c := range f.Conditions {
+		var value string
+		present := true
+		switch field := follow(call, c.Field); {
+		case c.Topic != "":
+			value, c.In = r.record.Topic, []string{c.Topic}
+		case c.Header != "":
+			header, ok := r.record.Header(c.Header)
+			value, present = string(header), ok
+		case kind(field) == '"':
+			value = text(field)
+		default:
+			value, present = string(field), kind(field) == '0' || kind(field) == 't' || kind(field) == 'f'
+		}
+		if c.In != nil && (!present || !slices.Contains(c.In, value)) || present && slices.Contains(c.NotIn, value) {
+			return NotSelected
+		}
+	}
+	if name := key(call["event"]); name != "" {
+		name := text(json.RawMessage(name))
+		if len(f.OnlyEvents) > 0 && !slices.Contains(f.OnlyEvents, name) || slices.Contains(f.ExceptEvents, name) {
+			return OtherEvent
+		}
+	}
+	for _, path := range f.Require {
+		if key(follow(call, path)) == "" {
+			return Anonymous
+		}
+	}
+	if at > 0 && f.MaxAge > 0 && r.record.Timestamp-at > f.MaxAge.Milliseconds() {
+		return TooOld
+	}
+	if at > 0 && !f.NotBefore.IsZero() && at < f.NotBefore.UnixMilli() {
+		return TooOld
+	}
+	return None
+}
+
+// data returns the selected members of an object, verbatim.
+func (r *reference) data(properties json.RawMessage) string {
+	want := r.cfg.Data
+	if len(want.Only) == 0 && len(want.Except) == 0 && !want.ScalarsOnly {
+		return string(properties)
+	}
+	var members []string
+	d := json.NewDecoder(bytes.NewReader(properties))
+	must1(d.Token())
+	for d.More() {
+		start := int(d.InputOffset())
+		name := must1(d.Token()).(string)
+		var value json.RawMessage
+		must(d.Decode(&value))
+		member := strings.TrimLeft(string(properties[start:d.InputOffset()]), ", \t\r\n")
+		switch {
+		case len(want.Only) > 0 && !slices.Contains(want.Only, name), slices.Contains(want.Except, name):
+		case want.ScalarsOnly && strings.IndexByte("{[n", kind(value)) >= 0:
+		default:
+			members = append(members, member)
+		}
+	}
+	return "{" + strings.Join(members, ",") + "}"
 }
 
 // key renders a non-empty string or a number as a string. It returns "" for anything else.

@@ -18,7 +18,18 @@ type Transformer struct {
 	inner   *jsonscan.Scanner // for the content of envelopes
 	decoded []byte            // the last base64 content
 	coerce  *coerce.Reader
-	scratch []byte // copy of the last unusual call type in lower case, with quotes
+	ids     *idList // for lists of consent IDs; nil if consent is not required
+	scratch []byte  // copy of the last unusual call type in lower case, with quotes
+}
+
+// Record is a record to map.
+type Record struct {
+	Value     []byte // nil for a tombstone
+	Timestamp int64  // Unix milliseconds
+
+	// Conditions on the topic and on headers use the fields below.
+	Topic  string
+	Header func(name string) (value []byte, ok bool) // nil if the record has no headers
 }
 
 // Call is the result of mapping one Segment call.
@@ -53,23 +64,25 @@ func (m *Mapping) NewTransformer() *Transformer {
 	if m.others != nil {
 		t.outer = m.others.fields.NewScanner()
 	}
+	if m.consent != nil {
+		t.ids = newIDList()
+	}
 	return t
 }
 
-// Append maps one record. value is the record's value, or nil for a tombstone. timestamp is the
-// record's timestamp in Unix milliseconds. Append appends each event and a comma to dst, so that
-// the events of successive records form the contents of a JSON array. It also appends one Call to
-// calls for each call in the record, in order. It does not retain value, dst, or calls.
-func (t *Transformer) Append(dst []byte, calls []Call, value []byte, timestamp int64) ([]byte, []Call) {
-	return t.AppendOnly(dst, calls, value, timestamp, -1)
+// Append maps one record. It appends each event and a comma to dst, so that the events of
+// successive records form the contents of a JSON array. It also appends one Call to calls for each
+// call in the record, in order. It does not retain the record, dst, or calls.
+func (t *Transformer) Append(dst []byte, calls []Call, source Record) ([]byte, []Call) {
+	return t.AppendOnly(dst, calls, source, -1)
 }
 
 // AppendOnly is like Append, but maps a single call, whose index is the last argument. If this
 // argument is -1, AppendOnly maps all calls. If the record has no call with this index, or is
 // rejected as a whole, AppendOnly appends one rejected Call.
-func (t *Transformer) AppendOnly(dst []byte, calls []Call, value []byte, timestamp int64, only int) ([]byte, []Call) {
+func (t *Transformer) AppendOnly(dst []byte, calls []Call, source Record, only int) ([]byte, []Call) {
 	var r record // assigned field by field, because the compiler would build a literal twice
-	r.dst, r.calls, r.value, r.timestamp, r.only = dst, calls, value, timestamp, only
+	r.dst, r.calls, r.Record, r.only = dst, calls, source, only
 	t.mapRecord(&r)
 	return r.dst, r.calls
 }
@@ -77,6 +90,9 @@ func (t *Transformer) AppendOnly(dst []byte, calls []Call, value []byte, timesta
 // mapRecord maps one record and releases it.
 func (t *Transformer) mapRecord(r *record) {
 	dst, calls := r.dst, r.calls
+	if t.m.filters != nil {
+		r.selected = t.m.filters.selectsRecord(&r.Record)
+	}
 	if err := t.record(r); err != nil {
 		// Discard the calls mapped before the scan found the error.
 		r.dst, r.calls, r.sources = dst, calls, nil
@@ -93,8 +109,8 @@ func (t *Transformer) mapRecord(r *record) {
 
 // Explain maps one record like Append, and returns each call with its source and its event. It is
 // slower than Append, and is meant for showing people how their records are mapped.
-func (t *Transformer) Explain(value []byte, timestamp int64) []Explained {
-	r := record{value: value, timestamp: timestamp, only: -1, explain: true}
+func (t *Transformer) Explain(source Record) []Explained {
+	r := record{Record: source, only: -1, explain: true}
 	t.mapRecord(&r)
 	explained := make([]Explained, len(r.calls))
 	start := 0
@@ -110,16 +126,16 @@ func (t *Transformer) Explain(value []byte, timestamp int64) []Explained {
 
 // record is the state of mapping one record.
 type record struct {
-	dst       []byte
-	calls     []Call
-	value     []byte
-	timestamp int64
-	only      int    // index of the call to map; -1 for all calls
-	index     int    // index of the next call
-	path      string // path of the content being mapped, with a colon; "" outside of envelopes
-	offset    int    // start of the documents being mapped, within the value or the envelope's content
-	explain   bool
-	sources   [][]byte // sources of the calls, if explain is true
+	Record
+	dst      []byte
+	calls    []Call
+	only     int    // index of the call to map; -1 for all calls
+	index    int    // index of the next call
+	path     string // path of the content being mapped, with a colon; "" outside of envelopes
+	offset   int    // start of the documents being mapped, within the value or the envelope's content
+	explain  bool
+	sources  [][]byte // sources of the calls, if explain is true
+	selected bool     // the conditions on the topic and the headers hold; unset if there are no filters
 }
 
 // next advances the index past a call and reports whether to map that call.

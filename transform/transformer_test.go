@@ -28,7 +28,7 @@ func ExampleTransformer_Append() {
 		`{"type":"track","event":"Ordered","userId":"u-1","properties":{"value":9},"timestamp":"2020-06-19T17:39:30.692Z"}`,
 		`[{"type":"page"},{"type":"track","event":"Signed Up","anonymousId":"a-1"},{"type":"track","userId":"u-1"}]`,
 	} {
-		events, calls = transformer.Append(events, calls, []byte(record), 1600000000000)
+		events, calls = transformer.Append(events, calls, recordAt([]byte(record), 1600000000000))
 	}
 
 	start := 0
@@ -54,7 +54,7 @@ func TestSegmentsDocumentedExampleIsMapped(t *testing.T) {
 		event = `{"kind":"custom","key":"Order Completed","userKey":"test-user-s6dndc",` +
 			`"creationDate":1592588370692,"metricValue":99.84,"data":{"value":99.84}}`
 	)
-	got, calls := newTransformer(schema3).Append(nil, nil, []byte(call), recordTimestamp)
+	got, calls := newTransformer(schema3).Append(nil, nil, recordAt([]byte(call), recordTimestamp))
 	want := []Call{{End: len(event) + 1, HasMetricValue: true}}
 	if string(got) != event+"," || !slices.Equal(calls, want) {
 		t.Errorf("%s, %v", got, calls)
@@ -70,7 +70,7 @@ func TestRecordTimestampMustBeAfter1970(t *testing.T) {
 		math.MaxInt64: None,
 	} {
 		requireSame(t, []byte(anEvent), timestamp)
-		_, calls := newTransformer(schema3).Append(nil, nil, []byte(anEvent), timestamp)
+		_, calls := newTransformer(schema3).Append(nil, nil, recordAt([]byte(anEvent), timestamp))
 		if calls[0].Reason != want {
 			t.Errorf("timestamp %d: %v", timestamp, calls)
 		}
@@ -78,11 +78,11 @@ func TestRecordTimestampMustBeAfter1970(t *testing.T) {
 }
 
 func TestEventOfExactlyTheLimitIsAccepted(t *testing.T) {
-	event, _ := newTransformer(schema3).Append(nil, nil, []byte(anEvent), recordTimestamp)
+	event, _ := newTransformer(schema3).Append(nil, nil, recordAt([]byte(anEvent), recordTimestamp))
 	for limit, want := range map[int]Reason{0: None, len(event) - 2: TooLarge, len(event) - 1: None, len(event): None} {
 		cfg := schema3
 		cfg.MaxEventBytes = limit
-		got, calls := newTransformer(cfg).Append([]byte("before,"), nil, []byte(anEvent), recordTimestamp)
+		got, calls := newTransformer(cfg).Append([]byte("before,"), nil, recordAt([]byte(anEvent), recordTimestamp))
 		if calls[0].Reason != want || calls[0].End != len(got) || (want == None) != (len(got) > len("before,")) {
 			t.Errorf("limit %d: %s, %v", limit, got, calls)
 		}
@@ -96,9 +96,9 @@ const manyCalls = `[{"type":"track","event":"0","userId":"u"},{"type":"page"},{"
 
 func TestAppendOnlySkipsTheOtherCalls(t *testing.T) {
 	transformer := newTransformer(schema3)
-	_, all := transformer.Append(nil, nil, []byte(manyCalls), recordTimestamp)
+	_, all := transformer.Append(nil, nil, recordAt([]byte(manyCalls), recordTimestamp))
 	for only, want := range all {
-		events, calls := transformer.AppendOnly(nil, nil, []byte(manyCalls), recordTimestamp, only)
+		events, calls := transformer.AppendOnly(nil, nil, recordAt([]byte(manyCalls), recordTimestamp), only)
 		if len(calls) != 1 || calls[0].Reason != want.Reason {
 			t.Errorf("only %d: %v, want %v", only, calls, want.Reason)
 		}
@@ -109,11 +109,11 @@ func TestAppendOnlySkipsTheOtherCalls(t *testing.T) {
 		}
 	}
 	batch := []byte(`{"batch":` + manyCalls + `}`)
-	_, calls := transformer.AppendOnly(nil, nil, batch, recordTimestamp, 4)
+	_, calls := transformer.AppendOnly(nil, nil, recordAt(batch, recordTimestamp), 4)
 	if len(calls) != 1 || calls[0].Reason != None {
 		t.Errorf("only call 4 of a batch: %v", calls)
 	}
-	if _, calls := transformer.AppendOnly(nil, nil, []byte("{"), recordTimestamp, 3); len(calls) != 1 {
+	if _, calls := transformer.AppendOnly(nil, nil, recordAt([]byte("{"), recordTimestamp), 3); len(calls) != 1 {
 		t.Errorf("only call 3 of an invalid record: %v", calls)
 	}
 }
@@ -124,7 +124,7 @@ func TestAppendOnlyRejectsAnIndexWithoutACall(t *testing.T) {
 		anEvent, manyCalls, `{"batch":` + manyCalls + `}`, anEvent + " [] " + anEvent, "7", "[]",
 		`{"specversion":"1","data":` + manyCalls + `}`, `{"specversion":"1","data":"` + strings.Repeat("{} ", 10) + `x"}`,
 	} {
-		events, calls := transformer.AppendOnly([]byte("["), []Call{{}}, []byte(record), recordTimestamp, 7)
+		events, calls := transformer.AppendOnly([]byte("["), []Call{{}}, recordAt([]byte(record), recordTimestamp), 7)
 		if string(events) != "[" || len(calls) != 2 ||
 			calls[1] != (Call{Reason: Malformed, Detail: "the record has no call with index 7", End: 1}) {
 			t.Errorf("only call 7 of %s: %q, %v", record, events, calls)
@@ -134,7 +134,7 @@ func TestAppendOnlyRejectsAnIndexWithoutACall(t *testing.T) {
 
 // everything returns the records in testdata, the malformed records, and a sample.
 func everything() (records [][]byte) {
-	for _, file := range []string{"mapping", "timestamps", "integrations", "envelopes", "records"} {
+	for _, file := range []string{"mapping", "timestamps", "integrations", "envelopes", "records", "filters"} {
 		records = append(records, lines("testdata", file+".ndjson")...)
 	}
 	for _, test := range malformed {
@@ -151,7 +151,7 @@ func TestMappingDoesNotDependOnEarlierRecords(t *testing.T) {
 	}
 	want := make([]result, len(records))
 	for i, record := range records {
-		want[i].events, want[i].calls = mappings[1].NewTransformer().Append(nil, nil, record, recordTimestamp)
+		want[i].events, want[i].calls = mappings[1].NewTransformer().Append(nil, nil, recordAt(record, recordTimestamp))
 	}
 	again, err := Compile(configs[1])
 	must(err)
@@ -161,7 +161,7 @@ func TestMappingDoesNotDependOnEarlierRecords(t *testing.T) {
 			transformer := m.NewTransformer()
 			for i := range records {
 				for _, i := range []int{i, len(records) - 1 - i} {
-					events, calls := transformer.Append(nil, nil, records[i], recordTimestamp)
+					events, calls := transformer.Append(nil, nil, recordAt(records[i], recordTimestamp))
 					if !bytes.Equal(events, want[i].events) || !slices.Equal(calls, want[i].calls) {
 						t.Errorf("%.300q: %s, %v, want %s, %v",
 							records[i], events, calls, want[i].events, want[i].calls)
@@ -176,7 +176,7 @@ func TestMappingDoesNotDependOnEarlierRecords(t *testing.T) {
 func TestAppendRetainsNothingOfTheRecord(t *testing.T) {
 	transformer := newTransformer(schema3)
 	record := []byte(manyCalls)
-	events, calls := transformer.Append(nil, nil, record, recordTimestamp)
+	events, calls := transformer.Append(nil, nil, recordAt(record, recordTimestamp))
 	before := fmt.Sprintf("%s %v", events, calls)
 	clear(record)
 	if after := fmt.Sprintf("%s %v", events, calls); after != before {
@@ -198,7 +198,7 @@ func TestDetailsContainNoDataOfTheRecord(t *testing.T) {
 		`{"hunter2":"\hunter2"}`,
 		`hunter2`,
 	} {
-		_, calls := newTransformer(cfg).Append(nil, nil, []byte(record), recordTimestamp)
+		_, calls := newTransformer(cfg).Append(nil, nil, recordAt([]byte(record), recordTimestamp))
 		if len(calls) != 1 || calls[0].Detail == "" || strings.Contains(calls[0].Detail, "hunter") {
 			t.Errorf("%s: %+v", record, calls)
 		}
@@ -209,13 +209,15 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 	records := append(sample(50), lines("testdata", "integrations.ndjson")...)
 	records = append(records, lines("testdata", "timestamps.ndjson")...)
 	records = append(records, nil, []byte("[]"), []byte(`{"batch":`+`[`+anEvent+`,`+anEvent+`]}`))
-	for i, m := range mappings[:2] {
+	records = append(records, lines("testdata", "filters.ndjson")...)
+	for i, m := range []*Mapping{mappings[0], mappings[1], mappings[4], mappings[5]} {
 		transformer := m.NewTransformer()
 		dst, calls := make([]byte, 0, 1<<16), make([]Call, 0, 100)
 		for _, record := range records {
-			transformer.Append(dst, calls, record, recordTimestamp) // the scratch space grows once
-			if n := testing.AllocsPerRun(10, func() { transformer.Append(dst, calls, record, recordTimestamp) }); n > 0 {
-				_, calls := transformer.Append(dst, calls, record, recordTimestamp)
+			r := recordAt(record, recordTimestamp)
+			transformer.Append(dst, calls, r) // the scratch space grows once
+			if n := testing.AllocsPerRun(10, func() { transformer.Append(dst, calls, r) }); n > 0 {
+				_, calls := transformer.Append(dst, calls, r)
 				if calls[0].Reason != TooLarge { // formatting its detail allocates
 					t.Errorf("config %d, %s: %v allocations", i, record, n)
 				}
@@ -227,8 +229,8 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 func TestExplainAgreesWithAppend(t *testing.T) {
 	transformer := newTransformer(schema3)
 	for _, record := range append(everything(), []byte(`{"specversion":"1.0","data":"{} x"}`), []byte("{} x"), nil) {
-		events, calls := transformer.Append(nil, nil, record, recordTimestamp)
-		explained := transformer.Explain(record, recordTimestamp)
+		events, calls := transformer.Append(nil, nil, recordAt(record, recordTimestamp))
+		explained := transformer.Explain(recordAt(record, recordTimestamp))
 		if len(explained) != len(calls) {
 			t.Fatalf("%s: %d calls, want %d", record, len(explained), len(calls))
 		}
@@ -239,7 +241,7 @@ func TestExplainAgreesWithAppend(t *testing.T) {
 			}
 			if e.Event != nil {
 				got = append(append(got, e.Event...), ',')
-				if alone, _ := transformer.Append(nil, nil, e.Source, recordTimestamp); !bytes.Contains(alone, e.Event) &&
+				if alone, _ := transformer.Append(nil, nil, recordAt(e.Source, recordTimestamp)); !bytes.Contains(alone, e.Event) &&
 					!bytes.Contains(record, []byte(`"batch"`)) { // a call in a batch inherits fields
 					t.Errorf("%s, call %d: source %s does not yield %s", record, i, e.Source, e.Event)
 				}
@@ -257,7 +259,8 @@ func TestExplainAgreesWithAppend(t *testing.T) {
 func TestEventNameIsThatOfTheRenderedEvent(t *testing.T) {
 	transformer := newTransformer(schema3)
 	for _, name := range []string{`"a"`, `"\"\\"`, `"\\\""`, `"ü\u00fc"`, `12`} {
-		event, _ := transformer.Append(nil, nil, []byte(`{"type":"track","event":`+name+`,"userId":"u"}`), recordTimestamp)
+		call := []byte(`{"type":"track","event":` + name + `,"userId":"u"}`)
+		event, _ := transformer.Append(nil, nil, recordAt(call, recordTimestamp))
 		want := name
 		if name == "12" {
 			want = `"12"`

@@ -68,7 +68,7 @@ func (c *checks) checkSend(cfg *config.Config, event string, transport http.Roun
 // checkBatch returns a batch with the event of a track call, as the configured mapping renders it.
 func checkBatch(cfg *config.Config, event string) (*sink.Batch, error) {
 	rules := cfg.Mapping()
-	rules.Unwrap = nil
+	rules.Unwrap, rules.Filter, rules.Data = nil, transform.Filter{}, transform.Data{}
 	rules.Contexts = maps.Clone(rules.Contexts)
 	for kind := range rules.Contexts {
 		rules.Contexts[kind] = []string{"userId"}
@@ -85,7 +85,8 @@ func checkBatch(cfg *config.Config, event string) (*sink.Batch, error) {
 		return nil, err
 	}
 	buffer := sink.NewBuffer(cfg.Batch.MaxEvents, int(cfg.Batch.MaxBytes))
-	body, calls := mapping.NewTransformer().Append(buffer.Bytes(), nil, call, now.UnixMilli())
+	record := transform.Record{Value: call, Timestamp: now.UnixMilli()}
+	body, calls := mapping.NewTransformer().Append(buffer.Bytes(), nil, record)
 	if calls[0].Reason != transform.None {
 		return nil, fmt.Errorf("the mapping rejects the event (%s): %s", calls[0].Reason, calls[0].Detail)
 	}

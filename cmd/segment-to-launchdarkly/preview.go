@@ -16,6 +16,7 @@ import (
 
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/preview"
+	"github.com/segment-to-launchdarkly/forwarder/consumer"
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
@@ -65,6 +66,9 @@ The exit code is 1 if at least 100 records were read and none of them produced a
 	cmd.RunE = func(*cobra.Command, []string) error {
 		cfg, err := config.LoadFor(config.Offline, *path, sys.environ)
 		if err != nil {
+			return err
+		}
+		if err := cfg.LoadEventList(); err != nil {
 			return err
 		}
 		if err := flags.complete(cfg); err != nil {
@@ -158,7 +162,7 @@ func readSummary(ctx context.Context, cfg *config.Config, src preview.Source,
 	t := mapping.NewTransformer()
 	var summary preview.Summary
 	err = preview.Read(ctx, opts, src, func(r *kgo.Record) error {
-		calls := t.Explain(r.Value, r.Timestamp.UnixMilli())
+		calls := t.Explain(consumer.Input(r, cfg.DeadLetters.Redrive))
 		summary.Add(r, calls)
 		for _, call := range calls {
 			if err := visit(r, call); err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -130,6 +131,38 @@ Events        number  value  name
 		if !strings.Contains(out, contained) {
 			t.Errorf("%q is not in\n%s", contained, out)
 		}
+	}
+}
+
+func TestPreviewAppliesTheFilters(t *testing.T) {
+	list := writeFile(t, "events", "E1\nE2\n")
+	w := newWorld(t).produce(t,
+		`{"type":"track","event":"E1","userId":"u","projectId":"p"}`, `{"type":"track","event":"E2","userId":"u"}`,
+		`{"type":"track","event":"E3","userId":"u","projectId":"p"}`,
+	)
+	w.set("S2LD_SEGMENT_EVENTS_ONLY_FILE="+list,
+		`S2LD_SEGMENT_ONLY=[{"field":"projectId","in":["p"]},{"topic":"segment"}]`)
+	out, stderr, code := run(w.sys, "preview", "--json")
+	var report struct {
+		Outcomes []struct {
+			Reason string
+			Calls  int
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &report); err != nil || code != 0 {
+		t.Fatalf("exit %d, %v: %s%s", code, err, stderr, out)
+	}
+	got := map[string]int{}
+	for _, o := range report.Outcomes {
+		got[o.Reason] = o.Calls
+	}
+	if want := map[string]int{"": 1, "not_selected": 1, "event": 1}; !maps.Equal(got, want) {
+		t.Errorf("outcomes %v, want %v", got, want)
+	}
+	w.set("S2LD_SEGMENT_EVENTS_ONLY_FILE=/nowhere/events")
+	const want = "segment.events.only_file: cannot read"
+	if _, stderr, code := run(w.sys, "preview"); code != 2 || !strings.Contains(stderr, want) {
+		t.Errorf("missing list: exit %d, %s", code, stderr)
 	}
 }
 

@@ -44,7 +44,9 @@ regardless of the outcomes.`,
 	}
 	path := addConfigFlag(cmd)
 	at := cmd.Flags().String("timestamp", "",
-		"record timestamp (RFC 3339), used for calls without a valid time (default now)")
+		"record timestamp (RFC 3339), used for calls without a valid time and for segment.max_age (default now)")
+	topic := cmd.Flags().String("topic", "", "record topic, used for conditions on the topic")
+	headers := cmd.Flags().StringToString("header", nil, "record headers (name=value), used for conditions on headers")
 	cmd.RunE = func(*cobra.Command, []string) error {
 		cfg, err := config.LoadFor(config.DryRun, *path, sys.environ)
 		if err != nil {
@@ -60,14 +62,20 @@ regardless of the outcomes.`,
 		if err != nil {
 			return err
 		}
-		return outputFailure(transformLines(sys.stdin, sys.stdout, mapping, timestamp.UnixMilli()))
+		return outputFailure(transformLines(sys.stdin, sys.stdout, mapping, transform.Record{
+			Timestamp: timestamp.UnixMilli(), Topic: *topic,
+			Header: func(name string) ([]byte, bool) {
+				value, ok := (*headers)[name]
+				return []byte(value), ok
+			},
+		}))
 	}
 	return cmd
 }
 
-// transformLines maps each line of in and writes the outcomes to out. It flushes the output before
-// each read, because a read can block.
-func transformLines(in io.Reader, out io.Writer, mapping *transform.Mapping, timestamp int64) error {
+// transformLines maps each line of in as the value of a record, and writes the outcomes to out. It
+// flushes the output before each read, because a read can block.
+func transformLines(in io.Reader, out io.Writer, mapping *transform.Mapping, record transform.Record) error {
 	w := bufio.NewWriterSize(out, 64<<10)
 	lines := bufio.NewScanner(flushingReader{in, w})
 	lines.Buffer(make([]byte, 64<<10), maxLine)
@@ -83,7 +91,8 @@ func transformLines(in io.Reader, out io.Writer, mapping *transform.Mapping, tim
 		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
 			continue
 		}
-		events, calls = t.Append(events[:0], calls[:0], lines.Bytes(), timestamp)
+		record.Value = lines.Bytes()
+		events, calls = t.Append(events[:0], calls[:0], record)
 		start := 0
 		for _, call := range calls {
 			row = appendCall(row[:0], line, call, events[start:call.End])

@@ -69,6 +69,47 @@ func TestTransformUsesTheConfiguration(t *testing.T) {
 	}
 }
 
+func TestTransformShowsWhichFilterRemovesACall(t *testing.T) {
+	path := writeFile(t, "config.yaml", `segment:
+  consent: {categories: [ads], missing: send}
+  only: [{field: projectId, in: [p]}, {topic: t}, {header: source, not_in: [ios]}]
+  events: {except: [B]}
+  require: [userId]
+  max_age: 1h
+launchdarkly:
+  data: {except: [secret]}
+`)
+	const call = `{"type":"track","event":"A","userId":"u","projectId":"p","timestamp":1592588370692,` +
+		`"properties":{"secret":1,"plan":"x"}}`
+	in := call + "\n" +
+		strings.Replace(call, `"type"`, `"context":{"consent":{"categoryPreferences":{}}},"type"`, 1) + "\n" +
+		strings.Replace(call, `"p"`, `"q"`, 1) + "\n" +
+		strings.Replace(call, `"A"`, `"B"`, 1) + "\n" +
+		strings.Replace(call, `"userId"`, `"anonymousId"`, 1) + "\n" +
+		strings.Replace(call, "1592588370692", "1592580000000", 1) + "\n"
+	for flags, want := range map[string]string{
+		"--topic t":                         `data":{"plan":"x"}}} consent not_selected event anonymous too_old`,
+		"--topic t --header source=web,a=b": `data":{"plan":"x"}}} consent not_selected event anonymous too_old`,
+		"--topic t --header source=ios":     "not_selected consent not_selected not_selected not_selected not_selected",
+		"--topic u":                         "not_selected consent not_selected not_selected not_selected not_selected",
+	} {
+		args := append([]string{"transform", "--config", path, "--timestamp", "2020-06-19T17:40:00Z"},
+			strings.Fields(flags)...)
+		out, stderr, code := run(system{stdin: strings.NewReader(in)}, args...)
+		var got []string
+		for line := range strings.Lines(out) {
+			_, reason, filtered := strings.Cut(line, `"reason":"`)
+			if !filtered {
+				_, reason, _ = strings.Cut(line, `"creationDate":1592588370692,"`)
+			}
+			got = append(got, strings.TrimSuffix(strings.TrimSpace(reason), `"}`))
+		}
+		if code != 0 || strings.Join(got, " ") != want {
+			t.Errorf("%s: exit %d, %s%s want %s", flags, code, stderr, got, want)
+		}
+	}
+}
+
 func TestTransformUsesTheCurrentTimeForCallsWithoutOne(t *testing.T) {
 	before := time.Now().UnixMilli()
 	out, _, _ := run(system{stdin: strings.NewReader(`{"type":"track","event":"x","userId":"u"}`)}, "transform")

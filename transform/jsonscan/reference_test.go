@@ -120,7 +120,7 @@ func (s *subject) requireFound(t testing.TB, document []byte) {
 	for name := range s.s.Names {
 		names = append(names, string(name))
 	}
-	if want := namesOf(document); !slices.Equal(names, want) {
+	if want, _ := membersOf(document); !slices.Equal(names, want) {
 		t.Fatalf("%.300q: names %q, want %q", document, names, want)
 	}
 	if document[0] != '{' {
@@ -168,10 +168,10 @@ func documentsOf(b []byte) (documents []json.RawMessage, valid bool) {
 	}
 }
 
-// namesOf returns the names at the top level of an object, with repetitions.
-func namesOf(document []byte) (names []string) {
-	if document[0] != '{' {
-		return nil
+// membersOf returns the names and values at the top level of an object, with repetitions.
+func membersOf(document []byte) (names, values []string) {
+	if kind(document) != '{' {
+		return nil, nil
 	}
 	d := json.NewDecoder(bytes.NewReader(document))
 	must1(d.Token())
@@ -179,8 +179,9 @@ func namesOf(document []byte) (names []string) {
 		names = append(names, must1(d.Token()).(string))
 		var value json.RawMessage
 		must(d.Decode(&value))
+		values = append(values, string(value))
 	}
-	return names
+	return names, values
 }
 
 // requireFields fails the test unless the fields have the values in names.
@@ -191,6 +192,24 @@ func (s *subject) requireFields(t testing.TB, document []byte, names map[string]
 		if !bytes.Equal(got, want) || (got == nil) != (want == nil) {
 			t.Fatalf("%.300q: %q is %.100q, want %.100q", document, path, got, want)
 		}
+	}
+	for _, path := range []string{"properties", "a"} {
+		s.requireMembers(t, document, s.fields[path], follow(names, path))
+	}
+}
+
+// requireMembers fails the test unless the scanner yields the members of the value found for f.
+func (s *subject) requireMembers(t testing.TB, document []byte, f *Field, value []byte) {
+	t.Helper()
+	var names, values []string
+	for m := range s.s.Members(f) {
+		names, values = append(names, string(s.s.Text(m.Name))), append(values, string(m.Value))
+		if !bytes.HasPrefix(m.Text, m.Name) || !bytes.HasSuffix(m.Text, m.Value) || !bytes.Contains(value, m.Text) {
+			t.Fatalf("%.300q: member %.100q has name %.100q and value %.100q", document, m.Text, m.Name, m.Value)
+		}
+	}
+	if wantNames, wantValues := membersOf(value); !slices.Equal(names, wantNames) || !slices.Equal(values, wantValues) {
+		t.Fatalf("%.300q: members %q and %q, want %q and %q", document, names, values, wantNames, wantValues)
 	}
 }
 

@@ -2,6 +2,7 @@ package jsonscan
 
 import (
 	"fmt"
+	"iter"
 	"strings"
 	"unicode/utf8"
 )
@@ -99,16 +100,39 @@ func (s *Scanner) document(item func(offset int, value []byte)) (value []byte, e
 // Names yields the top-level names of the current document, unescaped and in order. It yields
 // nothing unless the document is an object. Each name is valid until the next one is yielded.
 func (s *Scanner) Names(yield func(name []byte) bool) {
-	b, p := s.b, s.start
-	if !is(b, p, '{') {
-		return
+	if is(s.b, s.start, '{') {
+		s.members(s.start, func(m Member) bool { return yield(s.Text(m.Name)) })
 	}
+}
+
+// Member is a member of an object, verbatim.
+type Member struct {
+	Name  []byte // a JSON string, with quotes
+	Value []byte
+	Text  []byte // from the name to the end of the value
+}
+
+// Members yields the members of the object found for f, in order. A repeated name is yielded each
+// time. Members yields nothing unless the value found is an object.
+func (s *Scanner) Members(f *Field) iter.Seq[Member] {
+	return func(yield func(Member) bool) {
+		if is(s.Bytes(f), 0, '{') {
+			s.members(s.spans[f.slot].start, yield)
+		}
+	}
+}
+
+// members yields the members of the valid object that begins at b[p].
+func (s *Scanner) members(p int, yield func(Member) bool) {
+	b := s.b
 	for p = space(b, p+1); is(b, p, '"'); {
-		end := s.str(p + 1)
-		if !yield(s.Text(b[p:end])) {
+		name := s.str(p + 1)
+		value := space(b, space(b, name)+1)
+		end := s.skip(value, 1)
+		if !yield(Member{b[p:name], b[value:end], b[p:end]}) {
 			return
 		}
-		if p = space(b, s.skip(space(b, end)+1, 1)); is(b, p, ',') {
+		if p = space(b, end); is(b, p, ',') {
 			p = space(b, p+1)
 		}
 	}

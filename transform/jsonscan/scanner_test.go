@@ -90,6 +90,9 @@ func TestScanDoesNotAllocate(t *testing.T) {
 			for range s.s.Names {
 				items++
 			}
+			for range s.s.Members(s.fields["properties"]) {
+				items++
+			}
 			if batch := s.s.Bytes(s.fields["batch"]); kind(document) == '{' && kind(batch) == '[' {
 				s.s.Items(s.fields["batch"], inherit, item)
 			}

@@ -38,7 +38,7 @@ func TestTruthMatchesTransform(t *testing.T) {
 			seen := map[transform.Reason]int{}
 			for n := range int64(sample) {
 				value, truth := g.Record(n)
-				events, calls := tr.Append(nil, nil, value, 1)
+				events, calls := tr.Append(nil, nil, transform.Record{Value: value, Timestamp: 1})
 				if len(calls) != len(truth) {
 					t.Fatalf("record %d has %d calls, generated %d: %.500q", n, len(calls), len(truth), value)
 				}
@@ -57,9 +57,12 @@ func TestTruthMatchesTransform(t *testing.T) {
 			}
 			t.Logf("%v", seen)
 			for reason := range transform.Reasons {
-				// The generator produces no empty arrays. With the default configuration, no call
-				// is too large or lacks a time.
-				never := reason == transform.NoCalls || reason == transform.NoTimestamp || reason == transform.TooLarge
+				// The generator produces no empty arrays. With the default configuration, there are
+				// no filters, and no call is too large or lacks a time.
+				never := slices.Contains([]transform.Reason{
+					transform.NoCalls, transform.NoTimestamp, transform.TooLarge, transform.NoConsent,
+					transform.NotSelected, transform.OtherEvent, transform.Anonymous, transform.TooOld,
+				}, reason)
 				if (seen[reason] == 0) != never {
 					t.Errorf("%d calls with reason %q", seen[reason], reason)
 				}

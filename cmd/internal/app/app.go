@@ -69,6 +69,9 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 	registerer := prometheus.WrapRegistererWith(prometheus.Labels{"group": cfg.Kafka.Group}, a.registry)
 	process := collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})
 	registerer.MustRegister(collectors.NewGoCollector(), process, buildInfo())
+	if hash := cfg.EventListHash(); hash != "" {
+		registerer.MustRegister(eventListInfo(hash))
+	}
 	delivery, err := SinkConfig(cfg)
 	if err != nil {
 		return nil, err
@@ -176,6 +179,10 @@ func (a *App) Run(ctx context.Context) error {
 	a.log.Info("started", zap.String("version", Version()),
 		zap.String("group", a.cfg.Kafka.Group), zap.Strings("topics", a.cfg.Kafka.Topics),
 		zap.String("address", a.sink.Address()), zap.String("admin", a.AdminAddress()))
+	if hash := a.cfg.EventListHash(); hash != "" {
+		a.log.Info("event list read", zap.String("file", a.cfg.Segment.Events.OnlyFile),
+			zap.Int("selected_events", len(a.cfg.SelectedEvents())), zap.String("sha256", hash))
+	}
 
 	err := a.consumer.Run(ctx)
 	a.sink.Close()

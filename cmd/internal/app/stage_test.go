@@ -46,8 +46,8 @@ type stage struct {
 
 const stageTopic = "segment"
 
-// newStage returns a stage whose program is not running yet. environ holds additional
-// environment variables of the program.
+// newStage returns a stage whose program is not running yet. environ holds environment variables of
+// the program, which override the stage's.
 func newStage(t *testing.T, partitions int32, environ ...string) *stage {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -64,12 +64,17 @@ func newStage(t *testing.T, partitions int32, environ ...string) *stage {
 		s.front.Load().(http.HandlerFunc)(w, r)
 	}))
 	t.Cleanup(server.Close)
-	s.environ = append([]string{
+	s.environ = []string{
 		"S2LD_KAFKA_TOPICS=" + stageTopic, "S2LD_KAFKA_GROUP=forwarder", "S2LD_LAUNCHDARKLY_EVENTS_URL=" + server.URL,
 		"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=" + ldtest.Sample.ClientSideID,
 		"S2LD_BATCH_MAX_AGE=20ms", "S2LD_ADMIN_LISTEN=127.0.0.1:0",
 		"S2LD_DELIVERY_TIMEOUT=500ms", "S2LD_DELIVERY_BACKOFF_MIN=1ms", "S2LD_DELIVERY_BACKOFF_MAX=100ms",
-	}, environ...)
+	}
+	for _, override := range environ {
+		name, _, _ := strings.Cut(override, "=")
+		s.environ = slices.DeleteFunc(s.environ, func(e string) bool { return strings.HasPrefix(e, name+"=") })
+	}
+	s.environ = append(s.environ, environ...)
 	s.startKafka(partitions)
 	return s
 }

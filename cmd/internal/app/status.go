@@ -68,7 +68,8 @@ type page struct {
 
 	Warnings, Letters []logEntry // latest first
 
-	Config string // effective configuration as YAML, with secrets redacted
+	EventList string // SHA-256 hash of segment.events.only_file; empty if it is not set
+	Config    string // effective configuration as YAML, with secrets redacted
 }
 
 // partition is a row in the partition table.
@@ -94,7 +95,7 @@ func (a *App) statusPage(ctx context.Context) http.Handler {
 		p.Names = nameRows(a.consumer.EventNames(shownNames), minuteAgo.Names, p.Rates)
 		warnings, refused := a.recent.last()
 		p.Warnings, p.Letters = warnings, undeliverable(read.Rejects, refused)
-		p.Config = a.config
+		p.EventList, p.Config = a.cfg.EventListHash(), a.config
 		var body bytes.Buffer
 		if err := statusTemplate.Execute(&body, p); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)

@@ -20,11 +20,20 @@ func Version() string {
 	return "dev"
 }
 
-// buildInfo returns a gauge that is always 1, with the version as a label.
+// buildInfo returns a gauge with the version as a label.
 func buildInfo() prometheus.Collector {
+	return info("build_info", "Version of the program. The value is always 1.", "version", Version())
+}
+
+// eventListInfo returns a gauge with the hash of segment.events.only_file as a label.
+func eventListInfo(hash string) prometheus.Collector {
+	return info("event_list_info", "SHA-256 hash of segment.events.only_file. The value is always 1.", "sha256", hash)
+}
+
+// info returns a gauge that is always 1, with one label.
+func info(name, help, label, value string) prometheus.Collector {
 	g := prometheus.NewGauge(prometheus.GaugeOpts{
-		Namespace: "segment_launchdarkly", Name: "build_info", Help: "Version of the program. The value is always 1.",
-		ConstLabels: prometheus.Labels{"version": Version()},
+		Namespace: "segment_launchdarkly", Name: name, Help: help, ConstLabels: prometheus.Labels{label: value},
 	})
 	g.Set(1)
 	return g

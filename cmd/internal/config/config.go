@@ -26,6 +26,7 @@ type Config struct {
 	// origins maps a key's path to the variable, or the file and line, that set the key. Keys that
 	// are not set are absent.
 	origins map[string]string
+	events  eventList    // the content of segment.events.only_file
 	tokens  *tokens      // the OAuth token, shared by all Kafka clients
 	msk     *mskIdentity // the AWS identity, shared by all Kafka clients
 }
@@ -94,6 +95,37 @@ type Segment struct {
 	Unwrap            []string `yaml:"unwrap" default:"auto" rule:"path"`
 	IntegrationNames  []string `yaml:"integration_names" default:"LaunchDarkly Events" rule:"integration"`
 	HonorIntegrations bool     `yaml:"honor_integrations" default:"true"`
+
+	Consent   Consent       `yaml:"consent"`
+	Only      []Condition   `yaml:"only"`
+	Events    Events        `yaml:"events"`
+	Require   []string      `yaml:"require" rule:"path"`
+	MaxAge    time.Duration `yaml:"max_age" default:"0s" min:"0s"`
+	NotBefore string        `yaml:"not_before" rule:"time"`
+}
+
+// Consent configures the consent that a call must contain.
+type Consent struct {
+	Categories []string `yaml:"categories" rule:"name"`
+	Match      string   `yaml:"match" default:"all" enum:"all|any" rule:",required"`
+	Missing    string   `yaml:"missing" enum:"send|drop"`
+}
+
+// Condition is a condition that a call must satisfy. The type has the same fields as
+// [transform.Condition].
+type Condition struct {
+	Field  string   `yaml:"field,omitempty" json:"field,omitempty"`
+	Header string   `yaml:"header,omitempty" json:"header,omitempty"`
+	Topic  string   `yaml:"topic,omitempty" json:"topic,omitempty"`
+	In     []string `yaml:"in,omitempty" json:"in,omitempty"`
+	NotIn  []string `yaml:"not_in,omitempty" json:"not_in,omitempty"`
+}
+
+// Events selects events by name.
+type Events struct {
+	Only     []string `yaml:"only" rule:"name"`
+	Except   []string `yaml:"except" rule:"name"`
+	OnlyFile string   `yaml:"only_file" rule:"file"`
 }
 
 // LaunchDarkly configures the destination and the mapping of calls to events.
@@ -112,6 +144,14 @@ type LaunchDarkly struct {
 	EventSchema int      `yaml:"event_schema" default:"3" enum:"3|4"`
 	Contexts    Contexts `yaml:"contexts" default:"user=userId,anonymousId;unauthenticatedUser=anonymousId" rule:"kind"`
 	MetricValue []string `yaml:"metric_value" default:"properties.value" rule:"path"`
+	Data        Data     `yaml:"data"`
+}
+
+// Data selects the properties that are sent.
+type Data struct {
+	Only        []string `yaml:"only" rule:"name"`
+	Except      []string `yaml:"except" rule:"name"`
+	ScalarsOnly bool     `yaml:"scalars_only" default:"false"`
 }
 
 // Contexts maps each context kind to the call fields that can contain its key, in order of

@@ -79,7 +79,10 @@ var help = map[string]string{
 	"kafka.sasl.aws.profile": "Profile in the shared AWS files. If set, the profile has precedence over the variables. " +
 		"Empty means the profile in AWS_PROFILE, or default.",
 
-	"segment": "Format of the records, and filtering of calls by their integrations object.",
+	"segment": "Format of the records, and selection of calls. The filters apply in this order: consent, " +
+		"honor_integrations, only, events, require, max_age, and not_before. " +
+		"Each counts the calls that it removes under its own reason. " +
+		"Changing a filter around a crash can double in-flight events.",
 	"segment.unwrap": "Fields that can contain a record's calls, as dotted paths. " +
 		"The first field present is used. If none is present, the record itself is used. " +
 		"auto unwraps EventBridge, CloudEvents, Kafka Connect, API Gateway, and Jitsu envelopes, " +
@@ -90,6 +93,30 @@ var help = map[string]string{
 		"Empty means that only the object's All entry decides.",
 	"segment.honor_integrations": "Whether to filter out calls whose integrations object excludes this destination. " +
 		"If false, such calls are delivered.",
+
+	"segment.consent": "Consent that a call must contain, " +
+		"in context.consent.categoryPreferences (Segment) or context.consentManagement (RudderStack).",
+	"segment.consent.categories": "Categories (or RudderStack consent IDs) to which the user must have consented. " +
+		"A category that the call's consent object does not contain counts as declined. " +
+		"Empty means that consent is not required.",
+	"segment.consent.match": "Whether consent to all categories or to any one of them is required.",
+	"segment.consent.missing": "What to do with calls that contain no consent object: send or drop. " +
+		"Required if categories is set.",
+	"segment.only": "Conditions that must all hold. " +
+		"Each is on a field ({field: projectId, in: [a, b]}), a record header ({header: source, not_in: [ios]}), " +
+		"or the topic ({topic: web}). Values match exactly; numbers are compared as written. " +
+		"An absent field or header is not in any list. In the variable, conditions require the JSON form.",
+	"segment.events":        "Selection of events by name. Names must match exactly.",
+	"segment.events.only":   "Names of the events to send. Empty means all, unless only_file is set.",
+	"segment.events.except": "Names of events not to send.",
+	"segment.events.only_file": "File with names of events to send, one per line, in addition to only. " +
+		"The metrics command writes such a list. Read at the start. " +
+		"The log, the status page, and the metrics show its SHA-256 hash, so that replicas can be compared.",
+	"segment.require": "Fields that must contain a non-empty string or a number, as dotted paths. " +
+		"The list [userId] filters out anonymous calls.",
+	"segment.max_age": "Maximum time from a call's time to the record's timestamp. " +
+		"The call's time is the one that becomes creationDate. 0s means no limit.",
+	"segment.not_before": "Earliest time of a call, such as 2026-01-31T00:00:00Z. Empty means no limit.",
 
 	"launchdarkly": "LaunchDarkly destination, and the mapping of calls to events.",
 	"launchdarkly.events_url": "Base URL of the LaunchDarkly events service: https://events.launchdarkly.com, " +
@@ -119,6 +146,12 @@ var help = map[string]string{
 	"launchdarkly.metric_value": "Call fields that can contain the metric's value, as dotted paths. " +
 		"The first field that contains a number or a numeric string is used. " +
 		"Empty means that events have no metric value.",
+	"launchdarkly.data": "Selection of the properties that are sent as an event's data. " +
+		"metric_value is read before properties are removed.",
+	"launchdarkly.data.only":   "Names of the top-level properties to send. Empty means all.",
+	"launchdarkly.data.except": "Names of top-level properties not to send.",
+	"launchdarkly.data.scalars_only": "Whether to send only properties that are strings, numbers, or booleans. " +
+		"Metrics can filter on no others.",
 
 	"batch": "Batch limits and compression. A batch is sealed when it reaches any limit, and sent as one request.",
 	"batch.max_events": "Maximum number of events in a batch. " +

@@ -76,6 +76,23 @@ func (e *identityError) Error() string { return e.text }
 // instead of advice on brokers.
 func (e *identityError) Advice() string { return e.advice }
 
+// KafkaCredentialsProblem describes the failure of the last attempt to obtain an OAuth token or AWS
+// credentials, without secrets. It returns "" if the attempt was successful, or if there was none.
+func (c *Config) KafkaCredentialsProblem() string {
+	failure, old, valid := c.tokens.failing()
+	if failure == nil {
+		failure, old, valid = c.msk.failing()
+	}
+	if failure == nil {
+		return ""
+	}
+	text := failure.text + ". " + failure.advice
+	if valid = valid.Truncate(time.Second); valid > 0 {
+		text += " The old " + old + " valid for another " + durationText(valid) + "."
+	}
+	return text
+}
+
 // dialReset opens a connection that closes with a TCP reset. Without the reset, the kernel can
 // retransmit a closed connection's data for minutes, and the broker could then apply an abandoned
 // commit after newer ones. The consumer guards against such commits, and the reset makes them rare.

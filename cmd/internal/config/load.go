@@ -10,7 +10,7 @@ type Use int
 
 const (
 	Service Use = iota // everything, including the files named in the configuration
-	Offline            // everything except the named files, which can be on another machine
+	Offline            // everything except the named files, which can be on another machine and are not read
 	DryRun             // the mapping, and each key that is set
 )
 

@@ -149,6 +149,8 @@ func other(t *testing.T, f field) string {
 		return "1h5m"
 	case []string:
 		return "a b,c"
+	case []Condition:
+		return `[{"field":"a b","in":["c,d","7"]},{"topic":"t"},{"header":"h","not_in":["x"]}]`
 	case map[string][]string:
 		return "account=groupId;device=context.device.id,anonymousId"
 	case map[string]string:

@@ -41,8 +41,9 @@ const (
 // mskIdentity is the AWS identity for the SASL mechanism AWS_MSK_IAM. All clients of the process
 // share it, so that they share its cached credentials. It is safe for concurrent use.
 type mskIdentity struct {
-	mu     sync.Mutex      // guards newest; also held by load
-	newest aws.Credentials // whose Expires is refreshMargin too early
+	mu      sync.Mutex      // guards the fields below; also held by load
+	newest  aws.Credentials // whose Expires is refreshMargin too early
+	failure *identityError  // of the last attempt to obtain credentials; nil if it was successful
 
 	// The fields below do not change once load has succeeded.
 	region      string
@@ -183,29 +184,53 @@ func (m *mskIdentity) retrieve(ctx context.Context) (aws.Credentials, error) {
 	limited, cancel := context.WithTimeout(ctx, identityTimeout)
 	defer cancel()
 	creds, err := m.credentials.Retrieve(limited)
+	var failure *identityError
+	if err != nil {
+		if errors.Is(ctx.Err(), context.Canceled) { // the caller is stopping, and the source may be fine
+			return aws.Credentials{}, ctx.Err()
+		}
+		failure = m.problem(err)
+	}
 	m.mu.Lock()
-	if err == nil {
-		m.newest = creds
-	} else if m.newest.CanExpire && time.Now().Before(m.newest.Expires.Add(refreshMargin)) {
-		creds, err = m.newest, nil
-	}
-	m.mu.Unlock()
+	defer m.mu.Unlock()
+	m.failure = failure
 	switch {
-	case err == nil:
-		return creds, nil
-	case errors.Is(ctx.Err(), context.Canceled): // the caller is stopping, and the source may be fine
-		return aws.Credentials{}, ctx.Err()
+	case failure == nil:
+		m.newest = creds
+	case m.oldValid() <= 0:
+		return aws.Credentials{}, failure
 	}
+	return m.newest, nil
+}
+
+// oldValid returns the time for which the newest credentials are still valid. The caller must hold
+// m.mu.
+func (m *mskIdentity) oldValid() time.Duration {
+	if !m.newest.CanExpire {
+		return 0
+	}
+	return time.Until(m.newest.Expires.Add(refreshMargin))
+}
+
+// failing returns the failure of the last attempt, and how long the old credentials are still valid.
+func (m *mskIdentity) failing() (failure *identityError, old string, valid time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.failure, "credentials are", m.oldValid()
+}
+
+// problem describes a failure to obtain credentials, without secrets.
+func (m *mskIdentity) problem(err error) *identityError {
 	if base, ok := errors.AsType[baseError](err); ok {
 		err = base.error
 	} else if m.role != "" {
-		return aws.Credentials{}, &identityError{
+		return &identityError{
 			"cannot assume role " + m.role + " with " + m.kind + ": " + m.withoutSecrets(err),
 			"Check that the role's trust policy allows this identity, and that STS is reachable.",
 		}
 	}
 	if len(m.absent) > 0 {
-		return aws.Credentials{}, &identityError{
+		return &identityError{
 			"no AWS credentials found: " + strings.Join(m.absent, "; ") + "; instance metadata: " + m.withoutSecrets(err),
 			"Give the pod, task, or instance an IAM role, or set kafka.sasl.aws.profile or the AWS variables. " +
 				"If a container uses the role of its EC2 instance, set the instance's metadata hop limit to 2.",
@@ -222,8 +247,7 @@ func (m *mskIdentity) retrieve(ctx context.Context) (aws.Credentials, error) {
 	case failed, errors.Is(err, context.DeadlineExceeded):
 		advice = "Check that the endpoint that issues the credentials is reachable."
 	}
-	text := "cannot get AWS credentials from " + m.kind + ": " + m.withoutSecrets(err)
-	return aws.Credentials{}, &identityError{text, advice}
+	return &identityError{"cannot get AWS credentials from " + m.kind + ": " + m.withoutSecrets(err), advice}
 }
 
 // baseError is the failure to obtain the credentials with which the role is assumed.

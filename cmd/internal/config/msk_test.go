@@ -352,6 +352,11 @@ func TestAWSCredentialsAreSharedByClientsAndRenewedBeforeTheyExpire(t *testing.T
 	connect(1)
 	s.fail = http.NotFoundHandler()
 	connect(2) // with the old credentials
+	problem := c.KafkaCredentialsProblem()
+	if !strings.Contains(problem, "cannot get AWS credentials from web identity") ||
+		!strings.Contains(problem, " The old credentials are valid for another 2m2") {
+		t.Errorf("problem %q", problem)
+	}
 	c.msk.newest.Expires = time.Now().Add(-refreshMargin)
 	if _, _, err := c.msk.Authenticate(t.Context(), mskBroker); err == nil {
 		t.Error("expired credentials are used")
@@ -360,6 +365,9 @@ func TestAWSCredentialsAreSharedByClientsAndRenewedBeforeTheyExpire(t *testing.T
 	connect(4)
 	connect(4)
 	connect(4)
+	if problem := c.KafkaCredentialsProblem(); problem != "" {
+		t.Errorf("problem %q after the credentials were renewed", problem)
+	}
 }
 
 func TestLoadMakesNoAWSRequests(t *testing.T) {

@@ -291,20 +291,11 @@ func (c *Config) RefreshToken(ctx context.Context, log *zap.Logger) {
 	}
 }
 
-// KafkaCredentialsProblem describes the failure of the last request for an OAuth token, without
-// secrets. It returns "" if the request was successful, or if there was none.
-func (c *Config) KafkaCredentialsProblem() string {
-	t := c.tokens
+// failing returns the failure of the last request, and how long the old token is still valid.
+func (t *tokens) failing() (failure *identityError, old string, valid time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.failure == nil {
-		return ""
-	}
-	text := t.failure.text + ". " + t.failure.advice
-	if valid := time.Until(t.last).Truncate(time.Second); valid > 0 {
-		text += " The old token is valid for another " + durationText(valid) + "."
-	}
-	return text
+	return t.failure, "token is", time.Until(t.last)
 }
 
 // identify obtains a token and describes it.

@@ -115,6 +115,27 @@ var problemCases = []struct {
 		name: "integration names and paths",
 		yaml: "segment: {integration_names: [all]}\nlaunchdarkly: {metric_value: [properties..value]}\n",
 	},
+	{
+		name: "filters",
+		yaml: "segment:\n" +
+			"  consent: {categories: [ads, ''], match: some}\n" +
+			"  only: [{topic: t}, {field: a, header: b, in: [x]}]\n" +
+			"  events: {only: [''], only_file: /nowhere/events}\n" +
+			"  require: [a..b]\n" +
+			"  max_age: -1s\n" +
+			"  not_before: yesterday\n" +
+			"launchdarkly: {data: {except: ['']}}\n",
+	},
+	{name: "consent without a decision", yaml: "segment: {consent: {categories: [ads], missing: keep}}\n"},
+	{name: "consent without missing", yaml: "segment: {consent: {categories: [ads]}}\n"},
+	{name: "conditions in place of a list", yaml: "segment: {only: {field: a}}\n"},
+	{name: "condition that is a string", yaml: "segment: {only: [projectId]}\n"},
+	{name: "unknown key in a condition", yaml: "segment: {only: [{field: a, is: [x]}]}\n"},
+	{name: "condition with a single value", yaml: "segment: {only: [{field: a, in: x}]}\n"},
+	{name: "condition with a list of fields", yaml: "segment: {only: [{field: [a], in: [x]}]}\n"},
+	{name: "condition with null in a list", yaml: "segment: {only: [{field: a, in: [~]}]}\n"},
+	{name: "condition with an invalid path", yaml: "segment: {only: [{field: a., in: [x]}]}\n"},
+	{name: "conditions in a variable", env: []string{"S2LD_SEGMENT_ONLY=projectId=a"}},
 	{name: "null in a list", yaml: "launchdarkly: {metric_value: [a, null]}\n"},
 	{name: "null in a context kind", yaml: "launchdarkly: {contexts: {user: [~]}}\n"},
 	{name: "context kind that is null", yaml: "launchdarkly: {contexts: {user: null}}\n"},

@@ -53,6 +53,15 @@ var rules = map[string]rule{
 		must:    "must be a dotted path, such as properties.value",
 		pattern: regexp.MustCompile(`^[^.]+(\.[^.]+)*$`),
 	},
+	"name": {must: "must not contain an empty name", pattern: regexp.MustCompile(`.`)},
+	"time": {
+		must:    "must be a time such as 2026-01-31T00:00:00Z",
+		pattern: regexp.MustCompile(`^[0-9]{4}-.*$`),
+		also: func(s string) bool {
+			_, err := time.Parse(time.RFC3339, s)
+			return err == nil
+		},
+	},
 	// Apache Kafka's client checks topics and instance IDs in the same way (Topic.validate).
 	"topic": {
 		must:    "must be 1 to 249 characters: letters, digits, '.', '_', and '-'",

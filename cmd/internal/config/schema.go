@@ -68,6 +68,12 @@ func (f field) schema() object {
 			delete(s, "type")
 			s["anyOf"] = []object{{"type": "array"}, {"const": auto[0]}}
 		}
+	case []Condition:
+		one, list := object{"type": "string"}, object{"type": "array", "items": object{"type": "string"}, "minItems": 1}
+		s["type"], s["items"] = "array", object{
+			"type": "object", "additionalProperties": false, "minProperties": 1, "maxProperties": 2,
+			"properties": object{"field": one, "header": one, "topic": one, "in": list, "not_in": list},
+		}
 	case map[string][]string:
 		constrain = object{}
 		s["type"], s["propertyNames"] = "object", constrain

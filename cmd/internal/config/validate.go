@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"net/http"
@@ -31,6 +32,9 @@ func (l *loader) validate(use Use) {
 		}
 	}
 	l.validateMapping()
+	if use != Offline {
+		l.loadEvents()
+	}
 	if use != DryRun {
 		l.validateKafka()
 		l.validateDelivery()
@@ -136,8 +140,25 @@ func (l *loader) validateMapping() {
 			l.requireValue(rules["path"].holds(name), path, "each field "+rules["path"].must)
 		}
 	}
+	l.validateFilters()
 	l.require(l.c.LaunchDarkly.EventSchema != 4 || len(l.c.LaunchDarkly.Contexts) > 0, path,
 		"must have at least one context kind for event_schema 4")
+}
+
+// validateFilters checks the conditions and the consent.
+func (l *loader) validateFilters() {
+	s := l.c.Segment
+	for i, c := range s.Only {
+		rule := transform.Condition(c).Invalid()
+		if rule == "" && c.Field != "" && !rules["path"].holds(strings.TrimPrefix(c.Field, "$.")) {
+			rule = "field " + rules["path"].must
+		}
+		if rule != "" {
+			l.add(l.fields["segment.only"], fmt.Sprintf("condition %d: %s", i+1, rule), "")
+		}
+	}
+	l.require(len(s.Consent.Categories) == 0 || s.Consent.Missing != "", "segment.consent.missing",
+		"must be send or drop if segment.consent.categories is set")
 }
 
 func (l *loader) validateKafka() {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -21,6 +22,8 @@ var (
 	errPairForm = errors.New("must have the form name=value;name=value")
 	errNames    = errors.New("must not contain a name twice")
 	errNull     = errors.New("must not contain null")
+
+	errConditions = errors.New("must be a list of conditions, such as [{field: projectId, in: [a, b]}]")
 )
 
 // setText sets v from s in the syntax of environment variables. In this syntax, lists are separated
@@ -89,6 +92,14 @@ func setText(v reflect.Value, s string) error {
 			if err := addPair(p, strings.TrimSpace(name), strings.TrimSpace(value)); err != nil {
 				return err
 			}
+		}
+	case *[]Condition:
+		*p = nil
+		switch {
+		case strings.HasPrefix(s, "["):
+			return setFlow(v, s, errConditions)
+		case s != "":
+			return errConditions
 		}
 	case *map[string]Secret:
 		var values map[string]string
@@ -189,6 +200,11 @@ func setNode(v reflect.Value, n *yaml.Node) error {
 				return err
 			}
 		}
+	case *[]Condition:
+		var err error
+		if *p, err = conditions(n); err != nil {
+			return err
+		}
 	case *map[string]Secret:
 		var values map[string]string
 		err := setNode(reflect.ValueOf(&values).Elem(), n)
@@ -198,6 +214,45 @@ func setNode(v reflect.Value, n *yaml.Node) error {
 		return errors.New("must be a single value")
 	}
 	return nil
+}
+
+// conditions returns the conditions in a list of mappings.
+func conditions(n *yaml.Node) ([]Condition, error) {
+	if n.Kind != yaml.SequenceNode {
+		return nil, errConditions
+	}
+	var all []Condition
+	for i, item := range n.Content {
+		item = resolve(item)
+		if item.Kind != yaml.MappingNode {
+			return nil, errConditions
+		}
+		var c Condition
+		texts := map[string]*string{"field": &c.Field, "header": &c.Header, "topic": &c.Topic}
+		lists := map[string]*[]string{"in": &c.In, "not_in": &c.NotIn}
+		for j := 0; j+1 < len(item.Content); j += 2 {
+			name, value := item.Content[j].Value, resolve(item.Content[j+1])
+			wrong := fmt.Errorf("condition %d: %s must be a list", i+1, name)
+			switch {
+			case texts[name] != nil && value.Kind == yaml.ScalarNode && value.Tag != "!!null":
+				*texts[name] = value.Value
+			case texts[name] != nil:
+				return nil, fmt.Errorf("condition %d: %s must be a single value", i+1, name)
+			case lists[name] == nil:
+				return nil, fmt.Errorf("condition %d: unknown key %q; must be field, header, topic, in, or not_in", i+1, name)
+			case value.Kind != yaml.SequenceNode:
+				return nil, wrong
+			default:
+				list, err := stringList(value, wrong)
+				if err != nil {
+					return nil, err
+				}
+				*lists[name] = list
+			}
+		}
+		all = append(all, c)
+	}
+	return all, nil
 }
 
 // stringList returns the elements of a list, or of a string in the format of a variable's value.
@@ -240,6 +295,12 @@ func text(v reflect.Value) string {
 		return durationText(x)
 	case []string:
 		return strings.Join(x, ",")
+	case []Condition:
+		if len(x) == 0 {
+			return ""
+		}
+		b, _ := json.Marshal(x) // strings can always be encoded
+		return string(b)
 	case map[string][]string:
 		var parts []string
 		for _, kind := range slices.Sorted(maps.Keys(x)) {

@@ -38,6 +38,9 @@ func (c *Config) Warnings() (warnings Problems) {
 	if ld.EventSchema == 3 {
 		ignored("for event_schema 3", "launchdarkly.contexts")
 	}
+	if len(c.Segment.Consent.Categories) == 0 {
+		ignored("without segment.consent.categories", "segment.consent.match", "segment.consent.missing")
+	}
 	switch ld.Endpoint {
 	case "client_side":
 		ignored("for endpoint client_side", "launchdarkly.project_key", "launchdarkly.environment_key",
