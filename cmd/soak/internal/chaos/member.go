@@ -164,6 +164,20 @@ func (m *member) signal(s syscall.Signal) {
 	_ = m.process.Signal(s)
 }
 
+// awaitRunning waits until the program has logged something, and therefore handles signals. Until
+// then, SIGTERM kills the process.
+func (m *member) awaitRunning() {
+	for deadline := time.Now().Add(startLimit); time.Now().Before(deadline) && !m.hasExited(); {
+		if info, err := os.Stat(m.log); err == nil && info.Size() > 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// startLimit bounds the time that a program needs to start.
+const startLimit = 10 * time.Second
+
 // stopWith sends a signal and waits until the process has exited. If the process does not exit
 // within limit, stopWith kills it and returns an error.
 func (m *member) stopWith(s syscall.Signal, limit time.Duration) error {

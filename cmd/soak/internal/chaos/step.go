@@ -267,6 +267,7 @@ func (r *run) leave(i int) {
 	m := r.members[i]
 	r.remove(i)
 	behind := !r.cfg.Clean && r.backlog() > 2*r.cfg.Rate
+	m.awaitRunning()
 	started := time.Now()
 	if err := m.stopWith(syscall.SIGTERM, leaveLimit); err != nil {
 		r.report.addBroken("did not leave: %v\n%s", err, m.logTail())
