@@ -48,5 +48,5 @@ func (d *dataRule) selects(property jsonscan.Member, name []byte) bool {
 	if d.scalarsOnly && has(property.Value, "{[n") {
 		return false
 	}
-	return (d.only == nil || d.only.has(name)) && !d.except.has(name)
+	return (d.only.isEmpty() || d.only.has(name)) && !d.except.has(name)
 }

@@ -63,6 +63,7 @@ type filters struct {
 	topics       []string // which the record's topic must all equal
 	headers      []condition
 	fields       []condition
+	byName       bool // whether only or except is not empty
 	only, except set
 	required     []*jsonscan.Field
 	maxAge       int64 // milliseconds; 0 for no limit
@@ -77,24 +78,40 @@ type condition struct {
 	in     bool // whether the value must be in values; otherwise it must not
 }
 
-// set is a set of strings. A nil set is not the same as an empty one.
-type set map[string]struct{}
+// set is a set of strings.
+type set struct {
+	few  []string            // all elements, if there are at most maxFew
+	many map[string]struct{} // all elements, if there are more
+}
+
+// maxFew is the number of elements up to which comparing all of them is faster than a map.
+const maxFew = 8
 
 func setOf(elements []string) set {
-	if len(elements) == 0 {
-		return nil
+	if len(elements) <= maxFew {
+		return set{few: elements}
 	}
-	s := make(set, len(elements))
+	s := set{many: make(map[string]struct{}, len(elements))}
 	for _, e := range elements {
-		s[e] = struct{}{}
+		s.many[e] = struct{}{}
 	}
 	return s
 }
 
-func (s set) has(element []byte) bool {
-	_, ok := s[string(element)]
-	return ok
+func (s *set) has(element []byte) bool {
+	if s.many != nil {
+		_, ok := s.many[string(element)]
+		return ok
+	}
+	for _, e := range s.few {
+		if string(element) == e {
+			return true
+		}
+	}
+	return false
 }
+
+func (s *set) isEmpty() bool { return len(s.few) == 0 && s.many == nil }
 
 // compile returns the compiled filters, or nil if there are none. paths adds the given paths and
 // reports the invalid ones under the given key.
@@ -118,8 +135,8 @@ func (f *Filter) compile(paths func(key string, paths []string) []*jsonscan.Fiel
 		}
 		c.add(condition, func(path string) []*jsonscan.Field { return paths(key, []string{path}) })
 	}
-	unset := len(f.Conditions) == 0 && c.only == nil && c.except == nil && c.required == nil &&
-		c.maxAge == 0 && c.notBefore == 0
+	c.byName = !c.only.isEmpty() || !c.except.isEmpty()
+	unset := len(f.Conditions) == 0 && !c.byName && c.required == nil && c.maxAge == 0 && c.notBefore == 0
 	if unset || len(errs) > 0 {
 		c = nil
 	}
@@ -205,12 +222,12 @@ func (t *Transformer) filter(r *record, ms int64) Reason {
 			return NotSelected
 		}
 	}
-	if f.only != nil || f.except != nil {
-		if name := t.scan.Bytes(t.m.event); isKey(name) {
-			name, _ := t.text(t.m.event)
-			if f.only != nil && !f.only.has(name) || f.except.has(name) {
-				return OtherEvent
-			}
+	if name := t.scan.Bytes(t.m.event); f.byName && isKey(name) {
+		if name[0] == '"' {
+			name = t.scan.Text(name)
+		}
+		if !f.only.isEmpty() && !f.only.has(name) || f.except.has(name) {
+			return OtherEvent
 		}
 	}
 	for _, field := range f.required {
