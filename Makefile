@@ -36,6 +36,7 @@ test: ## run all tests that need only Go
 .PHONY: update
 update: ## rewrite goldens, the example configuration, and the schemas; review the diff
 	$(GO) test ./transform ./cmd/internal/config -update
+	$(GO) test ./cmd/segment-to-launchdarkly -run TestCheckMetricsFindsEachMistake -update
 	$(GO) -C deploy/checks test -count=1 -run TestValuesSchema -update .
 
 .PHONY: test-race
