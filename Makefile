@@ -29,12 +29,14 @@ demo: ## run the program between an embedded Kafka and a fake LaunchDarkly; ARGS
 
 .PHONY: test
 test: ## run all tests that need only Go
-	@echo "Skipping the tests on Apache Kafka and in a browser. To run them: make kafka test-kafka test-browser"
+	@echo "Skipping the tests on Apache Kafka, in a browser, and with LaunchDarkly's REST client."
+	@echo "To run them: make kafka test-kafka test-browser test-client"
 	$(GO) test ./...
 
 .PHONY: update
 update: ## rewrite goldens, the example configuration, and the schemas; review the diff
 	$(GO) test ./transform ./cmd/internal/config -update
+	$(GO) test ./cmd/segment-to-launchdarkly -run TestCheckMetricsFindsEachMistake -update
 	$(GO) -C deploy/checks test -count=1 -run TestValuesSchema -update .
 
 .PHONY: test-race
@@ -58,6 +60,17 @@ explore: ## run random schedules in virtual time; SEEDS=150 FROM=1 PROTOCOL=clas
 .PHONY: test-browser
 test-browser: ## test the status page in a headless Chromium; SCREENSHOTS=/directory keeps screenshots
 	CHROMIUM_TEST=1 $(GO) test -race -count=1 -run 'InABrowser$$' ./cmd/internal/app
+
+.PHONY: test-client
+test-client: bin/launchdarkly-api/.installed ## test the fake LaunchDarkly with LaunchDarkly's own client of its REST API
+	LAUNCHDARKLY_API_CLIENT=$(CURDIR)/bin/launchdarkly-api \
+		$(GO) test -count=1 -run 'LaunchDarklysOwnRESTClient$$' ./sink/ldtest
+
+# LaunchDarkly generates this client from the documentation of its REST API.
+bin/launchdarkly-api/.installed: sink/ldtest/testdata/requirements.txt
+	python3 -m pip install --quiet --disable-pip-version-check --upgrade --target bin/launchdarkly-api \
+		--no-warn-conflicts --require-hashes --only-binary :all: -r $<
+	@touch $@
 
 # -count=1 is needed because Go's test cache ignores files outside the module, such as those tested.
 .PHONY: test-deploy
@@ -163,11 +176,12 @@ ci-lint: lint ## CI: the linters, formatting, modules, and what the program link
 		[ -z "$$linked" ] || { echo "The program links test packages: $$linked"; exit 1; }
 
 .PHONY: ci-test
-ci-test: test ## CI: the tests that need only Go, every schedule, random schedules, and the demo
+ci-test: test ## CI: the tests that need only Go, every schedule, random schedules, the demo, and the REST client
 	.ci/complete $(MAKE) model
 	$(MAKE) explore RETRIES=2
 	$(GO) run ./cmd/demo -events 50000
 	$(GO) run ./cmd/demo -events 50000 -faults
+	.ci/complete $(MAKE) test-client
 
 .PHONY: ci-race
 ci-race: test-race ## CI: the race detector

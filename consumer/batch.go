@@ -29,10 +29,14 @@ type batch struct {
 	opened     time.Time // when intake opened the range
 	recordTime time.Time // timestamp of the range's first record with events or rejected calls
 
+	// names counts the events by name; nil if events are not counted by name. Intake sets names
+	// before it seals the batch. The delivery of the batch then owns names.
+	names batchNames
+
 	// seal sets the fields below.
 	next  int64       // end of the range
 	body  *sink.Batch // nil if the range has no events or the batch is delivered
-	bytes int         // size of body in the memory budget
+	bytes int         // size of body and names in the memory budget
 
 	// The window's mutex guards the fields below.
 	state   batchState
@@ -55,7 +59,7 @@ func (b *batch) seal(next int64, body *sink.Batch) {
 		b.state = stateDelivered
 		return
 	}
-	b.bytes = body.Bytes()
+	b.bytes = body.Bytes() + b.names.bytes()
 }
 
 // markRecorded marks the batch as recorded, because a commit has stored its cut. It reports whether

@@ -80,8 +80,12 @@ type Config struct {
 	// written for is mapped. Default: false.
 	Redrive bool
 
-	// CountNames enables Consumer.EventNames. Default: false.
+	// CountNames enables Consumer.EventNames and Consumer.Delivered. Default: false.
 	CountNames bool
+	// DeliveredNames lists the event names by which delivered events are counted, also in a metric.
+	// Names longer than 254 bytes are not counted. If the list is empty or contains more than
+	// MaxDeliveredNames names, the most frequent names are counted, without the metric.
+	DeliveredNames []string
 
 	// Mapping maps Segment calls to LaunchDarkly events.
 	Mapping *transform.Mapping

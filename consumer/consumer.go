@@ -23,8 +23,10 @@ type Consumer struct {
 	log     *zap.Logger
 	metrics *metrics
 	health  *health
-	names   *eventNames // nil unless Config.CountNames is set
 	rejects *rejects
+
+	names     *eventNames // nil if events are not counted by name; likewise delivered
+	delivered *delivered
 
 	mu      sync.Mutex // guards the fields below
 	current *session   // nil between sessions
@@ -40,8 +42,9 @@ func New(cfg Config) (*Consumer, error) {
 		cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Registry), health: newHealth(cfg.Log),
 		rejects: &rejects{log: cfg.Log},
 	}
-	if cfg.CountNames {
+	if cfg.CountNames || cfg.metersNames() {
 		c.names = &eventNames{counts: nameCounts{}}
+		c.delivered = newDelivered(&cfg)
 	}
 	cfg.Registry.MustRegister(collector{c})
 	return c, nil
@@ -75,7 +78,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	env := &environment{
 		cfg: &c.cfg, log: c.log, metrics: c.metrics, health: c.health, admin: admin, letters: letters,
 		memory: &memory{budget: c.cfg.Budget}, formats: newFormats(c.health), names: c.names, rejects: c.rejects,
-		fail: fail,
+		delivered: c.delivered, fail: fail,
 		topics: &topics{
 			cfg: &c.cfg, admin: admin, health: c.health, recreations: c.metrics.recreations, log: c.log,
 			known: map[string]knownTopic{},

@@ -97,7 +97,7 @@
 //	committer.mu        guards the dirty partitions
 //	formats.mu          guards the topics' formats
 //
-// The locks of recordQueue, logEnd, unsealedTime, health, rejects, eventNames, topics,
+// The locks of recordQueue, logEnd, unsealedTime, health, rejects, eventNames, delivered, topics,
 // failingLetters, Consumer, and sink.Budget are leaf locks: do not acquire another lock while
 // holding one of them.
 //

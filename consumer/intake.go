@@ -39,8 +39,9 @@ type intake struct {
 	inputs      *inputs
 	calls       []transform.Call
 	counts      callCounts
-	nameCounts  nameCounts // of the current chunk
-	needSamples bool       // whether to sample calls filtered as not_a_call
+	nameCounts  nameCounts   // of the current chunk and the open batch
+	counted     []*nameCount // the counts of the current record's events
+	needSamples bool         // whether to sample calls filtered as not_a_call
 	buffer      *sink.Buffer
 	held        int         // buffered bytes counted in the memory budget
 	open        *batch      // batch with the range of the buffered events; nil if no range is open
@@ -128,7 +129,7 @@ func (in *intake) mapRecord(r *kgo.Record) {
 	body, only := in.render(body, r)
 	events, rejected := in.counts.add(in.calls)
 	if in.names != nil && events > 0 {
-		in.nameCounts.count(in.calls, body, before)
+		in.counted = in.nameCounts.count(in.calls, body, before, in.counted[:0])
 	}
 	if in.needSamples && len(in.counts.samples) < formatSamples {
 		if names := sampleFormat(in.transformer, r, in.calls); names != nil {
@@ -144,8 +145,13 @@ func (in *intake) mapRecord(r *kgo.Record) {
 			in.push(full, sealFull)
 		}
 	}
-	if events > 0 && in.buffer.Events() == events {
-		in.openEpoch = r.LeaderEpoch
+	if events > 0 {
+		for _, n := range in.counted { // empty if events are not counted by name
+			n.inBatch++
+		}
+		if in.buffer.Events() == events {
+			in.openEpoch = r.LeaderEpoch
+		}
 	}
 	if events > 0 || rejected > 0 {
 		in.openRange(r.Timestamp)
@@ -250,6 +256,7 @@ func (in *intake) push(body *sink.Batch, cause string) {
 	b := in.open
 	in.open = nil
 	in.age.Stop()
+	b.names = in.nameCounts.takeBatch()
 	b.seal(in.next.offset, body)
 	if body != nil {
 		in.metrics.batches.WithLabelValues(cause).Inc()

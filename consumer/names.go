@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/segment-to-launchdarkly/forwarder/transform"
@@ -19,7 +20,10 @@ type eventNames struct {
 // nameCounts counts events by name. The names are JSON strings.
 type nameCounts map[string]*nameCount
 
-type nameCount struct{ events, withValue int64 }
+type nameCount struct {
+	events, withValue int64 // in the current chunk, or in total
+	inBatch           int64 // events of the open batch
+}
 
 // keptNames is the maximum number of names counted. If there are more, only the keptNames/2 most
 // frequent names are kept. The counts of rare names can therefore be too low.
@@ -42,8 +46,9 @@ func (c nameCounts) get(name string) *nameCount {
 }
 
 // count counts the events rendered from one record. calls is the result of mapping the record, and
-// body ends with the record's events. length is the length of body before these events.
-func (c nameCounts) count(calls []transform.Call, body []byte, length int) {
+// body ends with the record's events. length is the length of body before these events. For each
+// event, count appends the count of its name to counted, and returns the result.
+func (c nameCounts) count(calls []transform.Call, body []byte, length int, counted []*nameCount) []*nameCount {
 	for i := range calls {
 		call := &calls[i]
 		if call.Reason == transform.None {
@@ -59,24 +64,28 @@ func (c nameCounts) count(calls []transform.Call, body []byte, length int) {
 			if call.HasMetricValue {
 				n.withValue++
 			}
+			counted = append(counted, n)
 		}
 		length = call.End
 	}
+	return counted
 }
 
-// add adds and resets the given counts.
+// add adds and resets the given counts, except those of the open batch.
 func (e *eventNames) add(c nameCounts) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for name, n := range c {
 		if n.events == 0 {
-			delete(c, name) // not in this chunk
+			if n.inBatch == 0 { // neither in this chunk nor in the open batch
+				delete(c, name)
+			}
 			continue
 		}
 		total := e.counts.get(name)
 		total.events += n.events
 		total.withValue += n.withValue
-		*n = nameCount{}
+		n.events, n.withValue = 0, 0
 	}
 	if len(e.counts) > keptNames {
 		for _, rare := range e.counts.sorted()[keptNames/2:] {
@@ -96,7 +105,7 @@ type EventName struct {
 // EventNames returns the counts of the n most frequent event names, in descending order. It returns
 // nil unless Config.CountNames is set.
 func (c *Consumer) EventNames(n int) []EventName {
-	if c.names == nil {
+	if !c.cfg.CountNames {
 		return nil
 	}
 	c.names.mu.Lock()
@@ -104,9 +113,18 @@ func (c *Consumer) EventNames(n int) []EventName {
 	all := c.names.counts.sorted()
 	all = all[:min(n, len(all))]
 	for i := range all {
-		_ = json.Unmarshal([]byte(all[i].Name), &all[i].Name) // valid, because the mapping has rendered it
+		all[i].Name = plainName(all[i].Name)
 	}
 	return all
+}
+
+// plainName returns the value of a JSON string. It returns "" if the argument is not a JSON string.
+func plainName(quoted string) (name string) {
+	if len(quoted) > 1 && strings.IndexByte(quoted, '\\') < 0 {
+		return quoted[1 : len(quoted)-1]
+	}
+	_ = json.Unmarshal([]byte(quoted), &name) // fails only if a redriven event has no name
+	return name
 }
 
 // sorted returns the counts in descending order. The names are JSON strings.

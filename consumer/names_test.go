@@ -47,7 +47,7 @@ func TestEventNamesUseBoundedMemory(t *testing.T) {
 	event := transform.EventName([]byte(`{"kind":"custom","key":"` + strings.Repeat("x", 1<<20) + `"}`))
 	body := []byte(`{"kind":"custom","key":` + string(event) + `},`)
 	for range 2 {
-		long.count([]transform.Call{{End: len(body)}}, body, 0)
+		long.count([]transform.Call{{End: len(body)}}, body, 0, nil)
 	}
 	if n := long[longName]; len(long) != 1 || n == nil || n.events != 2 {
 		t.Error("a name of 1 MiB is kept")

@@ -67,18 +67,19 @@ type session struct {
 
 // environment holds the dependencies shared by all sessions of a consumer.
 type environment struct {
-	cfg     *Config
-	log     *zap.Logger
-	metrics *metrics
-	health  *health
-	memory  *memory
-	topics  *topics
-	letters *deadLetters
-	rejects *rejects
-	formats *formats
-	names   *eventNames
-	admin   *kgo.Client // client for lookups and for leaving the group; not a member
-	fail    func(error) // ends Run with an error that retrying cannot fix
+	cfg       *Config
+	log       *zap.Logger
+	metrics   *metrics
+	health    *health
+	memory    *memory
+	topics    *topics
+	letters   *deadLetters
+	rejects   *rejects
+	formats   *formats
+	names     *eventNames
+	delivered *delivered
+	admin     *kgo.Client // client for lookups and for leaving the group; not a member
+	fail      func(error) // ends Run with an error that retrying cannot fix
 }
 
 // newSession returns a session that consumes the given topics. Its client immediately starts
@@ -97,7 +98,9 @@ func newSession(env *environment, ids map[string]topicID) (*session, error) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.poller = &poller{session: s, fetched: fetched}
 	s.starter = &starter{cfg: env.cfg, topics: env.topics, ids: ids, metrics: env.metrics, log: env.log}
-	s.deliverer = &deliverer{sink: env.cfg.Sink, letters: env.letters, delay: env.metrics.delay, fail: env.fail}
+	s.deliverer = &deliverer{
+		sink: env.cfg.Sink, letters: env.letters, delay: env.metrics.delay, counts: env.delivered, fail: env.fail,
+	}
 	g := &group{session: s, ready: make(chan struct{})}
 	hook := &clientHook{onError: s.setGroupErr}
 	if env.cfg.ConsumerProtocol { // a classic join means that the brokers have the consumer protocol disabled

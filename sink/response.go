@@ -104,11 +104,11 @@ func (r response) code() string {
 // maxRetryAfter caps Retry-After, so that a corrupt date cannot block delivery indefinitely.
 const maxRetryAfter = time.Hour
 
-// parseRetryAfter returns the delay in a Retry-After header, which contains seconds or a date (RFC
+// RetryAfter returns the delay in a Retry-After header, which contains seconds or a date (RFC
 // 9110, section 10.2.3). It returns 0 if the header is absent or malformed. A date is compared with
 // the response's Date header, because the server's clock may differ from the local clock. If Date
 // is absent or malformed, the date is compared with now.
-func parseRetryAfter(header http.Header, now time.Time) time.Duration {
+func RetryAfter(header http.Header, now time.Time) time.Duration {
 	value := header.Get("Retry-After")
 	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil {
 		return time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second

@@ -132,11 +132,11 @@ func TestRetryAfterIsParsedInBothForms(t *testing.T) {
 		"Thu, 01 Jul 2027 12:00:00 GMT":     time.Hour,
 	} {
 		header := http.Header{"Retry-After": {value}}
-		if got := parseRetryAfter(header, now); got != want {
+		if got := RetryAfter(header, now); got != want {
 			t.Errorf("Retry-After: %s: %v, want %v", value, got, want)
 		}
 	}
-	if got := parseRetryAfter(http.Header{}, now); got != 0 {
+	if got := RetryAfter(http.Header{}, now); got != 0 {
 		t.Errorf("no header: %v", got)
 	}
 }

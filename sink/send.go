@@ -62,7 +62,7 @@ func (c *Client) exchange(request *http.Request, sent credentials) response {
 		return response{verdict: retryable, excerpt: fmt.Sprintf("read response with status %d: %v", r.status, err)}
 	}
 	if r.overloaded() {
-		r.retryAfter = parseRetryAfter(resp.Header, time.Now())
+		r.retryAfter = RetryAfter(resp.Header, time.Now())
 	}
 	return r
 }

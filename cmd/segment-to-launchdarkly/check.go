@@ -41,18 +41,29 @@ LaunchDarkly's response. The key of the event's user, or of each of its contexts
 count it again each time you use --send. The request is never retried. It is not sent if
 another check of LaunchDarkly fails.
 
+With --metrics, the command also gets the custom metrics of launchdarkly.project_key from
+LaunchDarkly's REST API, which requires launchdarkly.api_token. It compares each metric with
+the events in the newest 10,000 records, and prints one line per metric, or one per problem:
+no event with the metric's event key, no numbers for a numeric metric, a context kind that
+the events do not contain, a filter that no event can pass, or a data warehouse as source. A
+metric whose event was never seen is only a warning, because the event can be rare.
+
 With --offline, the command validates only the configuration. It makes no connections and
 does not open the certificate and secret files, so they can be on another machine.`,
 		Example: `  ` + name + ` check --config config.yaml
   ` + name + ` check --config config.yaml --send "Order Completed"
+  ` + name + ` check --config config.yaml --metrics
   ` + name + ` check --config config.yaml --offline`,
 		Args: cobra.NoArgs,
 	}
 	path := addConfigFlag(cmd)
 	offline := cmd.Flags().Bool("offline", false, "check only the configuration")
+	metrics := cmd.Flags().Bool("metrics", false, "compare LaunchDarkly's metrics with the newest records")
 	event := cmd.Flags().String("send", "", "send an event named `NAME` to LaunchDarkly")
 	cmd.RunE = func(*cobra.Command, []string) error {
 		switch {
+		case *metrics && *offline:
+			return errors.New("--metrics: must not be set together with --offline, which makes no connections")
 		case !cmd.Flags().Changed("send"):
 		case *event == "":
 			return errors.New("--send: must be the name of an event")
@@ -60,7 +71,7 @@ does not open the certificate and secret files, so they can be on another machin
 			return errors.New("--send: must not be set together with --offline, which makes no connections")
 		}
 		c := &checks{out: sys.stdout}
-		c.run(*path, *offline, *event, sys)
+		c.run(*path, *offline, *metrics, *event, sys)
 		if c.failed {
 			return errReported
 		}
@@ -75,8 +86,9 @@ type checks struct {
 	failed bool // whether any check failed
 }
 
-// run runs the checks. If event is not empty, it also sends an event with this name.
-func (c *checks) run(path string, offline bool, event string, sys system) {
+// run runs the checks. If metrics is true, it also compares the metrics with the records. If event
+// is not empty, it also sends an event with this name.
+func (c *checks) run(path string, offline, metrics bool, event string, sys system) {
 	use := config.Service
 	if offline {
 		use = config.Offline
@@ -115,6 +127,9 @@ func (c *checks) run(path string, offline bool, event string, sys system) {
 	ld.checkLaunchDarkly(cfg, transport)
 	if event != "" {
 		ld.checkSend(cfg, event, transport)
+	}
+	if metrics {
+		c.checkMetrics(cfg)
 	}
 	c.failed = c.failed || ld.failed
 }

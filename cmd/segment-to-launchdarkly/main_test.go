@@ -66,6 +66,7 @@ func TestInvalidCommandLinesAndConfigurationsExitWith2(t *testing.T) {
 		{"transform --timestamp yesterday", "--timestamp: must be a time such as 2026-01-31T00:00:00Z, got yesterday"},
 		{"transform --config " + broken, "broken.yaml: line 1"},
 		{"transform --config " + unknown, "did you mean kafka.topics?"},
+		{"metrics --restart forwarder", "--restart: requires --configmap"},
 		{"config --config /nowhere/config.yaml", "/nowhere/config.yaml: no such file"},
 		{"run", "kafka.brokers: must be set"},
 		{"run --config " + unknown, "launchdarkly.client_side_id: must be set"},

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/term"
 
+	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/app"
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/preview"
 	"github.com/segment-to-launchdarkly/forwarder/consumer"
@@ -41,7 +42,8 @@ func newPreview(sys system) *cobra.Command {
 		Long: `Reads the newest records of the configured topics, shows some calls next to their events,
 and prints a summary: outcomes by reason, the most frequent event names and how many of
 their events have a metric value, IDs, sources, and the format of records that are not
-Segment calls. It joins no consumer group, commits nothing, and sends nothing.
+Segment calls. It joins no consumer group, commits nothing, and sends nothing. If
+launchdarkly.api_token is set, the summary also shows which event names have a metric.
 
 The records are spread evenly over the partitions. Reading stops after 15 seconds, unless
 --follow is set. Values of properties and user keys appear only in the calls shown.
@@ -112,6 +114,10 @@ func (f *previewFlags) complete(cfg *config.Config) error {
 func runPreview(sys system, cfg *config.Config, flags *previewFlags) error {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
+	metrics, err := metricNames(ctx, cfg)
+	if err != nil {
+		fmt.Fprintf(sys.stderr, "%s: the summary does not show which names have a metric: %v\n", name, err)
+	}
 	if !flags.source.Follow {
 		var stop context.CancelFunc
 		ctx, stop = context.WithTimeout(ctx, previewTimeout)
@@ -132,6 +138,7 @@ func runPreview(sys system, cfg *config.Config, flags *previewFlags) error {
 	if err != nil {
 		return failure{fmt.Errorf("%w; run \"%s check\" to find the cause", err, name)}
 	}
+	summary.Metrics = metrics
 	if flags.json {
 		err = summary.WriteJSON(sys.stdout)
 	} else {
@@ -144,6 +151,27 @@ func runPreview(sys system, cfg *config.Config, flags *previewFlags) error {
 		return failure{errors.New("no event in " + preview.Number(summary.Records) + " records")}
 	}
 	return nil
+}
+
+// metricNames returns the names of the events that a metric of the project counts, or nil if
+// launchdarkly.api_token is not set.
+func metricNames(ctx context.Context, cfg *config.Config) (map[string]bool, error) {
+	if !cfg.LaunchDarkly.APIToken.IsSet() {
+		return nil, nil
+	}
+	client, err := cfg.API(app.Version())
+	if err != nil {
+		return nil, err
+	}
+	metrics, err := client.Metrics(ctx, cfg.LaunchDarkly.ProjectKey, false)
+	if err != nil {
+		return nil, withAdvice(err)
+	}
+	names := map[string]bool{}
+	for _, m := range metrics {
+		names[m.EventKey] = true
+	}
+	return names, nil
 }
 
 // readSummary reads and maps records, and passes each of their calls to visit, including tombstones

@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 	"github.com/segment-to-launchdarkly/forwarder/transform"
 )
 
@@ -163,6 +164,36 @@ func TestPreviewAppliesTheFilters(t *testing.T) {
 	const want = "segment.events.only_file: cannot read"
 	if _, stderr, code := run(w.sys, "preview"); code != 2 || !strings.Contains(stderr, want) {
 		t.Errorf("missing list: exit %d, %s", code, stderr)
+	}
+}
+
+func TestPreviewMarksNamesThatHaveAMetric(t *testing.T) {
+	w := newWorld(t).produce(t, aCall, `{"type":"track","event":"E","anonymousId":"a-2"}`)
+	api := w.setMetrics(t, ldtest.Metric{Key: "orders", EventKey: "Order Completed"})
+	const want = `
+Events        number  value  metric  name
+                   1     0%  no      E
+                   1   100%  yes     Order Completed
+`
+	out, stderr, code := run(w.sys, "preview", "--show", "0")
+	if code != 0 || stderr != "" || !strings.Contains(out, want) {
+		t.Errorf("exit %d, %s\n%s\nwant\n%s", code, stderr, out, want)
+	}
+	const field = `"has_metric": true`
+	out, stderr, code = run(w.sys, "preview", "--json")
+	if code != 0 || stderr != "" || !strings.Contains(out, field) || !strings.Contains(out, `"has_metric": false`) {
+		t.Errorf("exit %d, %s\n%s", code, stderr, out)
+	}
+
+	api.Script(ldtest.Fault{Status: 403}, ldtest.Fault{Status: 403})
+	for args, names := range map[string]string{
+		"preview --show 0": "number  value  name", "preview --json": `"name": "Order Completed"`,
+	} {
+		out, stderr, code = run(w.sys, strings.Fields(args)...)
+		if code != 0 || !strings.Contains(stderr, "does not show which names have a metric: list metrics: ") ||
+			!strings.Contains(out, names) || strings.Contains(out, field) {
+			t.Errorf("%s: exit %d, %s\n%s", args, code, stderr, out)
+		}
 	}
 }
 

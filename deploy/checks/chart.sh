@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the chart's unit tests, and checks the packaged chart with each value file in ci/ and examples/.
+# Runs the chart's unit tests, and checks the packaged chart with each value file in ci/ and examples/, and the CronJob.
 set -eu
 cd "$(dirname "$0")"
 chart=../helm/segment-to-launchdarkly
@@ -32,3 +32,5 @@ for values in "$chart"/ci/*-values.yaml "$chart"/examples/*.yaml; do
 	helm template events "$packaged" --namespace data --kube-version $kubernetes --values "$values" >"$dir/manifests.yaml"
 	kubeconform -strict -summary -schema-location 'schemas/{{.ResourceKind}}.json' "$dir/manifests.yaml"
 done
+
+kubeconform -strict -summary -schema-location 'schemas/{{.ResourceKind}}.json' ../metrics-cronjob.yaml

@@ -8,6 +8,9 @@
 //	ld.Requests(), ld.Events()             // every request; the events that count, in order
 //	ld.Wait(ctx, 5000)                     // waits until 5,000 events count
 //
+// With Config.API, the fake also serves the parts of LaunchDarkly's REST API that list metrics and
+// counted events; see [API].
+//
 // A fault makes a request fail, either without effect or, with Accepted, after the request has
 // taken effect:
 //

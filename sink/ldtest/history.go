@@ -1,6 +1,10 @@
 package ldtest
 
-import "github.com/google/uuid"
+import (
+	"slices"
+
+	"github.com/google/uuid"
+)
 
 // history contains the recorded requests and their effects.
 type history struct {
@@ -58,6 +62,9 @@ func (s *Server) record(a *arrival) {
 		s.cfg.OnRequest(a.Request)
 	}
 	h.count(a, s.cfg.Retain)
+	if s.cfg.API != nil && a.Accepted && !a.Duplicate {
+		s.cfg.API.count(a, s.cfg.Environments)
+	}
 }
 
 // recordPayloadID compares a request with earlier requests under the same payload ID. It adds a
@@ -105,14 +112,7 @@ func (h *history) count(a *arrival, retain bool) {
 	r.Drops = appendReported(r.Drops, a.Drops)
 	r.Processed += a.Events - len(a.Drops)
 	if retain {
-		drops := a.Drops
-		for i, event := range a.events {
-			if len(drops) > 0 && drops[0].Index == i {
-				drops = drops[1:]
-				continue
-			}
-			h.processed = append(h.processed, event)
-		}
+		h.processed = slices.AppendSeq(h.processed, a.processed())
 	}
 	close(h.grew)
 	h.grew = make(chan struct{})

@@ -103,6 +103,20 @@ func (a *arrival) addViolation(rule, detail string) {
 	a.Violations = append(a.Violations, Violation{a.PayloadID, rule, detail})
 }
 
+// processed yields the events that are not dropped.
+func (a *arrival) processed() iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		drops := a.Drops
+		for i, event := range a.events {
+			if len(drops) > 0 && drops[0].Index == i {
+				drops = drops[1:]
+			} else if !yield(event) {
+				return
+			}
+		}
+	}
+}
+
 func (a *arrival) setBody(body []byte) {
 	a.Body, a.Bytes, a.Hash = body, len(body), sha256.Sum256(body)
 }

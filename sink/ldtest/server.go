@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -34,6 +35,10 @@ type Config struct {
 	// Retain keeps every request, with its headers and body, for [Server.Requests] and
 	// [Server.Events]. If Retain is false, memory still grows by about 100 bytes per payload ID.
 	Retain bool
+
+	// API is LaunchDarkly's REST API, which the fake then serves under /api/v2/. Nil means that these
+	// paths do not exist.
+	API *API
 }
 
 // Environment identifies a LaunchDarkly environment for both endpoints.
@@ -73,6 +78,10 @@ func New(cfg Config) *Server {
 
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.cfg.API != nil && strings.HasPrefix(r.URL.Path, apiPath) {
+		s.cfg.API.serve(w, r, s.cfg.Environments)
+		return
+	}
 	to, names := parseRoute(r.URL.Path)
 	delivers := r.Method == http.MethodPost && (to == clientSide || to == metricImport)
 

@@ -34,6 +34,7 @@ func (a *App) adminHandler(ctx context.Context) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", atMost(4, a.statusPage(ctx)))
 	mux.Handle("GET /metrics", atMost(4, promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{})))
+	mux.Handle("GET /delivered.json", atMost(4, http.HandlerFunc(a.serveDelivered)))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		respond(w, unhealthy(a.consumer.Status()))
 	})

@@ -92,7 +92,7 @@ func TestAdminServerRejectsOtherRequests(t *testing.T) {
 	s.run()
 	s.log.await(s.ctx, t, "partitions assigned")
 	for request, want := range map[string]int{
-		"GET /": 200, "HEAD /": 200, "GET /metrics": 200, "HEAD /metrics": 200,
+		"GET /": 200, "HEAD /": 200, "GET /metrics": 200, "HEAD /metrics": 200, "GET /delivered.json": 200,
 		"GET /healthz": 200, "HEAD /readyz": 200,
 		"POST /": 405, "PUT /metrics": 405, "DELETE /healthz": 405, "OPTIONS /": 405, "TRACE /readyz": 405,
 		"GET /status.css": 404, "GET /debug/pprof/": 404, "GET /metrics/": 404, "GET /favicon.ico": 404, "POST /x": 404,

@@ -98,7 +98,7 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 		SessionTimeout: cfg.Kafka.SessionTimeout,
 		MaxEvents:      cfg.Batch.MaxEvents, MaxBytes: int(cfg.Batch.MaxBytes), MaxAge: cfg.Batch.MaxAge,
 		Gzip: cfg.Batch.Gzip, DrainTimeout: cfg.Delivery.DrainTimeout,
-		CountNames:      cfg.Admin.EventNames,
+		CountNames: cfg.Admin.EventNames, DeliveredNames: cfg.SelectedEvents(),
 		DeadLetterTopic: cfg.DeadLetters.Topic, Redrive: cfg.DeadLetters.Redrive,
 		Mapping: mapping, Sink: a.sink, Budget: a.budget, Registry: registerer, Log: log.Named("consumer"),
 	}); err != nil {
@@ -170,6 +170,9 @@ func (a *App) Run(ctx context.Context) error {
 	var background sync.WaitGroup
 	background.Go(func() { a.history.sample(sampleCtx, a.sample) })
 	background.Go(func() { progress{a.log, a.counts}.run(sampleCtx) })
+	if a.cfg.Admin.EventNames {
+		background.Go(func() { logDelivered(sampleCtx, a.log, a.started, a.consumer.Delivered) })
+	}
 	background.Go(func() { a.cfg.RefreshToken(sampleCtx, a.log.Named("kafka")) })
 	background.Go(func() {
 		if err := server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {

@@ -14,6 +14,7 @@
 // The admin server is read-only. /healthz fails only if a restart would help. /readyz fails during
 // startup and shutdown, while delivery is blocked until someone intervenes, while the consumer has a
 // problem, and while the OAuth token for Kafka cannot be renewed. The response gives the reasons. /
-// serves the status page. The server never returns credentials, event content, or the bodies of
-// LaunchDarkly's responses, but does return record positions, event names, and status codes.
+// serves the status page, and /delivered.json the delivered events by name and hour. The server
+// never returns credentials, event content, or the bodies of LaunchDarkly's responses, but does
+// return record positions, event names, and status codes.
 package app

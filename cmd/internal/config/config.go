@@ -137,6 +137,9 @@ type LaunchDarkly struct {
 	EnvironmentKey string `yaml:"environment_key" rule:"key"`
 	AccessToken    Secret `yaml:"access_token"`
 
+	APIURL   string `yaml:"api_url" rule:"api_url"`
+	APIToken Secret `yaml:"api_token"`
+
 	CAFile      string            `yaml:"ca_file" rule:"file"`
 	Headers     map[string]Secret `yaml:"headers" rule:"header"`
 	HeaderFiles map[string]string `yaml:"header_files" rule:"header"`

@@ -127,12 +127,20 @@ var help = map[string]string{
 		"metric_import requires project_key, environment_key, access_token, and event_schema 4.",
 	"launchdarkly.client_side_id": "Client-side ID of the LaunchDarkly environment, from the account settings. " +
 		"Required for client_side. LaunchDarkly may respond with 202 even if the ID does not exist.",
-	"launchdarkly.project_key":     "Key of the LaunchDarkly project. Required for metric_import.",
-	"launchdarkly.environment_key": "Key of the LaunchDarkly environment. Required for metric_import.",
+	"launchdarkly.project_key": "Key of the LaunchDarkly project. Required for metric_import, " +
+		"and for the commands that use api_token.",
+	"launchdarkly.environment_key": "Key of the LaunchDarkly environment. Required for metric_import, " +
+		"and for the verify command.",
 	"launchdarkly.access_token": "Access token whose role allows importEventData. Required for metric_import. " +
 		"A token file is read again for each request.",
+	"launchdarkly.api_url": "Base URL of LaunchDarkly's REST API. " +
+		"Empty means the host that belongs to events_url: https://app.launchdarkly.com, " +
+		"https://app.eu.launchdarkly.com (EU), or https://app.launchdarkly.us (federal).",
+	"launchdarkly.api_token": "Access token for LaunchDarkly's REST API. The role Reader is sufficient. " +
+		"Only the commands metrics, check --metrics, verify, and preview use it. The run command ignores it.",
 	"launchdarkly.ca_file": "PEM file with the CA certificates trusted for events_url alone, " +
-		"for instance those of a gateway. Empty means the system's CA certificates. Read at the start.",
+		"for instance those of a gateway. Empty means the system's CA certificates. Read at the start. " +
+		"For api_url, they are trusted in addition to the system's.",
 	"launchdarkly.headers": "Additional request headers, for a gateway in front of LaunchDarkly. " +
 		"The values are credentials and are never shown. " +
 		"In the variable, a value that contains a semicolon requires the JSON form.",
@@ -196,9 +204,10 @@ var help = map[string]string{
 		"If true, the program delivers only the call or event for which each dead letter was written.",
 
 	"admin": "HTTP server for operators.",
-	"admin.listen": "Address (host:port) of the status page at / and of /metrics, /healthz, and /readyz. " +
-		"The server has no authentication. An empty host means all interfaces.",
-	"admin.event_names": "Whether the status page lists the most frequent event names.",
+	"admin.listen": "Address (host:port) of the status page at / and of /metrics, /delivered.json, /healthz, and " +
+		"/readyz. The server has no authentication. An empty host means all interfaces.",
+	"admin.event_names": "Whether the status page lists the most frequent event names, " +
+		"and /delivered.json and an hourly log entry list delivered events by name. The verify command needs them.",
 
 	"log":        "Log output on standard error.",
 	"log.level":  "Minimum level of log entries: debug, info, warn, or error.",

@@ -151,11 +151,16 @@ func (t TLS) config() (*tls.Config, error) {
 
 // certPool reads the certificates in the file named by a key. The error is a [Problem].
 func certPool(key, path string) (*x509.CertPool, error) {
+	return appendCerts(x509.NewCertPool(), key, path)
+}
+
+// appendCerts adds the certificates in the file named by a key to pool, and returns pool. The error
+// is a [Problem].
+func appendCerts(pool *x509.CertPool, key, path string) (*x509.CertPool, error) {
 	pem, err := os.ReadFile(path)
 	if err != nil {
 		return nil, Problem{Key: key, Rule: unreadable(path, err)}
 	}
-	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
 		return nil, Problem{Key: key, Rule: "no PEM certificate in " + path}
 	}

@@ -12,6 +12,7 @@ const (
 	Service Use = iota // everything, including the files named in the configuration
 	Offline            // everything except the named files, which can be on another machine and are not read
 	DryRun             // the mapping, and each key that is set
+	REST               // each key that is set, for commands that use only LaunchDarkly's REST API
 )
 
 // Load reads and validates the configuration of the service. It applies the defaults, then the YAML

@@ -109,6 +109,12 @@ var problemCases = []struct {
 		name: "URL with credentials",
 		env:  []string{"S2LD_LAUNCHDARKLY_EVENTS_URL=https://user:hunter2@events.launchdarkly.com"},
 	},
+	{
+		name: "API URL with a path, token with extra text",
+		env: []string{
+			"S2LD_LAUNCHDARKLY_API_URL=https://app.launchdarkly.com/api/v2", "S2LD_LAUNCHDARKLY_API_TOKEN=Bearer hunter2",
+		},
+	},
 	{name: "URL without scheme", env: []string{"S2LD_LAUNCHDARKLY_EVENTS_URL=events.launchdarkly.com"}},
 	{name: "SDK key as client-side ID", env: []string{"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=sdk-hunter2"}},
 	{
@@ -233,6 +239,7 @@ var problemCases = []struct {
 			"S2LD_KAFKA_SASL_PASSWORD=hunter2", "S2LD_KAFKA_SASL_PASSWORD_FILE=/nowhere/p",
 			"S2LD_KAFKA_SASL_TOKEN=hunter2", "S2LD_KAFKA_SASL_TOKEN_FILE=/nowhere/t",
 			"S2LD_LAUNCHDARKLY_ACCESS_TOKEN=hunter2", "S2LD_LAUNCHDARKLY_ACCESS_TOKEN_FILE=/nowhere/a",
+			"S2LD_LAUNCHDARKLY_API_TOKEN=hunter2", "S2LD_LAUNCHDARKLY_API_TOKEN_FILE=/nowhere/b",
 		},
 	},
 	{

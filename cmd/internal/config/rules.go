@@ -88,18 +88,8 @@ var rules = map[string]rule{
 			return err == nil || s == "earliest" || s == "latest"
 		},
 	},
-	"url": {
-		must:    "must have only a scheme, a host, and optionally a port, such as https://events.launchdarkly.com",
-		pattern: regexp.MustCompile(`^https?://[^/?#@]+$`),
-		also: func(s string) bool {
-			u, err := url.Parse(s)
-			if err != nil || u.Hostname() == "" {
-				return false
-			}
-			_, err = strconv.ParseUint(cmp.Or(u.Port(), "443"), 10, 16)
-			return err == nil
-		},
-	},
+	"url":     baseURL("https://events.launchdarkly.com"),
+	"api_url": baseURL("https://app.launchdarkly.com"),
 	"id": {
 		must: "must be the client-side ID from the environment's settings in LaunchDarkly, which contains only letters " +
 			"and digits; SDK keys (sdk-), mobile keys (mob-), and access tokens (api-) are not client-side IDs",
@@ -169,6 +159,22 @@ var rules = map[string]rule{
 		pattern: regexp.MustCompile(`^[A-Za-z0-9_+=,.@-]{2,64}$`),
 	},
 	"file": {}, // path of a file, which validateFiles reads
+}
+
+// baseURL returns the rule for a URL without a path.
+func baseURL(example string) rule {
+	return rule{
+		must:    "must have only a scheme, a host, and optionally a port, such as " + example,
+		pattern: regexp.MustCompile(`^https?://[^/?#@]+$`),
+		also: func(s string) bool {
+			u, err := url.Parse(s)
+			if err != nil || u.Hostname() == "" {
+				return false
+			}
+			_, err = strconv.ParseUint(cmp.Or(u.Port(), "443"), 10, 16)
+			return err == nil
+		},
+	}
 }
 
 // isHostPort reports whether s is host:port with a port of at least lowest. The host can be empty.

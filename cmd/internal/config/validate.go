@@ -23,8 +23,9 @@ const rebalanceTimeout = time.Minute
 
 // validate checks each key against its tags, and then the rules that involve several keys.
 func (l *loader) validate(use Use) {
+	partial := use == DryRun || use == REST
 	for _, f := range l.keys {
-		if f.section || f.required && use == DryRun && f.v.Len() == 0 {
+		if f.section || f.required && partial && f.v.Len() == 0 {
 			continue
 		}
 		if rule, value := f.validate(); rule != "" {
@@ -32,10 +33,10 @@ func (l *loader) validate(use Use) {
 		}
 	}
 	l.validateMapping()
-	if use != Offline {
+	if use != Offline && use != REST { // the metrics command writes the list
 		l.loadEvents()
 	}
-	if use != DryRun {
+	if !partial {
 		l.validateKafka()
 		l.validateDelivery()
 	}
@@ -238,6 +239,8 @@ func (l *loader) validateDelivery() {
 	ld, d := l.c.LaunchDarkly, l.c.Delivery
 	l.validateSecret("launchdarkly.access_token", ld.AccessToken)
 	l.validateToken("launchdarkly.access_token", ld.AccessToken)
+	l.validateSecret("launchdarkly.api_token", ld.APIToken)
+	l.validateToken("launchdarkly.api_token", ld.APIToken)
 	switch ld.Endpoint {
 	case "client_side":
 		l.require(ld.ClientSideID != "", "launchdarkly.client_side_id", "must be set for endpoint client_side")
@@ -286,11 +289,12 @@ func (l *loader) validateToken(path string, s Secret) {
 	}
 }
 
-// validateFiles reads every file named in the configuration.
+// validateFiles reads every file named in the configuration, except for the token of the REST API,
+// which need not exist where only the run command is used.
 func (l *loader) validateFiles() {
 	var p Problem
 	for _, f := range l.keys {
-		if f.rule != "file" || text(f.v) == "" {
+		if f.rule != "file" || text(f.v) == "" || f.path == "launchdarkly.api_token_file" {
 			continue
 		}
 		if strings.HasSuffix(f.path, "ca_file") {

@@ -43,13 +43,21 @@ func (c *Config) Warnings() (warnings Problems) {
 	}
 	switch ld.Endpoint {
 	case "client_side":
-		ignored("for endpoint client_side", "launchdarkly.project_key", "launchdarkly.environment_key",
-			"launchdarkly.access_token", "launchdarkly.access_token_file")
+		ignored("for endpoint client_side", "launchdarkly.access_token", "launchdarkly.access_token_file")
+		if !ld.APIToken.IsSet() {
+			ignored("for endpoint client_side unless launchdarkly.api_token is set", "launchdarkly.project_key",
+				"launchdarkly.environment_key")
+		}
 	case "metric_import":
 		ignored("for endpoint metric_import", "launchdarkly.client_side_id")
 		if isPlain(ld.EventsURL) {
 			warn("launchdarkly.events_url", "sends the access token unencrypted; use https")
 		}
+	}
+	if !ld.APIToken.IsSet() {
+		ignored("unless launchdarkly.api_token is set", "launchdarkly.api_url")
+	} else if isPlain(ld.APIURL) {
+		warn("launchdarkly.api_url", "sends the access token unencrypted; use https")
 	}
 	if isPlain(ld.EventsURL) && len(ld.Headers)+len(ld.HeaderFiles) > 0 {
 		warn("launchdarkly.events_url", "sends the values of launchdarkly.headers unencrypted; use https")

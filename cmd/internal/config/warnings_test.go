@@ -19,6 +19,18 @@ func TestWarnings(t *testing.T) {
 		{[]string{"S2LD_LAUNCHDARKLY_CONTEXTS=user=userId", "S2LD_LAUNCHDARKLY_EVENT_SCHEMA=4"}, ""},
 		{[]string{"S2LD_LAUNCHDARKLY_PROJECT_KEY=p"}, "launchdarkly.project_key"},
 		{[]string{"S2LD_LAUNCHDARKLY_ACCESS_TOKEN=t"}, "launchdarkly.access_token"},
+		{
+			[]string{
+				"S2LD_LAUNCHDARKLY_PROJECT_KEY=p", "S2LD_LAUNCHDARKLY_ENVIRONMENT_KEY=e",
+				"S2LD_LAUNCHDARKLY_API_TOKEN_FILE=/nowhere", "S2LD_LAUNCHDARKLY_API_URL=https://app.launchdarkly.com",
+			},
+			"",
+		},
+		{[]string{"S2LD_LAUNCHDARKLY_API_URL=https://app.launchdarkly.com"}, "launchdarkly.api_url"},
+		{
+			[]string{"S2LD_LAUNCHDARKLY_API_URL=http://gateway", "S2LD_LAUNCHDARKLY_API_TOKEN=t"},
+			"launchdarkly.api_url",
+		},
 		{importing, "launchdarkly.client_side_id"}, // which required sets
 		{append(importing, "S2LD_LAUNCHDARKLY_EVENTS_URL=http://localhost:1"), "launchdarkly.client_side_id"},
 		{append(importing, "S2LD_LAUNCHDARKLY_EVENTS_URL=http://[::1]:1"), "launchdarkly.client_side_id"},

@@ -32,9 +32,14 @@ func (s *Summary) Write(w io.Writer) error {
 		row("", "%8s  %5.1f%%  %s", Number(o.Calls), 100*o.Share, strings.TrimSpace(o.Outcome+" "+o.Reason))
 	}
 	if len(r.Names) > 0 {
-		row("Events", "%8s  %s  %s", "number", "value", "name")
+		columns := "%8s  %5s  %[4]s"
+		if s.Metrics != nil {
+			columns = "%8s  %5s  %-6s  %s"
+		}
+		row("Events", columns, "number", "value", "metric", "name")
 		for _, n := range r.Names {
-			row("", "%8s  %4.0f%%  %s", Number(n.Events), 100*n.WithMetricValue, Cut(Printable(n.Name), 60))
+			row("", columns, Number(n.Events), fmt.Sprintf("%.0f%%", 100*n.WithMetricValue),
+				map[bool]string{true: "yes", false: "no"}[s.Metrics[n.Name]], Cut(Printable(n.Name), 60))
 		}
 		if r.OtherNames > 0 {
 			row("", "%s more names", Number(r.OtherNames))

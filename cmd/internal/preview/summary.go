@@ -26,6 +26,10 @@ type Summary struct {
 	Records int                    // records read
 	Calls   [transform.Reasons]int // calls by reason
 
+	// Metrics holds the event names that a LaunchDarkly metric counts. If it is nil, they are
+	// unknown.
+	Metrics map[string]bool
+
 	sizes         []int
 	names         map[string]*nameCount
 	noMetricValue int
@@ -204,6 +208,7 @@ type nameReport struct {
 	Name            string  `json:"name"`
 	Events          int     `json:"events"`
 	WithMetricValue float64 `json:"share_with_metric_value"`
+	HasMetric       *bool   `json:"has_metric,omitempty"` // nil if the metrics are unknown
 }
 
 type projectReport struct {
@@ -243,7 +248,11 @@ func (s *Summary) report() report {
 		return cmp.Or(cmp.Compare(a.Outcome, b.Outcome), cmp.Compare(b.Calls, a.Calls))
 	})
 	for name, n := range s.names {
-		r.Names = append(r.Names, nameReport{name, n.events, share(n.values, n.events)})
+		var hasMetric *bool
+		if s.Metrics != nil {
+			hasMetric = new(s.Metrics[name])
+		}
+		r.Names = append(r.Names, nameReport{name, n.events, share(n.values, n.events), hasMetric})
 	}
 	slices.SortFunc(r.Names, func(a, b nameReport) int {
 		return cmp.Or(cmp.Compare(b.Events, a.Events), cmp.Compare(a.Name, b.Name))

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes the kubeconform schemas of the kinds that the chart renders, at the versions below.
+# Writes the kubeconform schemas of the kinds that the manifests contain, at the versions below.
 set -eu
 cd "$(dirname "$0")"
 kubernetes=k8s.io/kubernetes@v1.37.2
@@ -21,8 +21,11 @@ done <<-end
 	api__v1 ServiceAccount
 	apis__apps__v1 Deployment
 	apis__autoscaling__v2 HorizontalPodAutoscaler
+	apis__batch__v1 CronJob
 	apis__networking.k8s.io__v1 NetworkPolicy
 	apis__policy__v1 PodDisruptionBudget
+	apis__rbac.authorization.k8s.io__v1 Role
+	apis__rbac.authorization.k8s.io__v1 RoleBinding
 end
 convert --arg kind "" --yaml-input "$(directory $keda)/config/crd/bases/keda.sh_scaledobjects.yaml" >scaledobject.json
 for kind in PodMonitor ServiceMonitor PrometheusRule; do
