@@ -103,7 +103,7 @@ func (s *set) has(element []byte) bool {
 		_, ok := s.many[string(element)]
 		return ok
 	}
-	for _, e := range s.few {
+	for _, e := range s.few { //nolint:modernize // slices.Contains would copy the element
 		if string(element) == e {
 			return true
 		}
