@@ -62,7 +62,7 @@ test-browser: ## test the status page in a headless Chromium; SCREENSHOTS=/direc
 	CHROMIUM_TEST=1 $(GO) test -race -count=1 -run 'InABrowser$$' ./cmd/internal/app
 
 .PHONY: test-client
-test-client: bin/launchdarkly-api/.installed ## test the fake LaunchDarkly with LaunchDarkly's own client of its REST API
+test-client: bin/launchdarkly-api/.installed ## test the fake REST API with LaunchDarkly's own client
 	LAUNCHDARKLY_API_CLIENT=$(CURDIR)/bin/launchdarkly-api \
 		$(GO) test -count=1 -run 'LaunchDarklysOwnRESTClient$$' ./sink/ldtest
 

@@ -82,9 +82,10 @@ type Config struct {
 
 	// CountNames enables Consumer.EventNames and Consumer.Delivered. Default: false.
 	CountNames bool
-	// DeliveredNames lists the event names by which delivered events are counted, also in a metric.
-	// Names longer than 254 bytes are not counted. If the list is empty or contains more than
-	// MaxDeliveredNames names, the most frequent names are counted, without the metric.
+	// DeliveredNames lists the event names to count among delivered events, and enables their
+	// metric. Events with any other name, or a name longer than 254 bytes, count as other. If the
+	// list is empty or longer than MaxDeliveredNames, the most frequent names are counted, without
+	// a metric.
 	DeliveredNames []string
 
 	// Mapping maps Segment calls to LaunchDarkly events.

@@ -19,7 +19,7 @@ const (
 	DeliveredMetric = prefix + "events_delivered_total"
 	// MaxDeliveredNames is the maximum length of Config.DeliveredNames.
 	MaxDeliveredNames = 200
-	// DeliveredFor is how long the deliveries of an hour are kept after the hour.
+	// DeliveredFor is the retention of an hour's deliveries.
 	DeliveredFor = 7 * 24 * time.Hour
 
 	// frequentNames is the number of names kept per hour if Config.DeliveredNames does not list the
@@ -38,7 +38,7 @@ type DeliveredHour struct {
 // It outlives sessions and is safe for concurrent use. A nil *delivered counts nothing.
 //
 // Intake counts the events of each batch, and the batch carries the counts until it is delivered.
-// Events rejected by LaunchDarkly do not count. A batch left for the next owner counts there. If a
+// Events rejected by LaunchDarkly do not count. The next owner counts the batches left for it. If a
 // session ends before a delivered batch is committed, the batch is delivered and counted again,
 // although LaunchDarkly counts it once.
 type delivered struct {
@@ -48,14 +48,14 @@ type delivered struct {
 	hours []DeliveredHour
 }
 
-// newDelivered returns a count without events, and registers the metric.
+// newDelivered returns an empty delivered, and registers the metric if cfg enables it.
 func newDelivered(cfg *Config) *delivered {
 	d := &delivered{}
 	if !cfg.metersNames() {
 		return d
 	}
 	vector := promauto.With(cfg.Registry).NewCounterVec(prometheus.CounterOpts{Name: DeliveredMetric,
-		Help: "Delivered events, by name. Exists only if segment.events lists at most 200 names."}, []string{labelEvent})
+		Help: "Delivered events, by name. Exists only if segment.events lists 1 to 200 names."}, []string{labelEvent})
 	d.counters = make(map[string]prometheus.Counter, len(cfg.DeliveredNames))
 	for _, name := range cfg.DeliveredNames {
 		d.counters[name] = vector.WithLabelValues(name)
@@ -164,12 +164,12 @@ func (d *delivered) current() *DeliveredHour {
 	return &d.hours[len(d.hours)-1]
 }
 
-// expire drops the hours that are kept no longer. The caller must hold mu.
+// expire drops the hours that began more than DeliveredFor before hour. The caller must hold mu.
 func (d *delivered) expire(hour time.Time) {
 	d.hours = slices.DeleteFunc(d.hours, func(h DeliveredHour) bool { return h.Hour.Before(hour.Add(-DeliveredFor)) })
 }
 
-// limit returns the maximum number of names per hour, except while the hour lasts.
+// limit returns the maximum number of names to keep for a complete hour.
 func (d *delivered) limit() int { return max(frequentNames, len(d.counters)) }
 
 // keep keeps the n most frequent names, and moves the events of all others to Other.

@@ -200,7 +200,7 @@ func TestDeliveredNamesHaveSeriesFromTheStart(t *testing.T) {
 	d := newDelivered(&Config{DeliveredNames: []string{"a0", `b "1"`}, Registry: r})
 	expect := func(a int) {
 		t.Helper()
-		want := fmt.Sprintf("# HELP %s Delivered events, by name. Exists only if segment.events lists at most 200 names.\n"+
+		want := fmt.Sprintf("# HELP %s Delivered events, by name. Exists only if segment.events lists 1 to 200 names.\n"+
 			"# TYPE %[1]s counter\n%[1]s{event=\"a0\"} %d\n%[1]s{event=\"b \\\"1\\\"\"} 0\n", DeliveredMetric, a)
 		if err := testutil.GatherAndCompare(r, strings.NewReader(want), DeliveredMetric); err != nil {
 			t.Error(err)

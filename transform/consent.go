@@ -29,7 +29,7 @@ func (c Consent) compile(wanted *jsonscan.Paths) *consentRule {
 	return rule
 }
 
-// consented reports whether the call that t.scan has found contains the consent required.
+// consented reports whether the call in t.scan contains the required consent.
 func (t *Transformer) consented() bool {
 	rule := t.m.consent
 	var consents func(category int) bool

@@ -8,9 +8,9 @@ import (
 	"github.com/segment-to-launchdarkly/forwarder/transform/jsonscan"
 )
 
-// Filter selects calls. Each field that is set removes the calls that it does not select, with a
-// reason of its own. The fields are listed in the order in which they apply: Consent before a call's
-// integrations object, the others after it. All of them depend only on the record.
+// Filter selects calls. Each field that is set removes the calls that it does not select, with the
+// reason given at the field. The fields are listed in the order in which they apply: Consent before
+// a call's integrations object, the others after it. All of them depend only on the record.
 type Filter struct {
 	Consent Consent
 
@@ -18,7 +18,7 @@ type Filter struct {
 	Conditions []Condition
 
 	// OnlyEvents lists the names of the events to select, and ExceptEvents those not to select. If
-	// OnlyEvents is empty, all names are selected. Names must match exactly. The digits of a number
+	// OnlyEvents is empty, all names are selected. Names must match exactly. A number's digits
 	// are its name. The reason is OtherEvent. A call without an event name is not filtered, because
 	// it is rejected.
 	OnlyEvents, ExceptEvents []string
@@ -60,7 +60,7 @@ type Condition struct {
 
 // filters is the compiled form of the part of a Filter that follows the integrations object.
 type filters struct {
-	topics       []string // which the record's topic must all equal
+	topics       []string // the record's topic must equal each of them
 	headers      []condition
 	fields       []condition
 	byName       bool // whether only or except is not empty
@@ -208,8 +208,8 @@ func (f *filters) selectsRecord(r *Record) bool {
 	return true
 }
 
-// filter returns the reason for which the filters after the integrations object remove the track
-// call that t.scan has found, or None. ms is the call's time.
+// filter applies the filters after the integrations object to the track call in t.scan. It returns
+// the reason of the first filter that removes the call, or None. ms is the call's time.
 func (t *Transformer) filter(r *record, ms int64) Reason {
 	f := t.m.filters
 	if !r.selected {

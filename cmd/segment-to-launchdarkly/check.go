@@ -35,8 +35,9 @@ them and on the consumer group, maps the newest 200 records of each topic, and s
 request to LaunchDarkly. The exit code is 1 if any check fails, including the configuration
 check. With AWS_MSK_IAM, the command also obtains AWS credentials and prints their source.
 
-With --send, the command also sends one event, as the run command would send it, and prints
-LaunchDarkly's response. The key of the event's user, or of each of its contexts, is
+With --send, the command also sends one event, in the format of the run command but without
+applying the filters or launchdarkly.data, and prints LaunchDarkly's response. The key of
+the event's user, or of each of its contexts, is
 ` + checkKey + `. Metrics with the same event key count the event, and
 count it again each time you use --send. The request is never retried. It is not sent if
 another check of LaunchDarkly fails.
@@ -45,8 +46,9 @@ With --metrics, the command also gets the custom metrics of launchdarkly.project
 LaunchDarkly's REST API, which requires launchdarkly.api_token. It compares each metric with
 the events in the newest 10,000 records, and prints one line per metric, or one per problem:
 no event with the metric's event key, no numbers for a numeric metric, a context kind that
-the events do not contain, a filter that no event can pass, or a data warehouse as source. A
-metric whose event was never seen is only a warning, because the event can be rare.
+the events do not contain, a filter that no event can pass, or a data warehouse as source. If
+no event has the metric's event key, the result is only a warning, because the event can be
+rare.
 
 With --offline, the command validates only the configuration. It makes no connections and
 does not open the certificate and secret files, so they can be on another machine.`,

@@ -65,7 +65,8 @@ func (c *checks) checkSend(cfg *config.Config, event string, transport http.Roun
 	}
 }
 
-// checkBatch returns a batch with the event of a track call, as the configured mapping renders it.
+// checkBatch returns a batch with the event of a track call. It uses the configured mapping without
+// envelopes, filters, or the selection of properties.
 func checkBatch(cfg *config.Config, event string) (*sink.Batch, error) {
 	rules := cfg.Mapping()
 	rules.Unwrap, rules.Filter, rules.Data = nil, transform.Filter{}, transform.Data{}

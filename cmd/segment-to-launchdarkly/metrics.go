@@ -33,15 +33,15 @@ func newMetrics(sys system) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "metrics",
 		Short: "List the event keys of LaunchDarkly's metrics, for segment.events.only_file",
-		Long: `Asks LaunchDarkly's REST API for the custom metrics of launchdarkly.project_key, and prints
-their event keys, sorted, one per line. With this list as segment.events.only_file, only
-events that a metric counts are delivered. Archived metrics and metrics without an event key
-are left out. If no key is left, the command fails and prints nothing.
+		Long: `Reads the custom metrics of launchdarkly.project_key from LaunchDarkly's REST API, and prints
+their event keys, sorted, one per line. If segment.events.only_file is this list, only events
+with these keys are delivered. Archived metrics and metrics without an event key are omitted.
+If there are no keys, the command fails and prints nothing.
 
 The command needs launchdarkly.project_key and launchdarkly.api_token, and ignores the keys
 for Kafka. With --output, the file is replaced only if the command is successful.
 
-With --configmap, the command prints a manifest for "kubectl apply --server-side" in place of
+With --configmap, the command prints a manifest for "kubectl apply --server-side" instead of
 the list. The ConfigMap contains the list as ` + listFile + `. With --restart, the manifest also sets
 an annotation with the hash of the list on the pods of a Deployment. When the list changes,
 the Deployment therefore replaces its pods, and the new ones read the new list.`,
@@ -53,8 +53,8 @@ the Deployment therefore replaces its pods, and the new ones read the new list.`
 	path := addConfigFlag(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&flags.used, "used", false, "list only metrics used in an experiment or a guarded rollout")
-	f.StringVarP(&flags.output, "output", "o", "", "write to `FILE` in place of standard output")
-	f.StringVar(&flags.configMap, "configmap", "", "print a manifest of the ConfigMap `NAME` in place of the list")
+	f.StringVarP(&flags.output, "output", "o", "", "write to `FILE` instead of standard output")
+	f.StringVar(&flags.configMap, "configmap", "", "print a manifest of the ConfigMap `NAME` instead of the list")
 	f.StringVar(&flags.workload, "restart", "", "restart the Deployment `NAME` when the list changes (with --configmap)")
 	cmd.RunE = func(*cobra.Command, []string) error {
 		if flags.workload != "" && flags.configMap == "" {
@@ -163,7 +163,7 @@ func manifest(list []byte, configMap, deployment string) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// replaceFile writes a file so that, at any time, the file is either complete or unchanged.
+// replaceFile replaces a file atomically.
 func replaceFile(path string, content []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".*")
 	if err != nil {

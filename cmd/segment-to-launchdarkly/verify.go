@@ -34,27 +34,27 @@ func newVerify(sys system) *cobra.Command {
 		Use:   "verify",
 		Short: "Compare the delivered events with those that LaunchDarkly counted",
 		Long: `Compares, for each event key, the events that the group delivered with those that
-LaunchDarkly's REST API says it counted. Requires launchdarkly.api_token, project_key, and
+LaunchDarkly's REST API reports as counted. Requires launchdarkly.api_token, project_key, and
 environment_key. Only whole hours that ended at least two hours ago are compared.
 
 The deliveries come from each replica's /delivered.json. --replica gives the address of the
 admin port. A host name stands for all of its IP addresses, so the chart's headless Service
-stands for all replicas. Repeat the flag if the replicas have no common name. Replicas count
-in memory, for 7 days, and start at zero. Hours that began before a replica counted are
-therefore not compared, unless --incomplete is set. The deliveries of replicas that have
-stopped are only in their log, as an entry per hour ("events delivered").
+stands for all replicas. Repeat the flag if the replicas have no common name. Each
+replica counts in memory, from zero, and keeps 7 days. Hours that began before a replica
+started are therefore not compared, unless --incomplete is set. Deliveries of stopped
+replicas are only in their logs, in one entry per hour ("events delivered").
 
 With --prometheus, the deliveries come from the counter
-segment_launchdarkly_consumer_events_delivered_total instead, which remains when a replica
-stops. The counter exists only if segment.events.only and only_file list at most ` +
+segment_launchdarkly_consumer_events_delivered_total instead, which Prometheus keeps when a
+replica stops. The counter exists only if segment.events.only and only_file list 1 to ` +
 			fmt.Sprint(consumer.MaxDeliveredNames) + ` names.
 
 The exit code is 1 if, for any event key, the totals differ by more than 0.5% of the delivered
 events plus ten events. It is also 1 if no hour can be compared. Keys that the group did not
 deliver belong to other senders and are only listed.
 
-The API is a beta, and LaunchDarkly does not fully publish what it counts. Other senders of
-the same key raise the count.`,
+LaunchDarkly's API is in beta, and its documentation does not fully define which events
+count. Other senders of the same key raise the count.`,
 		Example: `  ` + name + ` verify --config config.yaml --replica localhost:9464 \
     --from 2026-01-31T00:00:00Z --to 2026-02-01T00:00:00Z
   ` + name + ` verify --config config.yaml --prometheus http://prometheus:9090 \
@@ -93,7 +93,7 @@ the same key raise the count.`,
 // hours validates the flags and returns the hours to compare.
 func (f *verifyFlags) hours(now time.Time) ([]time.Time, error) {
 	if (len(f.replicas) > 0) == (f.prometheus != "") {
-		return nil, errors.New("--replica: either this flag or --prometheus must be set")
+		return nil, errors.New("--replica: exactly one of --replica and --prometheus must be set")
 	}
 	times := map[string]time.Time{}
 	for flag, value := range map[string]string{"--from": f.from, "--to": f.to} {
@@ -158,9 +158,8 @@ func deliveries(ctx context.Context, cfg *config.Config, flags *verifyFlags, hou
 ) (d verify.Deliveries, err error) {
 	if flags.prometheus != "" {
 		if selected == nil {
-			return d, fmt.Errorf("--prometheus: there is no counter of deliveries by name, because it exists only if "+
-				"segment.events.only and only_file list 1 to %d names; the deliveries by name are in the replicas' "+
-				"/delivered.json (--replica) and in their hourly log entries", consumer.MaxDeliveredNames)
+			return d, fmt.Errorf("--prometheus: the counter exists only if segment.events.only and only_file list "+
+				"1 to %d names; use --replica, which reads /delivered.json", consumer.MaxDeliveredNames)
 		}
 		return verify.Prometheus(ctx, flags.prometheus, cfg.Kafka.Group, hours)
 	}
@@ -169,7 +168,7 @@ func deliveries(ctx context.Context, cfg *config.Config, flags *verifyFlags, hou
 	}
 	for _, r := range report.Replicas {
 		if r.Group != cfg.Kafka.Group {
-			return d, fmt.Errorf("replica %s: belongs to group %s, not to kafka.group, which is %s",
+			return d, fmt.Errorf("replica %s: belongs to group %s, but kafka.group is %s",
 				r.Replica, r.Group, cfg.Kafka.Group)
 		}
 	}

@@ -132,8 +132,8 @@ func TestVerifyShowsAnUncountedEventKey(t *testing.T) {
 		l.deliver(t, 1, 70, "Order Completed")
 		l.replicas[1].Hours = l.replicas[1].Hours[:2] // this hour must not matter
 		time.Sleep(2 * time.Hour)
-		const want = `Replica r-0 counts since 2000-01-01T00:00:00Z
-Replica r-1 counts since 2000-01-01T00:00:00Z
+		const want = `Replica r-0 started at 2000-01-01T00:00:00Z
+Replica r-1 started at 2000-01-01T00:00:00Z
 Hours 2000-01-01T00:00:00Z to 2000-01-01T02:00:00Z compared
 
     delivered        counted     difference  event key        verdict
@@ -143,7 +143,7 @@ Hours 2000-01-01T00:00:00Z to 2000-01-01T02:00:00Z compared
             0             50             50  Page Viewed      not delivered by this group
 
 A key differs if its totals differ by more than 0.5% of the delivered events plus ten events.
-The API is a beta, and LaunchDarkly does not fully publish what it counts.
+LaunchDarkly's API is in beta, and its documentation does not fully define which events count.
 Other senders of the same key, such as SDKs, raise the count.
 Deliveries of replicas that have stopped are missing. They are only in their log entries "events delivered".
 `
@@ -180,13 +180,13 @@ func TestVerifyDoesNotCompareIncompleteHours(t *testing.T) {
 		time.Sleep(3 * time.Hour)
 		period := []string{"--from", "2000-01-01T00:00:00Z", "--to", "2000-01-01T02:00:00Z"}
 		const missing = "2000-01-01T00:00:00Z to 2000-01-01T01:00:00Z not compared: " +
-			"replica r-0 counts since 2000-01-01T01:00:00Z"
+			"replica r-0 started at 2000-01-01T01:00:00Z"
 		out, stderr, code := l.verify(t, period...)
 		if code != 0 || !strings.Contains(out, missing) || !strings.Contains(out, "  200            200  ") {
 			t.Errorf("exit %d\n%s\n%s", code, stderr, out)
 		}
 		out, stderr, code = l.verify(t, append(period, "--incomplete")...)
-		if code != exitFailure || !strings.Contains(out, "compared although incomplete: replica r-0 counts since") ||
+		if code != exitFailure || !strings.Contains(out, "compared although incomplete: replica r-0 started at") ||
 			!strings.Contains(out, "  200            300  ") {
 			t.Errorf("with --incomplete: exit %d\n%s\n%s", code, stderr, out)
 		}
@@ -214,8 +214,8 @@ func TestVerifyDescribesWhyItCannotCompare(t *testing.T) {
 		"wrong token": {"S2LD_LAUNCHDARKLY_API_TOKEN=api-x", append(period, "--incomplete"), exitFailure,
 			"401 Unauthorized"},
 		"wrong group": {"S2LD_KAFKA_GROUP=other", period, exitFailure,
-			"replica r-0: belongs to group segment-to-launchdarkly, not to kafka.group, which is other"},
-		"two sources": {"", append(period, "--prometheus", "http://prometheus"), exitUsage, "--replica: either"},
+			"replica r-0: belongs to group segment-to-launchdarkly, but kafka.group is other"},
+		"two sources": {"", append(period, "--prometheus", "http://prometheus"), exitUsage, "--replica: exactly one"},
 	} {
 		l := newLedger(t, 1, midnight)
 		if c.set != "" {
@@ -228,7 +228,7 @@ func TestVerifyDescribesWhyItCannotCompare(t *testing.T) {
 	}
 
 	l := newLedger(t, 0, midnight)
-	if _, stderr, code := l.verify(t, period...); code != exitUsage || !strings.Contains(stderr, "--replica: either") {
+	if _, stderr, code := l.verify(t, period...); code != exitUsage || !strings.Contains(stderr, "--replica: exactly one") {
 		t.Errorf("no source: exit %d, error %q", code, stderr)
 	}
 	_, stderr, code := l.verify(t, append(period, "--prometheus", "http://prometheus")...)

@@ -24,8 +24,8 @@ type container struct {
 	Env  []struct{ Name, Value string }
 }
 
-// The first container of the CronJob writes a manifest for the objects that the role allows to
-// change. The second one applies this file.
+// The first container of the CronJob writes a manifest of exactly the objects that the role can
+// change. The second container applies this manifest.
 func TestCronJobAppliesTheListOfEventKeys(t *testing.T) {
 	var allowed []string // resource and name
 	var first, second container

@@ -7,8 +7,8 @@
 //     program exports. Each panel of the dashboard is complete.
 //   - Configuration: the program accepts the configuration in the rendered chart, in
 //     docker-compose.yml, and in the runbook. The chart's schema contains the program's schema.
-//   - CronJob: the program writes the manifest that the CronJob applies, for the objects that the
-//     CronJob's role allows to change.
+//   - CronJob: the program writes the manifest that the CronJob applies. The manifest contains
+//     exactly the objects that the CronJob's role can change.
 //   - Runbook: each alert has a section, and each section has an alert. Each link has a target, and
 //     each command names the brokers or the namespace.
 //

@@ -27,8 +27,8 @@ const APIToken = "api-11111111-1111-4111-8111-111111111111"
 // responds with 400 to any other parameter or value. It responds with 401 to an unknown token, and
 // with 403 to an environment's token, whose role allows only importing events. The usage is a beta
 // resource, and therefore requires the header LD-API-Version: beta. The usage counts the events
-// that count in [Report], by event key and by the hour in which their request arrived. For zero,
-// it contains no number.
+// that count in [Report], by event key and by the hour in which their request arrived, and omits
+// counts of zero.
 type API struct {
 	// Token is the access token that allows viewing everything. Empty means APIToken.
 	Token string
@@ -49,7 +49,7 @@ type API struct {
 	counted  map[counted]int64
 }
 
-// counted identifies a number of events.
+// counted is the key of an event count.
 type counted struct {
 	project, environment, eventKey string
 	hour                           time.Time
@@ -58,9 +58,9 @@ type counted struct {
 const rateWindow = 10 * time.Second
 
 // Script appends faults to the script. Each request to the API consumes one fault. A fault with
-// status 429 and RetryIn has the headers of a rate limit of the account, X-Ratelimit-Reset among
-// them. With RetryAfter, it has the header of a rate limit of the IP address. Script panics if a
-// fault is invalid. The faults of the [Server] do not affect the API.
+// status 429 and RetryIn sends the headers of the account's rate limit, including
+// X-Ratelimit-Reset. With RetryAfter, it sends the header of the IP address's rate limit. Script
+// panics if a fault is invalid. The faults of the [Server] do not affect the API.
 func (a *API) Script(faults ...Fault) {
 	mustBeValid(faults)
 	a.mu.Lock()

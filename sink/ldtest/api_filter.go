@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// metricFilters maps the supported fields of a filter and their operators to a function that
-// reports whether a metric has one of the values. The documentation also lists maintainerIds,
+// metricFilters maps each supported filter field to its operators, its allowed values, and a
+// function that reports whether a metric has a value. The documentation also lists maintainerIds,
 // maintainerTeamKey, tags, unitAggregationType, versionIds, and view.
 var metricFilters = map[string]struct {
 	operators, values []string // allowed values; nil means any

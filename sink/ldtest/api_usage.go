@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// count counts the events of a request that counts. The caller must hold the Server's lock.
+// count adds the events of an accepted request that is not a duplicate. The caller must hold the
+// Server's lock.
 func (a *API) count(r *arrival, environments []Environment) {
 	to, names := parseRoute(r.Path)
 	i := slices.IndexFunc(environments, func(e Environment) bool {
@@ -207,7 +208,8 @@ func oneOf(values []string, allowed ...string) error {
 	return nil
 }
 
-// unixMilli parses a time in Unix milliseconds. Smaller numbers can be seconds by mistake.
+// unixMilli parses a time in Unix milliseconds. It rejects small numbers, which are probably
+// seconds.
 func unixMilli(values []string) (time.Time, error) {
 	ms, err := strconv.ParseInt(values[0], 10, 64)
 	if err != nil || ms < 100_000_000_000 {

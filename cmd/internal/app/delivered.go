@@ -33,7 +33,7 @@ type Environment struct {
 // serveDelivered serves /delivered.json.
 func (a *App) serveDelivered(w http.ResponseWriter, _ *http.Request) {
 	if !a.cfg.Admin.EventNames {
-		http.Error(w, "deliveries are not counted by event name, because admin.event_names is false", http.StatusNotFound)
+		http.Error(w, "not available, because admin.event_names is false", http.StatusNotFound)
 		return
 	}
 	ld := a.cfg.LaunchDarkly

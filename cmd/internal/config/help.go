@@ -81,8 +81,8 @@ var help = map[string]string{
 
 	"segment": "Format of the records, and selection of calls. The filters apply in this order: consent, " +
 		"honor_integrations, only, events, require, max_age, and not_before. " +
-		"Each counts the calls that it removes under its own reason. " +
-		"Changing a filter around a crash can double in-flight events.",
+		"Each has its own reason in the metrics, except that max_age and not_before share too_old. " +
+		"If a replica crashes while you change a filter, events in flight can count twice.",
 	"segment.unwrap": "Fields that can contain a record's calls, as dotted paths. " +
 		"The first field present is used. If none is present, the record itself is used. " +
 		"auto unwraps EventBridge, CloudEvents, Kafka Connect, API Gateway, and Jitsu envelopes, " +
@@ -108,14 +108,14 @@ var help = map[string]string{
 		"An absent field or header is not in any list. In the variable, conditions require the JSON form.",
 	"segment.events":        "Selection of events by name. Names must match exactly.",
 	"segment.events.only":   "Names of the events to send. Empty means all, unless only_file is set.",
-	"segment.events.except": "Names of events not to send.",
+	"segment.events.except": "Names of events not to send, even if only or only_file lists them.",
 	"segment.events.only_file": "File with names of events to send, one per line, in addition to only. " +
 		"The metrics command writes such a list. Read at the start. " +
 		"The log, the status page, and the metrics show its SHA-256 hash, so that replicas can be compared.",
 	"segment.require": "Fields that must contain a non-empty string or a number, as dotted paths. " +
 		"The list [userId] filters out anonymous calls.",
-	"segment.max_age": "Maximum time from a call's time to the record's timestamp. " +
-		"The call's time is the one that becomes creationDate. 0s means no limit.",
+	"segment.max_age": "Maximum time between the call's time, which becomes creationDate, " +
+		"and the record's timestamp. 0s means no limit.",
 	"segment.not_before": "Earliest time of a call, such as 2026-01-31T00:00:00Z. Empty means no limit.",
 
 	"launchdarkly": "LaunchDarkly destination, and the mapping of calls to events.",
@@ -138,9 +138,9 @@ var help = map[string]string{
 		"https://app.eu.launchdarkly.com (EU), or https://app.launchdarkly.us (federal).",
 	"launchdarkly.api_token": "Access token for LaunchDarkly's REST API. The role Reader is sufficient. " +
 		"Only the commands metrics, check --metrics, verify, and preview use it. The run command ignores it.",
-	"launchdarkly.ca_file": "PEM file with the CA certificates trusted for events_url alone, " +
-		"for instance those of a gateway. Empty means the system's CA certificates. Read at the start. " +
-		"For api_url, they are trusted in addition to the system's.",
+	"launchdarkly.ca_file": "PEM file with CA certificates, for instance those of a gateway. " +
+		"For events_url, they replace the system's CA certificates. For api_url, they are added to them. " +
+		"Empty means the system's CA certificates. Read at the start.",
 	"launchdarkly.headers": "Additional request headers, for a gateway in front of LaunchDarkly. " +
 		"The values are credentials and are never shown. " +
 		"In the variable, a value that contains a semicolon requires the JSON form.",
@@ -159,7 +159,7 @@ var help = map[string]string{
 	"launchdarkly.data.only":   "Names of the top-level properties to send. Empty means all.",
 	"launchdarkly.data.except": "Names of top-level properties not to send.",
 	"launchdarkly.data.scalars_only": "Whether to send only properties that are strings, numbers, or booleans. " +
-		"Metrics can filter on no others.",
+		"LaunchDarkly's metrics can filter only on these.",
 
 	"batch": "Batch limits and compression. A batch is sealed when it reaches any limit, and sent as one request.",
 	"batch.max_events": "Maximum number of events in a batch. " +
@@ -207,7 +207,8 @@ var help = map[string]string{
 	"admin.listen": "Address (host:port) of the status page at / and of /metrics, /delivered.json, /healthz, and " +
 		"/readyz. The server has no authentication. An empty host means all interfaces.",
 	"admin.event_names": "Whether the status page lists the most frequent event names, " +
-		"and /delivered.json and an hourly log entry list delivered events by name. The verify command needs them.",
+		"and /delivered.json and an hourly log entry list delivered events by name. " +
+		"The command verify --replica needs /delivered.json.",
 
 	"log":        "Log output on standard error.",
 	"log.level":  "Minimum level of log entries: debug, info, warn, or error.",

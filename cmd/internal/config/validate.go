@@ -272,7 +272,7 @@ func (l *loader) validateHeaders(ld LaunchDarkly) {
 	}
 	for _, value := range ld.Headers {
 		l.require(isLine(value.Value), "launchdarkly.headers",
-			"each value must be a single line without control characters that is not empty")
+			"each value must be a single, non-empty line without control characters")
 	}
 }
 
@@ -290,7 +290,7 @@ func (l *loader) validateToken(path string, s Secret) {
 }
 
 // validateFiles reads every file named in the configuration, except for the token of the REST API,
-// which need not exist where only the run command is used.
+// which the run command does not use.
 func (l *loader) validateFiles() {
 	var p Problem
 	for _, f := range l.keys {

@@ -21,15 +21,15 @@ import (
 
 const (
 	requestTimeout = 10 * time.Second
-	maxWait        = 30 * time.Second // limit of all waits of a client together
-	maxAttempts    = 4                // limit for a request, unless a header announces when to retry
+	maxWait        = 30 * time.Second // maximum total wait of a client
+	maxAttempts    = 4                // per request, unless a header gives the time to retry
 	minBackoff     = 500 * time.Millisecond
 	maxJitter      = 250 * time.Millisecond
 	maxBodyBytes   = 64 << 20
 )
 
-// apiVersion is the version of the API that the metrics are read with. Without it, the access token
-// determines the version.
+// apiVersion is the API version for reading metrics. Without it, the access token would determine
+// the version.
 const apiVersion = "20240415"
 
 // Config configures a [Client]. URL, Token, and Version are required.
@@ -47,9 +47,8 @@ type Config struct {
 	Transport http.RoundTripper
 }
 
-// Client sends requests to the API. Create a client for each command, because a client limits the
-// time that all its requests together wait for a rate limit. A client is not safe for concurrent
-// use.
+// Client sends requests to the API. Create one client per command, because a client limits the
+// total time that its requests wait before retries. A client is not safe for concurrent use.
 type Client struct {
 	cfg    Config
 	waited time.Duration // between attempts, in total
@@ -107,7 +106,7 @@ func (c *Client) get(ctx context.Context, r request, response any) error {
 func (c *Client) attempt(ctx context.Context, r request, response any) *Error {
 	token, err := c.cfg.Token()
 	if err == nil && (token == "" || strings.ContainsFunc(token, unicode.IsControl)) {
-		err = errors.New("must be a single line without control characters that is not empty")
+		err = errors.New("must be a single, non-empty line without control characters")
 	}
 	if err != nil {
 		return &Error{text: fmt.Sprintf("%s: access token: %v", r.purpose, err), advice: tokenAdvice, err: err}
@@ -145,10 +144,10 @@ func (c *Client) attempt(ctx context.Context, r request, response any) *Error {
 	return nil
 }
 
-// retryIn returns how long to wait before a rate-limited request is retried, or 0 if the headers
-// do not announce it. X-Ratelimit-Reset is the time when the limits of the account are reset, in
-// Unix milliseconds, and X-Ratelimit-Auth-Token-Reset when that of the access token is. Retry-After
-// belongs to the limit of the IP address.
+// retryIn returns the time to wait before retrying a rate-limited request, or 0 if no header gives
+// it. X-Ratelimit-Reset and X-Ratelimit-Auth-Token-Reset contain the times, in Unix milliseconds,
+// at which the limits of the account and of the access token reset. Retry-After applies to the
+// limit of the IP address.
 func retryIn(header http.Header) time.Duration {
 	now := time.Now()
 	wait := sink.RetryAfter(header, now)

@@ -249,7 +249,7 @@ func TestRequestFailsImmediatelyIfTheRateLimitIsResetTooLate(t *testing.T) {
 			if w.elapsed() > time.Second || !strings.Contains(err.Advice(), "Try again later.") {
 				t.Errorf("%s: %v after %v", fault, err, w.elapsed())
 			}
-			if fault.RetryIn != 0 && !strings.HasSuffix(err.Error(), "Try again later. (the rate limit is reset in 1m0s)") {
+			if fault.RetryIn != 0 && !strings.HasSuffix(err.Error(), "Try again later. (rate limit resets in 1m0s)") {
 				t.Errorf("%s: %v", fault, err)
 			}
 		})

@@ -73,11 +73,11 @@ func statusError(r request, resp *http.Response, body []byte, token string) *Err
 		e.transient, e.wait = true, retryIn(resp.Header)
 		e.advice = "All access tokens of the account share the rate limit. Try again later."
 		if e.wait > 0 {
-			e.text += fmt.Sprintf(" (the rate limit is reset in %v)", e.wait.Round(time.Second))
+			e.text += fmt.Sprintf(" (rate limit resets in %v)", e.wait.Round(time.Second))
 		}
 	case code == http.StatusRequestTimeout, code >= 500:
 		e.transient, e.wait = true, sink.RetryAfter(resp.Header, time.Now())
-		e.advice = "LaunchDarkly is not working (see https://status.launchdarkly.com), or a proxy responds in its " +
+		e.advice = "LaunchDarkly is unavailable (see https://status.launchdarkly.com), or a proxy responds in its " +
 			"place. Try again later."
 	case code >= 300 && code < 400:
 		e.advice = "Redirects are never followed. Set launchdarkly.api_url to an address that does not redirect."

@@ -63,8 +63,8 @@ const (
 var errListChanged = errors.New("the list changed while it was read")
 
 // Metrics returns the custom metrics of a project that are not archived, oldest first. If used is
-// true, it returns only those used in experiments or guarded rollouts. It never returns a part of
-// the list. The error has type [*Error].
+// true, it returns only those used in experiments or guarded rollouts. It never returns a partial
+// list. The error has type [*Error].
 func (c *Client) Metrics(ctx context.Context, project string, used bool) ([]Metric, error) {
 	filter := "eventKind equals custom"
 	if used {

@@ -17,8 +17,8 @@ type UsageQuery struct {
 }
 
 // Usage returns the number of events that LaunchDarkly counted, by event key and by the start of
-// the hour (UTC). Hours without events are absent. The API is a beta, and LaunchDarkly does not
-// publish what exactly it counts. The error has type [*Error].
+// the hour (UTC). Hours without events are absent. The API is in beta, and
+// its documentation does not fully define which events count. The error has type [*Error].
 func (c *Client) Usage(ctx context.Context, q UsageQuery) (map[string]map[time.Time]int64, error) {
 	const advice = "Fix launchdarkly.project_key, launchdarkly.environment_key, or launchdarkly.api_token."
 	r := request{
@@ -28,8 +28,8 @@ func (c *Client) Usage(ctx context.Context, q UsageQuery) (map[string]map[time.T
 			"aggregationType": {"incremental"}, "granularity": {"hourly"},
 			"from": {strconv.FormatInt(q.From.UnixMilli(), 10)}, "to": {strconv.FormatInt(q.To.UnixMilli(), 10)},
 		},
-		forbidden: "The access token's role does not allow viewing the usage of the account, for which the role Reader " +
-			"is sufficient, or LaunchDarkly does not offer this beta API to the account.",
+		forbidden: "The access token's role does not allow viewing the account's usage, or LaunchDarkly does not offer " +
+			"this beta API to the account. The role Reader is sufficient.",
 		notFound: "Project " + q.Project + " or environment " + q.Environment + " does not exist, or the access token's " +
 			"role does not allow viewing it. " + advice,
 	}

@@ -27,7 +27,7 @@ type Check struct {
 	numbers *coerce.Reader
 }
 
-// events describes the events with the name that a metric counts.
+// events summarizes the events with one metric's event key.
 type events struct {
 	seen       int
 	values     int                    // events with a metric value
@@ -35,7 +35,7 @@ type events struct {
 	numbers    map[string]int         // events without a metric value, by the path of each number in the call
 	names      map[string]int         // events by the name of each top-level property
 	properties map[string]*property   // properties that metrics filter on, by name
-	reasons    [transform.Reasons]int // calls that are not events
+	reasons    [transform.Reasons]int // calls that do not become events, by reason
 }
 
 // New returns a Check of metrics for the events that a mapping with the given configuration
@@ -131,7 +131,7 @@ func (c *Check) addNumbers(paths map[string]int, path string, value json.RawMess
 	}
 }
 
-// increment increments a count. If there are already limit counts, it adds no other.
+// increment increments a count. It adds a new count only if there are fewer than limit.
 func increment(counts map[string]int, name string, limit int) {
 	if counts[name] > 0 || len(counts) < limit {
 		counts[name]++

@@ -71,8 +71,8 @@ func TestEachMistakeIsFound(t *testing.T) {
 			},
 			[]string{
 				"fail m: is numeric, but no event (events seen: 3) has a number at launchdarkly.metric_value (empty). " +
-					"Numbers are at properties.zeta (events: 2), properties.tax (events: 1), properties.total.eur (events: 1); " +
-					"add the right path.",
+					"Add the right path: properties.zeta (events: 2), properties.tax (events: 1), " +
+					"properties.total.eur (events: 1).",
 			},
 		},
 		{
@@ -86,7 +86,7 @@ func TestEachMistakeIsFound(t *testing.T) {
 			[]string{track(`"order"`, "{}"), track(`"order"`, "{}"), track(`"Ordr"`, "{}")},
 			[]string{
 				`warn m: never seen. The closest name is "order" (events seen: 2). ` +
-					"Change the metric's event key, because only exactly equal names count.",
+					"Change the metric's event key, because names must match exactly.",
 			},
 		},
 		{
@@ -154,15 +154,15 @@ func TestEachMistakeIsFound(t *testing.T) {
 			[]string{
 				"fail m: filters on the context attribute country, but the events contain only the keys of contexts. " +
 					"Filter on a property of the event instead.",
-				"fail m: filters on the property /address/city, which is nested, at properties.address.city. " +
+				"fail m: filters on the property /address/city, which is nested at properties.address.city. " +
 					"LaunchDarkly filters only on the top level of properties.",
 				"fail m: filters on the property Plan, which no event has (events seen: 1). The closest property is plan. " +
-					"Change the filter, because only exactly equal names match.",
+					"Change the filter, because names must match exactly.",
 				"fail m: filters on the property deep, which no event has (events seen: 1). Change the filter or the calls.",
 				"fail m: filters on the property items, which is an object or an array. " +
 					"LaunchDarkly filters only on strings, numbers, and booleans.",
 				"fail m: filters on the property none, which no event has (events seen: 1). Change the filter or the calls.",
-				"fail m: filters on the property sku, which is nested, at properties.items[].sku. " +
+				"fail m: filters on the property sku, which is nested at properties.items[].sku. " +
 					"LaunchDarkly filters only on the top level of properties.",
 				"warn m: filters on the property coupon, which no event has (events seen: 1). Change the filter or the calls.",
 				"warn m: filters on the property refund, which no event has (events seen: 1). Change the filter or the calls.",

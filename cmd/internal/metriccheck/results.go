@@ -63,7 +63,8 @@ func (c *Check) Results() (all []Result) {
 	return all
 }
 
-// describe returns the number of events, and how many of them have what the metric uses.
+// describe returns the number of events, and the number of events with each value, context kind,
+// and property that the metric uses.
 func describe(m ldapi.Metric, e *events) string {
 	parts := []string{"events seen: " + preview.Number(e.seen)}
 	with := func(n int, what string) {
@@ -102,7 +103,7 @@ func describeAbsence(m ldapi.Metric, e *events, seen map[string]int) string {
 	}
 	if name := closest(m.EventKey, seen); name != "" {
 		return fmt.Sprintf("never seen. The closest name is %q (events seen: %s). "+
-			"Change the metric's event key, because only exactly equal names count.", name, preview.Number(seen[name]))
+			"Change the metric's event key, because names must match exactly.", name, preview.Number(seen[name]))
 	}
 	return "never seen. The event might be rare, or only other programs send it."
 }
@@ -124,8 +125,8 @@ func (c *Check) checkValue(m ldapi.Metric, e *events) []Result {
 	for i, path := range paths {
 		paths[i] = show(path) + " (events: " + preview.Number(e.numbers[path]) + ")"
 	}
-	return []Result{{m, Failure, problem + "Numbers are at " + strings.Join(paths[:min(len(paths), shown)], ", ") +
-		"; add the right path."}}
+	return []Result{{m, Failure, problem + "Add the right path: " +
+		strings.Join(paths[:min(len(paths), shown)], ", ") + "."}}
 }
 
 // shown is the maximum number of paths in a result.
@@ -160,8 +161,9 @@ func (c *Check) checkUnits(m ldapi.Metric, e *events) (found []Result) {
 	return found
 }
 
-// checkFilters checks that the events have what the metric's filters use. A condition can be
-// dispensable: if it is negated, or part of a group in which not all conditions must hold.
+// checkFilters checks that the events have the properties that the metric's filters use. A missing
+// property is only a warning if its condition is negated or is part of a group in which not all
+// conditions must hold.
 func checkFilters(m ldapi.Metric, e *events) (found []Result) {
 	for _, f := range m.Filters {
 		text := ""
@@ -198,14 +200,14 @@ func (e *events) describeMissing(name string) string {
 	case p.compound > 0:
 		return text + "which is an object or an array. LaunchDarkly filters only on strings, numbers, and booleans."
 	case p.nested > 0:
-		return text + "which is nested, at " + show(p.path) + ". LaunchDarkly filters only on the top level of properties."
+		return text + "which is nested at " + show(p.path) + ". LaunchDarkly filters only on the top level of properties."
 	case similar != "":
 		return text + fmt.Sprintf("which no event has (events seen: %s). The closest property is %s. Change the filter, "+
-			"because only exactly equal names match.", preview.Number(e.seen), show(similar))
+			"because names must match exactly.", preview.Number(e.seen), show(similar))
 	}
 	return text + fmt.Sprintf("which no event has (events seen: %s). Change the filter or the calls.",
 		preview.Number(e.seen))
 }
 
-// show returns a name as it can be printed.
+// show returns a name in printable form, shortened to 60 characters.
 func show(name string) string { return preview.Cut(preview.Printable(name), 60) }

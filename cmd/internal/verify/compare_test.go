@@ -108,11 +108,11 @@ func TestHoursBeforeAReplicaCountedAreIncomplete(t *testing.T) {
 		t.Errorf("%v, want the hours of both replicas", d.Hours)
 	}
 	report := Report{Replicas: replicas, Requested: hours, Compared: hours[2:], Incomplete: d.Incomplete}
-	want := strings.ReplaceAll(`Replica r-0 counts since 09:00:00Z
-Replica r-1 counts since 10:00:01Z
-Hours 08:00:00Z to 09:00:00Z not compared: replica r-0 counts since 09:00:00Z
-Hours 09:00:00Z to 10:00:00Z not compared: replica r-1 counts since 10:00:01Z
-Hours 10:00:00Z to 11:00:00Z compared although incomplete: replica r-1 counts since 10:00:01Z
+	want := strings.ReplaceAll(`Replica r-0 started at 09:00:00Z
+Replica r-1 started at 10:00:01Z
+Hours 08:00:00Z to 09:00:00Z not compared: replica r-0 started at 09:00:00Z
+Hours 09:00:00Z to 10:00:00Z not compared: replica r-1 started at 10:00:01Z
+Hours 10:00:00Z to 11:00:00Z compared although incomplete: replica r-1 started at 10:00:01Z
 Hours 11:00:00Z to 12:00:00Z compared
 `, " 1", " 2026-01-31T1")
 	want = strings.ReplaceAll(want, " 0", " 2026-01-31T0")

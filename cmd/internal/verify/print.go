@@ -24,7 +24,7 @@ type Report struct {
 func (r *Report) Write(w io.Writer) error {
 	var b bytes.Buffer
 	for _, replica := range r.Replicas {
-		fmt.Fprintf(&b, "Replica %s counts since %s\n", replica.Replica, replica.Since.Format(time.RFC3339))
+		fmt.Fprintf(&b, "Replica %s started at %s\n", replica.Replica, replica.Since.Format(time.RFC3339))
 	}
 	compared := map[time.Time]bool{}
 	for _, hour := range r.Compared {
@@ -62,7 +62,7 @@ func (r *Report) Write(w io.Writer) error {
 
 const (
 	notes = "A key differs if its totals differ by more than 0.5% of the delivered events plus ten events.\n" +
-		"The API is a beta, and LaunchDarkly does not fully publish what it counts.\n" +
+		"LaunchDarkly's API is in beta, and its documentation does not fully define which events count.\n" +
 		"Other senders of the same key, such as SDKs, raise the count.\n"
 	replicaNotes = "Deliveries of replicas that have stopped are missing. " +
 		"They are only in their log entries \"events delivered\".\n"

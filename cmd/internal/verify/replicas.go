@@ -96,7 +96,7 @@ func FromReplicas(replicas []app.Delivered, hours []time.Time, now time.Time) (d
 			case hour.Before(kept):
 				d.incomplete(hour, "replicas keep the last 7 days")
 			case hour.Before(r.Since):
-				d.incomplete(hour, fmt.Sprintf("replica %s counts since %s", r.Replica, r.Since.Format(time.RFC3339)))
+				d.incomplete(hour, fmt.Sprintf("replica %s started at %s", r.Replica, r.Since.Format(time.RFC3339)))
 			}
 		}
 	}

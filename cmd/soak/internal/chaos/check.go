@@ -165,7 +165,7 @@ func (c *checker) report(invariant, format string, args ...any) {
 
 // These limits bound the time from a record's acknowledgment to its delivery, without the time in
 // outages of brokers. stallLimit is generous, because a fault occurs about every two seconds and
-// often forces a rejoin. In an hour, the longest stall is about two minutes.
+// often forces a rejoin. In an hour-long run, the longest stall is about two minutes.
 const (
 	stallLimit      = 3 * time.Minute
 	cleanStallLimit = 20 * time.Second

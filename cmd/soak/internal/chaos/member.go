@@ -164,8 +164,8 @@ func (m *member) signal(s syscall.Signal) {
 	_ = m.process.Signal(s)
 }
 
-// awaitRunning waits until the program has logged something, and therefore handles signals. Until
-// then, SIGTERM kills the process.
+// awaitRunning waits until the program has written its first log entry. Before that, the program
+// does not handle signals, and SIGTERM kills the process.
 func (m *member) awaitRunning() {
 	for deadline := time.Now().Add(startLimit); time.Now().Before(deadline) && !m.hasExited(); {
 		if info, err := os.Stat(m.log); err == nil && info.Size() > 0 {
