@@ -83,9 +83,9 @@ type Config struct {
 	// CountNames enables Consumer.EventNames and Consumer.Delivered. Default: false.
 	CountNames bool
 	// DeliveredNames lists the event names to count among delivered events, and enables their
-	// metric. Events with any other name, or a name longer than 254 bytes, count as other. If the
-	// list is empty or longer than MaxDeliveredNames, the most frequent names are counted, without
-	// a metric.
+	// metric. Events with any other name, or a name whose JSON text exceeds 256 bytes, count as
+	// other. If the list is empty or longer than MaxDeliveredNames, the most frequent names are
+	// counted, without a metric.
 	DeliveredNames []string
 
 	// Mapping maps Segment calls to LaunchDarkly events.

@@ -32,6 +32,10 @@ type DeliveredHour struct {
 	Hour   time.Time        `json:"hour"`   // start of the hour, UTC
 	Events map[string]int64 `json:"events"` // by name
 	Other  int64            `json:"other"`  // events whose names are not in Events
+
+	// Trimmed is true if Other can also contain events whose names are in Events, because there were
+	// too many names.
+	Trimmed bool `json:"trimmed,omitempty"`
 }
 
 // delivered counts delivered events by name and by the hour of their delivery, in bounded memory.
@@ -145,6 +149,7 @@ func (d *delivered) add(b *batch) {
 	}
 	if len(h.Events) > keptNames {
 		h.keep(keptNames / 2)
+		h.Trimmed = true
 	}
 	b.names = nil
 }

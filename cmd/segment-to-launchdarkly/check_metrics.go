@@ -57,7 +57,7 @@ func (c *checks) checkMetrics(cfg *config.Config) {
 	case len(metrics) == 0:
 		c.warn(subject, result+". LaunchDarkly counts no events without a metric.")
 		return
-	case s.Events() == 0:
+	case s.Records == 0:
 		c.skip(subject, result)
 		return
 	}

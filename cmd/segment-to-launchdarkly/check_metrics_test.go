@@ -121,6 +121,13 @@ func TestCheckMetricsNeedsMetricsAndEvents(t *testing.T) {
 			t.Errorf("exit %d, %s, want %s", code, got, test.want)
 		}
 	}
+	w := newWorld(t).produce(t, aCall)
+	w.setMetrics(t, ldtest.Metric{Key: "orders", EventKey: "Order Completed"})
+	w.set("S2LD_SEGMENT_REQUIRE=context.none")
+	if got, code := w.checkMetrics(t); code != 0 || !strings.Contains(got, "never seen, because no call") ||
+		!strings.Contains(got, "The most frequent reason is anonymous") {
+		t.Errorf("every call filtered: exit %d, %s", code, got)
+	}
 	if _, stderr, code := run(newWorld(t).sys, "check", "--metrics", "--offline"); code != exitUsage ||
 		!strings.Contains(stderr, "--metrics: must not be set together with --offline") {
 		t.Errorf("exit %d, %s", code, stderr)

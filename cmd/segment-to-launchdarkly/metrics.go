@@ -121,12 +121,13 @@ func apiAdvice(err error) string {
 	return ""
 }
 
-// eventKeys returns the metrics' event keys, sorted and without duplicates.
+// eventKeys returns the event keys of the metrics that count events sent to LaunchDarkly, sorted and
+// without duplicates.
 func eventKeys(metrics []ldapi.Metric) (keys []string, err error) {
 	for _, m := range metrics {
 		switch {
-		case m.EventKey == "":
-			continue // counts no events
+		case m.EventKey == "" || m.Warehouse():
+			continue
 		case strings.ContainsAny(m.EventKey, "\r\n"), strings.HasPrefix(m.EventKey, "\ufeff"):
 			return nil, fmt.Errorf("metric %s: the event key %q cannot be listed, because it contains a line break "+
 				"or begins with a byte-order mark", m.Key, m.EventKey)

@@ -32,6 +32,7 @@ func TestMetricsListsEventKeys(t *testing.T) {
 		{Key: "old", EventKey: "Old", Archived: true, Experiments: 1},
 		{Key: "page", EventKey: "Page", Kind: "pageview", Experiments: 1},
 		{Key: "ratio", Experiments: 1},
+		{Key: "rows", EventKey: "Row", Experiments: 1, DataSource: "snowflake"},
 	}
 	var w world
 	w.setMetrics(t, metrics...)

@@ -169,7 +169,9 @@ func metricNames(ctx context.Context, cfg *config.Config) (map[string]bool, erro
 	}
 	names := map[string]bool{}
 	for _, m := range metrics {
-		names[m.EventKey] = true
+		if !m.Warehouse() {
+			names[m.EventKey] = true
+		}
 	}
 	return names, nil
 }

@@ -171,6 +171,10 @@ func deliveries(ctx context.Context, cfg *config.Config, flags *verifyFlags, hou
 			return d, fmt.Errorf("replica %s: belongs to group %s, but kafka.group is %s",
 				r.Replica, r.Group, cfg.Kafka.Group)
 		}
+		if own := app.EnvironmentOf(cfg); !r.Environment.Matches(own) {
+			return d, fmt.Errorf("replica %s: delivers to another LaunchDarkly environment (%s) than this "+
+				"configuration (%s)", r.Replica, r.Environment, own)
+		}
 	}
 	return verify.FromReplicas(report.Replicas, hours, time.Now()), nil
 }

@@ -33,7 +33,8 @@ func newLedger(t *testing.T, n int, since time.Time, uncounted ...string) *ledge
 	t.Helper()
 	l := &ledger{ld: ldtest.New(ldtest.Config{API: &ldtest.API{Uncounted: uncounted}}), replicas: make([]app.Delivered, n)}
 	for i := range n {
-		l.replicas[i] = app.Delivered{Replica: fmt.Sprint("r-", i), Group: "segment-to-launchdarkly", Since: since}
+		l.replicas[i] = app.Delivered{Replica: fmt.Sprint("r-", i), Group: "segment-to-launchdarkly", Since: since,
+			Environment: app.Environment{EnvironmentKey: ldtest.Sample.Key}}
 		address := serveOnce(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_ = json.NewEncoder(w).Encode(l.replicas[i])
 		}))
@@ -215,6 +216,8 @@ func TestVerifyDescribesWhyItCannotCompare(t *testing.T) {
 			"401 Unauthorized"},
 		"wrong group": {"S2LD_KAFKA_GROUP=other", period, exitFailure,
 			"replica r-0: belongs to group segment-to-launchdarkly, but kafka.group is other"},
+		"wrong environment": {"S2LD_LAUNCHDARKLY_ENVIRONMENT_KEY=other", period, exitFailure,
+			"replica r-0: delivers to another LaunchDarkly environment (" + ldtest.Sample.Key + ") than"},
 		"two sources": {"", append(period, "--prometheus", "http://prometheus"), exitUsage, "--replica: exactly one"},
 	} {
 		l := newLedger(t, 1, midnight)
@@ -228,7 +231,8 @@ func TestVerifyDescribesWhyItCannotCompare(t *testing.T) {
 	}
 
 	l := newLedger(t, 0, midnight)
-	if _, stderr, code := l.verify(t, period...); code != exitUsage || !strings.Contains(stderr, "--replica: exactly one") {
+	const want = "--replica: exactly one"
+	if _, stderr, code := l.verify(t, period...); code != exitUsage || !strings.Contains(stderr, want) {
 		t.Errorf("no source: exit %d, error %q", code, stderr)
 	}
 	_, stderr, code := l.verify(t, append(period, "--prometheus", "http://prometheus")...)

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 	"github.com/segment-to-launchdarkly/forwarder/consumer"
 )
 
@@ -30,16 +33,34 @@ type Environment struct {
 	EnvironmentKey string `json:"environment_key,omitempty"`
 }
 
+// EnvironmentOf returns the environment that cfg names.
+func EnvironmentOf(cfg *config.Config) Environment {
+	ld := cfg.LaunchDarkly
+	return Environment{ld.ClientSideID, ld.ProjectKey, ld.EnvironmentKey}
+}
+
+// String returns the parts that are configured.
+func (e Environment) String() string {
+	parts := []string{e.ClientSideID, e.ProjectKey, e.EnvironmentKey}
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ", ")
+}
+
+// Matches reports whether both can be the same environment: no part that both configure differs.
+func (e Environment) Matches(other Environment) bool {
+	same := func(a, b string) bool { return a == "" || b == "" || a == b }
+	return same(e.ClientSideID, other.ClientSideID) && same(e.ProjectKey, other.ProjectKey) &&
+		same(e.EnvironmentKey, other.EnvironmentKey)
+}
+
 // serveDelivered serves /delivered.json.
 func (a *App) serveDelivered(w http.ResponseWriter, _ *http.Request) {
 	if !a.cfg.Admin.EventNames {
 		http.Error(w, "not available, because admin.event_names is false", http.StatusNotFound)
 		return
 	}
-	ld := a.cfg.LaunchDarkly
 	d := Delivered{
 		Since: a.started.UTC(), Group: a.cfg.Kafka.Group, Hours: a.consumer.Delivered(),
-		Environment: Environment{ld.ClientSideID, ld.ProjectKey, ld.EnvironmentKey},
+		Environment: EnvironmentOf(a.cfg),
 	}
 	d.Replica, _ = os.Hostname()
 	w.Header().Set("Content-Type", "application/json")

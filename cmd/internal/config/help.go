@@ -137,7 +137,7 @@ var help = map[string]string{
 		"Empty means the host that belongs to events_url: https://app.launchdarkly.com, " +
 		"https://app.eu.launchdarkly.com (EU), or https://app.launchdarkly.us (federal).",
 	"launchdarkly.api_token": "Access token for LaunchDarkly's REST API. The role Reader is sufficient. " +
-		"Only the commands metrics, check --metrics, verify, and preview use it. The run command ignores it.",
+		"Only the commands metrics, check --metrics, verify, and preview use it. The run command does not use it.",
 	"launchdarkly.ca_file": "PEM file with CA certificates, for instance those of a gateway. " +
 		"For events_url, they replace the system's CA certificates. For api_url, they are added to them. " +
 		"Empty means the system's CA certificates. Read at the start.",

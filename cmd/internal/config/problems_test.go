@@ -141,6 +141,8 @@ var problemCases = []struct {
 	{name: "condition with a list of fields", yaml: "segment: {only: [{field: [a], in: [x]}]}\n"},
 	{name: "condition with null in a list", yaml: "segment: {only: [{field: a, in: [~]}]}\n"},
 	{name: "condition with an invalid path", yaml: "segment: {only: [{field: a., in: [x]}]}\n"},
+	{name: "condition with a key twice", yaml: "segment: {only: [{field: a, in: [x], in: [y]}]}\n"},
+	{name: "conditions on two topics", yaml: "segment: {only: [{topic: a}, {topic: a}, {topic: b}]}\n"},
 	{name: "conditions in a variable", env: []string{"S2LD_SEGMENT_ONLY=projectId=a"}},
 	{name: "null in a list", yaml: "launchdarkly: {metric_value: [a, null]}\n"},
 	{name: "null in a context kind", yaml: "launchdarkly: {contexts: {user: [~]}}\n"},

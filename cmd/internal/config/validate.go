@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -149,8 +150,13 @@ func (l *loader) validateMapping() {
 // validateFilters checks the conditions and the consent.
 func (l *loader) validateFilters() {
 	s := l.c.Segment
+	topic := ""
 	for i, c := range s.Only {
 		rule := transform.Condition(c).Invalid()
+		if rule == "" && c.Topic != "" && topic != "" && c.Topic != topic {
+			rule = "must not name a second topic, because all conditions must hold"
+		}
+		topic = cmp.Or(topic, c.Topic)
 		if rule == "" && c.Field != "" && !rules["path"].holds(strings.TrimPrefix(c.Field, "$.")) {
 			rule = "field " + rules["path"].must
 		}

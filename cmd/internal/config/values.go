@@ -230,9 +230,14 @@ func conditions(n *yaml.Node) ([]Condition, error) {
 		var c Condition
 		texts := map[string]*string{"field": &c.Field, "header": &c.Header, "topic": &c.Topic}
 		lists := map[string]*[]string{"in": &c.In, "not_in": &c.NotIn}
+		seen := map[string]bool{}
 		for j := 0; j+1 < len(item.Content); j += 2 {
 			name, value := item.Content[j].Value, resolve(item.Content[j+1])
 			wrong := fmt.Errorf("condition %d: %s must be a list", i+1, name)
+			if seen[name] {
+				return nil, fmt.Errorf("condition %d: %s must not be set twice", i+1, name)
+			}
+			seen[name] = true
 			switch {
 			case texts[name] != nil && value.Kind == yaml.ScalarNode && value.Tag != "!!null":
 				*texts[name] = value.Value

@@ -38,6 +38,11 @@ func (c *Config) Warnings() (warnings Problems) {
 	if ld.EventSchema == 3 {
 		ignored("for event_schema 3", "launchdarkly.contexts")
 	}
+	for _, condition := range c.Segment.Only {
+		if t := condition.Topic; t != "" && !c.DeadLetters.Redrive && len(k.Topics) > 0 && !slices.Contains(k.Topics, t) {
+			warn("segment.only", "filters out every call, because kafka.topics does not contain "+t)
+		}
+	}
 	if len(c.Segment.Consent.Categories) == 0 {
 		ignored("without segment.consent.categories", "segment.consent.match", "segment.consent.missing")
 	}

@@ -83,7 +83,7 @@ func (c *Client) get(ctx context.Context, r request, response any) error {
 		}
 		wait := failure.wait
 		switch {
-		case !failure.transient || wait == 0 && attempt == maxAttempts:
+		case !failure.transient || wait > maxWait || wait == 0 && attempt == maxAttempts:
 			return failure
 		case wait == 0:
 			wait = minBackoff << (attempt - 1)

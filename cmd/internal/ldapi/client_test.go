@@ -313,3 +313,16 @@ func TestCanceledRequestIsNotRetried(t *testing.T) {
 		}
 	})
 }
+
+// The unit of the header is milliseconds. Nanoseconds would be a time that no duration can express.
+func TestRateLimitThatIsNeverResetFailsImmediately(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.respond = func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("X-Ratelimit-Reset", "1764000000000000000")
+			rw.WriteHeader(http.StatusTooManyRequests)
+		}
+		if err := w.failure(); len(w.sent()) != 1 || err.Status != http.StatusTooManyRequests {
+			t.Errorf("%d requests, %v", len(w.sent()), err)
+		}
+	})
+}

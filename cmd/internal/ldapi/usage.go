@@ -3,7 +3,6 @@ package ldapi
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/url"
 	"strconv"
 	"time"
@@ -24,7 +23,7 @@ func (c *Client) Usage(ctx context.Context, q UsageQuery) (map[string]map[time.T
 	r := request{
 		purpose: "get counted events", path: "/api/v2/usage/experimentation-events", version: "beta",
 		query: url.Values{
-			"projectKey": {q.Project}, "environmentKey": {q.Environment}, "groupBy": {"eventKey"},
+			"projectKey": {q.Project}, "environmentKey": {q.Environment}, "groupBy": {"eventKey"}, "eventKind": {"custom"},
 			"aggregationType": {"incremental"}, "granularity": {"hourly"},
 			"from": {strconv.FormatInt(q.From.UnixMilli(), 10)}, "to": {strconv.FormatInt(q.To.UnixMilli(), 10)},
 		},
@@ -36,24 +35,35 @@ func (c *Client) Usage(ctx context.Context, q UsageQuery) (map[string]map[time.T
 	// A point contains the field time, in Unix milliseconds, and a number for each series. The name of
 	// the field is the index of the series in Metadata.
 	var response struct {
-		Metadata []struct{ EventKey *string }
-		Series   []map[string]float64
+		Metadata *[]struct{ EventKey *string }
+		Series   *[]map[string]float64
 	}
 	if err := c.get(ctx, r, &response); err != nil {
 		return nil, err
 	}
+	invalid := func(text string) error {
+		return &Error{text: r.purpose + ": unexpected response: " + text, advice: proxyAdvice, err: errors.New(text)}
+	}
+	if response.Metadata == nil || response.Series == nil {
+		return nil, invalid("metadata or series is missing")
+	}
+	for _, point := range *response.Series {
+		// A point's time can be before From, because it is the start of an hour.
+		if at := time.UnixMilli(int64(point["time"])); at.Before(q.From.Add(-time.Hour)) || at.After(q.To) {
+			return nil, invalid("a point has no time within the period")
+		}
+	}
 	counts := map[string]map[time.Time]int64{}
-	for i, series := range response.Metadata {
+	for i, series := range *response.Metadata {
 		if series.EventKey == nil {
-			err := errors.New("a series has no event key")
-			return nil, &Error{text: fmt.Sprintf("%s: %v", r.purpose, err), err: err}
+			return nil, invalid("a series has no event key")
 		}
 		hours := counts[*series.EventKey]
 		if hours == nil {
 			hours = map[time.Time]int64{}
 			counts[*series.EventKey] = hours
 		}
-		for _, point := range response.Series {
+		for _, point := range *response.Series {
 			at := time.UnixMilli(int64(point["time"])).UTC()
 			if n := int64(point[strconv.Itoa(i)]); n != 0 && !at.Before(q.From) && at.Before(q.To) {
 				hours[at.Truncate(time.Hour)] += n

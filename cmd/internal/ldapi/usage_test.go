@@ -70,6 +70,11 @@ func TestUsageAddsUpSeriesAndIgnoresOtherHours(t *testing.T) {
 		`{"metadata":[],"series":[]}`: {},
 		// Without groupBy, a series has no key. The number of all events must not pass for one of them.
 		`{"metadata":[{}],"series":[{"time":1769853600000,"0":1}]}`: nil,
+		// A response of another shape must not pass for one without events.
+		`{}`: nil,
+		`{"metadata":[{"eventKey":"a"}],"series":[{"0":5}]}`:                      nil,
+		`{"metadata":[{"eventKey":"a"}],"series":[{"time":1769853600,"0":5}]}`:    nil,
+		`{"metadata":[{"eventKey":"a"}],"series":[{"time":1769861000000,"0":5}]}`: nil,
 	} {
 		inBubble(t, func(t *testing.T, w *world) {
 			w.respond = func(rw http.ResponseWriter, _ *http.Request) {

@@ -32,7 +32,7 @@ type Row struct {
 	Verdict            Verdict
 
 	ours    bool  // whether events with this key are known to be delivered
-	unknown int64 // events that the replicas counted as other in hours without the key
+	unknown int64 // events counted as other that can have this key
 }
 
 // OtherKey is the key of the row for events that the replicas did not count by name. Its Counted is
@@ -76,7 +76,7 @@ func Compare(hours []time.Time, d Deliveries, counted map[string]map[time.Time]i
 	}
 	for _, h := range d.Hours {
 		for key, r := range rows {
-			if _, named := h.Events[key]; !named && compared[h.Hour.Unix()] {
+			if _, named := h.Events[key]; (!named || h.Trimmed) && compared[h.Hour.Unix()] {
 				r.unknown += h.Other
 			}
 		}

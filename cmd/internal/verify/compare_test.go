@@ -84,6 +84,11 @@ func TestKeysAreComparedByTheirTotals(t *testing.T) {
 			[]string{"a 100 152 DIFFERS: LaunchDarkly counted more", "(other names) 1040 0 not compared by key",
 				"b 7 1000 unclear"},
 		},
+		"a name that was counted as other before the hour had too many names": {
+			[]consumer.DeliveredHour{{Hour: ten, Events: counts{"a": 5000}, Other: 300, Trimmed: true}},
+			counts{"a": 5300}, nil,
+			[]string{"a 5000 5300 unclear", "(other names) 300 0 not compared by key"},
+		},
 		"fewer other names": {
 			[]consumer.DeliveredHour{h(ten, counts{"a": 100}, 1000)}, counts{"a": 100, "rare": 984}, nil,
 			[]string{"(other names) 1000 984 DIFFERS: LaunchDarkly counted fewer", "a 100 100 ok",

@@ -18,12 +18,17 @@ import (
 //
 // The increase function extrapolates: for 10,000 events delivered at once, it returns 10,084 if the
 // scrape interval is 30 s. The difference between the last sample in the hour and the last one in
-// the hour before is exact, and consecutive hours neither overlap nor leave a gap. The increase
-// function therefore applies only to counters that were reset or did not exist in the hour before,
-// which belong to replicas that restarted or are new.
+// the hour before is exact, and consecutive hours neither overlap nor leave a gap. A counter that did
+// not exist in the hour before belongs to a new replica and began at 0, so its last sample is exact.
+// The increase function therefore applies only to counters that were reset because a replica
+// restarted.
 const hourly = `sum by (event) (` +
 	`(last_over_time(%[1]s[1h]) - last_over_time(%[1]s[1h] offset 1h)) unless (resets(%[1]s[2h]) > 0) ` +
+	`or (last_over_time(%[1]s[1h]) unless last_over_time(%[1]s[1h] offset 1h) unless (resets(%[1]s[1h]) > 0)) ` +
 	`or increase(%[1]s[1h]))`
+
+// queryTimeout is generous, because a query can cover months and 200 names of many replicas.
+const queryTimeout = 2 * time.Minute
 
 // Prometheus returns the deliveries of a group in the given hours, from the Prometheus at a base URL.
 // Hours without samples are incomplete. It is an error if no hour has samples.
@@ -47,7 +52,7 @@ func Prometheus(ctx context.Context, base, group string, hours []time.Time) (d D
 			}
 		}
 	}
-	if err := getJSON(ctx, http.DefaultTransport, query, &response); err != nil {
+	if err := getJSON(ctx, http.DefaultTransport, query, queryTimeout, &response); err != nil {
 		return d, fmt.Errorf("query Prometheus at %s: %w", u.Host, err)
 	}
 	events := map[int64]map[string]int64{} // by start of the hour and name

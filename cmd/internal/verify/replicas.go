@@ -38,7 +38,7 @@ func Replicas(ctx context.Context, addresses []string) (replicas []app.Delivered
 		}
 		for _, u := range all {
 			var d app.Delivered
-			if err := getJSON(ctx, transport, u.JoinPath("delivered.json"), &d); err != nil {
+			if err := getJSON(ctx, transport, u.JoinPath("delivered.json"), requestTimeout, &d); err != nil {
 				return nil, fmt.Errorf("replica %s: %w", u.Host, err)
 			}
 			known := func(other app.Delivered) bool { return other.Replica == d.Replica && other.Since.Equal(d.Since) }
@@ -105,8 +105,10 @@ func FromReplicas(replicas []app.Delivered, hours []time.Time, now time.Time) (d
 
 // getJSON sends a GET request and decodes the response. The error describes how to fix the
 // problem, if that is known.
-func getJSON(ctx context.Context, transport http.RoundTripper, u *url.URL, response any) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+func getJSON(
+	ctx context.Context, transport http.RoundTripper, u *url.URL, timeout time.Duration, response any,
+) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
