@@ -77,6 +77,7 @@ type environment struct {
 	rejects *rejects
 	formats *formats
 	names   *eventNames
+	ends    *ends       // nil without Config.Until
 	admin   *kgo.Client // client for lookups and for leaving the group; not a member
 	fail    func(error) // ends Run with an error that retrying cannot fix
 }
@@ -193,6 +194,7 @@ const (
 func (s *session) run(ctx context.Context) (cause string, err error) {
 	var running sync.WaitGroup
 	running.Go(func() { s.committer.run(s.ctx, s.all) })
+	running.Go(func() { s.watchEnds(s.ctx) })
 	running.Go(func() { (&watcher{session: s, gone: map[string]int{}}).run(s.ctx) })
 	s.poller.run(ctx)
 	if ctx.Err() != nil {
@@ -315,6 +317,7 @@ func (s *session) newPartition(at start, member string) *intake {
 		source:      sink.Source{Group: s.cfg.Group, Topic: at.topic, TopicID: source, Partition: at.partition},
 		transformer: s.cfg.Mapping.NewTransformer(), buffer: sink.NewBuffer(s.cfg.MaxEvents, s.cfg.MaxBytes),
 		needSamples: true, next: at.position, floor: at.position, cuts: at.cuts, age: time.NewTimer(time.Hour),
+		stalled: -1,
 	}
 	in.age.Stop()
 	s.formats.acquire(at.topic)

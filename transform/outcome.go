@@ -23,6 +23,7 @@ const (
 	Tombstone
 	Integrations
 	NoCalls
+	NotSelected
 	Malformed
 	NoEventName
 	NoUserKey
@@ -45,6 +46,7 @@ var reasons = [Reasons]struct {
 	Tombstone:    {"tombstone", Filtered, "the record has no value, or its envelope has null content"},
 	Integrations: {"integrations", Filtered, "the integrations object excludes this destination"},
 	NoCalls:      {"no_calls", Filtered, "the record is an empty array or an empty batch"},
+	NotSelected:  {"not_selected", Filtered, "the dead letter has another reason than those being redriven"},
 
 	Malformed:   {"malformed", Rejected, "the record or its content is not valid JSON, or the call is not an object"},
 	NoEventName: {"no_event_name", Rejected, "event is neither a non-empty string nor a number"},
