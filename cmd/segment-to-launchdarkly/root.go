@@ -79,7 +79,8 @@ the records in your topics are mapped, and run the program.`,
 	root.SetIn(sys.stdin)
 	root.SetOut(sys.stdout)
 	root.SetErr(sys.stderr)
-	root.AddCommand(newRun(sys), newPreview(sys), newTransform(sys), newCheck(sys), newConfig(sys), newVersion(sys))
+	root.AddCommand(newRun(sys), newRedrive(sys), newReplay(sys), newPreview(sys), newTransform(sys), newCheck(sys),
+		newConfig(sys), newVersion(sys))
 	return root
 }
 
