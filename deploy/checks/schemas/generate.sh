@@ -21,6 +21,7 @@ done <<-end
 	api__v1 ServiceAccount
 	apis__apps__v1 Deployment
 	apis__autoscaling__v2 HorizontalPodAutoscaler
+	apis__batch__v1 Job
 	apis__networking.k8s.io__v1 NetworkPolicy
 	apis__policy__v1 PodDisruptionBudget
 end
