@@ -47,6 +47,13 @@ type Config struct {
 	// Start selects the start position of partitions without a committed offset. Default: the
 	// earliest record.
 	Start Start
+	// Until ends Run once everything before this time is delivered and committed. A partition ends
+	// at its first record with this timestamp or a later one or, if there is none, at the end of
+	// the log when the member first owns the partition. Partitions added later are not read. A
+	// member that owns no partition, or joined only recently, waits until the group has committed
+	// the ends of all partitions; see watchEnds. Run fails if a topic does not exist, or is deleted
+	// or recreated. The zero time means no end.
+	Until time.Time
 	// InstanceID makes the consumer a static member with this ID. Empty means dynamic membership.
 	InstanceID string
 	// ConsumerProtocol selects the KIP-848 protocol. Default: the classic protocol with the
@@ -79,6 +86,10 @@ type Config struct {
 	// Redrive treats Topics as dead-letter topics. From each dead letter, only the call that it was
 	// written for is mapped. Default: false.
 	Redrive bool
+
+	// RedriveReasons selects dead letters by reason. Dead letters with other reasons are filtered.
+	// Empty means all reasons.
+	RedriveReasons []string
 
 	// CountNames enables Consumer.EventNames and Consumer.Delivered. Default: false.
 	CountNames bool

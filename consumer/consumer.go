@@ -54,7 +54,8 @@ func New(cfg Config) (*Consumer, error) {
 // reading, delivers sealed batches (see Config.DrainTimeout), commits, and leaves the group. Run
 // returns nil if every sealed batch was delivered and committed, or if no session was running when
 // ctx was done. Otherwise, the error describes the undelivered batches or the failure that stopped
-// Run. When Run returns, all its goroutines have exited. Run must be called only once.
+// Run. With Config.Until, Run ends on its own, and returns an error if it is stopped before. When
+// Run returns, all its goroutines have exited. Run must be called only once.
 func (c *Consumer) Run(ctx context.Context) error {
 	admin, err := kgo.NewClient(slices.Concat(c.cfg.Client, c.cfg.Hooks, []kgo.Opt{
 		kgo.MetadataMinAge(adminMetadataAge), kgo.DisableClientMetrics(), kgo.RetryTimeoutFn(retryTimeout),
@@ -84,11 +85,20 @@ func (c *Consumer) Run(ctx context.Context) error {
 			known: map[string]knownTopic{},
 		},
 	}
+	if !c.cfg.Until.IsZero() {
+		env.ends = &ends{cfg: &c.cfg, admin: admin, topics: env.topics, owned: map[topicPartition]int64{}, reach: cancel}
+	}
 	defer context.AfterFunc(ctx, c.health.setLeaving)()
 	err = c.runSessions(ctx, env)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return cmp.Or(c.failure, err)
+	switch {
+	case env.ends == nil:
+		return cmp.Or(c.failure, err)
+	case env.ends.reached.Load():
+		return c.failure
+	}
+	return cmp.Or(c.failure, err, errIncomplete)
 }
 
 // setFailure records an error that ends Run. Only the first call has an effect.
@@ -164,17 +174,23 @@ func sessionBackoff(attempt int) time.Duration {
 }
 
 // findTopics waits until at least one configured topic exists, and returns the IDs of all that
-// exist. It returns nil if ctx is done first, and an error only if retrying cannot help.
+// exist. It returns nil if ctx is done first, and an error only if retrying cannot help. In a run
+// with Config.Until, a topic that two consecutive lookups do not find is such an error. One lookup
+// proves nothing, because a newly started broker knows no topics.
 func (c *Consumer) findTopics(ctx context.Context, env *environment) (map[string]topicID, error) {
-	for {
+	for missing := 0; ; {
 		lookCtx, cancel := context.WithTimeout(ctx, watchInterval)
 		ids, err := c.findTopicsOnce(lookCtx, env)
 		cancel()
 		switch {
-		case errors.Is(err, errNoServerSideGroups):
+		case errors.Is(err, errNoServerSideGroups), errors.Is(err, errReplaced), errors.Is(err, errNoTopic) && missing > 0:
 			return nil, err
+		case errors.Is(err, errNoTopic):
+			missing++
 		case len(ids) > 0 && ctx.Err() == nil:
 			return ids, nil
+		default:
+			missing = 0
 		}
 		select {
 		case <-time.After(recheckInterval):
@@ -185,7 +201,8 @@ func (c *Consumer) findTopics(ctx context.Context, env *environment) (map[string
 }
 
 // findTopicsOnce returns the IDs of the configured topics that currently exist. It also checks that
-// the brokers support the configured group protocol.
+// the brokers support the configured group protocol. In a run with Config.Until, findTopicsOnce
+// fails if a topic does not exist or was recreated, because its records can no longer be delivered.
 func (c *Consumer) findTopicsOnce(ctx context.Context, env *environment) (map[string]topicID, error) {
 	found, err := env.topics.lookUp(ctx, c.cfg.Topics...)
 	if err != nil {
@@ -199,11 +216,16 @@ func (c *Consumer) findTopicsOnce(ctx context.Context, env *environment) (map[st
 	ids := map[string]topicID{}
 	for name, t := range found {
 		env.topics.report(kindTopic, name, t.err, Advice)
-		if t.err == nil {
+		switch {
+		case env.ends != nil && errors.Is(t.err, kerr.UnknownTopicOrPartition):
+			err = fmt.Errorf("topic %s: %w", name, errNoTopic)
+		case env.ends != nil && env.topics.firstSeen(name).recreated:
+			err = fmt.Errorf("topic %s: %w", name, errReplaced)
+		case t.err == nil:
 			ids[name] = t.id
 		}
 	}
-	return ids, nil
+	return ids, err
 }
 
 // errNoServerSideGroups means that the brokers do not support the consumer protocol (KIP-848).

@@ -31,6 +31,7 @@ const (
 	headerStatus    = headerPrefix + "status"    // LaunchDarkly's HTTP status, if LaunchDarkly rejected the event
 	headerOmitted   = headerPrefix + "omitted"   // size of the omitted value in bytes, if it was too large for the topic
 	headerValue     = headerPrefix + "value"     // the constant valueEvent if the value is the LaunchDarkly event
+	headerAttempts  = headerPrefix + "attempts"  // how often the call has failed, if more than once
 )
 
 // valueEvent marks a dead letter whose value is the LaunchDarkly event, because the original record
@@ -121,10 +122,18 @@ func (d *deadLetters) compose(r *kgo.Record, call int, why rejection) *kgo.Recor
 	}
 	add(headerReason, why.reason)
 	add(headerDetail, why.detail)
-	add(headerTopic, r.Topic)
-	add(headerPartition, strconv.Itoa(int(r.Partition)))
-	add(headerOffset, strconv.FormatInt(r.Offset, 10))
-	add(headerCall, strconv.Itoa(call))
+	if d.cfg.Redrive && header(r, headerTopic) != "" { // keep the position of the original record
+		for _, key := range []string{headerTopic, headerPartition, headerOffset, headerCall} {
+			add(key, header(r, key))
+		}
+		earlier, _ := strconv.Atoi(header(r, headerAttempts))
+		add(headerAttempts, strconv.Itoa(max(earlier, 1)+1))
+	} else {
+		add(headerTopic, r.Topic)
+		add(headerPartition, strconv.Itoa(int(r.Partition)))
+		add(headerOffset, strconv.FormatInt(r.Offset, 10))
+		add(headerCall, strconv.Itoa(call))
+	}
 	if why.status != 0 {
 		add(headerStatus, strconv.Itoa(why.status))
 	}
@@ -306,6 +315,11 @@ func redrivenCall(r *kgo.Record) int {
 	return allCalls
 }
 
+// redrives reports whether RedriveReasons selects a dead letter.
+func (c *Config) redrives(r *kgo.Record) bool {
+	return len(c.RedriveReasons) == 0 || slices.Contains(c.RedriveReasons, header(r, headerReason))
+}
+
 // isEvent reports whether a dead letter's value is a LaunchDarkly event.
 func isEvent(r *kgo.Record) bool { return header(r, headerValue) == valueEvent }
 
@@ -324,4 +338,18 @@ func header(r *kgo.Record, key string) string {
 		}
 	}
 	return ""
+}
+
+// Reason returns the reason in a dead letter's headers, or "" if the record is not a dead letter.
+func Reason(letter *kgo.Record) string { return header(letter, headerReason) }
+
+// DeadLetterReasons returns all reasons for which dead letters are written.
+func DeadLetterReasons() []string {
+	all := []string{reasonRefused}
+	for reason := range transform.Reasons {
+		if reason.Outcome() == transform.Rejected {
+			all = append(all, reason.String())
+		}
+	}
+	return all
 }

@@ -111,7 +111,8 @@ func TestBatchesCarryTheCountsOfTheirOwnEvents(t *testing.T) {
 			value = "[" + strings.Join([]string{call("b"), `{"type":"page"}`, call("a"), call("b")}, ",") + "]"
 		}
 		in.mapRecord(&kgo.Record{Topic: in.topic, Offset: offset, Value: []byte(value), Timestamp: time.UnixMilli(1)})
-		in.flushCounts()
+		in.counts.flush(in.metrics)
+		in.names.add(in.nameCounts)
 	}
 	if n := len(in.window.batches); n < 5 {
 		t.Fatalf("%d batches", n)

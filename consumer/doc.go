@@ -85,6 +85,12 @@
 //
 // Partition ownership ends on a revoke, on a stop, or with the session; see the table in drain.go.
 //
+// # Runs that end
+//
+// With Config.Until, Run ends once everything before that time is delivered and committed; see
+// until.go. Each partition's intake stops at the partition's end, and watchEnds ends Run. The
+// partitions go to the remaining members, for which they are already complete.
+//
 // # Locks
 //
 // Acquire locks in this order, and hold none of them except committer.commitMu while waiting for
@@ -98,7 +104,7 @@
 //	formats.mu          guards the topics' formats
 //
 // The locks of recordQueue, logEnd, unsealedTime, health, rejects, eventNames, delivered, topics,
-// failingLetters, Consumer, and sink.Budget are leaf locks: do not acquire another lock while
+// ends, failingLetters, Consumer, and sink.Budget are leaf locks: do not acquire another lock while
 // holding one of them.
 //
 // Each Kafka client callback blocks the rebalance in progress until the callback returns.
@@ -110,8 +116,9 @@
 // # Goroutines
 //
 // [Consumer.Run] runs the session's poll loop in the caller's goroutine. The session starts one
-// goroutine to commit, one to watch topics, and one per partition to map records. All of them exit
-// before session.run returns. Goroutines that write dead letters exit before Run returns.
+// goroutine to commit, one to watch topics, one to watch for the end of the run, and one per
+// partition to map records. All of them exit before session.run returns. Goroutines that write dead
+// letters exit before Run returns.
 //
 // # Client behavior that is easy to miss
 //

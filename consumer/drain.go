@@ -124,7 +124,7 @@ func (s *session) stop() error {
 // leave closes the client and leaves the group. It cancels the client first. Otherwise, Close would
 // wait for a join in progress, and the client could rejoin in the meantime. A static member of the
 // classic protocol stays in the group, so that a restart causes no rebalance. Such a member leaves
-// only if the group is waiting for it to rejoin.
+// only if the group is waiting for it to rejoin, or if it has reached the end in Config.Until.
 //
 // While Run is stopping, leave blocks for at most leaveTimeout. Otherwise, leave retries for at
 // most Config.SessionTimeout or leaveTimeout, whichever is longer.
@@ -139,7 +139,8 @@ func (s *session) leave(ctx context.Context) {
 	defer func() { <-closed }()
 
 	s.mu.Lock()
-	stays := s.cfg.InstanceID != "" && !s.cfg.ConsumerProtocol && !s.owesJoin
+	stays := s.cfg.InstanceID != "" && !s.cfg.ConsumerProtocol && !s.owesJoin &&
+		(s.ends == nil || !s.ends.reached.Load())
 	s.mu.Unlock()
 	if member == "" || stays {
 		return

@@ -179,7 +179,7 @@ func TestGapBelowTheLogStartIsCountedAsLoss(t *testing.T) {
 		w.produce(100, nil)
 		b := w.join(nil)
 		w.awaitDelivered(time.Minute)
-		if n := testutil.ToFloat64(b.metrics.lost); n != 100 {
+		if n := b.Status().Lost; n != 100 {
 			t.Errorf("%v records counted as lost, want 100", n)
 		}
 		b.leave(t)

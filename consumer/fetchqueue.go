@@ -69,14 +69,14 @@ func (q *recordQueue) pauseIfStuck() {
 }
 
 // pop removes and returns the oldest chunk, and releases the bytes of the previously popped one. If
-// the queue is empty, pop resumes a paused partition.
+// the queue is empty, pop resumes a paused partition unless the queue is closed.
 func (q *recordQueue) pop() (chunk, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.add(-q.popped)
 	q.popped = 0
 	if len(q.chunks) == 0 {
-		if q.paused {
+		if q.paused && !q.closed {
 			q.paused = false
 			q.resume()
 		}

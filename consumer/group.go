@@ -91,6 +91,11 @@ func (g *group) startAssigned(
 	if err != nil {
 		return nil, err
 	}
+	if g.ends != nil {
+		if err := g.starter.retry(ctx, func() error { return g.ends.resolve(ctx, starts) }); err != nil {
+			return nil, err
+		}
+	}
 	// Check the topics last, to prove that the requests above did not see a recreated topic.
 	if err := g.starter.checkTopics(ctx); err != nil {
 		if errors.Is(err, errRecreated) {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"go.uber.org/zap"
 
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 	"github.com/segment-to-launchdarkly/forwarder/transform"
@@ -19,6 +18,7 @@ const (
 	sealPressure = "pressure" // delivery.max_buffered is used up
 	sealCut      = "cut"      // an earlier owner recorded a cut at this offset
 	sealDrain    = "drain"    // the partition is being drained
+	sealEnd      = "end"      // the partition's end in a run with Config.Until is reached
 )
 
 // intake maps a partition's records, buffers their events, and pushes sealed batches into the
@@ -50,11 +50,15 @@ type intake struct {
 	next        position    // position of the first unmapped record
 	floor       position    // start of the open or next range; earlier records are in the window's batches or finished
 	cuts        []int64     // cuts recorded by an earlier owner and not yet reached; batches must end exactly there
+	stalled     int64       // offset of next at the last signal of shrunk; -1 if there was none
 }
 
 // run maps records until the partition is stopped or released.
 func (in *intake) run() {
 	defer close(in.stopped)
+	if in.next.offset >= in.until {
+		in.finish(in.next.offset)
+	}
 	for {
 		var pressure <-chan struct{}
 		if in.open != nil && len(in.cuts) == 0 {
@@ -81,19 +85,31 @@ func (in *intake) run() {
 			}
 		case <-in.age.C:
 			in.onAge()
+		case log := <-in.shrunk:
+			at, short := log.endOf(in.next.offset, in.until)
+			if short && in.stalled == in.next.offset && !in.ended.Load() {
+				in.reportLost(in.metrics, in.next.offset, in.until)
+				in.finish(at)
+			}
+			in.stalled = in.next.offset
 		case <-pressure:
 			in.seal(sealPressure)
 		}
 	}
 }
 
-// mapChunk maps a chunk's records. It ends the session if an offset is below in.next.
+// mapChunk maps a chunk's records before in.until. It ends the session if an offset is below
+// in.next.
 func (in *intake) mapChunk(c chunk) {
-	defer in.flushCounts()
+	defer func() {
+		in.needSamples = in.formats.add(in.topic, &in.counts)
+		in.counts.flush(in.metrics)
+		if in.names != nil {
+			in.names.add(in.nameCounts)
+		}
+	}()
 	if c.logStart > in.next.offset {
-		in.metrics.lost.Add(float64(c.logStart - in.next.offset))
-		in.log.Error("retention deleted records before they were read",
-			zap.Int64("offset", in.next.offset), zap.Int64("next_offset", c.logStart))
+		in.reportLost(in.metrics, in.next.offset, min(c.logStart, in.until))
 	}
 	for i, r := range c.records {
 		if in.stopping() {
@@ -106,9 +122,16 @@ func (in *intake) mapChunk(c chunk) {
 				in.topicPartition, r.Offset, in.next.offset-1))
 			return
 		}
-		in.mapRecord(r)
-		r.Recycle()
-		c.records[i] = nil
+		last := r.Offset+1 >= in.until
+		if r.Offset < in.until {
+			in.mapRecord(r)
+			r.Recycle()
+			c.records[i] = nil
+		}
+		if last {
+			in.finish(in.until)
+			break
+		}
 	}
 	in.updateBudget()
 	in.publishFloor()
@@ -171,6 +194,10 @@ func (in *intake) render(body []byte, r *kgo.Record) (_ []byte, only int) {
 	in.calls = in.calls[:0]
 	only = allCalls
 	if in.cfg.Redrive {
+		if !in.cfg.redrives(r) {
+			in.calls = append(in.calls, transform.Call{Reason: transform.NotSelected, End: len(body)})
+			return body, allCalls
+		}
 		if isEvent(r) {
 			body = append(append(body, r.Value...), ',')
 			hasValue := bytes.Contains(r.Value, []byte(`,"metricValue":`))
@@ -344,11 +371,8 @@ func (c *callCounts) add(calls []transform.Call) (events, rejected int) {
 	return events, rejected
 }
 
-// flushCounts adds the counts to the metrics, the topic's format, and the event names, and resets
-// the counts.
-func (in *intake) flushCounts() {
-	c, m := &in.counts, in.metrics
-	in.needSamples = in.formats.add(in.topic, c)
+// flush adds the counts to the metrics and resets them.
+func (c *callCounts) flush(m *metrics) {
 	m.records.Add(int64(c.records))
 	m.noMetricValue.Add(int64(c.noMetricValue))
 	m.recordTime.Add(int64(c.recordTime))
@@ -358,7 +382,4 @@ func (in *intake) flushCounts() {
 		}
 	}
 	*c = callCounts{}
-	if in.names != nil {
-		in.names.add(in.nameCounts)
-	}
 }

@@ -38,6 +38,7 @@ type metrics struct {
 
 	noMetricValue atomic.Int64 // number of events with transform.Call.NoMetricValue set
 	recordTime    atomic.Int64 // number of events with transform.Call.RecordTime set
+	lost          atomic.Int64 // number of offsets deleted before they were read
 
 	batches        *prometheus.CounterVec
 	batchEvents    prometheus.Histogram
@@ -47,7 +48,6 @@ type metrics struct {
 	commitDuration prometheus.Histogram
 	rebalances     *prometheus.CounterVec
 	pollErrors     prometheus.Counter
-	lost           prometheus.Counter
 	recreations    prometheus.Counter
 	moves          *prometheus.CounterVec
 	sessionsEnded  *prometheus.CounterVec
@@ -74,8 +74,6 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help: "Partition assignment changes, by type (assigned, revoked, or lost)."}, []string{labelEvent}),
 		pollErrors: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "poll_errors_total",
 			Help: "Fetch errors."}),
-		lost: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "records_lost_total",
-			Help: "Records deleted by retention before they were read, counted as offsets."}),
 		recreations: auto.NewCounter(prometheus.CounterOpts{Name: prefix + "topic_recreations_total",
 			Help: "Topics deleted and recreated."}),
 		moves: auto.NewCounterVec(prometheus.CounterOpts{Name: prefix + "position_moves_total",
@@ -91,20 +89,19 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	auto.NewCounterFunc(prometheus.CounterOpts{Name: prefix + "events_at_record_time_total",
 		Help: "Events that use the record's timestamp, because the call contains no valid time."},
 		func() float64 { return float64(m.recordTime.Load()) })
-	letterReasons := []string{reasonRefused}
+	auto.NewCounterFunc(prometheus.CounterOpts{Name: prefix + "records_lost_total",
+		Help: "Records deleted by retention before they were read, counted as offsets."},
+		func() float64 { return float64(m.lost.Load()) })
 	for reason := range transform.Reasons {
 		auto.NewCounterFunc(prometheus.CounterOpts{Name: prefix + "calls_total",
 			Help:        "Segment calls, by outcome and reason.",
 			ConstLabels: prometheus.Labels{labelOutcome: reason.Outcome().String(), labelReason: reason.String()},
 		}, func() float64 { return float64(m.calls[reason].Load()) })
-		if reason.Outcome() == transform.Rejected {
-			letterReasons = append(letterReasons, reason.String())
-		}
 	}
 	// Create every series at startup, so that rate() sees the first increment.
 	for vector, values := range map[*prometheus.CounterVec][]string{
-		m.batches:       {sealFull, sealAge, sealPressure, sealCut, sealDrain},
-		m.deadLetters:   letterReasons,
+		m.batches:       {sealFull, sealAge, sealPressure, sealCut, sealDrain, sealEnd},
+		m.deadLetters:   DeadLetterReasons(),
 		m.commits:       {resultOK, resultError},
 		m.rebalances:    {rebalanceAssigned, rebalanceRevoked, rebalanceLost},
 		m.moves:         {moveRecreated, moveTruncated, moveForeign},

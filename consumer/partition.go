@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -31,6 +32,10 @@ type partition struct {
 	window *window
 	end    logEnd
 
+	until  int64          // records at or beyond this offset are not mapped; noEnd without Config.Until
+	shrunk chan logBounds // capacity 1; bounds of a log that no longer contains the records up to until
+	ended  atomic.Bool    // intake has sealed everything before until
+
 	unsealed unsealedTime
 
 	ctx         context.Context // done when the partition is released; cancels in-flight requests
@@ -50,8 +55,11 @@ func newPartition(s start, member string, log *zap.Logger, w *window) *partition
 	p := &partition{
 		topicPartition: s.topicPartition, member: member,
 		log:    log.With(zap.String("topic", s.topic), zap.Int32("partition", s.partition)),
-		window: w, end: logEnd{offset: s.end},
+		window: w, end: logEnd{offset: s.end}, until: noEnd, shrunk: make(chan logBounds, 1),
 		stop: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	if s.until != nil {
+		p.until = *s.until
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.sendCtx, p.stopSending = context.WithCancel(p.ctx)
@@ -89,6 +97,13 @@ func (p *partition) waitForRoom() {
 			return
 		}
 	}
+}
+
+// reportLost counts and logs that the records from offset to next are gone from the log.
+func (p *partition) reportLost(m *metrics, offset, next int64) {
+	m.lost.Add(next - offset)
+	p.log.Error("retention deleted records before they were read",
+		zap.Int64("offset", offset), zap.Int64("next_offset", next))
 }
 
 // unsealedTime holds the timestamp of a partition's first undelivered record that is in no sealed

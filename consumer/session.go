@@ -78,6 +78,7 @@ type environment struct {
 	formats   *formats
 	names     *eventNames
 	delivered *delivered
+	ends      *ends       // nil without Config.Until
 	admin     *kgo.Client // client for lookups and for leaving the group; not a member
 	fail      func(error) // ends Run with an error that retrying cannot fix
 }
@@ -196,6 +197,7 @@ const (
 func (s *session) run(ctx context.Context) (cause string, err error) {
 	var running sync.WaitGroup
 	running.Go(func() { s.committer.run(s.ctx, s.all) })
+	running.Go(func() { s.watchEnds(s.ctx) })
 	running.Go(func() { (&watcher{session: s, gone: map[string]int{}}).run(s.ctx) })
 	s.poller.run(ctx)
 	if ctx.Err() != nil {
@@ -319,6 +321,7 @@ func (s *session) newPartition(at start, member string) *intake {
 		transformer: s.cfg.Mapping.NewTransformer(), inputs: newInputs(s.cfg.Redrive),
 		buffer:      sink.NewBuffer(s.cfg.MaxEvents, s.cfg.MaxBytes),
 		needSamples: true, next: at.position, floor: at.position, cuts: at.cuts, age: time.NewTimer(time.Hour),
+		stalled: -1,
 	}
 	in.age.Stop()
 	s.formats.acquire(at.topic)

@@ -49,6 +49,7 @@ type start struct {
 	recorded  topicID // topic ID in the metadata; zero if there is none
 	committed bool    // the offset is committed in the group; if not, it must be committed before reading
 	end       int64   // end offset of the log
+	until     *int64  // where reading ends; nil for no bound
 }
 
 // sourceID returns the topic ID for payload IDs and commit metadata. id is the topic's current ID.

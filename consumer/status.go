@@ -16,6 +16,7 @@ type Status struct {
 	LastCommit time.Time                // last successful commit; zero before the first
 	Records    int64                    // records mapped since the consumer was created
 	Calls      [transform.Reasons]int64 // calls in these records, by reason
+	Lost       int64                    // offsets deleted by retention before they were read
 	Problems   []string                 // conditions that an operator should look at
 	Rejects    []RejectedCalls          // calls rejected by the mapping; one entry per reason, largest count first
 	Partitions []PartitionStatus        // sorted by topic and partition
@@ -28,6 +29,7 @@ type PartitionStatus struct {
 	Watermark int64         // first undelivered offset
 	Committed int64         // last committed offset
 	End       int64         // latest known end offset (last stable offset); negative if unknown
+	Until     int64         // where reading ends, in a run with Config.Until; otherwise math.MaxInt64
 	Lag       int64         // number of offsets between Watermark and End
 	InFlight  int           // number of unfinished sealed batches
 	Bytes     int           // bytes held by these batches and their dead letters
@@ -50,7 +52,7 @@ type PartitionStatus struct {
 // Status returns a snapshot of the consumer's state.
 func (c *Consumer) Status() Status {
 	s := c.health.status()
-	s.Records, s.Rejects = c.metrics.records.Load(), c.rejects.status()
+	s.Records, s.Lost, s.Rejects = c.metrics.records.Load(), c.metrics.lost.Load(), c.rejects.status()
 	for reason := range s.Calls {
 		s.Calls[reason] = c.metrics.calls[reason].Load()
 	}
@@ -78,7 +80,7 @@ func (p *partition) status() PartitionStatus {
 	w, end := p.window.status(), p.end.last()
 	s := PartitionStatus{
 		Topic: p.topic, Partition: p.partition, Watermark: w.watermark, Committed: w.stored,
-		End: end, InFlight: w.batches, Bytes: w.bytes,
+		End: end, Until: p.until, InFlight: w.batches, Bytes: w.bytes,
 	}
 	if s.Lag = end - w.watermark; s.Lag < 0 { // the log was truncated, but the client has not reported it yet
 		s.Lag = -s.Lag

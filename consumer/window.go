@@ -210,6 +210,7 @@ type windowStatus struct {
 	batches   int       // number of unfinished batches
 	bytes     int       // bytes held by unfinished batches and dead letters
 	unwritten int       // number of unwritten dead letters in unfinished batches
+	anchored  bool      // see window
 
 	// The fields below describe the oldest unfinished batch, and are zero if there is none.
 	opened     time.Time // when the batch was opened
@@ -222,7 +223,7 @@ func (w *window) status() windowStatus {
 	defer w.mu.Unlock()
 	s := windowStatus{
 		watermark: w.watermark().offset, stored: w.stored.offset, storedAt: w.storedAt,
-		batches: len(w.batches), bytes: w.bytes,
+		batches: len(w.batches), bytes: w.bytes, anchored: w.anchored,
 	}
 	for i, b := range w.batches {
 		if i == 0 {

@@ -96,7 +96,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	return &Client{
 		cfg: cfg, url: url, destination: cfg.destination(), metrics: cfg.Metrics, log: cfg.Log,
-		limiter:  newLimiter(cfg.MaxInFlight, cfg.BackoffMin, cfg.BackoffMax),
+		limiter:  newLimiter(&cfg),
 		failures: map[Source]int{}, delayed: map[*job]time.Time{}, status: Status{Requests: map[string]int64{}},
 	}, nil
 }
@@ -154,6 +154,7 @@ func (c *Client) enqueue(j *job) {
 
 // dispatch starts as many attempts as the limiter allows. The caller must hold c.mu.
 func (c *Client) dispatch() {
+	defer func() { c.metrics.setRateLimited(c.rateLimited()) }()
 	for c.ready.Len() > 0 && c.inFlight < c.limiter.limit {
 		if wait := time.Until(c.limiter.notBefore()); wait > 0 {
 			c.dispatchAfter(wait)
@@ -167,7 +168,7 @@ func (c *Client) dispatch() {
 		if !j.hasHalted {
 			j.acceptedBefore = c.acceptedRequests
 		}
-		c.limiter.onStart(&j.attemptState)
+		c.limiter.onStart(&j.attemptState, j.part.events(), time.Now())
 		c.inFlight++
 		c.metrics.inFlight.Set(float64(c.inFlight))
 		c.running.Go(func() { c.attempt(j) })

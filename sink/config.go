@@ -56,6 +56,9 @@ type Config struct {
 
 	// MaxInFlight is the maximum number of concurrent requests. It must be at least 1.
 	MaxInFlight int
+	// MaxEventsPerSecond limits the rate at which events are sent, across all requests. It delays
+	// the start of requests. Zero means no limit.
+	MaxEventsPerSecond int
 	// Timeout bounds a single attempt, from dialing to the end of the response.
 	Timeout time.Duration
 	// BackoffMin is the upper bound of the first backoff.
@@ -83,6 +86,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("version: must be a single word, got %q", c.Version)
 	case c.MaxInFlight < 1:
 		return fmt.Errorf("max_in_flight: must be at least 1, got %d", c.MaxInFlight)
+	case c.MaxEventsPerSecond < 0:
+		return fmt.Errorf("max_events_per_second: must be at least 0, got %d", c.MaxEventsPerSecond)
 	case c.Timeout <= 0:
 		return fmt.Errorf("timeout: must be positive, got %v", c.Timeout)
 	case c.BackoffMin <= 0:

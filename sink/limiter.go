@@ -16,6 +16,8 @@ import (
 //   - No request starts before the delay in Retry-After has passed. While the destination is
 //     failing, requests are also delayed by a backoff that grows with each halving. The first
 //     success ends this backoff.
+//   - If a rate is configured, the events of a request delay the next request. The rate applies to
+//     all requests, including retries. It neither splits a batch nor cancels a request.
 //   - While delivery is halted, one probe is sent at a time, after a random delay of 50% to 100% of
 //     the maximum backoff. A batch with a halted verdict does not halt delivery while others are
 //     accepted; see [Client.recordHalt].
@@ -24,6 +26,7 @@ import (
 type limiter struct {
 	max                    int
 	backoffMin, backoffMax time.Duration
+	perSecond              int // maximum rate of events; 0 for no limit
 
 	limit         int       // current concurrency limit, from 1 to max
 	series        int       // number of the current series of failures; a success starts a new one
@@ -31,6 +34,7 @@ type limiter struct {
 	backoffSteps  int       // backoffs in the current series
 	halvings      int       // number of halvings; attempts in flight at a halving do not cause another
 	retryAfter    time.Time // no attempt starts before this time, even after a success
+	rated         time.Time // no attempt starts before this time, because of perSecond
 	nextProbe     time.Time // no attempt starts before this time unless a request succeeds or the credentials change
 }
 
@@ -40,9 +44,12 @@ type attemptState struct {
 	halvings int // limiter.halvings when the current attempt started
 }
 
-// newLimiter returns a limiter that allows maxInFlight concurrent requests.
-func newLimiter(maxInFlight int, backoffMin, backoffMax time.Duration) limiter {
-	return limiter{max: maxInFlight, backoffMin: backoffMin, backoffMax: backoffMax, limit: maxInFlight, series: 1}
+// newLimiter returns a limiter that allows cfg.MaxInFlight concurrent requests.
+func newLimiter(cfg *Config) limiter {
+	return limiter{
+		max: cfg.MaxInFlight, backoffMin: cfg.BackoffMin, backoffMax: cfg.BackoffMax, perSecond: cfg.MaxEventsPerSecond,
+		limit: cfg.MaxInFlight, series: 1,
+	}
 }
 
 // maxStrayFailures is the number of failed batches in a series beyond which the destination counts
@@ -53,10 +60,21 @@ const maxStrayFailures = 3
 func (l *limiter) failing() bool { return l.failedBatches > maxStrayFailures }
 
 // notBefore returns the earliest time at which the next attempt may start.
-func (l *limiter) notBefore() time.Time { return latest(l.retryAfter, l.nextProbe) }
+func (l *limiter) notBefore() time.Time { return latest(latest(l.retryAfter, l.nextProbe), l.rated) }
 
-// onStart records the start of a job's attempt.
-func (l *limiter) onStart(s *attemptState) { s.halvings = l.halvings }
+// onStart records the start of a job's attempt, with the given number of events.
+func (l *limiter) onStart(s *attemptState, events int, now time.Time) {
+	s.halvings = l.halvings
+	if l.perSecond > 0 {
+		// Requests that start late, because timers are late, are made up for.
+		earliest := latest(l.rated, now.Add(-maxLate))
+		l.rated = earliest.Add(time.Duration(events) * time.Second / time.Duration(l.perSecond))
+	}
+}
+
+// maxLate is the delay that the rate makes up for. It allows a burst of this duration after a
+// pause.
+const maxLate = 100 * time.Millisecond
 
 // recovered reports whether a request has succeeded since the job's last failure.
 func (l *limiter) recovered(s *attemptState) bool { return s.series != 0 && s.series != l.series }

@@ -239,7 +239,7 @@ func TestProbesDoNotGrowWithWaitingBatches(t *testing.T) {
 }
 
 func TestOnlyAcceptedRequestsRaiseConcurrency(t *testing.T) {
-	l := newLimiter(16, time.Second, time.Minute)
+	l := newLimiter(&Config{MaxInFlight: 16, BackoffMin: time.Second, BackoffMax: time.Minute})
 	l.onResponse(response{verdict: halted}, new(attemptState), time.Now())
 	for _, c := range []struct {
 		verdict verdict
@@ -264,6 +264,47 @@ func TestStrayRejectionDelaysNothing(t *testing.T) {
 		}
 		if h := b.client.Halted(); !h.Since.IsZero() {
 			t.Errorf("halted: %+v", h)
+		}
+	})
+}
+
+func TestRateOfEventsIsLimited(t *testing.T) {
+	const perSecond = 5000
+	inBubble(t, func(c *Config) { c.MaxEventsPerSecond = perSecond }, func(b *bubble) {
+		b.ld.Random(1, 0.2, ldtest.Fault{Kind: ldtest.Slow, For: time.Second})
+		for i := range 700 {
+			b.deliver(b.batch(1 + i*997%1000)) // of different sizes; 350,000 events in total
+		}
+		time.Sleep(time.Minute)
+		if s := b.client.Status(); !s.RateLimited {
+			t.Error("the status does not show the limit")
+		}
+		sent := 0
+		for _, r := range b.requests(0) {
+			sent += r.Events
+		}
+		if low, high := perSecond*60*95/100, perSecond*60*105/100; sent < low || sent > high {
+			t.Errorf("%d events sent in a minute, want %d to %d", sent, low, high)
+		}
+		b.settle(time.Minute)
+		if s := b.client.Status(); s.RateLimited {
+			t.Error("the status shows the limit although nothing waits")
+		}
+		if n := len(b.requests(0)); n != 700 {
+			t.Errorf("%d requests for 700 batches", n)
+		}
+	})
+}
+
+// A request larger than the rate starts at once and delays the next one.
+func TestRateDelaysTheRequestAfterALargeOne(t *testing.T) {
+	inBubble(t, func(c *Config) { c.MaxEventsPerSecond = 10 }, func(b *bubble) {
+		b.deliver(b.batch(100), b.batch(1))
+		if n := b.unfinished(); n != 1 {
+			t.Errorf("%d batches wait, want 1", n)
+		}
+		if took := b.settle(time.Minute); took < 9*time.Second || took > 11*time.Second {
+			t.Errorf("the second batch waited %v, want 10 s", took)
 		}
 	})
 }

@@ -25,6 +25,7 @@ type Metrics struct {
 	halts         prometheus.Counter
 	halted        prometheus.Gauge
 	inFlight      prometheus.Gauge
+	rateLimited   prometheus.Gauge
 	lastDelivery  prometheus.Gauge
 }
 
@@ -57,6 +58,8 @@ func NewMetrics(r prometheus.Registerer, budget *Budget) *Metrics {
 			Help: "1 while delivery is halted because LaunchDarkly rejects the URL, the credentials, or every event, " +
 				"otherwise 0."}),
 		inFlight: auto.NewGauge(prometheus.GaugeOpts{Name: prefix + "requests_in_flight", Help: "Requests in flight."}),
+		rateLimited: auto.NewGauge(prometheus.GaugeOpts{Name: prefix + "rate_limited",
+			Help: "1 while requests wait because of delivery.max_events_per_second, otherwise 0."}),
 		lastDelivery: auto.NewGauge(prometheus.GaugeOpts{Name: prefix + "last_delivery_timestamp_seconds",
 			Help: "Unix time of the last accepted request, or 0 before the first."}),
 	}
@@ -69,4 +72,13 @@ func NewMetrics(r prometheus.Registerer, budget *Budget) *Metrics {
 	auto.NewGaugeFunc(prometheus.GaugeOpts{Name: prefix + "buffered_limit_bytes",
 		Help: "Limit on buffered_bytes (delivery.max_buffered)."}, func() float64 { return float64(budget.Limit()) })
 	return m
+}
+
+// setRateLimited sets the metric for requests that wait because of the maximum rate.
+func (m *Metrics) setRateLimited(yes bool) {
+	value := 0.0
+	if yes {
+		value = 1
+	}
+	m.rateLimited.Set(value)
 }

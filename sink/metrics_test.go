@@ -42,7 +42,7 @@ func TestMetricsPassPromlintAndExistFromTheStart(t *testing.T) {
 	slices.Sort(names)
 	want := []string{
 		"buffered_bytes", "buffered_limit_bytes", "events_delivered_total", "events_refused_total", "halted", "halts_total",
-		"last_delivery_timestamp_seconds", "request_bytes", "request_duration_seconds", "request_events",
+		"last_delivery_timestamp_seconds", "rate_limited", "request_bytes", "request_duration_seconds", "request_events",
 		"requests_in_flight", "requests_total", "retries_total", "splits_total",
 	}
 	if !slices.Equal(names, want) {

@@ -15,6 +15,7 @@ type Status struct {
 	Delivered    int64            // events accepted by LaunchDarkly
 	Rejected     int64            // events rejected individually by LaunchDarkly
 	LastDelivery time.Time        // time of the last accepted request; zero before the first
+	RateLimited  bool             // requests are waiting because of Config.MaxEventsPerSecond
 }
 
 // Status returns a snapshot of the client's state.
@@ -23,8 +24,13 @@ func (c *Client) Status() Status {
 	defer c.mu.Unlock()
 	s := c.status
 	s.Halt, s.Outage, s.Requests = c.halt, c.currentOutage(), maps.Clone(c.status.Requests)
+	s.RateLimited = c.rateLimited()
 	return s
 }
+
+// rateLimited reports whether requests are waiting because of the maximum rate. The caller must
+// hold c.mu.
+func (c *Client) rateLimited() bool { return c.ready.Len() > 0 && time.Until(c.limiter.rated) > 0 }
 
 // countRequest counts a request by its response code.
 func (c *Client) countRequest(code string) {

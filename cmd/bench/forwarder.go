@@ -25,7 +25,7 @@ func runForwarder(o *options, stdin io.Reader, stdout io.Writer) error {
 		return err
 	}
 	app.LimitMemory(cfg)
-	program, err := app.New(cfg, log)
+	program, err := app.New(cfg, log, app.Options{})
 	if err != nil {
 		return err
 	}

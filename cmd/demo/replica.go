@@ -94,7 +94,7 @@ func runReplica(args []string, sys system) error {
 	if err != nil {
 		return usageError{err}
 	}
-	program, err := app.New(cfg, newLogger(cfg.Log, sys.stderr))
+	program, err := app.New(cfg, newLogger(cfg.Log, sys.stderr), app.Options{})
 	if err != nil {
 		return err
 	}

@@ -80,8 +80,8 @@ the records in your topics are mapped, and run the program.`,
 	root.SetOut(sys.stdout)
 	root.SetErr(sys.stderr)
 	root.AddCommand(
-		newRun(sys), newPreview(sys), newTransform(sys), newCheck(sys), newMetrics(sys), newVerify(sys), newConfig(sys),
-		newVersion(sys),
+		newRun(sys), newRedrive(sys), newReplay(sys), newPreview(sys), newTransform(sys), newCheck(sys), newMetrics(sys),
+		newVerify(sys), newConfig(sys), newVersion(sys),
 	)
 	return root
 }

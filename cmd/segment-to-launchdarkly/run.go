@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -17,7 +18,7 @@ import (
 func newRun(sys system) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
-		Short: "Read from Kafka and deliver to LaunchDarkly until stopped",
+		Short: "Read from Kafka and deliver to LaunchDarkly until stopped or until a given time",
 		Long: `Joins the consumer group, reads Segment events, and delivers the track calls among them to
 LaunchDarkly. An offset is committed only after everything before it has been delivered.
 
@@ -27,36 +28,55 @@ requests may finish. The program then commits, for at most 5 seconds, and leaves
 The next owner sends any remaining batches unchanged under the same payload IDs, so
 LaunchDarkly counts them once. On a second signal, the program exits immediately.
 
+With --until, the program exits once everything before that time is delivered and committed.
+Each partition ends at its first record with that timestamp or a later one. If there is no such
+record, the partition ends at the end of its log when the member first owns it. Partitions added
+later are not read, and the program fails if a topic does not exist or is deleted. A member
+exits when its own partitions have reached their ends. A member without partitions waits until
+those of the whole group have, as does a member that joined only recently, because partitions
+of a crashed member move only after its session timeout. Give all members the same --until.
+With --until-end, members that start at different times have different ends. The last line on
+standard output is a JSON summary.
+
 Exit codes:
 
-  0    all sealed batches were delivered and committed
+  0    all sealed batches, and with --until everything before the end, were delivered and
+       committed
   1    the program failed, or left some batches to the next owner
   2    the command line or the configuration is invalid
   130  a second signal was received`,
 		Example: `  ` + name + ` run --config config.yaml
+  ` + name + ` run --config config.yaml --until 2026-01-31T00:00:00Z
   S2LD_KAFKA_BROKERS=localhost:9092 S2LD_KAFKA_TOPICS=segment \
     S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=0123456789abcdef01234567 ` + name + ` run`,
 		Args: cobra.NoArgs,
 	}
 	path := addConfigFlag(cmd)
-	cmd.RunE = func(*cobra.Command, []string) error {
+	untilText := cmd.Flags().String("until", "", "exit once everything before this time (RFC 3339) is delivered")
+	untilEnd := cmd.Flags().Bool("until-end", false, "like --until with the time at which the process started")
+	cmd.MarkFlagsMutuallyExclusive("until", "until-end")
+	cmd.RunE = func(*cobra.Command, []string) (err error) {
+		var options app.Options
+		switch {
+		case *untilEnd:
+			options.Until = time.Now()
+		case *untilText != "":
+			if options.Until, err = parseTime("until", *untilText); err != nil {
+				return err
+			}
+		}
 		cfg, err := config.Load(*path, sys.environ)
 		if err != nil {
 			return err
 		}
-		log := newLogger(cfg.Log, sys.stderr)
-		for _, w := range cfg.Warnings() {
-			log.Warn("configuration key has no effect or is probably wrong", zap.String("key", w.Key),
-				zap.String("rule", w.Rule), zap.String("origin", w.Origin))
+		summary, runErr := runApp(sys, cfg, options)
+		if options.Until.IsZero() {
+			return runErr
 		}
-		app.LimitMemory(cfg)
-		ctx, stop := signalContext(log)
-		defer stop()
-		if err := app.Run(ctx, cfg, log); err != nil {
-			log.Error("run failed", zap.Error(err))
-			return errReported
+		if err := printSummary(sys.stdout, summary); err != nil {
+			return err
 		}
-		return nil
+		return runErr
 	}
 	return cmd
 }

@@ -11,14 +11,15 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// deployment holds the parts of a rendered Deployment that the checks use.
+// deployment holds the parts of a rendered Deployment or Job that the checks use.
 type deployment struct {
-	name   string            // name of the Deployment
+	name   string            // name of the Deployment or Job
 	config string            // content of the configuration file
+	args   []string          // arguments of the container
 	env    map[string]string // environment of the container; a variable with valueFrom is empty
 }
 
-// render renders the chart with helm template, and returns its Deployments.
+// render renders the chart with helm template, and returns its Deployments and Jobs.
 func render(t *testing.T, valuesFile string) (all []deployment) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", "tool", "helm", "template", "events", chartDir, "--namespace", "data",
@@ -29,7 +30,7 @@ func render(t *testing.T, valuesFile string) (all []deployment) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, &stderr)
 	}
-	configs := map[string]string{} // by name of the ConfigMap, which is that of the Deployment
+	configs := map[string]string{} // by name of the ConfigMap
 	for manifest := range strings.SplitSeq(string(out), "\n---\n") {
 		var object struct {
 			Kind     string
@@ -39,7 +40,11 @@ func render(t *testing.T, valuesFile string) (all []deployment) {
 				Template struct {
 					Spec struct {
 						Containers []struct {
-							Env []struct{ Name, Value string }
+							Args []string
+							Env  []struct{ Name, Value string }
+						}
+						Volumes []struct {
+							ConfigMap struct{ Name string }
 						}
 					}
 				}
@@ -53,21 +58,25 @@ func render(t *testing.T, valuesFile string) (all []deployment) {
 			if config, ok := object.Data["config.yaml"]; ok {
 				configs[object.Metadata.Name] = config
 			}
-		case "Deployment":
-			d := deployment{name: object.Metadata.Name, env: map[string]string{}}
-			for _, e := range object.Spec.Template.Spec.Containers[0].Env {
+		case "Deployment", "Job":
+			pod := object.Spec.Template.Spec
+			d := deployment{
+				name: object.Metadata.Name, config: pod.Volumes[0].ConfigMap.Name, args: pod.Containers[0].Args,
+				env: map[string]string{},
+			}
+			for _, e := range pod.Containers[0].Env {
 				d.env[e.Name] = e.Value
 			}
 			all = append(all, d)
 		}
 	}
 	for i, d := range all {
-		if all[i].config = configs[d.name]; all[i].config == "" {
+		if all[i].config = configs[d.config]; all[i].config == "" {
 			t.Fatalf("%s: no configuration for %s", valuesFile, d.name)
 		}
 	}
 	if len(all) == 0 {
-		t.Fatalf("%s: no Deployment", valuesFile)
+		t.Fatalf("%s: no Deployment or Job", valuesFile)
 	}
 	return all
 }
@@ -92,4 +101,21 @@ func readFile(t *testing.T, path string) []byte {
 		t.Fatal(err)
 	}
 	return content
+}
+
+// Kubernetes rejects changes to a Job.
+func TestChangedValuesReplaceTheJob(t *testing.T) {
+	path := chartDir + "/ci/job-values.yaml"
+	before := render(t, path)[0].name
+	if again := render(t, path)[0].name; again != before {
+		t.Errorf("the same values render %s and %s", before, again)
+	}
+	changed := filepath.Join(t.TempDir(), "values.yaml")
+	values := strings.ReplaceAll(string(readFile(t, path)), "no_user_key", "malformed")
+	if err := os.WriteFile(changed, []byte(values), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if after := render(t, changed)[0].name; after == before {
+		t.Errorf("changed values render the same Job, %s", after)
+	}
 }

@@ -161,7 +161,7 @@ func (s *scene) startWith(log *zap.Logger) *program {
 	s.t.Helper()
 	cfg, err := config.Load("", s.environ)
 	s.must(err)
-	a, err := app.New(cfg, log)
+	a, err := app.New(cfg, log, app.Options{})
 	s.must(err)
 	ctx, stop := context.WithCancel(context.Background())
 	p := &program{a, s, stop, make(chan error, 1)}

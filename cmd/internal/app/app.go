@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,29 +35,23 @@ type App struct {
 	sink     *sink.Client
 	consumer *consumer.Consumer
 	listener net.Listener
+	options  Options
 
 	// The status page uses the fields below.
 	config  string // effective configuration as YAML, with secrets redacted
 	started time.Time
 	history history
 	recent  *recent
-}
 
-// Run builds the program and runs it until ctx is done and the drain is complete.
-func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
-	a, err := New(cfg, log)
-	if err != nil {
-		return err
-	}
-	return a.Run(ctx)
+	progress atomic.Pointer[Progress] // of a run with Options.Until, as last reported; nil for any other
 }
 
 // New builds the program without starting it. New also opens the admin listener, so that a port
 // conflict is found early.
-func New(cfg *config.Config, log *zap.Logger) (*App, error) {
+func New(cfg *config.Config, log *zap.Logger, options Options) (*App, error) {
 	a := &App{
-		cfg: cfg, registry: prometheus.NewRegistry(), budget: sink.NewBudget(int64(cfg.Delivery.MaxBuffered)),
-		started: time.Now(), recent: newRecent(),
+		cfg: cfg, options: options, registry: prometheus.NewRegistry(),
+		budget: sink.NewBudget(int64(cfg.Delivery.MaxBuffered)), started: time.Now(), recent: newRecent(),
 	}
 	log = log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core { return zapcore.NewTee(core, a.recent) }))
 	a.log = log
@@ -100,6 +95,7 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 		Gzip: cfg.Batch.Gzip, DrainTimeout: cfg.Delivery.DrainTimeout,
 		CountNames: cfg.Admin.EventNames, DeliveredNames: cfg.SelectedEvents(),
 		DeadLetterTopic: cfg.DeadLetters.Topic, Redrive: cfg.DeadLetters.Redrive,
+		Until: options.Until, RedriveReasons: options.Reasons,
 		Mapping: mapping, Sink: a.sink, Budget: a.budget, Registry: registerer, Log: log.Named("consumer"),
 	}); err != nil {
 		return nil, err
@@ -119,7 +115,8 @@ func SinkConfig(cfg *config.Config) (sink.Config, error) {
 		ClientSideID: cfg.LaunchDarkly.ClientSideID, ProjectKey: cfg.LaunchDarkly.ProjectKey,
 		EnvironmentKey: cfg.LaunchDarkly.EnvironmentKey, AccessToken: cfg.LaunchDarkly.AccessToken.Read,
 		Schema: cfg.LaunchDarkly.EventSchema, Version: Version(),
-		MaxInFlight: cfg.Delivery.MaxInFlight, Timeout: cfg.Delivery.Timeout,
+		MaxInFlight: cfg.Delivery.MaxInFlight, MaxEventsPerSecond: cfg.Delivery.MaxEventsPerSecond,
+		Timeout:    cfg.Delivery.Timeout,
 		BackoffMin: cfg.Delivery.BackoffMin, BackoffMax: cfg.Delivery.BackoffMax,
 		Headers: cfg.LaunchDarkly.ReadHeaders, RootCAs: roots,
 	}, err
@@ -162,14 +159,18 @@ func (a *App) Status() (consumer.Status, sink.Status) {
 	return read, a.sink.Status()
 }
 
-// Run runs the program until ctx is done and the drain is complete. It returns after all of the
-// program's goroutines have exited.
+// Run runs the program until ctx is done and the drain is complete, or until the end in
+// Options.Until is reached. It returns after all of the program's goroutines have exited.
 func (a *App) Run(ctx context.Context) error {
 	server := a.server(ctx)
 	sampleCtx, stopSampling := context.WithCancel(context.WithoutCancel(ctx))
 	var background sync.WaitGroup
 	background.Go(func() { a.history.sample(sampleCtx, a.sample) })
-	background.Go(func() { progress{a.log, a.counts}.run(sampleCtx) })
+	if a.options.Until.IsZero() {
+		background.Go(func() { progress{a.log, a.counts}.run(sampleCtx) })
+	} else {
+		background.Go(func() { a.reportProgress(sampleCtx) })
+	}
 	if a.cfg.Admin.EventNames {
 		background.Go(func() { logDelivered(sampleCtx, a.log, a.started, a.consumer.Delivered) })
 	}

@@ -9,7 +9,8 @@
 //  3. The LaunchDarkly client waits for in-flight attempts and closes its connections.
 //  4. The admin server stops last, so that operators can watch the drain.
 //
-// [App.Run] returns nil only if all sealed batches were delivered and committed.
+// [App.Run] returns nil only if all sealed batches were delivered and committed and, in a run that
+// ends on its own (Options.Until), everything before the end.
 //
 // The admin server is read-only. /healthz fails only if a restart would help. /readyz fails during
 // startup and shutdown, while delivery is blocked until someone intervenes, while the consumer has a

@@ -21,6 +21,14 @@ const (
 	idleInterval     = 5 * time.Minute // between log entries while nothing changes
 )
 
+// limited returns the log field for requests that wait because of delivery.max_events_per_second.
+func limited(yes bool) zap.Field {
+	if !yes {
+		return zap.Skip()
+	}
+	return zap.Bool("limited_by_configuration", true)
+}
+
 // run logs until ctx is done.
 func (p progress) run(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
@@ -48,6 +56,6 @@ func (p progress) run(ctx context.Context) {
 		p.log.Info("progress", zap.Duration("interval", r.Over.Round(time.Second)),
 			zap.Int64("records", r.Records), zap.Int64("events", r.outcome(transform.Event)),
 			zap.Int64("filtered", r.outcome(transform.Filtered)), zap.Int64("rejected", r.outcome(transform.Rejected)),
-			zap.Int64("delivered", r.Delivered), zap.Int64("lag", c.Lag))
+			zap.Int64("delivered", r.Delivered), zap.Int64("lag", c.Lag), limited(c.RateLimited))
 	}
 }

@@ -37,6 +37,7 @@ type stage struct {
 	front   atomic.Value  // http.HandlerFunc that serves the requests; ld unless a test replaces it
 	log     *watchedLog
 	environ []string
+	options Options
 	brokers string // addresses for the program; empty: the cluster's
 
 	*App
@@ -101,7 +102,7 @@ func (s *stage) run() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if s.App, err = New(cfg, zap.New(s.log.core())); err != nil {
+	if s.App, err = New(cfg, zap.New(s.log.core()), s.options); err != nil {
 		s.t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())

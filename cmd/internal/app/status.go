@@ -63,6 +63,8 @@ type page struct {
 	Counts counts // since the start
 	Rates  rates  // over the last minute, or since the start if that is more recent
 
+	Progress *Progress // nil unless the run ends on its own
+
 	Charts []chart
 	Names  []nameRow
 
@@ -90,6 +92,7 @@ func (a *App) statusPage(ctx context.Context) http.Handler {
 		p.Address, p.Uptime = a.sink.Address(), p.Now.Sub(a.started)
 		minuteAgo := a.history.minuteAgo(total)
 		p.Rates = total.ratesSince(minuteAgo)
+		p.Progress = a.progress.Load()
 		p.reportNoEvents()
 		p.Charts = charts(a.history.all())
 		p.Names = nameRows(a.consumer.EventNames(shownNames), minuteAgo.Names, p.Rates)

@@ -21,6 +21,7 @@ type counts struct {
 	Lag                     int64 // records, of all assigned partitions
 	Buffered, BufferedLimit int64 // bytes
 	LastDelivery            time.Time
+	RateLimited             bool // requests are waiting because of delivery.max_events_per_second
 
 	// Names is set only in samples for the status page.
 	Names []consumer.EventName // since program start, the most frequent first
@@ -51,6 +52,7 @@ func countsOf(read consumer.Status, sent sink.Status, budget *sink.Budget) count
 		At: time.Now(), Records: read.Records, Calls: map[call]int64{},
 		Delivered: sent.Delivered, Rejected: sent.Rejected, Retries: sent.Retries, Responses: sent.Requests,
 		Buffered: budget.Used(), BufferedLimit: budget.Limit(), LastDelivery: sent.LastDelivery,
+		RateLimited: sent.RateLimited,
 	}
 	for reason := range transform.Reasons {
 		c.Calls[call{reason.Outcome().String(), reason.String()}] = read.Calls[reason]

@@ -172,12 +172,13 @@ type Batch struct {
 
 // Delivery configures concurrency, retries, and draining.
 type Delivery struct {
-	MaxInFlight  int           `yaml:"max_in_flight" default:"64" min:"1" max:"1024"`
-	MaxBuffered  Bytes         `yaml:"max_buffered" default:"64MiB" min:"1MiB"`
-	Timeout      time.Duration `yaml:"timeout" default:"10s" min:"100ms" max:"5m"`
-	BackoffMin   time.Duration `yaml:"backoff_min" default:"500ms" min:"1ms"`
-	BackoffMax   time.Duration `yaml:"backoff_max" default:"1m" max:"1h"`
-	DrainTimeout time.Duration `yaml:"drain_timeout" default:"20s"`
+	MaxInFlight        int           `yaml:"max_in_flight" default:"64" min:"1" max:"1024"`
+	MaxEventsPerSecond int           `yaml:"max_events_per_second" default:"0" min:"0"`
+	MaxBuffered        Bytes         `yaml:"max_buffered" default:"64MiB" min:"1MiB"`
+	Timeout            time.Duration `yaml:"timeout" default:"10s" min:"100ms" max:"5m"`
+	BackoffMin         time.Duration `yaml:"backoff_min" default:"500ms" min:"1ms"`
+	BackoffMax         time.Duration `yaml:"backoff_max" default:"1m" max:"1h"`
+	DrainTimeout       time.Duration `yaml:"drain_timeout" default:"20s"`
 }
 
 // DeadLetters configures the topic for calls that can never be delivered.

@@ -179,6 +179,8 @@ var help = map[string]string{
 		"The program sends fewer concurrent requests while LaunchDarkly is failing or throttling. " +
 		"Throughput in events per second is at most " +
 		"max_in_flight * batch.max_events / request latency in seconds.",
+	"delivery.max_events_per_second": "Maximum number of events sent per second, in all requests of the process, " +
+		"including retries. The limit delays the start of requests. It never splits a batch. 0 means no limit.",
 	"delivery.max_buffered": "Maximum memory for request bodies waiting for delivery, across all partitions. " +
 		"When this memory is used up, reading from Kafka pauses, and nothing is dropped.",
 	"delivery.timeout": "Timeout of one attempt, from dialing to the end of the response.",

@@ -22,6 +22,7 @@ done <<-end
 	apis__apps__v1 Deployment
 	apis__autoscaling__v2 HorizontalPodAutoscaler
 	apis__batch__v1 CronJob
+	apis__batch__v1 Job
 	apis__networking.k8s.io__v1 NetworkPolicy
 	apis__policy__v1 PodDisruptionBudget
 	apis__rbac.authorization.k8s.io__v1 Role
