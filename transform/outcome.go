@@ -51,7 +51,7 @@ var reasons = [Reasons]struct {
 	NoCalls:      {"no_calls", Filtered, "the record is an empty array or an empty batch"},
 	NoConsent:    {"consent", Filtered, "the user did not consent to the categories in segment.consent"},
 	Integrations: {"integrations", Filtered, "the integrations object excludes this destination"},
-	NotSelected:  {"not_selected", Filtered, "a condition in segment.only does not hold, or a redrive selects other reasons"},
+	NotSelected:  {"not_selected", Filtered, "a condition in segment.only or a redrive does not select the call"},
 	OtherEvent:   {"event", Filtered, "segment.events does not select the event name"},
 	Anonymous:    {"anonymous", Filtered, "a field in segment.require is neither a non-empty string nor a number"},
 	TooOld:       {"too_old", Filtered, "the call is older than segment.max_age or segment.not_before allows"},
