@@ -70,11 +70,12 @@ func (e *ends) list(ctx context.Context, names []topicPartition) (map[topicParti
 	}
 	// Round up to Kafka's milliseconds, because a record in the same millisecond may be older.
 	until := e.cfg.Until.Add(time.Millisecond - 1).UnixMilli()
-	timed, err := listOffsets(ctx, e.admin, names, until, readCommitted)
+	// List the log ends first, so that they contain no record with the time of the end.
+	last, err := listOffsets(ctx, e.admin, names, logEndTimestamp, readCommitted)
 	if err != nil {
 		return nil, err
 	}
-	last, err := listOffsets(ctx, e.admin, names, logEndTimestamp, readCommitted)
+	timed, err := listOffsets(ctx, e.admin, names, until, readCommitted)
 	if err != nil {
 		return nil, err
 	}

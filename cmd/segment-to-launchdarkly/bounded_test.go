@@ -122,6 +122,14 @@ func TestReplayOfOneHourOutOfThree(t *testing.T) {
 	if s.Records != 60 || len(ld.Events()) != 120 {
 		t.Errorf("with another group: summary %+v, %d events", s, len(ld.Events()))
 	}
+	// The offsets of this group are at 09:00.
+	later := []string{"replay", "--from", "2026-01-31T09:30:00Z", "--group", "another", "--yes"}
+	if _, stderr, code := run(w.sys, later...); code != exitFailure || !strings.Contains(stderr, "before the period") {
+		t.Errorf("group of an earlier period: exit %d, %s", code, stderr)
+	}
+	if n := len(ld.Events()); n != 120 {
+		t.Errorf("%d events", n)
+	}
 }
 
 // The dead letters have three reasons. After the cause of two is fixed, one is redriven, then the
@@ -180,7 +188,10 @@ func TestBoundedCommandsRejectInvalidFlags(t *testing.T) {
 		{"run --until yesterday", "--until: must be a time"},
 		{"run --until 2026-01-31T00:00:00Z --until-end", "none of the others can be"},
 		{"replay", `required flag(s) "from" not set`},
+		{"run --until=", "--until: must be a time"},
 		{"replay --from 2026-01-31T00:00:00Z --to now", "--to: must be a time"},
+		{"replay --from 2026-01-31T00:00:00Z --to=", "--to: must be a time"},
+		{"replay --from 2026-01-31T00:00:00.5Z", "--from: must be a whole second"},
 		{"replay --from 2026-01-31T00:00:00Z --to 2026-01-31T00:00:00Z", "--from: must be before the end"},
 		{"replay --from 2026-01-31T00:00:00Z --group g", "--group: must not be kafka.group"},
 		{"redrive", "--failed-topic: must be set"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"os"
 	"os/signal"
 	"slices"
 	"syscall"
@@ -40,7 +41,8 @@ offset, and call of the original record, and the header s2ld.attempts contains t
 attempts. With --failed-topic "", they are only counted and logged.
 
 The last line on standard output is a JSON summary of the results by reason. The exit code is 0
-if all selected dead letters were redriven, even if some failed again.`,
+if all selected dead letters were read, even if some failed again, were filtered (segment.max_age,
+for example), or were deleted by retention. The summary counts all of these.`,
 		Example: `  ` + name + ` redrive -c config.yaml --dry-run
   ` + name + ` redrive -c config.yaml --reason no_user_key --failed-topic segment.dead.2`,
 		Args: cobra.NoArgs,
@@ -179,7 +181,14 @@ func redrive(sys system, cfg *config.Config, failed string, reasons []string) er
 	end := time.Now().AddDate(100, 0, 0)
 	results := map[string]app.Summary{}
 	var runErr error
+	signals := make(chan os.Signal, 1) // for a signal between two runs
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(signals)
 	for _, reason := range reasons {
+		if len(signals) > 0 {
+			runErr = errReported
+			break
+		}
 		one := *cfg
 		one.Kafka.Topics = []string{cfg.DeadLetters.Topic}
 		one.Kafka.Group = redriveGroup(cfg, reason)

@@ -30,8 +30,9 @@ First, the command prints how many records the period contains, estimates from a
 many events they produce, and asks for confirmation. Without a terminal, --yes is required.
 
 The consumer group of a replay is its own. The default group is derived from --from and --to,
-so that repeating the command continues an interrupted replay and replays nothing twice. To
-replay the same period another time, set another --group.
+so that repeating the command continues an interrupted replay and replays nothing twice.
+However, brokers delete the offsets of unused groups after offsets.retention.minutes, 7 days
+by default. To replay the same period another time, set another --group.
 
 The last line on standard output is a JSON summary. The exit code is 0 if the whole period was
 replayed.`,
@@ -49,14 +50,14 @@ replayed.`,
 	dryRun := cmd.Flags().Bool("dry-run", false, "only print what would be replayed")
 	_ = cmd.MarkFlagRequired("from") // fails only for an unknown flag
 	cmd.RunE = func(*cobra.Command, []string) error {
-		if err := p.parse(*from, *to); err != nil {
+		if err := p.parse(*from, *to, cmd.Flags().Changed("to")); err != nil {
 			return err
 		}
 		cfg, err := config.Load(*path, sys.environ)
 		if err != nil {
 			return err
 		}
-		if err := p.configure(cfg, *to); err != nil {
+		if err := p.configure(cfg, cmd.Flags().Changed("to")); err != nil {
 			return err
 		}
 		if err := p.describe(sys, cfg); err != nil {
@@ -85,15 +86,15 @@ type period struct {
 	group    string
 }
 
-// parse parses the values of --from and --to. If --group is not set, it sets the suffix of the
-// group.
-func (p *period) parse(from, to string) (err error) {
-	if p.from, err = parseTime("from", from); err != nil {
+// parse parses the values of --from and --to. hasTo reports whether --to is set. The times must be
+// whole seconds, because the name of the group contains them.
+func (p *period) parse(from, to string, hasTo bool) (err error) {
+	if p.from, err = parseSecond("from", from); err != nil {
 		return err
 	}
 	p.to = time.Now()
-	if to != "" {
-		if p.to, err = parseTime("to", to); err != nil {
+	if hasTo {
+		if p.to, err = parseSecond("to", to); err != nil {
 			return err
 		}
 	}
@@ -103,14 +104,23 @@ func (p *period) parse(from, to string) (err error) {
 	return nil
 }
 
+// parseSecond parses the value of a flag that must be a whole second.
+func parseSecond(flag, text string) (time.Time, error) {
+	t, err := parseTime(flag, text)
+	if err == nil && t.Nanosecond() != 0 {
+		err = fmt.Errorf("--%s: must be a whole second, got %s", flag, text)
+	}
+	return t, err
+}
+
 // configure sets the consumer group and the start position of the replay. Without --to, the group
 // does not depend on the current time, so that a repeated command continues.
-func (p *period) configure(cfg *config.Config, to string) error {
+func (p *period) configure(cfg *config.Config, hasTo bool) error {
 	const compact = "20060102T150405Z"
 	switch p.group {
 	case "":
 		p.group = cfg.Kafka.Group + "-replay-" + p.from.UTC().Format(compact)
-		if to != "" {
+		if hasTo {
 			p.group += "-" + p.to.UTC().Format(compact)
 		}
 	case cfg.Kafka.Group:
@@ -149,7 +159,10 @@ func (p *period) describe(sys system, cfg *config.Config) error {
 		if err != nil {
 			return err
 		}
-		share = float64(summary.Events()) / float64(max(summary.Records, 1))
+		if summary.Records == 0 {
+			return fmt.Errorf("no record of the period was read within %v", previewTimeout)
+		}
+		share = float64(summary.Events()) / float64(summary.Records)
 	}
 	note := ""
 	if replayed {
@@ -189,14 +202,20 @@ func (p *period) count(
 	if err != nil {
 		return 0, false, err
 	}
+	before := false
 	last.Each(func(end kadm.ListedOffset) {
 		start, _ := first.Lookup(end.Topic, end.Partition)
 		from := start.Offset
-		if c, ok := committed.Lookup(end.Topic, end.Partition); ok {
+		if c, ok := committed.Lookup(end.Topic, end.Partition); ok && c.At >= 0 {
+			before = before || c.At < from
 			from, replayed = c.At, true
 		}
 		records += max(0, end.Offset-from)
 	})
+	if before {
+		return 0, false, fmt.Errorf("group %s has committed offsets before the period, "+
+			"so it would also replay earlier records; set another --group", p.group)
+	}
 	return records, replayed, nil
 }
 

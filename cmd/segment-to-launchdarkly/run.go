@@ -60,7 +60,7 @@ Exit codes:
 		switch {
 		case *untilEnd:
 			options.Until = time.Now()
-		case *untilText != "":
+		case cmd.Flags().Changed("until"):
 			if options.Until, err = parseTime("until", *untilText); err != nil {
 				return err
 			}
