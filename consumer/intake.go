@@ -50,7 +50,7 @@ type intake struct {
 	next        position    // position of the first unmapped record
 	floor       position    // start of the open or next range; earlier records are in the window's batches or finished
 	cuts        []int64     // cuts recorded by an earlier owner and not yet reached; batches must end exactly there
-	stalled     int64       // offset of next at the last signal of shrunk; -1 if there was none
+	stalled     int64       // offset of next when the last bounds were too short; -1 if they were not
 }
 
 // run maps records until the partition is stopped or released.
@@ -85,13 +85,16 @@ func (in *intake) run() {
 			}
 		case <-in.age.C:
 			in.onAge()
-		case log := <-in.shrunk:
-			at, short := log.endOf(in.next.offset, in.until)
-			if short && in.stalled == in.next.offset && !in.ended.Load() {
+		case log := <-in.bounds:
+			switch at, short := log.endOf(in.next.offset, in.until); {
+			case !short || in.ended.Load():
+				in.stalled = -1
+			case in.stalled == in.next.offset:
 				in.reportLost(in.metrics, in.next.offset, in.until)
 				in.finish(at)
+			default:
+				in.stalled = in.next.offset
 			}
-			in.stalled = in.next.offset
 		case <-pressure:
 			in.seal(sealPressure)
 		}

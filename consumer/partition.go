@@ -33,7 +33,7 @@ type partition struct {
 	end    logEnd
 
 	until  int64          // records at or beyond this offset are not mapped; noEnd without Config.Until
-	shrunk chan logBounds // capacity 1; bounds of a log that no longer contains the records up to until
+	bounds chan logBounds // capacity 1; current bounds of the log, in a run with Config.Until
 	ended  atomic.Bool    // intake has sealed everything before until
 
 	unsealed unsealedTime
@@ -55,7 +55,7 @@ func newPartition(s start, member string, log *zap.Logger, w *window) *partition
 	p := &partition{
 		topicPartition: s.topicPartition, member: member,
 		log:    log.With(zap.String("topic", s.topic), zap.Int32("partition", s.partition)),
-		window: w, end: logEnd{offset: s.end}, until: noEnd, shrunk: make(chan logBounds, 1),
+		window: w, end: logEnd{offset: s.end}, until: noEnd, bounds: make(chan logBounds, 1),
 		stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	if s.until != nil {

@@ -267,10 +267,12 @@ func (b logBounds) endOf(next, until int64) (at int64, short bool) {
 	return 0, false
 }
 
-// signalShrunk signals the intakes of partitions whose logs no longer contain the records up to
-// their ends. An intake ends early only if it has read nothing between two such signals.
-func (w *watcher) signalShrunk(ctx context.Context) {
-	if w.ends == nil {
+// sendBounds sends the bounds of their logs to the intakes that have not ended. An intake ends early
+// only if it has read nothing between two bounds that do not contain the records up to its end. While
+// polling is blocked, sendBounds sends nothing, because the client may hold records that it fetched
+// earlier.
+func (w *watcher) sendBounds(ctx context.Context) {
+	if w.ends == nil || w.memory.crowded() {
 		return
 	}
 	var running []*partition
@@ -292,12 +294,8 @@ func (w *watcher) signalShrunk(ctx context.Context) {
 		return
 	}
 	for _, p := range running {
-		log := logBounds{first[p.topicPartition].offset, last[p.topicPartition].offset}
-		if log.start < p.until && log.end >= p.until {
-			continue
-		}
 		select {
-		case p.shrunk <- log:
+		case p.bounds <- logBounds{first[p.topicPartition].offset, last[p.topicPartition].offset}:
 		default: // intake is waiting for the window
 		}
 	}

@@ -274,12 +274,14 @@ func TestRunEndsWhenTheLogWasTruncated(t *testing.T) {
 		in.until = 30
 		in.mapOffsets(offsets(0, 20)...)
 		go in.run()
-		in.shrunk <- logBounds{0, 20}
-		synctest.Wait()
-		if in.ended.Load() {
-			t.Error("ended after a single report")
+		for _, end := range []int64{20, 30, 20} {
+			in.bounds <- logBounds{0, end}
+			synctest.Wait()
+			if in.ended.Load() {
+				t.Errorf("ended after a single report, log end %d", end)
+			}
 		}
-		in.shrunk <- logBounds{0, 20}
+		in.bounds <- logBounds{0, 20}
 		synctest.Wait()
 		in.stopIntake()
 		<-in.stopped

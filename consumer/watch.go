@@ -75,7 +75,7 @@ func (w *watcher) check(ctx context.Context) (sure bool) {
 		w.topics.report(kindDeadLetterTopic, name, found[name].err, DeadLetterAdvice)
 	}
 	w.listEnds(ctx)
-	w.signalShrunk(ctx)
+	w.sendBounds(ctx)
 	w.topics.refreshConfigs(ctx, slices.Collect(maps.Keys(w.ids)))
 	w.readOldest(ctx)
 	return sure
