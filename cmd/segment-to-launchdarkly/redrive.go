@@ -119,9 +119,14 @@ func countLetters(cfg *config.Config) (map[string]*letterCount, error) {
 		return nil, err
 	}
 	defer client.Close()
+	// Retention can delete the last dead letters before they are read.
+	ctx, stop := context.WithCancelCause(ctx)
+	idle := time.AfterFunc(countPatience, func() { stop(fmt.Errorf("no dead letter was read for %v", countPatience)) })
+	defer idle.Stop()
 	counts := map[string]*letterCount{}
 	all := preview.Source{Topics: []string{cfg.DeadLetters.Topic}, Limit: math.MaxInt, Partition: -1, Offset: 0}
 	err = preview.Read(ctx, opts, all, func(r *kgo.Record) error {
+		idle.Reset(countPatience)
 		reason := consumer.Reason(r)
 		c := counts[reason]
 		if c == nil {
@@ -142,6 +147,9 @@ func countLetters(cfg *config.Config) (map[string]*letterCount, error) {
 	}
 	return counts, err
 }
+
+// countPatience bounds the time without a dead letter while the dead letters are counted.
+const countPatience = 30 * time.Second
 
 // redriveGroup returns the consumer group that redrives the dead letters with a reason.
 func redriveGroup(cfg *config.Config, reason string) string {
