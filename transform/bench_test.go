@@ -48,8 +48,10 @@ func BenchmarkAppend(b *testing.B) {
 			mapping.cfg.MaxEventBytes = 0
 			t := newTransformer(mapping.cfg)
 			dst, calls := make([]byte, 0, 1<<20), make([]Call, 0, 1000)
+			source := recordAt(nil, 1)
 			benchmark(b, func(record []byte) {
-				t.Append(dst, calls, recordAt(record, 1))
+				source.Value = record
+				t.Append(dst, calls, source)
 			})
 		})
 	}

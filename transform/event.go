@@ -37,16 +37,8 @@ func (t *Transformer) render(r *record, typ callType, c *Call) []byte {
 		return skip(dst, c, Integrations, "")
 	}
 
-	ms := r.Timestamp // fallback instead of the clock, because a replay must produce the same event
-	recordTime := true
-	for _, field := range m.times {
-		if at, ok := t.coerce.Time(t.scan.Bytes(field)); ok {
-			ms, recordTime = at, false
-			break
-		}
-	}
 	if m.filters != nil {
-		if reason := t.filter(r, ms); reason != None {
+		if reason := t.filter(r); reason != None {
 			return skip(dst, c, reason, "")
 		}
 	}
@@ -79,7 +71,8 @@ func (t *Transformer) render(r *record, typ callType, c *Call) []byte {
 	}
 	dst = append(dst, m.keyClose...)
 
-	c.RecordTime = recordTime
+	var ms int64
+	ms, c.RecordTime = t.time(r.Timestamp)
 	if ms <= 0 {
 		return skip(dst, c, NoTimestamp, "neither the call nor the record has a valid timestamp")
 	}
@@ -115,6 +108,18 @@ func (t *Transformer) render(r *record, typ callType, c *Call) []byte {
 		return skip(dst, c, TooLarge, fmt.Sprintf("the event has %d bytes, more than the limit of %d", size, m.maxEventBytes))
 	}
 	return append(dst, ',')
+}
+
+// time returns the time of the call that t.scan has found, in Unix milliseconds. If no field contains
+// a readable time, time returns the record's timestamp and true. The clock is no fallback, because a
+// replay must produce the same event.
+func (t *Transformer) time(record int64) (ms int64, isRecord bool) {
+	for _, field := range t.m.times {
+		if at, ok := t.coerce.Time(t.scan.Bytes(field)); ok {
+			return at, false
+		}
+	}
+	return record, true
 }
 
 // eventStart is the part of an event before its name.

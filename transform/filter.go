@@ -208,9 +208,9 @@ func (f *filters) selectsRecord(r *Record) bool {
 	return true
 }
 
-// filter applies the filters after the integrations object to the track call in t.scan. It returns
-// the reason of the first filter that removes the call, or None. ms is the call's time.
-func (t *Transformer) filter(r *record, ms int64) Reason {
+// filter returns the reason why the filters after the integrations object remove the track call that
+// t.scan has found, or None.
+func (t *Transformer) filter(r *record) Reason {
 	f := t.m.filters
 	if !r.selected {
 		return NotSelected
@@ -235,8 +235,11 @@ func (t *Transformer) filter(r *record, ms int64) Reason {
 			return Anonymous
 		}
 	}
-	if ms > 0 && (f.maxAge > 0 && r.Timestamp-ms > f.maxAge || f.notBefore != 0 && ms < f.notBefore) {
-		return TooOld
+	if f.maxAge > 0 || f.notBefore != 0 {
+		ms, _ := t.time(r.Timestamp)
+		if ms > 0 && (f.maxAge > 0 && r.Timestamp-ms > f.maxAge || f.notBefore != 0 && ms < f.notBefore) {
+			return TooOld
+		}
 	}
 	return None
 }
