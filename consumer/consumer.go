@@ -25,7 +25,8 @@ type Consumer struct {
 	health  *health
 	rejects *rejects
 
-	names     *eventNames // nil if events are not counted by name; likewise delivered
+	// names and delivered are nil if events are not counted by name.
+	names     *eventNames
 	delivered *delivered
 
 	mu      sync.Mutex // guards the fields below
