@@ -185,9 +185,10 @@ func (c *Config) groupOptions(ids map[string]topicID) []kgo.Opt {
 }
 
 // ReaderOptions returns the options for a client that reads the same records as [Consumer.Run], but
-// without a consumer group.
+// without a consumer group. The client reuses the memory of records that are recycled; see
+// [kgo.Record.Recycle].
 func ReaderOptions() []kgo.Opt {
-	return append(readOptions(), kgo.MaxDecompressBatchBytes(maxBatchBytes))
+	return append(readOptions(), kgo.MaxDecompressBatchBytes(maxBatchBytes), kgo.WithPools(&recordPool{}))
 }
 
 func readOptions() []kgo.Opt {
