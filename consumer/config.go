@@ -127,9 +127,10 @@ const (
 	sessionBackoffLongest = 10 * time.Second       // maximum backoff between sessions
 
 	pollRecords = 2000                   // maximum records per poll
-	maxQueued   = 16 << 20               // polling waits while unpaused partitions have this many unmapped bytes
+	maxQueued   = 8 << 20                // polling waits while unpaused partitions have this many unmapped bytes
 	pollBackoff = 250 * time.Millisecond // pause after a poll that returned only errors
 	fetchWait   = 500 * time.Millisecond // maximum time a fetch waits for records; also delays resumed partitions
+	fetchMin    = 32 << 10               // compressed bytes that a fetch waits for; see Config.linger
 	fetchBytes  = 1 << 20                // maximum compressed bytes per fetch from one broker
 	fetchPart   = 512 << 10              // maximum compressed bytes per partition in a fetch
 )
@@ -162,6 +163,9 @@ func (c *Config) groupOptions(ids map[string]topicID) []kgo.Opt {
 		kgo.MetadataMaxAge(metadataAge),
 		kgo.FetchMaxWait(fetchWait),
 	}, readOptions())
+	if c.linger() > 0 {
+		opts = append(opts, kgo.FetchMinBytes(fetchMin))
+	}
 	if c.InstanceID != "" {
 		opts = append(opts, kgo.InstanceID(c.InstanceID))
 	}
@@ -182,6 +186,17 @@ func (c *Config) groupOptions(ids map[string]topicID) []kgo.Opt {
 		kgo.SessionTimeout(c.SessionTimeout),
 		kgo.HeartbeatInterval(min(c.SessionTimeout/3, 3*time.Second)),
 	)
+}
+
+// linger returns the maximum time that a fetch waits for more records once there is one. At low
+// rates, a fetch per record costs many times the CPU of everything else. Waiting delays no
+// delivery, because it counts towards a batch's age; see intake.openRange. linger is 0 for a run
+// that ends, and if MaxAge leaves no time to wait.
+func (c *Config) linger() time.Duration {
+	if !c.Until.IsZero() || c.MaxAge < 2*fetchWait {
+		return 0
+	}
+	return fetchWait
 }
 
 // ReaderOptions returns the options for a client that reads the same records as [Consumer.Run], but

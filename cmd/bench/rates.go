@@ -89,7 +89,10 @@ func (b *bench) rate(x contender, rate int, run string) (f rateFigures, err erro
 		return f, err
 	}
 	f.CPU = (after - before).Seconds() * 1e3 / time.Since(start).Seconds()
-	if err := c.ask("end", nil); err != nil { // delivers everything
+	if err := b.awaitSent(c, t); err != nil {
+		return f, err
+	}
+	if err := c.ask("end", nil); err != nil {
 		return f, err
 	}
 	c.stop()
@@ -98,9 +101,12 @@ func (b *bench) rate(x contender, rate int, run string) (f rateFigures, err erro
 		return f, err
 	}
 	uncommitted, err := b.uncommitted(group(x, run), t)
-	if err != nil || uncommitted > 0 || int64(len(arrivals)) != t.expected.Events {
-		return f, fmt.Errorf("%d of %d events arrived, %d records uncommitted: %w",
-			len(arrivals), t.expected.Events, uncommitted, err)
+	if err != nil {
+		return f, err
+	}
+	if int64(len(arrivals)) != t.expected.Events || uncommitted > 0 {
+		return f, fmt.Errorf("%s, %d records per second: %d of %d events arrived, %d records not committed",
+			x.name, rate, len(arrivals), t.expected.Events, uncommitted)
 	}
 	// Events that the stop delivered before their batch was due do not count.
 	var latencies []float64
