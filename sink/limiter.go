@@ -19,8 +19,8 @@ import (
 //   - If a rate is configured, the events of a request delay the next request. The rate applies to
 //     all requests, including retries. It neither splits a batch nor cancels a request.
 //   - While delivery is halted, one probe is sent at a time, after a random delay of 50% to 100% of
-//     maxProbeInterval, or of the maximum backoff if that is shorter. A batch with a halted verdict does not halt delivery while others are
-//     accepted; see [Client.recordHalt].
+//     maxProbeInterval, or of the maximum backoff if that is shorter. A batch with a halted verdict
+//     does not halt delivery while others are accepted; see [Client.recordHalt].
 //
 // Client.mu guards all fields.
 type limiter struct {

@@ -64,7 +64,7 @@ type page struct {
 	Counts counts // since the start
 	Rates  rates  // over the last minute, or since the start if that is more recent
 
-	Expected string // requests per second expected for Rates
+	Expected string    // requests per second expected for Rates
 	Progress *Progress // nil unless the run ends on its own
 
 	Charts []chart
