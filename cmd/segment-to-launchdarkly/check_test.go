@@ -105,6 +105,28 @@ func TestCheckPassesWhenEverythingWorks(t *testing.T) {
 	newWorld(t).check(t, okConfig, okBroker, okTopic, okDead, okGroup, okLD, skipID)
 }
 
+func TestCheckReportsTheExpectedRequests(t *testing.T) {
+	w := newWorld(t)
+	client, err := kgo.NewClient(kgo.SeedBrokers(w.addr), kgo.DefaultProduceTopic("segment"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	old := &kgo.Record{Value: []byte(aCall), Timestamp: time.Now().Add(-time.Hour)}
+	if err := client.ProduceSync(t.Context(), old).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	w.check(t, okConfig, okBroker, okTopic, okDead,
+		okGroup+", records ahead: 1, expected requests per second: at most 0.60 (partitions / batch.max_age)",
+		okLD, skipID)
+	for range 30 { // 0.05 events per second, in one partition
+		w.produce(t, aCall, `{"type":"identify","userId":"u"}`)
+	}
+	w.check(t, okConfig, okBroker, okTopic, okDead,
+		okGroup+", records ahead: 61, expected requests per second: 0.04 (at the rate of the last 10 minutes)",
+		okLD, skipID)
+}
+
 func TestCheckReportsAllConfigurationProblemsAndStops(t *testing.T) {
 	w := newWorld(t).set("S2LD_KAFKA_BROKER=x", "S2LD_BATCH_MAX_EVENTS=0",
 		"S2LD_LAUNCHDARKLY_ACCESS_TOKEN_FILE=/nowhere/token")

@@ -187,6 +187,7 @@ var help = map[string]string{
 	"delivery.backoff_min": "Upper bound of the backoff before the first retry. The bound doubles with each retry. " +
 		"The backoff is a random time between zero and the bound.",
 	"delivery.backoff_max": "Upper bound of the backoff before any retry. " +
+		"More than 10s applies only to batches that fail repeatedly while others succeed. " +
 		"A Retry-After header in a 429 or 503 response replaces the backoff.",
 	"delivery.drain_timeout": "Maximum time to deliver batches when partitions are revoked or the program stops. " +
 		"New requests start only in the first half; in-flight requests may finish in the second half. " +
