@@ -26,7 +26,7 @@ func TestDocumentsStateTheShutdownTimeout(t *testing.T) {
 	for _, c := range []struct{ file, text string }{
 		{"deploy/README.md", fmt.Sprintf("the pod's grace period to `delivery.drain_timeout` plus %d seconds", after)},
 		{"deploy/README.md", fmt.Sprintf("`delivery.drain_timeout` plus %d seconds, so wait at least that long", after)},
-		{"deploy/README.md", fmt.Sprintf("`delivery.drain_timeout` requires a wait of %d seconds, and 90 seconds is enough", shutdown)},
+		{"deploy/README.md", fmt.Sprintf("requires a wait of %d seconds, and 90 seconds is enough", shutdown)},
 		{"deploy/README.md", fmt.Sprintf("wait at least `delivery.drain_timeout` plus %d seconds before", after)},
 		{"deploy/README.md", fmt.Sprintf("The %d seconds cover", after)},
 		{"deploy/helm/segment-to-launchdarkly/values.yaml", fmt.Sprintf("drain_timeout plus %d seconds", after)},
