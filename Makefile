@@ -61,6 +61,10 @@ explore: ## run random schedules in virtual time; SEEDS=150 FROM=1 PROTOCOL=clas
 test-browser: ## test the status page in a headless Chromium; SCREENSHOTS=/directory keeps screenshots
 	CHROMIUM_TEST=1 $(GO) test -race -count=1 -run 'InABrowser$$' ./cmd/internal/app
 
+.PHONY: test-strace
+test-strace: ## test which files, topics, and addresses the program uses; needs strace
+	STRACE_TEST=1 CGO_ENABLED=0 $(GO) test -count=1 -run '^TestRunWritesNoFile' ./cmd/segment-to-launchdarkly
+
 .PHONY: test-client
 test-client: bin/launchdarkly-api/.installed ## test the fake REST API with LaunchDarkly's own client
 	LAUNCHDARKLY_API_CLIENT=$(CURDIR)/bin/launchdarkly-api \
@@ -176,12 +180,13 @@ ci-lint: lint ## CI: the linters, formatting, modules, and what the program link
 		[ -z "$$linked" ] || { echo "The program links test packages: $$linked"; exit 1; }
 
 .PHONY: ci-test
-ci-test: test ## CI: the tests that need only Go, every schedule, random schedules, the demo, and the REST client
+ci-test: test ## CI: the tests that need only Go, every schedule, random schedules, the demo, the REST client, and strace
 	.ci/complete $(MAKE) model
 	$(MAKE) explore RETRIES=2
 	$(GO) run ./cmd/demo -events 50000
 	$(GO) run ./cmd/demo -events 50000 -faults
 	.ci/complete $(MAKE) test-client
+	.ci/complete $(MAKE) test-strace
 
 .PHONY: ci-race
 ci-race: test-race ## CI: the race detector
