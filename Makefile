@@ -111,6 +111,19 @@ schemas: ## deploy/checks/schemas, from the Go modules that the script names
 kafka: ## fetch Apache Kafka from Maven Central into a cache outside the source tree
 	@./consumer/kafkatest/fetch.sh
 
+# The oldest version of Kafka that the program supports. The newest is in consumer/kafkatest/pom.xml.
+oldest_kafka := 3.3.1
+
+# The tests that depend on the version: permissions, transactions, recreated topics, and processes
+# that are killed, frozen, and stopped.
+.PHONY: oldest-kafka
+oldest-kafka: export KAFKA_TEST = 1
+oldest-kafka: export KAFKA_VERSION = $(oldest_kafka)
+oldest-kafka: ## fetch the oldest Apache Kafka that the program supports, and run some of the tests on it
+	@./consumer/kafkatest/fetch.sh
+	$(GO) test -count=1 -run '^TestOnApacheKafka$$' ./cmd/internal/app
+	$(GO) test -count=1 -run '^TestInvariantsHoldOnApacheKafka$$/^chaos-classic$$' ./cmd/soak/internal/chaos
+
 # -p 1 runs one package at a time, because each package starts its own clusters.
 .PHONY: test-kafka
 test-kafka: ## test the packages that have tests on Apache Kafka
@@ -204,8 +217,9 @@ ci-release: ## CI: a release for one system, reproduced
 
 # Some packages with tests on real Kafka have browser tests too.
 .PHONY: ci-kafka
-ci-kafka: kafka ## CI: the tests on real Apache Kafka, none of them skipped
+ci-kafka: kafka ## CI: the tests on real Apache Kafka, none of them skipped, and some on the oldest version
 	CHROMIUM_TEST=1 .ci/complete $(MAKE) test-kafka
+	.ci/complete $(MAKE) oldest-kafka
 
 .PHONY: ci-vuln
 ci-vuln: vuln ## CI: known vulnerabilities
