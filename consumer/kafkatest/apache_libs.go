@@ -21,6 +21,10 @@ var newestVersion = regexp.MustCompile(`<kafka.version>(.*)</kafka.version>`).Fi
 // apacheVersion returns the version of Apache Kafka downloaded by fetch.sh.
 func apacheVersion() string { return cmp.Or(os.Getenv("KAFKA_VERSION"), newestVersion) }
 
+// Old reports whether the cluster runs an old version of Kafka, whose brokers support neither SCRAM
+// (without ZooKeeper, before Kafka 3.5) nor unclean elections as the soak test stages them.
+func (*Apache) Old() bool { return strings.HasPrefix(apacheVersion(), "3.") }
+
 // classPath returns the Java class path of the Kafka jars downloaded by fetch.sh.
 func classPath() (string, error) {
 	libs := os.Getenv("KAFKA_LIBS")

@@ -79,13 +79,9 @@ func (a *Apache) secure(p map[string]string) {
 	p[prefix+"server.callback.handler.class"] = security + "oauthbearer.OAuthBearerValidatorCallbackHandler"
 }
 
-// SupportsSCRAM reports whether the brokers support SCRAM. Since Kafka 3.5 (KIP-900), they do so
-// without ZooKeeper.
-func (a *Apache) SupportsSCRAM() bool { return !strings.HasPrefix(apacheVersion(), "3.3.") }
-
 // addUsers creates the users' SCRAM credentials, which Kafka stores in its metadata.
 func (a *Apache) addUsers(ctx context.Context) error {
-	if !a.SupportsSCRAM() {
+	if a.Old() {
 		return nil
 	}
 	for _, m := range []kadm.ScramMechanism{kadm.ScramSha256, kadm.ScramSha512} { // a request may name a user only once

@@ -62,7 +62,7 @@ func testListeners(t *testing.T, kafka apache) {
 		{kafkatest.SASL, [][]string{sasl("PLAIN")}},
 		{kafkatest.SASLTLS, [][]string{tls, sasl("PLAIN")}},
 	}
-	if kafka.SupportsSCRAM() {
+	if !kafka.Old() {
 		listeners = append(listeners, listener{kafkatest.SASLTLS, [][]string{tls, sasl("SCRAM-SHA-256")}},
 			listener{kafkatest.SASLTLS, [][]string{tls, sasl("SCRAM-SHA-512")}})
 	}
