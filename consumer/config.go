@@ -114,6 +114,10 @@ type Config struct {
 // RebalanceTimeout is the maximum time that the group waits for a member to release partitions.
 const RebalanceTimeout = time.Minute
 
+// ShutdownTimeout is the maximum time that [Consumer.Run] takes after Config.DrainTimeout to store
+// the last commit, leave the group, and close the connections.
+const ShutdownTimeout = 20 * time.Second
+
 const (
 	commitInterval  = time.Second      // between commits while no batch is waiting
 	commitTimeout   = 10 * time.Second // timeout of a commit request; above the default offsets.commit.timeout.ms

@@ -33,7 +33,8 @@
 //  7. When a delivery's context is done, its in-flight attempts are canceled, no new attempts
 //     start, and [Delivery.Done] is called. When only [Delivery.Until] is done, in-flight attempts
 //     can finish, but no new ones start.
-//  8. [Status] and [Halt] contain no text from response bodies, which can quote events.
+//  8. [Status] and [Halt] contain no text from response bodies. Logs and [Rejection] contain the
+//     start of a response without what it quotes from the request; see mask.
 //  9. The memory used by a [Buffer] is proportional to its content. Callers must account for
 //     buffered and undelivered bytes in a [Budget].
 //
