@@ -90,6 +90,8 @@ func (b block) commands(t *testing.T) (all []string) {
 	return all
 }
 
+var runsMake = regexp.MustCompile(`\$\(MAKE\) ([a-z-]+)`)
+
 // part returns the recipes that a target of the Makefile runs, with those of its prerequisites and
 // of the targets that it runs with make.
 func part(t *testing.T, target string) string {
@@ -106,7 +108,7 @@ func part(t *testing.T, target string) string {
 		}
 		seen[target] = true
 		recipes := "make " + target + "\n" + rule[2]
-		for _, other := range append(strings.Fields(rule[1]), submatches(regexp.MustCompile(`\$\(MAKE\) ([a-z-]+)`), rule[2])...) {
+		for _, other := range append(strings.Fields(rule[1]), submatches(runsMake, rule[2])...) {
 			recipes += collect(other)
 		}
 		return recipes

@@ -63,16 +63,21 @@ var options = map[string]map[string]string{
 		"--property": `print\.(headers|value)=(true|false)`, "--partition": `\d+`, "--offset": `\d+`, "--max-messages": `\d+`,
 		"--consumer.config": `.+`,
 	},
-	"kafka-console-producer.sh":     {"--bootstrap-server": `.+:\d+`, "--topic": `[\w.-]+`},
-	"kubectl annotate":              {"-n": `data`},
-	"kubectl apply":                 {"-n": `data`, "-f": `-`},
-	"kubectl create secret generic": {"-n": `data`, "--from-file": `[\w.-]+=[\w.-]+`, "--dry-run": `client`, "--output": `yaml`},
-	"kubectl exec":                  {"-n": `data`},
-	"kubectl get pods":              {"-n": `data`, "-l": `[\w./]+=\w+`},
-	"kubectl logs":                  {"-n": `data`, "-l": `[\w./]+=\w+`, "--prefix": "", "--tail": `\d+`, "--previous": ""},
-	"kubectl port-forward":          {"-n": `data`},
-	"kubectl rollout restart":       {"-n": `data`},
-	"kubectl scale":                 {"-n": `data`, "--replicas": `\d+`},
+	"kafka-console-producer.sh": {"--bootstrap-server": `.+:\d+`, "--topic": `[\w.-]+`},
+
+	"kubectl annotate": {"-n": `data`},
+	"kubectl apply":    {"-n": `data`, "-f": `-`},
+	"kubectl create secret generic": {
+		"-n": `data`, "--from-file": `[\w.-]+=[\w.-]+`, "--dry-run": `client`, "--output": `yaml`,
+	},
+	"kubectl exec":     {"-n": `data`},
+	"kubectl get pods": {"-n": `data`, "-l": `[\w./]+=\w+`},
+	"kubectl logs": {
+		"-n": `data`, "-l": `[\w./]+=\w+`, "--prefix": "", "--tail": `\d+`, "--previous": "",
+	},
+	"kubectl port-forward":    {"-n": `data`},
+	"kubectl rollout restart": {"-n": `data`},
+	"kubectl scale":           {"-n": `data`, "--replicas": `\d+`},
 }
 
 // parse returns the values of a command's options, and its other arguments.
