@@ -3,6 +3,7 @@ package consumer
 import (
 	"math"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
@@ -27,6 +28,7 @@ func TestDelayIsMeasuredOncePerBatch(t *testing.T) {
 		w.ld.Up()
 		w.awaitDelivered(5 * time.Minute)
 		delay := time.Since(produced).Seconds()
+		synctest.Wait()
 		families, err := m.reg.Gather()
 		if err != nil {
 			t.Fatal(err)
