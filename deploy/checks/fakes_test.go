@@ -240,7 +240,7 @@ func fakeKubectl(args []string) error {
 		if remote[0] != "/segment-to-launchdarkly" {
 			return fmt.Errorf("the image has no %s", remote[0])
 		}
-		return run(os.Getenv("CHECKS_PROGRAM"), append(remote[1:], "--help")...)
+		return runProgram(os.Getenv("CHECKS_PROGRAM"), append(remote[1:], "--help")...)
 	}
 	return nil
 }
@@ -263,9 +263,9 @@ func fakeHelm(args []string) error {
 		command, rest = "install", slices.Delete(slices.Clone(rest), flag, flag+1)
 	}
 	if command == "install" {
-		return run(helm, append([]string{"template", "--kube-version", kubeVersion}, rest...)...)
+		return runProgram(helm, append([]string{"template", "--kube-version", kubeVersion}, rest...)...)
 	}
-	return run(helm, append(slices.Clone(args), "--help")...)
+	return runProgram(helm, append(slices.Clone(args), "--help")...)
 }
 
 // inRepository runs go in the repository.
@@ -273,7 +273,7 @@ func inRepository(args []string) error {
 	if err := os.Chdir(os.Getenv("CHECKS_REPOSITORY")); err != nil {
 		return err
 	}
-	return run(os.Getenv("CHECKS_GO"), args...)
+	return runProgram(os.Getenv("CHECKS_GO"), args...)
 }
 
 // program runs the program. It stops a run without an end after the first delivery, as an operator
@@ -285,7 +285,7 @@ func program(args []string) error {
 	}
 	bounded := func(arg string) bool { return strings.HasPrefix(arg, "--until") || arg == "--help" }
 	if args[0] != "run" || slices.ContainsFunc(args, bounded) {
-		return run(path, args...)
+		return runProgram(path, args...)
 	}
 	cmd := exec.Command(path, args...)
 	stderr, err := cmd.StderrPipe()
@@ -312,8 +312,8 @@ func program(args []string) error {
 	return cmd.Wait()
 }
 
-// run runs a program with the standard streams of this process.
-func run(path string, args ...string) error {
+// runProgram runs a program with the standard streams of this process.
+func runProgram(path string, args ...string) error {
 	cmd := exec.Command(path, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	return cmd.Run()
