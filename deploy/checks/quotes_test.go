@@ -77,9 +77,9 @@ func at(path, text string, index int) string {
 }
 
 var (
-	// notValues matches text that contains digits but quotes no value: code, targets of links,
-	// numbers of lists, and names.
-	notValues = regexp.MustCompile("`[^`]+`" + `|\]\([^)]*\)|https?://\S+|(?m:^(?:// )? *\d+\. )|v\d+\.\d+\.\d+|0x\d\d|` +
+	// notValues matches text that contains digits but quotes no value: tables of measurements, code,
+	// targets of links, numbers of lists, and names.
+	notValues = regexp.MustCompile("(?s:<!-- measured: .*?-->.*?\n\n)|`[^`]+`" + `|\]\([^)]*\)|https?://\S+|(?m:^(?:// )? *\d+\. )|v\d+\.\d+\.\d+|0x\d\d|` +
 		`KIP-\d+|RFC \d+|SCRAM-SHA-\d+|SHA-\d+|OAuth 2\.0|Apache-2\.0|XXH64|base64|UTF-8|schemas? [34](?: and 4)?|` +
 		`b8737a8|[2345]xx|EC2|TLS 1\.2|UUIDv5|example:\d+`)
 	// value matches a number, with its unit if it has one.
@@ -118,7 +118,7 @@ func TestDocumentsQuoteOnlyCheckedValues(t *testing.T) {
 	for sentence, want := range map[string]string{
 		"It waits for 17 seconds.": "17 seconds", "It waits for\nthree minutes.": "three minutes",
 		"Up to 2,000 events": "2,000", "above 12.5%": "12.5%", "per week": "per week", "It is 3 MiB.": "3 MiB",
-		"`10s` or schema 3": "",
+		"`10s` or schema 3": "", "<!-- measured: by hand -->\n| 5 s |\n\n6 s": "6 s",
 	} {
 		var found []string
 		for _, m := range uncovered(t, "README.md", sentence) {
