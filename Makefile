@@ -78,7 +78,7 @@ bin/launchdarkly-api/.installed: sink/ldtest/testdata/requirements.txt
 
 # -count=1 is needed because Go's test cache ignores files outside the module, such as those tested.
 .PHONY: test-deploy
-test-deploy: lint-chart lint-rules lint-dockerfile ## test the chart, alerts, dashboard, compose file, and Dockerfile
+test-deploy: lint-chart lint-rules lint-dockerfile ## test the chart, alerts, dashboard, compose file, Dockerfile, and documents
 	$(GO) -C deploy/checks test -count=1 ./...
 
 .PHONY: lint-chart

@@ -61,7 +61,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		batchEvents: auto.NewHistogram(prometheus.HistogramOpts{Name: prefix + "batch_events",
 			Help: "Events per sealed batch.", Buckets: []float64{1, 10, 50, 100, 250, 500, 1000, 2500, 5000, 10000}}),
 		delay: auto.NewHistogram(prometheus.HistogramOpts{Name: prefix + "delivery_delay_seconds",
-			Help:    "Age of a batch's oldest record when the batch is delivered.",
+			Help:    "Age of a batch's oldest record with events when the batch is delivered, once per batch.",
 			Buckets: []float64{.1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400}}),
 		deadLetters: auto.NewCounterVec(prometheus.CounterOpts{Name: prefix + "dead_letters_total",
 			Help: "Dead letters written, by reason."}, []string{labelReason}),
@@ -136,7 +136,8 @@ var (
 		labelTopic, labelPartition)
 	inFlightDesc = newDesc("in_flight_batches", "Sealed batches not yet delivered.", labelTopic, labelPartition)
 	oldestDesc   = newDesc("oldest_batch_age_seconds",
-		"Age of the oldest batch not yet delivered, or 0 if there is none.", labelTopic, labelPartition)
+		"Time since the first event or rejected call of the oldest undelivered batch was read, or 0 if there is none.",
+		labelTopic, labelPartition)
 	oldestRecordDesc = newDesc("oldest_undelivered_timestamp_seconds",
 		"Unix time of the oldest undelivered record. Absent if there is none.", labelTopic, labelPartition)
 	retentionLeftDesc = newDesc("retention_left_seconds",
