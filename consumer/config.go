@@ -99,6 +99,10 @@ type Config struct {
 	// counted, without a metric.
 	DeliveredNames []string
 
+	// MetricsByTopic combines the metrics of the partitions of a topic, which bounds the number of
+	// series. Default: false.
+	MetricsByTopic bool
+
 	// Mapping maps Segment calls to LaunchDarkly events.
 	Mapping *transform.Mapping
 	// Sink delivers batches to LaunchDarkly.

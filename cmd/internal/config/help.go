@@ -211,6 +211,9 @@ var help = map[string]string{
 	"admin.event_names": "Whether the status page lists the most frequent event names, " +
 		"and /delivered.json and an hourly log entry list delivered events by name. " +
 		"The command verify --replica needs /delivered.json.",
+	"admin.partition_metrics": "Whether /metrics contains a series per partition. " +
+		"If false, each of these metrics has one series per topic instead: " +
+		"the sum of offsets, lag, or batches in flight, or the value of the oldest batch or record.",
 
 	"log":        "Log output on standard error.",
 	"log.level":  "Minimum level of log entries: debug, info, warn, or error.",
