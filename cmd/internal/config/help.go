@@ -20,7 +20,8 @@ var help = map[string]string{
 		"If the brokers support it, each partition is read from the nearest broker that has a replica. " +
 		"Empty means that each partition is read from its leader.",
 	"kafka.rebalance_protocol": "Group protocol: classic (cooperative-sticky) or consumer (KIP-848). " +
-		"The consumer protocol requires Kafka 4.0 or later on all brokers; 4.3 or later is recommended.",
+		"The consumer protocol requires Kafka 4.0 or later on all brokers; 4.3 or later is recommended. " +
+		"With many replicas, it rebalances faster than classic, but it detects crashes later; see session_timeout.",
 	"kafka.session_timeout": "Time without heartbeats after which the group removes a replica. " +
 		"A shorter timeout moves the partitions of a crashed replica sooner, " +
 		"but also removes slow replicas more often. " +
