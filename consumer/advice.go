@@ -37,9 +37,9 @@ func Advice(err error) string {
 	return ""
 }
 
-// commitAdvice returns advice on a failed offset commit, or "". If a commit's records form too large a
-// batch for the offsets topic, Kafka 4 returns UNKNOWN_SERVER_ERROR, and older brokers return
-// INVALID_COMMIT_OFFSET_SIZE.
+// commitAdvice returns advice on a failed offset commit, or "". If a commit's records form too
+// large a batch for the offsets topic, Kafka 4 returns UNKNOWN_SERVER_ERROR, and older brokers
+// return INVALID_COMMIT_OFFSET_SIZE.
 func commitAdvice(err error) string {
 	switch {
 	case errors.Is(err, kerr.InvalidCommitOffsetSize):
@@ -66,8 +66,8 @@ func DeadLetterAdvice(err error) string {
 }
 
 // Unreachable describes a failed connection to a broker. The cause is err without the Kafka
-// client's own advice. The argument tls reports whether the connection uses TLS, and mechanism is the
-// SASL mechanism's name, or "". An error with an Advice method, such as an error from a SASL
+// client's own advice. The argument tls reports whether the connection uses TLS, and mechanism is
+// the SASL mechanism's name, or "". An error with an Advice method, such as an error from a SASL
 // mechanism, provides its own advice.
 func Unreachable(err error, tls bool, mechanism string) (advice string, cause error) {
 	var advised interface{ Advice() string }

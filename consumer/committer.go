@@ -18,8 +18,8 @@ import (
 // committer commits the windows of a session's partitions to the group. A commit is a write-ahead
 // log entry with the watermark and the cuts beyond it. A batch is sent only after a commit has
 // stored its cut. Only one commit is in flight at a time. Each commit sent by run includes as many
-// changed partitions as fit in maxCommitBytes, which share its cost. Meanwhile, intake continues to seal
-// batches, which hides the commit latency.
+// changed partitions as fit in maxCommitBytes, which share its cost. Meanwhile, intake continues to
+// seal batches, which hides the commit latency.
 //
 // An older commit must not overwrite a newer one, but Kafka orders requests only within a
 // connection. If a commit's connection breaks, the broker may still apply the commit after newer
@@ -40,8 +40,8 @@ type committer struct {
 
 	commitNow chan struct{} // capacity 1; requests an immediate commit
 
-	// commitMu makes [snapshot, commit, apply] and [last commit, fence] atomic, and guards
-	// the fields below. commitMu is acquired before any other lock and held until the broker responds.
+	// commitMu makes [snapshot, commit, apply] and [last commit, fence] atomic, and guards the
+	// fields below. commitMu is acquired before any other lock and held until the broker responds.
 	commitMu    chanMutex
 	coordinator int32                   // node ID of the group coordinator; -1 if unknown
 	failing     map[*partition]struct{} // partitions whose last commit failed; may include released ones
@@ -111,10 +111,10 @@ func (c *committer) markDirty(p *partition) {
 	c.dirty[p] = struct{}{}
 }
 
-// markStale adds partitions whose last commit is older than refreshInterval to the next commit. Some
-// brokers expire offsets that are not committed again. Each partition also has a second of each
-// refreshInterval in which it is added, so that partitions once committed together are not always
-// committed together.
+// markStale adds partitions whose last commit is older than refreshInterval to the next commit.
+// Some brokers expire offsets that are not committed again. Each partition also has a second of
+// each refreshInterval in which it is added, so that partitions once committed together are not
+// always committed together.
 func (c *committer) markStale(partitions []*partition) {
 	second := time.Now().Unix()
 	for _, p := range partitions {
@@ -181,10 +181,10 @@ func (c *committer) storeAll(ctx context.Context, partitions []*partition) error
 
 // store commits partitions, including unchanged ones if refresh is set, and returns the number of
 // committed partitions. It sends one request after another. Each request contains at most
-// maxCommitBytes of offset records, because Kafka writes a request's records as one batch, and rejects
-// a batch larger than the offsets topic allows. After a request that fails as a whole or ends the
-// session, store sends no more requests, and marks the remaining partitions as dirty again. The
-// caller holds commitMu.
+// maxCommitBytes of offset records, because Kafka writes a request's records as one batch, and
+// rejects a batch larger than the offsets topic allows. After a request that fails as a whole or
+// ends the session, store sends no more requests, and marks the remaining partitions as dirty
+// again. The caller holds commitMu.
 func (c *committer) store(ctx context.Context, partitions []*partition, refresh bool) (stored int, err error) {
 	for len(partitions) > 0 {
 		var snapshots map[*partition]snapshot
@@ -208,8 +208,8 @@ func (c *committer) store(ctx context.Context, partitions []*partition, refresh 
 }
 
 // offsetRecordBytes bounds the size of an offset record in the offsets topic without the group, the
-// topic, and the metadata: the record's header, four lengths, two versions, the partition, the offset,
-// the leader epoch, the commit time, and the topic ID.
+// topic, and the metadata: the record's header, four lengths, two versions, the partition, the
+// offset, the leader epoch, the commit time, and the topic ID.
 const offsetRecordBytes = 96
 
 // fill takes snapshots for one request from the first partitions, and returns the remaining
@@ -234,8 +234,8 @@ func (c *committer) fill(
 }
 
 // storeRequest sends one commit and applies the result. It marks failed partitions as dirty again,
-// and returns the number of committed partitions. more reports whether another request may follow. The
-// caller holds commitMu.
+// and returns the number of committed partitions. more reports whether another request may follow.
+// The caller holds commitMu.
 func (c *committer) storeRequest(
 	ctx context.Context, snapshots map[*partition]snapshot,
 ) (stored int, more bool, err error) {

@@ -226,8 +226,8 @@ func (k *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// byTopic returns one status per topic. partitions must be sorted by topic. See partitionGauges for how
-// values are combined.
+// byTopic returns one status per topic. partitions must be sorted by topic. See partitionGauges for
+// how values are combined.
 func byTopic(partitions []PartitionStatus) (topics []PartitionStatus) {
 	earlier := func(a, b time.Time) time.Time {
 		if a.IsZero() || !b.IsZero() && b.Before(a) {
