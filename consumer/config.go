@@ -99,6 +99,10 @@ type Config struct {
 	// counted, without a metric.
 	DeliveredNames []string
 
+	// MetricsByTopic combines the metrics of the partitions of a topic, which bounds the number of
+	// series. Default: false.
+	MetricsByTopic bool
+
 	// Mapping maps Segment calls to LaunchDarkly events.
 	Mapping *transform.Mapping
 	// Sink delivers batches to LaunchDarkly.
@@ -122,7 +126,8 @@ const (
 	commitInterval  = time.Second      // between commits while no batch is waiting
 	commitTimeout   = 10 * time.Second // timeout of a commit request; above the default offsets.commit.timeout.ms
 	commitPatience  = 15 * time.Second // time before transient commit errors are reported as a problem
-	refreshInterval = time.Minute      // between commits of unchanged offsets; some brokers expire old commits
+	refreshInterval = time.Minute      // maximum age of a commit of an unchanged offset; some brokers expire old commits
+	maxCommitBytes  = 256 << 10        // maximum bytes of records per commit; the offsets topic accepts 1 MB by default
 	metadataAge     = 30 * time.Second // maximum time until added partitions are detected; kgo's default is 5 minutes
 	watchInterval   = 15 * time.Second // between checks of topics and end offsets
 	recheckInterval = 2 * time.Second  // between lookups of a missing topic

@@ -268,12 +268,54 @@ func (c *checks) checkGroup(client *kgo.Client, adm *kadm.Client, cfg *config.Co
 			committed++
 		}
 	})
-	load := recordsAhead(ctx, adm, cfg, offsets) + expectedRequests(ctx, adm, cfg, shares)
+	more := recordsAhead(ctx, adm, cfg, offsets) + expectedRequests(ctx, adm, cfg, shares)
+	if cfg.Kafka.RebalanceProtocol == "consumer" {
+		more += ", session timeout: " + sessionTimeout(ctx, adm, client, group)
+	}
 	if committed == 0 {
-		c.pass(subject, "accessible, no committed offsets, starts at "+cfg.Kafka.StartAt+load)
+		c.pass(subject, "accessible, no committed offsets, starts at "+cfg.Kafka.StartAt+more)
 		return
 	}
-	c.pass(subject, fmt.Sprintf("accessible (partitions with committed offsets: %d)%s", committed, load))
+	c.pass(subject, fmt.Sprintf("accessible (partitions with committed offsets: %d)%s", committed, more))
+}
+
+// sessionTimeout describes the group's session timeout under the consumer protocol, and where it is
+// configured. A group's configuration needs DESCRIBE_CONFIGS on the group, and the brokers' needs
+// DESCRIBE_CONFIGS on the cluster.
+func sessionTimeout(ctx context.Context, adm *kadm.Client, client *kgo.Client, group string) string {
+	const unknown = "not readable, 45s by default"
+	brokers, err := adm.ListBrokers(ctx)
+	if err != nil || len(brokers) == 0 {
+		return unknown
+	}
+	broker := strconv.Itoa(int(brokers[0].NodeID))
+	for _, source := range []struct {
+		kind             kmsg.ConfigResourceType
+		name, key, owner string
+	}{
+		{kmsg.ConfigResourceTypeGroupConfig, group, "consumer.session.timeout.ms", "of the group"},
+		{kmsg.ConfigResourceTypeBroker, broker, "group.consumer.session.timeout.ms", "of the brokers"},
+	} {
+		resource := kmsg.NewDescribeConfigsRequestResource()
+		resource.ResourceType, resource.ResourceName, resource.ConfigNames = source.kind, source.name, []string{source.key}
+		request := kmsg.NewPtrDescribeConfigsRequest()
+		request.Resources = append(request.Resources, resource)
+		response, err := request.RequestWith(ctx, client)
+		if err != nil {
+			continue
+		}
+		for _, r := range response.Resources {
+			for _, config := range r.Configs {
+				if config.Name != source.key || config.Value == nil {
+					continue
+				}
+				if ms, err := strconv.Atoi(*config.Value); err == nil {
+					return fmt.Sprintf("%v (%s %s)", time.Duration(ms)*time.Millisecond, source.key, source.owner)
+				}
+			}
+		}
+	}
+	return unknown
 }
 
 // fetchOffsets fetches the group's committed offsets. It waits for a group coordinator for up to

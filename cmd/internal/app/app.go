@@ -94,6 +94,7 @@ func New(cfg *config.Config, log *zap.Logger, options Options) (*App, error) {
 		MaxEvents:      cfg.Batch.MaxEvents, MaxBytes: int(cfg.Batch.MaxBytes), MaxAge: cfg.Batch.MaxAge,
 		Gzip: cfg.Batch.Gzip, DrainTimeout: cfg.Delivery.DrainTimeout,
 		CountNames: cfg.Admin.EventNames, DeliveredNames: cfg.SelectedEvents(),
+		MetricsByTopic:  !cfg.Admin.PartitionMetrics,
 		DeadLetterTopic: cfg.DeadLetters.Topic, Redrive: cfg.DeadLetters.Redrive,
 		Until: options.Until, RedriveReasons: options.Reasons,
 		Mapping: mapping, Sink: a.sink, Budget: a.budget, Registry: registerer, Log: log.Named("consumer"),

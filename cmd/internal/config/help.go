@@ -20,7 +20,8 @@ var help = map[string]string{
 		"If the brokers support it, each partition is read from the nearest broker that has a replica. " +
 		"Empty means that each partition is read from its leader.",
 	"kafka.rebalance_protocol": "Group protocol: classic (cooperative-sticky) or consumer (KIP-848). " +
-		"The consumer protocol requires Kafka 4.0 or later on all brokers; 4.3 or later is recommended.",
+		"The consumer protocol requires Kafka 4.0 or later on all brokers; 4.3 or later is recommended. " +
+		"With many replicas, it rebalances faster than classic, but it detects crashes later; see session_timeout.",
 	"kafka.session_timeout": "Time without heartbeats after which the group removes a replica. " +
 		"A shorter timeout moves the partitions of a crashed replica sooner, " +
 		"but also removes slow replicas more often. " +
@@ -214,6 +215,9 @@ var help = map[string]string{
 	"admin.event_names": "Whether the status page lists the most frequent event names, " +
 		"and /delivered.json and an hourly log entry list delivered events by name. " +
 		"The command verify --replica needs /delivered.json.",
+	"admin.partition_metrics": "Whether /metrics contains a series per partition. " +
+		"If false, each of these metrics has one series per topic instead: " +
+		"the sum of offsets, lag, or batches in flight, or the value of the oldest batch or record.",
 
 	"log":        "Log output on standard error.",
 	"log.level":  "Minimum level of log entries: debug, info, warn, or error.",
