@@ -34,7 +34,7 @@
 //     start, and [Delivery.Done] is called. When only [Delivery.Until] is done, in-flight attempts
 //     can finish, but no new ones start.
 //  8. [Status] and [Halt] contain no text from response bodies. Logs and [Rejection] contain the
-//     start of a response without what it quotes from the request; see mask.
+//     start of a response, and mask quotes of the request in it.
 //  9. The memory used by a [Buffer] is proportional to its content. Callers must account for
 //     buffered and undelivered bytes in a [Budget].
 //

@@ -46,8 +46,8 @@ var options = map[string]map[string]string{
 		"--resource-pattern-type": `literal|prefixed`,
 	},
 	"kafka-configs.sh": {
-		"--bootstrap-server": `.+:\d+`, "--alter": "", "--entity-type": `topics`, "--entity-name": `[\w.-]+`,
-		"--add-config": `retention\.ms=\d+`,
+		"--bootstrap-server": `.+:\d+`, "--alter": "", "--entity-type": `topics|groups`, "--entity-name": `[\w.-]+`,
+		"--add-config": `(retention|consumer\.session\.timeout)\.ms=\d+`,
 	},
 	"kafka-consumer-groups.sh": {
 		"--bootstrap-server": `.+:\d+`, "--describe": "", "--state": "", "--group": `[\w.-]+`, "--topic": `[\w.-]+(:\d+)?`,

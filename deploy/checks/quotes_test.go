@@ -77,12 +77,13 @@ func at(path, text string, index int) string {
 }
 
 var (
-	// notValues matches text that contains digits but quotes no value: tables of measurements, code,
-	// targets of links, numbers of lists, and names.
-	notValues = regexp.MustCompile("(?s:<!-- measured: .*?-->.*?\n\n)|`[^`]+`" +
+	// notValues matches text that contains digits but quotes no value: tables of measurements, tables
+	// that a test reads, code, targets of links, numbers of lists, and names.
+	notValues = regexp.MustCompile("(?s:<!-- (?:measured|tested): .*?-->.*?\n\n)|`[^`]+`" +
 		`|\]\([^)]*\)|https?://\S+|(?m:^(?:// )? *\d+\. )|v\d+\.\d+\.\d+|0x\d\d|` +
 		`KIP-\d+|RFC \d+|SCRAM-SHA-\d+|SHA-\d+|OAuth 2\.0|Apache-2\.0|XXH64|base64|UTF-8|schemas? [34](?: and 4)?|` +
 		`b8737a8|[2345]xx|EC2|TLS 1\.2|UUIDv5|example:\d+`)
+	testedBy = regexp.MustCompile(`<!-- tested: (.*?) -->`)
 	// value matches a number, with its unit if it has one.
 	value = regexp.MustCompile(`(?i)\b(?:\d[\d,.]*\d|\d)` +
 		`(?:%|[-\s]+(?:(?:ms|s|seconds?|minutes?|hours?|days?|weeks?|[KMG]i?B)\b))?|` +
@@ -100,6 +101,11 @@ func TestDocumentsQuoteOnlyCheckedValues(t *testing.T) {
 	used := map[string]bool{}
 	for _, path := range quoting {
 		text := quoted(t, path)
+		for _, name := range submatches(testedBy, text) {
+			if !testExists(t, name) {
+				t.Errorf("%s: there is no %s", path, name)
+			}
+		}
 		covered := make([]bool, len(text)+1)
 		for _, c := range claims {
 			for _, m := range words(c[0]).FindAllStringIndex(text, -1) {
@@ -119,7 +125,7 @@ func TestDocumentsQuoteOnlyCheckedValues(t *testing.T) {
 	for sentence, want := range map[string]string{
 		"It waits for 17 seconds.": "17 seconds", "It waits for\nthree minutes.": "three minutes",
 		"Up to 2,000 events": "2,000", "above 12.5%": "12.5%", "per week": "per week", "It is 3 MiB.": "3 MiB",
-		"`10s` or schema 3": "", "<!-- measured: by hand -->\n| 5 s |\n\n6 s": "6 s",
+		"`10s` or schema 3": "", "<!-- measured: by hand -->\n| 5 s |\n\n6 s": "6 s", "<!-- tested: TestX -->\n| 5 s |\n\n6 s": "6 s",
 	} {
 		var found []string
 		for _, m := range uncovered(t, "README.md", sentence) {
