@@ -34,7 +34,7 @@ type Rejection struct {
 	Event   int    // index in the batch
 	Body    []byte // the event as JSON
 	Status  int    // status code of the last response
-	Excerpt string // start of the response body, without what it quotes from the request
+	Excerpt string // start of the response body, with quotes of the request masked
 }
 
 // Halt describes whether and why delivery is halted.

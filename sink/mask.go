@@ -14,7 +14,7 @@ const (
 	maskedText     = "[masked]"
 )
 
-// mask returns the start of a response in one line, without what it quotes from the request body.
+// mask returns the start of a response in one line, with quotes of the request body masked.
 // It masks each string, property name, and number of the body that has at least minMaskedBytes
 // bytes, and each part of one that has at least minPartBytes, however the response escapes them.
 // The words that every event contains remain, because responses use them to say what is wrong. The

@@ -41,7 +41,7 @@ func (c *Client) send(j *job) response {
 	return r
 }
 
-// excerpt returns the start of r's text, without what it quotes from the request. It returns "" if
+// excerpt returns the start of r's text, with quotes of the request masked. It returns "" if
 // the request was accepted. To bound the memory, one request body at a time is decompressed.
 func (c *Client) excerpt(r response, j *job) string {
 	if r.verdict == accepted || r.excerpt == "" {
