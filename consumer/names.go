@@ -22,8 +22,8 @@ type nameCounts map[string]*nameCount
 
 type nameCount struct {
 	plain             string // see countedName
-	events, withValue int64 // in the current chunk, or in total
-	inBatch           int64 // events of the open batch
+	events, withValue int64  // in the current chunk, or in total
+	inBatch           int64  // events of the open batch
 }
 
 // keptNames is the maximum number of names counted. If there are more, only the keptNames/2 most
