@@ -2,8 +2,7 @@
 .DEFAULT_GOAL := help
 
 GO ?= go
-VERSION ?= $(shell git describe --tags --always --dirty)
-TARGETS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64
+export TARGETS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64
 GOVULNDB ?= https://vuln.go.dev
 
 # These tools are run from the Go module proxy, so that go.mod does not depend on them.
@@ -145,20 +144,18 @@ release-tools:
 	CGO_ENABLED=0 GOFLAGS=-trimpath GOBIN=$(CURDIR)/bin $(GO) install github.com/goreleaser/goreleaser/v2@v2.16.0
 	CGO_ENABLED=0 GOFLAGS=-trimpath GOBIN=$(CURDIR)/bin $(GO) install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 
-# A snapshot needs no tag and publishes nothing. goreleaser knows the commit time only with a tag.
-goreleaser = VERSION=$(VERSION) TARGETS=$(TARGETS) COMMITTED=$$(git log -1 --format=%cI) \
-	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) PATH="$(CURDIR)/bin:$$PATH" goreleaser release --clean --snapshot
+release = PATH="$(CURDIR)/bin:$$PATH" .ci/release
 
 .PHONY: release
-release: release-tools ## build archives for all systems, with SBOMs and checksums, in dist/
-	$(goreleaser)
+release: release-tools ## build archives for all systems, with SBOMs and checksums, in dist/; VERSION= TARGETS=
+	$(release)
 
 .PHONY: release-check
 release-check: release-tools ## build the last commit twice, once without a cache, and compare the results byte by byte
 	@set -e; dir=$$(mktemp -d); trap 'chmod -R u+w "$$dir"; rm -rf "$$dir"' EXIT; \
 	git clone -q . "$$dir/one"; git clone -q . "$$dir/another"; \
-	(cd "$$dir/one"; $(goreleaser)); \
-	(cd "$$dir/another"; export GOCACHE="$$dir/cache"; $(goreleaser)); \
+	(cd "$$dir/one"; $(release)); \
+	(cd "$$dir/another"; export GOCACHE="$$dir/cache"; $(release)); \
 	diff -r -x artifacts.json -x metadata.json -x config.yaml "$$dir/one/dist" "$$dir/another/dist"; cat "$$dir/one/dist/SHA256SUMS"
 
 # The parts of CI. Each is a job of .github/workflows/ci.yml, and .ci/run runs all of them.
