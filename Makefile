@@ -120,10 +120,12 @@ model: ## search every schedule of the commit protocol within small bounds, and 
 soak: ## run the program on Apache Kafka under random faults; DURATION=10m SEED=1 RATE=500 LATE=0.01 DIR=
 	$(GO) run ./cmd/soak -duration $(or $(DURATION),10m) $(if $(SEED),-seed $(SEED)) $(if $(RATE),-rate $(RATE)) $(if $(LATE),-late $(LATE)) $(if $(DIR),-dir $(DIR))
 
+# If a target fails, its package's testdata/fuzz has a new file with the input.
 .PHONY: fuzz
-fuzz: ## run each fuzz target for FUZZTIME=1m
+fuzz: ## run each fuzz target for FUZZTIME=1m, and print inputs that fail
 	@grep -roE --include='*_test.go' 'func Fuzz[A-Za-z]+' . | sed 's|/[^/]*:func | |' | while read -r package target; do \
-		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(FUZZTIME),1m) "$$package" || exit 1; done
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(FUZZTIME),1m) "$$package" || \
+		{ git ls-files -z --others "$$package/testdata/fuzz" | xargs -0r tail -n +1; exit 1; }; done
 
 .PHONY: bench
 bench: ## compare the cost per record with that of only fetching it; ARGS="-rounds 3"
@@ -133,6 +135,15 @@ bench: ## compare the cost per record with that of only fetching it; ARGS="-roun
 lint: ## run all linters
 	$(golangci-lint) run
 	$(actionlint)
+
+.PHONY: lint-workflows
+lint-workflows: bin/zizmor/bin/zizmor ## the security of the workflows: zizmor
+	bin/zizmor/bin/zizmor --offline --no-progress --persona auditor .github
+
+# zizmor is written in Rust; PyPI has its binary.
+bin/zizmor/bin/zizmor: .ci/requirements.txt
+	python3 -m pip install --quiet --disable-pip-version-check --upgrade --target bin/zizmor --require-hashes -r $<
+	@touch $@
 
 .PHONY: vuln
 vuln: ## look for known vulnerabilities in code that the program calls; GOVULNDB sets the database
@@ -160,9 +171,9 @@ release-check: release-tools ## build the last commit twice, once without a cach
 
 # The parts of CI. Each is a job of .github/workflows/ci.yml, and .ci/run runs all of them.
 .PHONY: ci-lint
-ci-lint: lint ## CI: the linters, formatting, modules, and what the program links
+ci-lint: lint lint-workflows ## CI: the linters, formatting, modules, and what the program links
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt would change: $$unformatted"; exit 1; }
-	git ls-files -z .ci '*.sh' | xargs -0 shellcheck
+	git ls-files -z .ci '*.sh' | grep -zv '\.txt$$' | xargs -0 shellcheck
 	$(GO) mod tidy -diff
 	$(GO) -C deploy/checks mod tidy -diff
 	$(GO) vet ./...
@@ -173,7 +184,8 @@ ci-lint: lint ## CI: the linters, formatting, modules, and what the program link
 		[ -z "$$linked" ] || { echo "The program links test packages: $$linked"; exit 1; }
 
 .PHONY: ci-test
-ci-test: test ## CI: the tests that need only Go, every schedule, random schedules, the demo, and the REST client
+ci-test: test ## CI: the tests that need only Go, fuzzing, every schedule, random schedules, the demo, and the REST client
+	$(MAKE) fuzz FUZZTIME=20s
 	.ci/complete $(MAKE) model
 	$(MAKE) explore RETRIES=2
 	$(GO) run ./cmd/demo -events 50000
