@@ -31,6 +31,7 @@ test: ## run all tests that need only Go
 	@echo "Skipping the tests on Apache Kafka, in a browser, and with LaunchDarkly's REST client."
 	@echo "To run them: make kafka test-kafka test-browser test-client"
 	$(GO) test ./...
+	$(GO) -C compare test ./...
 
 .PHONY: update
 update: ## rewrite goldens, the example configuration, and the schemas; review the diff
@@ -41,6 +42,7 @@ update: ## rewrite goldens, the example configuration, and the schemas; review t
 .PHONY: test-race
 test-race: ## run the same tests in random order with the race detector
 	EXPLORE_SEEDS=10 SHUTDOWN_RUNS=20 $(GO) test -race -shuffle=on ./...
+	$(GO) -C compare test -race -shuffle=on ./...
 
 # Each seed runs in its own process, so that a seed that hangs or panics does not stop the others.
 # With RETRIES, a seed fails only if all of its retries fail too, because a seed does not determine
@@ -134,6 +136,7 @@ bench: ## compare the cost per record with that of only fetching it; ARGS="-roun
 .PHONY: lint
 lint: ## run all linters
 	$(golangci-lint) run
+	cd compare && $(golangci-lint) run
 	$(actionlint)
 
 .PHONY: lint-workflows
@@ -175,9 +178,11 @@ ci-lint: lint lint-workflows ## CI: the linters, formatting, modules, and what t
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt would change: $$unformatted"; exit 1; }
 	git ls-files -z .ci '*.sh' | grep -zv '\.txt$$' | xargs -0 shellcheck
 	$(GO) mod tidy -diff
+	$(GO) -C compare mod tidy -diff
 	$(GO) -C deploy/checks mod tidy -diff
 	$(GO) vet ./...
 	GOOS=darwin $(GO) vet ./...
+	$(GO) -C compare vet ./...
 	$(GO) -C deploy/checks vet ./...
 	@linked=$$($(GO) list -deps ./cmd/segment-to-launchdarkly | grep -v '^internal/' | \
 		grep -E 'kfake|test$$|^testing|/consumer/model$$|/cmd/soak/'); \
