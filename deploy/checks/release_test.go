@@ -151,7 +151,7 @@ func TestReleaseNeedsOneVersionInTagChartAndChangelog(t *testing.T) {
 		{tag: "v1.2", want: "must have the form"},
 		{tag: "v1.2.3-rc1", want: "must have the form"},
 		{tag: "v1.2.03", want: "must have the form"},
-		{tag: "v1.2.3\nv1.2.3", want: "must have the form"},
+		{tag: "v1.2.3\nv1.2.4", want: "must have the form"},
 		{tag: "v1.2.4", want: `version in Chart.yaml is "1.2.3"`},
 		{"v1.2.3", chart, "\nversion: 1.2.3", "\nversion: 1.2.2", `version in Chart.yaml is "1.2.2"`},
 		{"v1.2.3", chart, "appVersion: 1.2.3", "appVersion: 1.2.2", `appVersion in Chart.yaml is "1.2.2"`},

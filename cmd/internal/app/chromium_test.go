@@ -49,7 +49,7 @@ func newChromium(t *testing.T) *chromium {
 	if os.Getenv("CHROMIUM_TEST") == "" {
 		t.Skip("needs Chromium (make test-browser)")
 	}
-	dir, err := os.MkdirTemp("", "chromium-")
+	dir, err := os.MkdirTemp("", "chromium-") //nolint:usetesting // Chromium's children may still write when it exits
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,20 +196,22 @@ func (b *chromium) open(address string, width, height int64, scheme string) {
 	if page.ErrorText != "" {
 		b.t.Fatalf("%s: %s", address, page.ErrorText)
 	}
-	for b.loaded() != page.LoaderID {
-	}
+	b.loaded(page.LoaderID)
 }
 
-// loaded waits until a page is loaded, and returns its loader.
-func (b *chromium) loaded() string {
+// loaded waits until a loader has loaded the page. If loader is "", it waits for any loader.
+func (b *chromium) loaded(loader string) {
 	b.t.Helper()
-	select {
-	case loader := <-b.loads:
-		return loader
-	case <-b.ctx.Done():
-		b.t.Fatal("no page loaded: ", b.ctx.Err())
+	for {
+		select {
+		case got := <-b.loads:
+			if loader == "" || got == loader {
+				return
+			}
+		case <-b.ctx.Done():
+			b.t.Fatal("no page loaded: ", b.ctx.Err())
+		}
 	}
-	return ""
 }
 
 // eval returns the value of a JavaScript expression. If the value is a promise, eval awaits it.

@@ -139,7 +139,7 @@ func TestStatusPageWithExtremeValuesInABrowser(t *testing.T) {
 	// Without JavaScript, the page reloads itself.
 	b.call("Emulation.setScriptExecutionDisabled", object{"value": true})
 	b.open(server.URL, 390, 844, "light")
-	b.loaded()
+	b.loaded("")
 }
 
 // The other tests do not reach these states, or only with many partitions.
