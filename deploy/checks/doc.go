@@ -11,6 +11,9 @@
 //     exactly the objects that the CronJob's role can change.
 //   - Runbook: each alert has a section, and each section has an alert. Each link has a target, and
 //     each command names the brokers or the namespace.
+//   - Release: archives and image are built with one version of Go, and base images are pinned. The
+//     notices contain the license of each linked module. A release needs one version in its tag, the
+//     chart, and the changelog, and the name of a tag never runs as a command.
 //
 // helm lint, helm-unittest, and kubeconform check the chart, promtool checks the rules, and
 // hadolint checks the Dockerfile; see test-deploy in the Makefile. The tests load
