@@ -62,6 +62,10 @@ explore: ## run random schedules in virtual time; SEEDS=150 FROM=1 PROTOCOL=clas
 test-browser: ## test the status page in a headless Chromium; SCREENSHOTS=/directory keeps screenshots
 	CHROMIUM_TEST=1 $(GO) test -race -count=1 -run 'InABrowser$$' ./cmd/internal/app
 
+.PHONY: test-strace
+test-strace: ## test which files, topics, and addresses the program uses; needs strace
+	STRACE_TEST=1 CGO_ENABLED=0 $(GO) test -count=1 -run '^TestRunWritesNoFile' ./cmd/segment-to-launchdarkly
+
 .PHONY: test-client
 test-client: bin/launchdarkly-api/.installed ## test the fake REST API with LaunchDarkly's own client
 	LAUNCHDARKLY_API_CLIENT=$(CURDIR)/bin/launchdarkly-api \
@@ -75,7 +79,7 @@ bin/launchdarkly-api/.installed: sink/ldtest/testdata/requirements.txt
 
 # -count=1 is needed because Go's test cache ignores files outside the module, such as those tested.
 .PHONY: test-deploy
-test-deploy: lint-chart lint-rules lint-dockerfile ## test the chart, alerts, dashboard, compose file, and Dockerfile
+test-deploy: lint-chart lint-rules lint-dockerfile ## test the chart, alerts, dashboard, compose file, Dockerfile, and documents
 	$(GO) -C deploy/checks test -count=1 ./...
 
 .PHONY: lint-chart
@@ -107,6 +111,19 @@ schemas: ## deploy/checks/schemas, from the Go modules that the script names
 .PHONY: kafka
 kafka: ## fetch Apache Kafka from Maven Central into a cache outside the source tree
 	@./consumer/kafkatest/fetch.sh
+
+# The oldest version of Kafka that the program supports. The newest is in consumer/kafkatest/pom.xml.
+oldest_kafka := 3.3.1
+
+# The tests that depend on the version: permissions, transactions, recreated topics, and processes
+# that are killed, frozen, and stopped.
+.PHONY: oldest-kafka
+oldest-kafka: export KAFKA_TEST = 1
+oldest-kafka: export KAFKA_VERSION = $(oldest_kafka)
+oldest-kafka: ## fetch the oldest Apache Kafka that the program supports, and run some of the tests on it
+	@./consumer/kafkatest/fetch.sh
+	$(GO) test -count=1 -run '^TestOnApacheKafka$$' ./cmd/internal/app
+	$(GO) test -count=1 -run '^TestInvariantsHoldOnApacheKafka$$/^chaos-classic$$' ./cmd/soak/internal/chaos
 
 # -p 1 runs one package at a time, because each package starts its own clusters.
 .PHONY: test-kafka
@@ -189,13 +206,14 @@ ci-lint: lint lint-workflows ## CI: the linters, formatting, modules, and what t
 		[ -z "$$linked" ] || { echo "The program links test packages: $$linked"; exit 1; }
 
 .PHONY: ci-test
-ci-test: test ## CI: the tests that need only Go, fuzzing, every schedule, random schedules, the demo, and the REST client
+ci-test: test ## CI: the tests that need only Go, fuzzing, every schedule, random schedules, the demo, REST client, and strace
 	$(MAKE) fuzz FUZZTIME=20s
 	.ci/complete $(MAKE) model
 	$(MAKE) explore RETRIES=2
 	$(GO) run ./cmd/demo -events 50000
 	$(GO) run ./cmd/demo -events 50000 -faults
 	.ci/complete $(MAKE) test-client
+	.ci/complete $(MAKE) test-strace
 
 .PHONY: ci-race
 ci-race: test-race ## CI: the race detector
@@ -213,8 +231,9 @@ ci-release: ## CI: a release for one system, reproduced
 
 # Some packages with tests on real Kafka have browser tests too.
 .PHONY: ci-kafka
-ci-kafka: kafka ## CI: the tests on real Apache Kafka, none of them skipped
+ci-kafka: kafka ## CI: the tests on real Apache Kafka, none of them skipped, and some on the oldest version
 	CHROMIUM_TEST=1 .ci/complete $(MAKE) test-kafka
+	.ci/complete $(MAKE) oldest-kafka
 
 .PHONY: ci-vuln
 ci-vuln: vuln ## CI: known vulnerabilities

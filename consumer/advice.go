@@ -37,6 +37,20 @@ func Advice(err error) string {
 	return ""
 }
 
+// commitAdvice returns advice on a failed offset commit, or "". If a commit's records form too
+// large a batch for the offsets topic, Kafka 4 returns UNKNOWN_SERVER_ERROR, and older brokers
+// return INVALID_COMMIT_OFFSET_SIZE.
+func commitAdvice(err error) string {
+	switch {
+	case errors.Is(err, kerr.InvalidCommitOffsetSize):
+		return "Raise max.message.bytes of the topic __consumer_offsets to 1 MB."
+	case errors.Is(err, kerr.UnknownServerError):
+		return "Read the log of the group's coordinator. If the log reports a batch that is too large, " +
+			"raise max.message.bytes of the topic __consumer_offsets to 1 MB."
+	}
+	return Advice(err)
+}
+
 // DeadLetterAdvice returns advice on a broker's error about the dead-letter topic, or "" for any
 // other error.
 func DeadLetterAdvice(err error) string {
@@ -52,8 +66,8 @@ func DeadLetterAdvice(err error) string {
 }
 
 // Unreachable describes a failed connection to a broker. The cause is err without the Kafka
-// client's own advice. The argument tls reports whether the connection uses TLS, and mechanism is the
-// SASL mechanism's name, or "". An error with an Advice method, such as an error from a SASL
+// client's own advice. The argument tls reports whether the connection uses TLS, and mechanism is
+// the SASL mechanism's name, or "". An error with an Advice method, such as an error from a SASL
 // mechanism, provides its own advice.
 func Unreachable(err error, tls bool, mechanism string) (advice string, cause error) {
 	var advised interface{ Advice() string }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,9 +17,9 @@ import (
 
 // committer commits the windows of a session's partitions to the group. A commit is a write-ahead
 // log entry with the watermark and the cuts beyond it. A batch is sent only after a commit has
-// stored its cut. Only one commit is in flight at a time. Each commit sent by run includes all
-// changed partitions, which share its cost. Meanwhile, intake continues to seal batches, which
-// hides the commit latency.
+// stored its cut. Only one commit is in flight at a time. Each commit sent by run includes as many
+// changed partitions as fit in maxCommitBytes, which share its cost. Meanwhile, intake continues to
+// seal batches, which hides the commit latency.
 //
 // An older commit must not overwrite a newer one, but Kafka orders requests only within a
 // connection. If a commit's connection breaks, the broker may still apply the commit after newer
@@ -39,8 +40,8 @@ type committer struct {
 
 	commitNow chan struct{} // capacity 1; requests an immediate commit
 
-	// commitMu makes [snapshot, commit, apply] and [last commit, fence] atomic, and guards
-	// the fields below. commitMu is acquired before any other lock and held until the broker responds.
+	// commitMu makes [snapshot, commit, apply] and [last commit, fence] atomic, and guards the
+	// fields below. commitMu is acquired before any other lock and held until the broker responds.
 	commitMu    chanMutex
 	coordinator int32                   // node ID of the group coordinator; -1 if unknown
 	failing     map[*partition]struct{} // partitions whose last commit failed; may include released ones
@@ -111,10 +112,14 @@ func (c *committer) markDirty(p *partition) {
 }
 
 // markStale adds partitions whose last commit is older than refreshInterval to the next commit.
-// Some brokers expire offsets that are not committed again.
+// Some brokers expire offsets that are not committed again. Each partition also has a second of
+// each refreshInterval in which it is added, so that partitions once committed together are not
+// always committed together.
 func (c *committer) markStale(partitions []*partition) {
+	second := time.Now().Unix()
 	for _, p := range partitions {
-		if time.Since(p.window.status().storedAt) >= refreshInterval {
+		if (second+int64(p.partition))%int64(refreshInterval/time.Second) == 0 ||
+			time.Since(p.window.status().storedAt) >= refreshInterval {
 			c.markDirty(p)
 		}
 	}
@@ -131,13 +136,7 @@ func (c *committer) commit(ctx context.Context) (stored int, err error) {
 	dirty := c.dirty
 	c.dirty = make(map[*partition]struct{}, len(dirty))
 	c.mu.Unlock()
-	snapshots := make(map[*partition]snapshot, len(dirty))
-	for p := range dirty {
-		if s, ok := p.window.snapshot(); ok {
-			snapshots[p] = s
-		}
-	}
-	return c.store(ctx, snapshots)
+	return c.store(ctx, slices.Collect(maps.Keys(dirty)), true)
 }
 
 // commitAll commits the given partitions that have changed. It retries transient errors until ctx
@@ -168,13 +167,7 @@ func (c *committer) commitLast(ctx context.Context, partitions []*partition) err
 // storeAll implements commitAll. The caller holds commitMu.
 func (c *committer) storeAll(ctx context.Context, partitions []*partition) error {
 	for {
-		snapshots := map[*partition]snapshot{}
-		for _, p := range partitions {
-			if s, ok := p.window.snapshot(); ok && s.changed {
-				snapshots[p] = s
-			}
-		}
-		_, err := c.store(ctx, snapshots)
+		_, err := c.store(ctx, partitions, false)
 		if err == nil || ctx.Err() != nil || endCauseOf(err) != "" || !isTransient(err) {
 			return err
 		}
@@ -186,12 +179,66 @@ func (c *committer) storeAll(ctx context.Context, partitions []*partition) error
 	}
 }
 
-// store sends one commit and applies the result. It marks failed partitions as dirty again, and
-// returns the number of committed partitions. The caller holds commitMu.
-func (c *committer) store(ctx context.Context, snapshots map[*partition]snapshot) (stored int, err error) {
-	if len(snapshots) == 0 {
-		return 0, nil
+// store commits partitions, including unchanged ones if refresh is set, and returns the number of
+// committed partitions. It sends one request after another. Each request contains at most
+// maxCommitBytes of offset records, because Kafka writes a request's records as one batch, and
+// rejects a batch larger than the offsets topic allows. After a request that fails as a whole or
+// ends the session, store sends no more requests, and marks the remaining partitions as dirty
+// again. The caller holds commitMu.
+func (c *committer) store(ctx context.Context, partitions []*partition, refresh bool) (stored int, err error) {
+	for len(partitions) > 0 {
+		var snapshots map[*partition]snapshot
+		snapshots, partitions = c.fill(partitions, refresh)
+		if len(snapshots) == 0 {
+			break
+		}
+		n, more, one := c.storeRequest(ctx, snapshots)
+		stored += n
+		if err == nil || endCauseOf(one) != "" { // an error that ends the session takes precedence
+			err = one
+		}
+		if !more {
+			break
+		}
 	}
+	for _, p := range partitions {
+		c.markDirty(p)
+	}
+	return stored, err
+}
+
+// offsetRecordBytes bounds the size of an offset record in the offsets topic without the group, the
+// topic, and the metadata: the record's header, four lengths, two versions, the partition, the
+// offset, the leader epoch, the commit time, and the topic ID.
+const offsetRecordBytes = 96
+
+// fill takes snapshots for one request from the first partitions, and returns the remaining
+// partitions.
+func (c *committer) fill(
+	partitions []*partition, refresh bool,
+) (snapshots map[*partition]snapshot, rest []*partition) {
+	snapshots = map[*partition]snapshot{}
+	bytes := 0
+	for i, p := range partitions {
+		s, ok := p.window.snapshot()
+		if !ok || !refresh && !s.changed {
+			continue
+		}
+		bytes += offsetRecordBytes + len(c.group) + len(p.topic) + len(s.metadata)
+		if bytes > maxCommitBytes && len(snapshots) > 0 {
+			return snapshots, partitions[i:]
+		}
+		snapshots[p] = s
+	}
+	return snapshots, nil
+}
+
+// storeRequest sends one commit and applies the result. It marks failed partitions as dirty again,
+// and returns the number of committed partitions. more reports whether another request may follow.
+// The caller holds commitMu.
+func (c *committer) storeRequest(
+	ctx context.Context, snapshots map[*partition]snapshot,
+) (stored int, more bool, err error) {
 	sent := time.Now()
 	failed, all := c.exchange(ctx, snapshots)
 	err = all
@@ -200,7 +247,7 @@ func (c *committer) store(ctx context.Context, snapshots map[*partition]snapshot
 		if one := failed[p]; all != nil || one != nil {
 			c.markDirty(p)
 			c.failing[p] = struct{}{}
-			if err == nil || endCauseOf(one) != "" { // an error that ends the session takes precedence
+			if err == nil || endCauseOf(one) != "" {
 				err = one
 			}
 			continue
@@ -212,10 +259,11 @@ func (c *committer) store(ctx context.Context, snapshots map[*partition]snapshot
 		}
 	}
 	c.recordResult(ctx, err)
-	if cause := endCauseOf(err); cause != "" {
+	cause := endCauseOf(err)
+	if cause != "" {
 		c.end(cause, err)
 	}
-	return stored, err
+	return stored, all == nil && cause == "" && ctx.Err() == nil, err
 }
 
 // recordResult updates metrics and health. Transient errors, such as those during a rebalance,
@@ -234,7 +282,7 @@ func (c *committer) recordResult(ctx context.Context, err error) {
 		c.metrics.commits.WithLabelValues(resultError).Inc()
 		failing := c.health.recordCommitFailure()
 		if failing > commitPatience || !isTransient(err) && endCauseOf(err) == "" {
-			c.health.report(subjectCommit, failure("offset commit failing; delivery blocked", err, Advice(err)))
+			c.health.report(subjectCommit, failure("offset commit failing; delivery blocked", err, commitAdvice(err)))
 		}
 	}
 }

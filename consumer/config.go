@@ -99,6 +99,10 @@ type Config struct {
 	// counted, without a metric.
 	DeliveredNames []string
 
+	// MetricsByTopic combines the metrics of the partitions of a topic, which bounds the number of
+	// series. Default: false.
+	MetricsByTopic bool
+
 	// Mapping maps Segment calls to LaunchDarkly events.
 	Mapping *transform.Mapping
 	// Sink delivers batches to LaunchDarkly.
@@ -114,11 +118,16 @@ type Config struct {
 // RebalanceTimeout is the maximum time that the group waits for a member to release partitions.
 const RebalanceTimeout = time.Minute
 
+// ShutdownTimeout is the maximum time that [Consumer.Run] takes after Config.DrainTimeout to store
+// the last commit, leave the group, and close the connections.
+const ShutdownTimeout = 20 * time.Second
+
 const (
 	commitInterval  = time.Second      // between commits while no batch is waiting
 	commitTimeout   = 10 * time.Second // timeout of a commit request; above the default offsets.commit.timeout.ms
 	commitPatience  = 15 * time.Second // time before transient commit errors are reported as a problem
-	refreshInterval = time.Minute      // between commits of unchanged offsets; some brokers expire old commits
+	refreshInterval = time.Minute      // maximum age of a commit of an unchanged offset; some brokers expire old commits
+	maxCommitBytes  = 256 << 10        // maximum bytes of records per commit; the offsets topic accepts 1 MB by default
 	metadataAge     = 30 * time.Second // maximum time until added partitions are detected; kgo's default is 5 minutes
 	watchInterval   = 15 * time.Second // between checks of topics and end offsets
 	recheckInterval = 2 * time.Second  // between lookups of a missing topic
@@ -127,9 +136,10 @@ const (
 	sessionBackoffLongest = 10 * time.Second       // maximum backoff between sessions
 
 	pollRecords = 2000                   // maximum records per poll
-	maxQueued   = 16 << 20               // polling waits while unpaused partitions have this many unmapped bytes
+	maxQueued   = 8 << 20                // polling waits while unpaused partitions have this many unmapped bytes
 	pollBackoff = 250 * time.Millisecond // pause after a poll that returned only errors
 	fetchWait   = 500 * time.Millisecond // maximum time a fetch waits for records; also delays resumed partitions
+	fetchMin    = 32 << 10               // compressed bytes that a fetch waits for; see Config.linger
 	fetchBytes  = 1 << 20                // maximum compressed bytes per fetch from one broker
 	fetchPart   = 512 << 10              // maximum compressed bytes per partition in a fetch
 )
@@ -162,6 +172,9 @@ func (c *Config) groupOptions(ids map[string]topicID) []kgo.Opt {
 		kgo.MetadataMaxAge(metadataAge),
 		kgo.FetchMaxWait(fetchWait),
 	}, readOptions())
+	if c.linger() > 0 {
+		opts = append(opts, kgo.FetchMinBytes(fetchMin))
+	}
 	if c.InstanceID != "" {
 		opts = append(opts, kgo.InstanceID(c.InstanceID))
 	}
@@ -184,10 +197,22 @@ func (c *Config) groupOptions(ids map[string]topicID) []kgo.Opt {
 	)
 }
 
+// linger returns the maximum time that a fetch waits for more records once there is one. At low
+// rates, a fetch per record costs many times the CPU of everything else. Waiting delays no
+// delivery, because it counts towards a batch's age; see intake.openRange. linger is 0 for a run
+// that ends, and if MaxAge leaves no time to wait.
+func (c *Config) linger() time.Duration {
+	if !c.Until.IsZero() || c.MaxAge < 2*fetchWait {
+		return 0
+	}
+	return fetchWait
+}
+
 // ReaderOptions returns the options for a client that reads the same records as [Consumer.Run], but
-// without a consumer group.
+// without a consumer group. The client reuses the memory of records that are recycled; see
+// [kgo.Record.Recycle].
 func ReaderOptions() []kgo.Opt {
-	return append(readOptions(), kgo.MaxDecompressBatchBytes(maxBatchBytes))
+	return append(readOptions(), kgo.MaxDecompressBatchBytes(maxBatchBytes), kgo.WithPools(&recordPool{}))
 }
 
 func readOptions() []kgo.Opt {

@@ -47,7 +47,7 @@ func New(cfg Config) (*Consumer, error) {
 		c.names = &eventNames{counts: nameCounts{}}
 		c.delivered = newDelivered(&cfg)
 	}
-	cfg.Registry.MustRegister(collector{c})
+	cfg.Registry.MustRegister(newCollector(c))
 	return c, nil
 }
 

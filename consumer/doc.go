@@ -33,8 +33,8 @@
 //     If the last commit also succeeds, nothing that LaunchDarkly has accepted is resent. The
 //     exception is a batch that LaunchDarkly rejected as a whole: its accepted parts may be resent
 //     under the same payload IDs.
-//  9. Run returns within Config.DrainTimeout plus 15 seconds after its context is done, even if the
-//     brokers never respond.
+//  9. Run returns within Config.DrainTimeout plus [ShutdownTimeout] after its context is done, even
+//     if the brokers never respond.
 //
 // The package does not guarantee:
 //

@@ -19,13 +19,14 @@ const (
 // is safe for concurrent use.
 type fetchBudget struct {
 	inner    kgo.Decompressor
+	pool     *recordPool
 	unpolled atomic.Int64 // bytes decompressed since the last reset
 }
 
 var errFetchBudget = errors.New("decompress batch: too many bytes decompressed but not yet polled")
 
 // newFetchBudget returns a fetchBudget that allocates from pool.
-func newFetchBudget(pool kgo.Pool) (*fetchBudget, error) {
+func newFetchBudget(pool *recordPool) (*fetchBudget, error) {
 	// Only a kgo client can create a size-limited decompressor. This client never connects.
 	client, err := kgo.NewClient(
 		kgo.WithPools(pool), kgo.MaxDecompressBatchBytes(maxBatchBytes), kgo.DisableClientMetrics())
@@ -33,7 +34,7 @@ func newFetchBudget(pool kgo.Pool) (*fetchBudget, error) {
 		return nil, fmt.Errorf("create the decompressor: %w", err)
 	}
 	defer client.Close()
-	return &fetchBudget{inner: client.OptValue(kgo.WithDecompressor).(kgo.Decompressor)}, nil
+	return &fetchBudget{inner: client.OptValue(kgo.WithDecompressor).(kgo.Decompressor), pool: pool}, nil
 }
 
 // Decompress implements [kgo.Decompressor].
@@ -42,7 +43,10 @@ func (b *fetchBudget) Decompress(src []byte, codec kgo.CompressionCodecType) ([]
 		return nil, errFetchBudget
 	}
 	out, err := b.inner.Decompress(src, codec)
-	b.unpolled.Add(int64(len(out)))
+	b.unpolled.Add(int64(cap(out)))
+	if err == nil && codec != kgo.CodecNone {
+		b.pool.learn(len(src), len(out))
+	}
 	return out, err
 }
 

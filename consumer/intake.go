@@ -223,7 +223,8 @@ func (in *intake) advancePast(r *kgo.Record) {
 }
 
 // openRange opens a range at the floor unless a range is already open. recordTime is the timestamp
-// of the range's first record with events or rejected calls.
+// of the range's first record with events or rejected calls. The time that the fetch waited for
+// more records counts towards the range's age.
 func (in *intake) openRange(recordTime time.Time) {
 	if in.open != nil {
 		return
@@ -231,7 +232,8 @@ func (in *intake) openRange(recordTime time.Time) {
 	in.publishFloor()
 	in.open = &batch{first: in.floor, opened: time.Now(), recordTime: recordTime}
 	in.unsealed.set(in.floor.offset, recordTime)
-	in.age.Reset(in.cfg.MaxAge)
+	waited := min(max(time.Since(recordTime), 0), in.cfg.linger())
+	in.age.Reset(in.cfg.MaxAge - waited)
 }
 
 // publishFloor advances the floor past records that need no delivery. The floor does not move while

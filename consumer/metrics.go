@@ -61,7 +61,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		batchEvents: auto.NewHistogram(prometheus.HistogramOpts{Name: prefix + "batch_events",
 			Help: "Events per sealed batch.", Buckets: []float64{1, 10, 50, 100, 250, 500, 1000, 2500, 5000, 10000}}),
 		delay: auto.NewHistogram(prometheus.HistogramOpts{Name: prefix + "delivery_delay_seconds",
-			Help:    "Age of a batch's oldest record when the batch is delivered.",
+			Help:    "Age of a batch's oldest record with events when the batch is delivered, once per batch.",
 			Buckets: []float64{.1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400}}),
 		deadLetters: auto.NewCounterVec(prometheus.CounterOpts{Name: prefix + "dead_letters_total",
 			Help: "Dead letters written, by reason."}, []string{labelReason}),
@@ -115,7 +115,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 }
 
 // collector collects the metrics computed from the consumer's state.
-type collector struct{ c *Consumer }
+type collector struct {
+	c           *Consumer
+	byPartition []*prometheus.Desc // descriptions of partitionGauges
+}
 
 // newDesc returns a metric description, adding the common prefix to the name.
 func newDesc(name, help string, labels ...string) *prometheus.Desc {
@@ -130,30 +133,61 @@ var (
 	lastPollDesc   = newDesc("last_poll_timestamp_seconds", "Unix time of the last poll, or 0 before the first.")
 	lastCommitDesc = newDesc("last_commit_timestamp_seconds",
 		"Unix time of the last successful commit, or 0 before the first.")
-	watermarkDesc = newDesc("watermark_offset", "First offset not yet delivered.", labelTopic, labelPartition)
-	committedDesc = newDesc("committed_offset", "Last committed offset.", labelTopic, labelPartition)
-	lagDesc       = newDesc("lag_records", "Number of offsets from the watermark to the end offset (last stable offset).",
-		labelTopic, labelPartition)
-	inFlightDesc = newDesc("in_flight_batches", "Sealed batches not yet delivered.", labelTopic, labelPartition)
-	oldestDesc   = newDesc("oldest_batch_age_seconds",
-		"Age of the oldest batch not yet delivered, or 0 if there is none.", labelTopic, labelPartition)
-	oldestRecordDesc = newDesc("oldest_undelivered_timestamp_seconds",
-		"Unix time of the oldest undelivered record. Absent if there is none.", labelTopic, labelPartition)
-	retentionLeftDesc = newDesc("retention_left_seconds",
-		"Time until retention.ms allows Kafka to delete the oldest undelivered record; negative once that time has passed. "+
-			"Absent if there is no such record, or if the topic's retention is unlimited or unknown.",
-		labelTopic, labelPartition)
 )
 
-func (collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{assignedDesc, joinedDesc, problemsDesc, queuedDesc, lastPollDesc,
-		lastCommitDesc, watermarkDesc, committedDesc, lagDesc, inFlightDesc, oldestDesc,
-		oldestRecordDesc, retentionLeftDesc} {
+// partitionGauges lists the metrics of a partition or, with Config.MetricsByTopic, of a topic. A
+// metric is omitted if its value is unknown or there is no undelivered record. With a placeholder
+// value, every expression on the age or the time left would need an exception.
+var partitionGauges = []struct {
+	name, help string
+	ofTopic    string // how the values of a topic's partitions are combined; see byTopic
+	value      func(p PartitionStatus) (value float64, ok bool)
+}{
+	{"watermark_offset", "First offset not yet delivered.", "Sum",
+		func(p PartitionStatus) (float64, bool) { return float64(p.Watermark), true }},
+	{"committed_offset", "Last committed offset.", "Sum",
+		func(p PartitionStatus) (float64, bool) { return float64(p.Committed), true }},
+	{"lag_records", "Number of offsets from the watermark to the end offset (last stable offset).", "Sum",
+		func(p PartitionStatus) (float64, bool) { return float64(p.Lag), true }},
+	{"in_flight_batches", "Sealed batches not yet delivered.", "Sum",
+		func(p PartitionStatus) (float64, bool) { return float64(p.InFlight), true }},
+	{"oldest_batch_age_seconds", "Time since the first event or rejected call of the oldest undelivered batch was read, or 0 if there is none.", "Maximum",
+		func(p PartitionStatus) (float64, bool) { return p.Age.Seconds(), true }},
+	{"oldest_undelivered_timestamp_seconds",
+		"Unix time of the oldest undelivered record. Absent if there is none.", "Minimum",
+		func(p PartitionStatus) (float64, bool) {
+			return float64(p.Oldest.UnixMilli()) / 1000, !p.Oldest.IsZero()
+		}},
+	{"retention_left_seconds",
+		"Time until retention.ms allows Kafka to delete the oldest undelivered record; negative once that time has passed. " +
+			"Absent if there is no such record, or if the topic's retention is unlimited or unknown.", "Minimum",
+		func(p PartitionStatus) (float64, bool) {
+			return time.Until(p.Deletable).Seconds(), !p.Deletable.IsZero()
+		}},
+}
+
+func newCollector(c *Consumer) *collector {
+	k := &collector{c: c}
+	for _, g := range partitionGauges {
+		if c.cfg.MetricsByTopic {
+			help := g.help + " " + g.ofTopic + " over the topic's partitions assigned to this member."
+			k.byPartition = append(k.byPartition, newDesc(g.name, help, labelTopic))
+		} else {
+			k.byPartition = append(k.byPartition, newDesc(g.name, g.help, labelTopic, labelPartition))
+		}
+	}
+	return k
+}
+
+func (k *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range append([]*prometheus.Desc{
+		assignedDesc, joinedDesc, problemsDesc, queuedDesc, lastPollDesc, lastCommitDesc,
+	}, k.byPartition...) {
 		ch <- d
 	}
 }
 
-func (k collector) Collect(ch chan<- prometheus.Metric) {
+func (k *collector) Collect(ch chan<- prometheus.Metric) {
 	s := k.c.Status()
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
@@ -175,20 +209,41 @@ func (k collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(lastPollDesc, poll)
 	gauge(lastCommitDesc, commit)
-	for _, p := range s.Partitions {
+	shown := s.Partitions
+	if k.c.cfg.MetricsByTopic {
+		shown = byTopic(shown)
+	}
+	for _, p := range shown {
 		labels := []string{p.Topic, strconv.Itoa(int(p.Partition))}
-		gauge(watermarkDesc, float64(p.Watermark), labels...)
-		gauge(committedDesc, float64(p.Committed), labels...)
-		gauge(lagDesc, float64(p.Lag), labels...)
-		gauge(inFlightDesc, float64(p.InFlight), labels...)
-		gauge(oldestDesc, p.Age.Seconds(), labels...)
-		// Omit these series if their values are unknown or there is no undelivered record. With a
-		// placeholder value, every expression on the age or the time left would need an exception.
-		if !p.Oldest.IsZero() {
-			gauge(oldestRecordDesc, float64(p.Oldest.UnixMilli())/1000, labels...)
+		if k.c.cfg.MetricsByTopic {
+			labels = labels[:1]
 		}
-		if !p.Deletable.IsZero() {
-			gauge(retentionLeftDesc, time.Until(p.Deletable).Seconds(), labels...)
+		for i, g := range partitionGauges {
+			if v, ok := g.value(p); ok {
+				gauge(k.byPartition[i], v, labels...)
+			}
 		}
 	}
+}
+
+// byTopic returns one status per topic. partitions must be sorted by topic. See partitionGauges for
+// how values are combined.
+func byTopic(partitions []PartitionStatus) (topics []PartitionStatus) {
+	earlier := func(a, b time.Time) time.Time {
+		if a.IsZero() || !b.IsZero() && b.Before(a) {
+			return b
+		}
+		return a
+	}
+	for _, p := range partitions {
+		if len(topics) == 0 || topics[len(topics)-1].Topic != p.Topic {
+			topics = append(topics, p)
+			continue
+		}
+		t := &topics[len(topics)-1]
+		t.Watermark, t.Committed, t.Lag = t.Watermark+p.Watermark, t.Committed+p.Committed, t.Lag+p.Lag
+		t.InFlight, t.Age = t.InFlight+p.InFlight, max(t.Age, p.Age)
+		t.Oldest, t.Deletable = earlier(t.Oldest, p.Oldest), earlier(t.Deletable, p.Deletable)
+	}
+	return topics
 }

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -244,5 +245,45 @@ func TestPressureSealsEarlyAndDeliveryContinues(t *testing.T) {
 		}
 		m.leave(t)
 		w.awaitDelivered(time.Minute)
+	})
+}
+
+// Otherwise, the load on the brokers would grow with the square of the group's size.
+func TestEachMemberListsTheEndsOfItsOwnPartitions(t *testing.T) {
+	const partitions, members = 12, 2
+	inWorld(t, partitions, func(w *world) {
+		w.produce(100, nil)
+		var all []*member
+		for range members {
+			all = append(all, w.join(nil))
+		}
+		w.awaitDelivered(time.Minute)
+		time.Sleep(time.Minute)
+		for i, m := range all {
+			if n := len(m.Status().Partitions); n != partitions/members {
+				t.Fatalf("member %d owns %d partitions", i, n)
+			}
+		}
+		var mu sync.Mutex // guards the variable below
+		listed := 0
+		w.cluster.ControlKey(int16(kmsg.ListOffsets), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			w.cluster.KeepControl()
+			mu.Lock()
+			defer mu.Unlock()
+			for _, topic := range r.(*kmsg.ListOffsetsRequest).Topics {
+				listed += len(topic.Partitions)
+			}
+			return nil, nil, false
+		})
+		const checks = 20
+		time.Sleep(checks * watchInterval)
+		mu.Lock()
+		if want := checks * partitions; listed < want/2 || listed > want+partitions {
+			t.Errorf("%d partitions listed in %d checks by %d members, want %d", listed, checks, members, want)
+		}
+		mu.Unlock()
+		for _, m := range all {
+			m.leave(t)
+		}
 	})
 }

@@ -1,8 +1,10 @@
 package consumer
 
 import (
-	"math/bits"
+	"cmp"
+	"sync/atomic"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segment-to-launchdarkly/forwarder/sink"
@@ -14,6 +16,7 @@ import (
 type recordPool struct {
 	bytes   sink.SlicePool[byte]
 	records sink.SlicePool[kgo.Record]
+	ratio   atomic.Int64 // compression ratio of a recent batch, rounded up; 0 before the first one
 }
 
 var (
@@ -21,31 +24,31 @@ var (
 	_ kgo.PoolRecords         = (*recordPool)(nil)
 )
 
-// minRatio is the compression ratio that most JSON batches reach.
-const minRatio = 4
+// usualRatio is a compression ratio that most JSON batches reach.
+const usualRatio = 4
 
-// GetDecompressBytes returns a pooled slice for the decompressed bytes. It tries the size class
-// that minRatio suggests, and then the next larger one. If both are empty, it returns nil, and the
-// client allocates a slice of the right size. A size class that is too large never gets a hit and
-// only holds on to memory.
-func (p *recordPool) GetDecompressBytes(compressed []byte, _ kgo.CompressionCodecType) []byte {
-	size := len(compressed) * minRatio
-	if b := p.bytes.Get(size); b != nil {
-		return b
+// GetDecompressBytes returns a slice for the decompressed bytes. Batches from most producers do not
+// contain their decompressed size, so that the size is a guess. If it is too small, decompression
+// allocates a larger slice.
+func (p *recordPool) GetDecompressBytes(compressed []byte, codec kgo.CompressionCodecType) []byte {
+	size := len(compressed) * int(cmp.Or(p.ratio.Load(), usualRatio))
+	var header zstd.Header
+	if codec == kgo.CodecZstd && header.Decode(compressed) == nil && header.HasFCS {
+		size = int(min(header.FrameContentSize, maxBatchBytes))
 	}
-	return p.bytes.Get(2 * size)
+	return p.bytes.Get(min(size, maxBatchBytes))
 }
 
 // PutDecompressBytes returns a slice to the pool.
 func (p *recordPool) PutDecompressBytes(b []byte) { p.bytes.Put(b) }
 
-// GetRecords returns a slice with a capacity of at least n.
-func (p *recordPool) GetRecords(n int) []kgo.Record {
-	if r := p.records.Get(n); cap(r) >= n {
-		return r
-	}
-	return make([]kgo.Record, 0, 1<<bits.Len(uint(n))-1)
+// learn records the compression ratio of a batch.
+func (p *recordPool) learn(compressed, decompressed int) {
+	p.ratio.Store(int64((decompressed + compressed - 1) / max(compressed, 1)))
 }
+
+// GetRecords returns a slice with a capacity of at least n.
+func (p *recordPool) GetRecords(n int) []kgo.Record { return p.records.Get(n) }
 
 // PutRecords returns a slice to the pool.
 func (p *recordPool) PutRecords(r []kgo.Record) { p.records.Put(r) }

@@ -33,7 +33,7 @@ type PartitionStatus struct {
 	Lag       int64         // number of offsets between Watermark and End
 	InFlight  int           // number of unfinished sealed batches
 	Bytes     int           // bytes held by these batches and their dead letters
-	Age       time.Duration // age of the oldest of these batches; 0 if there are none
+	Age       time.Duration // time since the oldest of these batches was opened; 0 if there are none
 
 	// Oldest is the timestamp of the oldest undelivered record, even while the partition is paused
 	// and nothing can be delivered. Filtered records do not count once they have been mapped.

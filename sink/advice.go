@@ -64,5 +64,5 @@ func RedirectTarget(resp *http.Response) string {
 	if err != nil {
 		return "" // no target, or an invalid one
 	}
-	return excerpt([]byte(target.Host + target.EscapedPath()))
+	return excerpt(target.Host + target.EscapedPath())
 }

@@ -90,10 +90,21 @@ const maxConsecutiveRejects = 100
 func (c *Client) retry(j *job, r response) {
 	wait := r.retryAfter
 	if wait == 0 {
-		wait = backoff(j.attempts+1, c.cfg.BackoffMin, c.cfg.BackoffMax)
+		wait = backoff(j.attempts+1, c.cfg.BackoffMin, c.maxBackoff(j))
 	}
 	c.log.Debug("request failed, retrying", append(j.fields(r), zap.Duration("backoff", wait))...)
 	c.requeue(j, wait)
+}
+
+// maxBackoff returns the upper bound of j's backoff. Only a batch that fails repeatedly while others
+// succeed backs off further than the limiter does. Any other failure can be part of an outage.
+func (c *Client) maxBackoff(j *job) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if (j.haltedAlone || j.strays >= strayFailures) && !c.limiter.failing() {
+		return c.cfg.BackoffMax
+	}
+	return c.limiter.backoffMax
 }
 
 // setAside passes a rejected event to [Delivery.Rejected] and finishes the job.
@@ -117,6 +128,8 @@ func (c *Client) setAside(j *job, r response) {
 //   - A batch is logged when it is first rejected, before its events are isolated.
 //   - An unreachable destination is logged once; see recordOutage.
 //   - A recovery is logged if the halt or the outage was logged.
+//
+// A logged recovery also ends the backoff of every batch.
 //
 // The caller must hold c.mu.
 func (c *Client) recordResponse(r response, j *job) {
@@ -164,6 +177,7 @@ func (c *Client) recordResponse(r response, j *job) {
 	}
 	if c.outageLogged || !c.halt.Since.IsZero() {
 		c.log.Info("LaunchDarkly available again", j.fields(r)...)
+		c.wake()
 	}
 	c.outageLogged = false
 	if !c.halt.Since.IsZero() {

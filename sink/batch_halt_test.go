@@ -175,7 +175,7 @@ func TestRejectionOfEverythingHaltsDespiteARejectedBatch(t *testing.T) {
 					}
 					before := b.requestsWith(401)
 					time.Sleep(time.Hour)
-					if n := b.requestsWith(401) - before; n > 300 {
+					if n := b.requestsWith(401) - before; n > 700 {
 						t.Errorf("%d requests in an hour while halted", n)
 					}
 					b.ld.Up()

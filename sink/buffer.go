@@ -53,9 +53,6 @@ func (b *Buffer) Bytes() []byte {
 func (b *Buffer) grow() {
 	capacity := max(smallestBody, 1<<bits.Len(uint(cap(b.body))))
 	body := bodies.Get(capacity)
-	if body == nil {
-		body = make([]byte, 0, capacity)
-	}
 	if len(b.body) == 0 {
 		body = append(body, '[')
 	}

@@ -34,7 +34,7 @@ type Rejection struct {
 	Event   int    // index in the batch
 	Body    []byte // the event as JSON
 	Status  int    // status code of the last response
-	Excerpt string // start of the response body
+	Excerpt string // start of the response body, without what it quotes from the request
 }
 
 // Halt describes whether and why delivery is halted.
@@ -54,6 +54,8 @@ type Client struct {
 
 	running  sync.WaitGroup // deliveries and their attempts
 	watching sync.WaitGroup // the watchCredentials goroutine
+
+	maskMu sync.Mutex // held while a response is masked; see excerpt
 
 	mu                  sync.Mutex // guards the fields below
 	limiter             limiter

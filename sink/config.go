@@ -63,7 +63,8 @@ type Config struct {
 	Timeout time.Duration
 	// BackoffMin is the upper bound of the first backoff.
 	BackoffMin time.Duration
-	// BackoffMax is the upper bound of every backoff.
+	// BackoffMax is the upper bound of every backoff. A bound above 10 s applies only to batches
+	// that fail repeatedly while others succeed.
 	BackoffMax time.Duration
 
 	// RootCAs contains the certificate authorities trusted for EventsURL. Nil means the system's.

@@ -20,18 +20,21 @@
 //     waits for the delay in Retry-After or, without this header, for a capped exponential backoff
 //     with full jitter. If LaunchDarkly rejects the URL or the credentials rather than the events,
 //     the client halts (see [Client.Halted]). While halted, the client sends one probe at a time,
-//     at intervals of up to [Config.BackoffMax] and immediately after the credentials change. If
-//     LaunchDarkly rejects one batch in this way but accepts others, that batch halts delivery at
-//     most once and then backs off alone. Only 400, 413, and 422 count as rejections of events.
-//     After 100 rejected events in a row, these responses halt delivery as well. Without this
-//     limit, a proxy that responds to everything with 400 would cause every event to be rejected.
+//     at intervals of up to 10 s and immediately after the credentials change. If LaunchDarkly
+//     rejects one batch in this way but accepts others, that batch halts delivery at most once and
+//     then backs off alone. Only 400, 413, and 422 count as rejections of events. After 100
+//     rejected events in a row, these responses halt delivery as well. Without this limit, a proxy
+//     that responds to everything with 400 would cause every event to be rejected.
 //  6. A batch in backoff does not count against [Config.MaxInFlight], so it does not delay other
 //     batches. While the destination itself is failing, the client lowers its concurrency, down to
-//     one request at a time, no matter how many batches are waiting.
+//     one request at a time, no matter how many batches are waiting. During an outage, the next
+//     attempt starts at most 10 s after the last one has ended, unless LaunchDarkly has asked for a
+//     longer delay with Retry-After. The end of an outage also ends the backoff of every batch.
 //  7. When a delivery's context is done, its in-flight attempts are canceled, no new attempts
 //     start, and [Delivery.Done] is called. When only [Delivery.Until] is done, in-flight attempts
 //     can finish, but no new ones start.
-//  8. [Status] and [Halt] contain no text from response bodies, which can quote events.
+//  8. [Status] and [Halt] contain no text from response bodies. Logs and [Rejection] contain the
+//     start of a response without what it quotes from the request; see mask.
 //  9. The memory used by a [Buffer] is proportional to its content. Callers must account for
 //     buffered and undelivered bytes in a [Budget].
 //

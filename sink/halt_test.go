@@ -35,11 +35,11 @@ func TestRejectionOfTheDestinationHaltsAndDropsNothing(t *testing.T) {
 					requests := b.requests(0)
 					for i, r := range requests[16:] { // the first 16 were sent concurrently
 						wait := r.Time.Sub(requests[15+i].Time)
-						if wait < b.cfg.BackoffMax/2 || wait > b.cfg.BackoffMax {
+						if wait < maxProbeInterval/2 || wait > maxProbeInterval {
 							b.t.Errorf("probed after %v", wait)
 						}
 					}
-					if n := len(requests); n < 70 {
+					if n := len(requests); n < 420 { // 480 expected
 						b.t.Errorf("only %d probes in an hour", n)
 					}
 					b.ld.Up()

@@ -90,6 +90,16 @@ func (c *Client) requeue(j *job, wait time.Duration) {
 	}
 }
 
+// wake queues every job in backoff. A delay in Retry-After still applies, because the limiter
+// respects it for all jobs. The caller must hold c.mu.
+func (c *Client) wake() {
+	for j := range c.delayed {
+		if j.timer.Stop() { // otherwise its callback is about to queue the job
+			c.enqueue(j)
+		}
+	}
+}
+
 // abandonWaiting finishes a waiting job whose delivery allows no new attempts. It ignores in-flight
 // jobs, which finish when their attempt ends.
 func (c *Client) abandonWaiting(j *job) {

@@ -14,13 +14,13 @@ import (
 //     accepted request increases concurrency by one, up to the configured maximum. Requests in
 //     flight together cause only one halving, because they may have shared a connection.
 //   - No request starts before the delay in Retry-After has passed. While the destination is
-//     failing, requests are also delayed by a backoff that grows with each halving. The first
-//     success ends this backoff.
+//     failing, requests are also delayed by a backoff that grows with each halving, up to
+//     maxProbeInterval. The first success ends this backoff.
 //   - If a rate is configured, the events of a request delay the next request. The rate applies to
 //     all requests, including retries. It neither splits a batch nor cancels a request.
 //   - While delivery is halted, one probe is sent at a time, after a random delay of 50% to 100% of
-//     the maximum backoff. A batch with a halted verdict does not halt delivery while others are
-//     accepted; see [Client.recordHalt].
+//     maxProbeInterval, or of the maximum backoff if that is shorter. A batch with a halted verdict
+//     does not halt delivery while others are accepted; see [Client.recordHalt].
 //
 // Client.mu guards all fields.
 type limiter struct {
@@ -47,10 +47,15 @@ type attemptState struct {
 // newLimiter returns a limiter that allows cfg.MaxInFlight concurrent requests.
 func newLimiter(cfg *Config) limiter {
 	return limiter{
-		max: cfg.MaxInFlight, backoffMin: cfg.BackoffMin, backoffMax: cfg.BackoffMax, perSecond: cfg.MaxEventsPerSecond,
-		limit: cfg.MaxInFlight, series: 1,
+		max: cfg.MaxInFlight, limit: cfg.MaxInFlight, series: 1, perSecond: cfg.MaxEventsPerSecond,
+		backoffMin: cfg.BackoffMin, backoffMax: min(cfg.BackoffMax, maxProbeInterval),
 	}
 }
+
+// maxProbeInterval is the maximum time between the end of a failed attempt and the start of the
+// next one during an outage, unless LaunchDarkly asks for a longer delay. It bounds the time until
+// each client detects the end of the outage, regardless of [Config.BackoffMax].
+const maxProbeInterval = 10 * time.Second
 
 // maxStrayFailures is the number of failed batches in a series beyond which the destination counts
 // as failing.

@@ -218,10 +218,17 @@ func TestDestinationThatIsDownIsProbedRarely(t *testing.T) {
 	} {
 		t.Run(fault.String(), func(t *testing.T) {
 			inBubble(t, nil, func(b *bubble) {
-				// One probe is expected every half minute, after at most 16+8+4+2 requests and a
-				// few more at the start.
-				if n := b.down(fault, 500); n < 60 || n > 220 {
-					t.Errorf("%d probes in an hour", n)
+				interval := maxProbeInterval / 2 // the mean of the backoff
+				if fault.RetryAfter != "" {
+					interval = 30 * time.Second
+				}
+				if fault.Kind == ldtest.Hang {
+					interval += b.cfg.Timeout
+				}
+				// At most 16+8+4+2 requests and a few more are expected at the start.
+				expected := int(time.Hour / interval)
+				if n := b.down(fault, 500); n < expected*5/6 || n > expected*7/6+50 {
+					t.Errorf("%d probes in an hour, want about %d", n, expected)
 				}
 			})
 		})

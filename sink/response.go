@@ -43,7 +43,7 @@ type response struct {
 	verdict     verdict
 	status      int           // 0 if there was no readable response
 	err         error         // why there was no readable response
-	excerpt     string        // start of the response body, or an error; can quote events
+	excerpt     string        // start of the response body, or an error; exchange neither masks nor shortens it
 	location    string        // target of a redirect
 	retryAfter  time.Duration // delay in the Retry-After header of a 429 or 503, otherwise 0
 	credentials credentials   // sent with the request

@@ -38,7 +38,7 @@ func TestEachStatusHasItsOutcome(t *testing.T) {
 			if b.unfinished() != 1 || b.client.Halted().Since != started {
 				b.t.Errorf("%d: not halted: %v", status, b.client.Halted())
 			}
-			if took := b.settle(b.cfg.BackoffMax); took < b.cfg.BackoffMax/2 || len(b.requests(since)) != 2 {
+			if took := b.settle(maxProbeInterval); took < maxProbeInterval/2 || len(b.requests(since)) != 2 {
 				b.t.Errorf("%d: delivered after %v, want one more probe after a long wait", status, took)
 			}
 			if !b.client.Halted().Since.IsZero() {

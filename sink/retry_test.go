@@ -110,15 +110,15 @@ func TestRetriesObserveTheBackoff(t *testing.T) {
 			time.Sleep(time.Hour)
 			requests := b.requests(0)
 			for i := 1; i < len(requests); i++ {
-				bound := b.cfg.BackoffMax
-				if i < 8 {
+				bound := maxProbeInterval
+				if i < 6 {
 					bound = b.cfg.BackoffMin << (i - 1)
 				}
-				if wait := requests[i].Time.Sub(requests[i-1].Time); wait > min(bound, b.cfg.BackoffMax) {
+				if wait := requests[i].Time.Sub(requests[i-1].Time); wait > min(bound, maxProbeInterval) {
 					t.Errorf("attempt %d came after %v, want at most %v", i+1, wait, bound)
 				}
 			}
-			if n := len(requests); n < 90 || n > 170 { // 120 expected, one every half minute
+			if n := len(requests); n < 600 || n > 850 { // 720 expected, one every 5 s
 				t.Errorf("%d attempts in an hour", n)
 			}
 			first = append(first, requests[1].Time.Sub(requests[0].Time))

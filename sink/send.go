@@ -33,6 +33,7 @@ func (c *Client) send(j *job) response {
 	}
 	started := time.Now()
 	r := c.exchange(request, sent)
+	r.excerpt = c.excerpt(r, j)
 	c.metrics.duration.Observe(time.Since(started).Seconds())
 	c.metrics.requestEvents.Observe(float64(j.part.events()))
 	c.metrics.requestBytes.Observe(float64(len(j.part.body)))
@@ -40,12 +41,23 @@ func (c *Client) send(j *job) response {
 	return r
 }
 
+// excerpt returns the start of r's text, without what it quotes from the request. It returns "" if
+// the request was accepted. To bound the memory, one request body at a time is decompressed.
+func (c *Client) excerpt(r response, j *job) string {
+	if r.verdict == accepted || r.excerpt == "" {
+		return ""
+	}
+	c.maskMu.Lock()
+	defer c.maskMu.Unlock()
+	return excerpt(mask(r.excerpt, j.part.raw()))
+}
+
 // exchange sends a request and reads the response. It calls the transport directly, because an
 // [http.Client] would follow redirects.
 func (c *Client) exchange(request *http.Request, sent credentials) response {
 	resp, err := c.cfg.Transport.RoundTrip(request)
 	if err != nil {
-		return response{verdict: retryable, err: err, excerpt: excerpt([]byte(err.Error()))}
+		return response{verdict: retryable, err: err, excerpt: err.Error()}
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode < 200 { // 101: the body is the raw connection, and reading it can block
@@ -53,7 +65,7 @@ func (c *Client) exchange(request *http.Request, sent credentials) response {
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxResponseBytes))
 	r := response{
-		verdict: classify(resp.StatusCode), status: resp.StatusCode, excerpt: excerpt(sent.redact(body)),
+		verdict: classify(resp.StatusCode), status: resp.StatusCode, excerpt: string(sent.redact(body)),
 		credentials: sent, location: RedirectTarget(resp),
 	}
 	if err != nil && !r.failed() {
@@ -89,10 +101,10 @@ func (c *Client) request(ctx context.Context, j *job, sent credentials) (*http.R
 	return r, nil
 }
 
-// excerpt returns the start of a response body as a single line of valid UTF-8.
-func excerpt(body []byte) string {
-	if len(body) > maxExcerptBytes {
-		body = body[:maxExcerptBytes]
-	}
-	return strings.Join(strings.Fields(strings.ToValidUTF8(string(body), "?")), " ")
+// excerpt returns the start of a text as a single line of valid UTF-8.
+func excerpt(text string) string { return line(text[:min(len(text), maxExcerptBytes)]) }
+
+// line returns text as a single line of valid UTF-8.
+func line(text string) string {
+	return strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " ")
 }

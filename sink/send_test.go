@@ -258,7 +258,7 @@ func TestExcerptIsOneShortLineOfText(t *testing.T) {
 		strings.Repeat("é", 1000):      strings.Repeat("é", maxExcerptBytes/2),
 		"a" + strings.Repeat("é", 500): "a" + strings.Repeat("é", maxExcerptBytes/2-1) + "?",
 	} {
-		if got := excerpt([]byte(text)); got != want {
+		if got := excerpt(text); got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}
 	}

@@ -7,15 +7,9 @@ import (
 	"os"
 	"strconv"
 	"strings"
-
-	"github.com/segment-to-launchdarkly/forwarder/consumer/kafkatest"
 )
 
-const (
-	busyTopic  = "bench"
-	idleTopic  = "bench-idle" // contains no records
-	partitions = 6            // per topic
-)
+const partitions = 6 // partitions per topic, except in measurements of memory
 
 // bench holds the state of a measurement.
 type bench struct {
@@ -24,10 +18,10 @@ type bench struct {
 	progress io.Writer
 	self     string // path of this binary
 
-	brokers  []string
-	receiver *child
-	settings map[string]string // environment variables of the floor and the forwarder
-	expected tally
+	brokers    []string
+	receiver   *child
+	settings   map[string]string // environment variables of the floor and the forwarder
+	contenders []contender
 }
 
 // run runs a measurement and returns the results.
@@ -45,7 +39,7 @@ func run(ctx context.Context, o *options, progress io.Writer) (r *results, err e
 	}
 
 	b.say("starting")
-	broker, err := b.start(b.self, roleBroker, map[string]string{dataDir: dir})
+	broker, err := b.start(b.self, roleBroker, map[string]string{dataDir: dir}, "-apache="+strconv.FormatBool(o.apache))
 	if err != nil {
 		return nil, err
 	}
@@ -54,41 +48,27 @@ func run(ctx context.Context, o *options, progress io.Writer) (r *results, err e
 		return nil, err
 	}
 	defer b.receiver.stop()
-	if err := b.prepare(broker); err != nil {
+	if err := b.connect(broker); err != nil {
 		return nil, err
 	}
-	b.say("producing %d records", b.records)
-	var valueBytes int64
-	if b.expected, valueBytes, err = b.load(ctx); err != nil {
-		return nil, err
+	b.contenders = b.allContenders()
+	if r, err = b.throughput(); err != nil || !o.all {
+		return r, err
 	}
-	contenders := b.contenders()
-	r = newResults(o, contenders, b.expected, valueBytes)
-	b.say("idle runs")
-	for _, c := range contenders {
-		x, err := c.run(c, idleTopic, "idle")
-		if err != nil {
-			return nil, err
-		}
-		r.addIdle(c, x)
+	if r.Parts, err = b.parts(r); err != nil {
+		return r, err
 	}
-	for round := range b.rounds {
-		b.say("round %d of %d", round+1, b.rounds)
-		results := map[string]result{}
-		for _, c := range contenders {
-			if results[c.name], err = c.run(c, busyTopic, strconv.Itoa(round+1)); err != nil {
-				return nil, err
-			}
-		}
-		r.add(results)
+	if r.Memory, err = b.memory(); err != nil {
+		return r, err
 	}
-	return r, nil
+	r.Rates, err = b.rates()
+	return r, err
 }
 
 func (b *bench) say(format string, a ...any) { fmt.Fprintf(b.progress, "bench: "+format+"\n", a...) }
 
-// prepare asks the broker and the receiver for their addresses and creates the topics.
-func (b *bench) prepare(broker *child) error {
+// connect asks the broker and the receiver for their addresses.
+func (b *bench) connect(broker *child) error {
 	if err := broker.ask("addresses", &b.brokers); err != nil {
 		return err
 	}
@@ -102,26 +82,55 @@ func (b *bench) prepare(broker *child) error {
 		"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID": "0123456789abcdef01234567",
 		"S2LD_ADMIN_LISTEN":                "127.0.0.1:0",
 	}
-	for _, topic := range []string{busyTopic, idleTopic} {
-		if err := kafkatest.CreateTopic(b.ctx, b.brokers, topic, partitions, nil); err != nil {
-			return err
-		}
-	}
 	return nil
+}
+
+// throughput measures how much CPU, memory, and time it takes to deliver a topic.
+func (b *bench) throughput() (*results, error) {
+	b.say("producing %d records", b.records)
+	idle, err := b.produce("bench-idle", partitions, 0)
+	if err != nil {
+		return nil, err
+	}
+	busy, err := b.produce("bench", partitions, b.records)
+	if err != nil {
+		return nil, err
+	}
+	r := newResults(b.options, b.contenders, busy)
+	b.say("idle runs")
+	for _, c := range b.contenders {
+		x, err := c.run(c, idle, "idle")
+		if err != nil {
+			return nil, err
+		}
+		r.addIdle(c, x)
+	}
+	for round := range b.rounds {
+		b.say("round %d of %d", round+1, b.rounds)
+		results := map[string]result{}
+		for _, c := range b.contenders {
+			if results[c.name], err = c.run(c, busy, strconv.Itoa(round+1)); err != nil {
+				return nil, err
+			}
+		}
+		r.add(results)
+	}
+	return r, nil
 }
 
 // start starts a role in a child process. The given variables override the inherited environment.
 func (b *bench) start(binary, role string, over map[string]string, flags ...string) (*child, error) {
-	return start(b.ctx, binary, role, environ(over), append(flags, "-records", strconv.Itoa(b.records))...)
+	return start(b.ctx, binary, role, environ(over), flags...)
 }
 
 // startMember starts a role that joins a consumer group. Idle runs are not profiled.
-func (b *bench) startMember(binary, role, topic, group string) (*child, error) {
-	b.settings["S2LD_KAFKA_TOPICS"], b.settings["S2LD_KAFKA_GROUP"] = topic, group
-	if topic == idleTopic {
-		return b.start(binary, role, b.settings)
+func (b *bench) startMember(binary, role string, t *topic, group string) (*child, error) {
+	b.settings["S2LD_KAFKA_TOPICS"], b.settings["S2LD_KAFKA_GROUP"] = t.name, group
+	flags := []string{"-records", strconv.Itoa(max(t.records, 1))}
+	if t.records > 0 {
+		flags = append(flags, "-pprof", b.pprof)
 	}
-	return b.start(binary, role, b.settings, "-pprof", b.pprof)
+	return b.start(binary, role, b.settings, flags...)
 }
 
 // environ returns this process's environment variables, overridden by the given ones.

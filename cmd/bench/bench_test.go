@@ -111,7 +111,8 @@ func TestMissingCountsLossesAndSurplus(t *testing.T) {
 
 func TestResultsSubtractTheIdleRunAndReportLosses(t *testing.T) {
 	floor, forwarder := contender{name: roleFloor}, contender{name: roleForwarder}
-	r := newResults(&options{records: 1000}, []contender{floor, forwarder}, tally{600, 0}, 900_000)
+	r := newResults(&options{}, []contender{floor, forwarder},
+		&topic{records: 1000, expected: tally{600, 0}, valueBytes: 900_000})
 	idle := result{usage: usage{CPU: time.Millisecond, Allocs: 50, GCs: 1}}
 	r.addIdle(floor, idle)
 	r.addIdle(forwarder, idle)

@@ -14,7 +14,7 @@ import (
 type contender struct {
 	name   string
 	binary string // path of the bench binary
-	run    func(c contender, topic, run string) (result, error)
+	run    func(c contender, t *topic, run string) (result, error)
 }
 
 // result holds a contender's resource usage and outcome in one run.
@@ -25,7 +25,7 @@ type result struct {
 	lost      int64   // missing and surplus events, plus uncommitted records
 }
 
-func (b *bench) contenders() []contender {
+func (b *bench) allContenders() []contender {
 	all := []contender{{roleFloor, b.self, b.floor}, {roleForwarder, b.self, b.forwarder}}
 	if b.against != "" {
 		all = append(all, contender{"against", b.against, b.forwarder})
@@ -41,12 +41,12 @@ const (
 )
 
 // floor runs the floor once and returns the result.
-func (b *bench) floor(x contender, topic, run string) (r result, err error) {
-	c, err := b.startMember(x.binary, roleFloor, topic, group(x, run))
+func (b *bench) floor(x contender, t *topic, run string) (r result, err error) {
+	c, err := b.startMember(x.binary, roleFloor, t, group(x, run))
 	if err != nil {
 		return r, err
 	}
-	if topic == idleTopic {
+	if t.records == 0 {
 		if err := c.ask("joined", nil); err != nil {
 			return r, err
 		}
@@ -64,18 +64,18 @@ func (b *bench) floor(x contender, topic, run string) (r result, err error) {
 }
 
 // forwarder runs the forwarder once and returns the result.
-func (b *bench) forwarder(x contender, topic, run string) (r result, err error) {
+func (b *bench) forwarder(x contender, t *topic, run string) (r result, err error) {
 	group := group(x, run)
-	c, err := b.startMember(x.binary, roleForwarder, topic, group)
+	c, err := b.startMember(x.binary, roleForwarder, t, group)
 	if err != nil {
 		return r, err
 	}
-	if topic == idleTopic {
-		if err := b.awaitJoined(group); err != nil {
+	if t.records == 0 {
+		if err := b.awaitJoined(group, t); err != nil {
 			return r, err
 		}
 		time.Sleep(idleTime)
-	} else if err := b.awaitSent(c); err != nil {
+	} else if err := b.awaitSent(c, t); err != nil {
 		return r, err
 	}
 	if err := c.ask("end", &r.usage); err != nil {
@@ -85,12 +85,12 @@ func (b *bench) forwarder(x contender, topic, run string) (r result, err error) 
 	if err := b.receiver.ask("report", &r.received); err != nil {
 		return r, err
 	}
-	if topic == idleTopic {
+	if t.records == 0 {
 		return r, nil
 	}
-	r.perSecond = r.received.PerSecond * float64(b.records) / float64(b.expected.Events)
-	uncommitted, err := b.uncommitted(group)
-	r.lost = b.expected.missing(r.tally) + uncommitted
+	r.perSecond = r.received.PerSecond * float64(t.records) / float64(t.expected.Events)
+	uncommitted, err := b.uncommitted(group, t)
+	r.lost = t.expected.missing(r.tally) + uncommitted
 	return r, err
 }
 
@@ -98,14 +98,14 @@ func (b *bench) forwarder(x contender, topic, run string) (r result, err error) 
 func group(x contender, run string) string { return "bench-" + x.name + "-" + run }
 
 // awaitJoined waits until the forwarder has joined the group and committed the start offset of
-// every idle-topic partition. It asks the broker instead of the forwarder, because each reply would
+// every partition. It asks the broker instead of the forwarder, because each reply would
 // cost the forwarder CPU time.
-func (b *bench) awaitJoined(group string) error {
+func (b *bench) awaitJoined(group string, t *topic) error {
 	for since := time.Now(); time.Since(since) < stuck; time.Sleep(pollInterval) {
 		committed, err := kafkatest.Committed(b.ctx, b.brokers, group)
 		switch {
 		case errors.Is(err, kerr.GroupIDNotFound): // no member has joined yet
-		case err != nil, len(committed[idleTopic]) == partitions:
+		case err != nil, len(committed[t.name]) == t.partitions:
 			return err
 		}
 	}
@@ -114,7 +114,7 @@ func (b *bench) awaitJoined(group string) error {
 
 // awaitSent waits until the forwarder has mapped all records and sent all full batches. It asks the
 // forwarder only after requests have stopped arriving.
-func (b *bench) awaitSent(forwarder *child) error {
+func (b *bench) awaitSent(forwarder *child, t *topic) error {
 	for last, since := 0, time.Now(); ; {
 		time.Sleep(pollInterval)
 		var requests, mapped int
@@ -133,7 +133,7 @@ func (b *bench) awaitSent(forwarder *child) error {
 		if err := forwarder.ask("taken", &mapped); err != nil {
 			return err
 		}
-		if mapped >= b.records {
+		if mapped >= t.records {
 			return nil
 		}
 	}
@@ -141,14 +141,14 @@ func (b *bench) awaitSent(forwarder *child) error {
 
 // uncommitted returns the absolute difference between committed and end offset, summed over all
 // partitions.
-func (b *bench) uncommitted(group string) (n int64, err error) {
+func (b *bench) uncommitted(group string, t *topic) (n int64, err error) {
 	committed, err := kafkatest.Committed(b.ctx, b.brokers, group)
 	if err != nil {
 		return 0, err
 	}
-	ends, err := kafkatest.EndOffsets(b.ctx, b.brokers, busyTopic)
+	ends, err := kafkatest.EndOffsets(b.ctx, b.brokers, t.name)
 	for partition, end := range ends {
-		o, _ := committed.Lookup(busyTopic, partition)
+		o, _ := committed.Lookup(t.name, partition)
 		n += max(end-o.At, o.At-end)
 	}
 	return n, err

@@ -4,12 +4,14 @@ import (
 	"context"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
+	"github.com/segment-to-launchdarkly/forwarder/consumer"
 )
 
 // floored is the floor's report at the end of a run.
@@ -19,9 +21,8 @@ type floored struct {
 	PerSecond float64 // records per second after the first poll
 }
 
-// runFloor runs a consumer group that fetches and discards records as cheaply as the client allows.
-// Fetches are twice as large as the forwarder's, because this client has no record pool, and small
-// fetches cost more CPU without one.
+// runFloor runs a consumer group that fetches and discards records, with the forwarder's fetch sizes
+// and memory pools.
 func runFloor(o *options, stdin io.Reader, stdout io.Writer) error {
 	cfg, err := config.Load("", os.Environ())
 	if err != nil {
@@ -33,12 +34,11 @@ func runFloor(o *options, stdin io.Reader, stdout io.Writer) error {
 	}
 	joined := make(chan struct{})
 	join := sync.OnceFunc(func() { close(joined) })
-	client, err := kgo.NewClient(append(kafka,
+	client, err := kgo.NewClient(slices.Concat(kafka, consumer.ReaderOptions(), []kgo.Opt{
 		kgo.ConsumeTopics(cfg.Kafka.Topics...), kgo.ConsumerGroup(cfg.Kafka.Group), kgo.DisableAutoCommit(),
-		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.FetchMaxBytes(2<<20), kgo.FetchMaxPartitionBytes(512<<10),
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
 		kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) { join() }),
-	)...)
+	})...)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,13 @@ func runFloor(o *options, stdin io.Reader, stdout io.Writer) error {
 		before := 0 // records in the first poll
 		for ctx.Err() == nil {
 			fetches := client.PollFetches(ctx)
-			n := fetches.NumRecords()
+			n := 0 // without control records
+			fetches.EachRecord(func(r *kgo.Record) {
+				if !r.Attrs.IsControl() {
+					n++
+				}
+				r.Recycle()
+			})
 			if n == 0 {
 				continue
 			}

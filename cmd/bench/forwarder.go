@@ -39,6 +39,7 @@ func runForwarder(o *options, stdin io.Reader, stdout io.Writer) error {
 			read, _ := program.Status()
 			return read.Records, nil
 		},
+		"cpu": func() (any, error) { return cpuTime(), nil },
 		"end": func() (any, error) {
 			cancel()
 			err := <-exited // nil only if everything was delivered and committed

@@ -4,11 +4,12 @@
 //
 //	go run ./cmd/bench                       write a table
 //	go run ./cmd/bench -rounds 3             write a table in less time
+//	go run ./cmd/bench -all                  measure everything below, and write Markdown tables
 //	go run ./cmd/bench -json                 write JSON
 //	go run ./cmd/bench -pprof /tmp/profiles  also write CPU profiles
 //
 // The broker, the receiver, the floor, and the forwarder each run in a separate process. The broker
-// is an embedded Kafka. The receiver is a fake LaunchDarkly that accepts and counts all events. The
+// is an embedded Kafka or, with -apache, Apache Kafka. The receiver is a fake LaunchDarkly that accepts and counts all events. The
 // forwarder is the program with its default settings. Environment variables override these
 // settings, for example S2LD_BATCH_MAX_EVENTS=500 go run ./cmd/bench. The floor and the forwarder
 // take turns over several rounds.
@@ -28,6 +29,15 @@
 // number of uncommitted records. If Lost is not 0, the exit code is 1. The receiver decompresses
 // and counts request bodies only after a run, because it shares the machine's CPUs with the
 // forwarder.
+//
+// With -all, bench also measures:
+//
+//   - where the CPU time goes: fetching (the floor), mapping and gzip (each measured alone, on the
+//     same records in memory), and everything else, which is the program's own share
+//   - peak memory with 6 and 64 partitions, each with all records and with a tenth of them
+//   - CPU time and latency while records are produced one at a time, at 100, 1,000, and 20,000 per
+//     second. Latency is the time from producing a record to the 2xx response for its event, and
+//     includes batch.max_age
 //
 // # Profiles
 //
@@ -60,14 +70,19 @@ import (
 	"syscall"
 )
 
-// options holds the command-line flags. Child processes receive only -role, -records, and -pprof.
+// options holds the command-line flags. Child processes receive only -role, -records, -apache, and
+// -pprof.
 type options struct {
-	role    string
-	records int
-	rounds  int
-	against string // path of another build of bench
-	json    bool
-	pprof   string
+	role       string
+	records    int
+	rounds     int
+	all        bool
+	apache     bool
+	codec      string
+	batchBytes int
+	against    string // path of another build of bench
+	json       bool
+	pprof      string
 }
 
 func parse(args []string, stderr io.Writer) (*options, error) {
@@ -78,6 +93,11 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.IntVar(&o.records, "records", 1_000_000, "`number` of records in the topic")
 	f.IntVar(&o.rounds, "rounds", 5,
 		"`number` of rounds, each with one run of the floor (the baseline) and one of the forwarder")
+	f.BoolVar(&o.all, "all", false, "also measure where the CPU time goes, memory by number of partitions, "+
+		"and CPU and latency at constant rates")
+	f.BoolVar(&o.apache, "apache", false, "use Apache Kafka (make kafka) instead of the embedded broker")
+	f.StringVar(&o.codec, "codec", "zstd", "compression `codec` of the records: none, gzip, snappy, lz4, or zstd")
+	f.IntVar(&o.batchBytes, "batch-bytes", 1_000_000, "maximum `size` of a producer batch before compression")
 	f.StringVar(&o.against, "against", "",
 		"`path` of a second build of bench to compare with; its forwarder also runs in each round")
 	f.BoolVar(&o.json, "json", false, "write JSON instead of a table")
@@ -86,11 +106,16 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
+	_, known := codecs[o.codec]
 	switch {
 	case f.NArg() > 0:
 		return nil, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	case o.records < 1 || o.rounds < 1:
 		return nil, errors.New("-records and -rounds must be at least 1")
+	case !known:
+		return nil, fmt.Errorf("unknown codec %q", o.codec)
+	case o.batchBytes < 1<<10 || o.batchBytes > 1<<30:
+		return nil, errors.New("-batch-bytes must be between 1024 and 1073741824")
 	}
 	return o, nil
 }
@@ -134,6 +159,7 @@ var roles = map[string]func(o *options, stdin io.Reader, stdout io.Writer) error
 	roleReceiver:  runReceiver,
 	roleFloor:     runFloor,
 	roleForwarder: runForwarder,
+	roleMapper:    runMapper,
 }
 
 const (
@@ -141,6 +167,7 @@ const (
 	roleReceiver  = "receiver"
 	roleFloor     = "floor"
 	roleForwarder = "forwarder"
+	roleMapper    = "mapper"
 )
 
 // measure runs the measurement and writes the results.
@@ -153,6 +180,8 @@ func measure(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 		encoder := json.NewEncoder(stdout)
 		encoder.SetIndent("", "  ")
 		err = encoder.Encode(r)
+	} else if o.all {
+		err = r.markdown(stdout)
 	} else {
 		err = r.table(stdout)
 	}

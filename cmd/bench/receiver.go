@@ -55,14 +55,18 @@ func runReceiver(_ *options, stdin io.Reader, stdout io.Writer) error {
 			steady = len(rc.requests)
 			return steady, nil
 		},
-		"report": func() (any, error) {
-			rc.mu.Lock()
-			requests := rc.requests
-			rc.requests = nil
-			rc.mu.Unlock()
-			return report(requests, steady)
-		},
+		"report":   func() (any, error) { return report(rc.take(), steady) },
+		"arrivals": func() (any, error) { return arrivals(rc.take()) },
 	})
+}
+
+// take returns the requests since the last call.
+func (rc *receiver) take() []request {
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	requests := rc.requests
+	rc.requests = nil
+	return requests
 }
 
 func (rc *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -106,33 +110,58 @@ func report(requests []request, steady int) (r received, err error) {
 	return r, nil
 }
 
-// number is the JSON text that precedes the event number, which is the first generated property.
-const number = `"data":{"` + segmenttest.NumberField + `":`
+// arrival is the time of the 2xx response for an event.
+type arrival struct {
+	Number int64 // event number
+	At     time.Time
+}
+
+// arrivals returns the arrivals of all events in the requests, including duplicates.
+func arrivals(requests []request) (all []arrival, err error) {
+	for _, request := range requests {
+		err := request.each(func(n int64) { all = append(all, arrival{n, request.arrived.Add(latency)}) })
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
 
 // count counts the events in a request body and adds up their event numbers.
 func count(r request) (t tally, err error) {
+	err = r.each(func(n int64) {
+		t.Events++
+		t.Sum += n
+	})
+	return t, err
+}
+
+// number is the JSON text that precedes the event number, which is the first generated property.
+const number = `"data":{"` + segmenttest.NumberField + `":`
+
+// each calls visit with the number of each event in the request body.
+func (r *request) each(visit func(number int64)) error {
 	body := r.body
 	if r.gzip {
 		unpacked, err := gzip.NewReader(bytes.NewReader(body))
 		if err != nil {
-			return t, err
+			return err
 		}
 		if body, err = io.ReadAll(unpacked); err != nil {
-			return t, err
+			return err
 		}
 	}
 	for {
 		_, rest, found := bytes.Cut(body, []byte(number))
 		if !found {
-			return t, nil
+			return nil
 		}
 		n := int64(0)
 		for len(rest) > 0 && '0' <= rest[0] && rest[0] <= '9' {
 			n = 10*n + int64(rest[0]-'0')
 			rest = rest[1:]
 		}
-		t.Events++
-		t.Sum += n
+		visit(n)
 		body = rest
 	}
 }

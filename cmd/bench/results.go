@@ -19,10 +19,16 @@ type results struct {
 		Records     int     `json:"records"`
 		Events      int64   `json:"events"` // events that must be delivered
 		RecordBytes float64 `json:"record_bytes"`
+		Broker      string  `json:"broker"`
+		Codec       string  `json:"codec"`
+		BatchBytes  int     `json:"producer_batch_bytes"`
 	} `json:"work"`
 	Idle   map[string]float64 `json:"idle_cpu_seconds"` // by contender
 	Rounds []round            `json:"rounds"`
 	Median round              `json:"median"`
+	Parts  *parts             `json:"parts,omitempty"`  // with -all
+	Memory []peakMemory       `json:"memory,omitempty"` // with -all
+	Rates  []rateFigures      `json:"rates,omitempty"`  // with -all
 
 	contenders []contender
 	idle       map[string]usage
@@ -62,11 +68,15 @@ var columns = []struct {
 	{"lost", "%.0f", func(f *figures) *float64 { return &f.Lost }},
 }
 
-func newResults(o *options, contenders []contender, expected tally, valueBytes int64) *results {
+func newResults(o *options, contenders []contender, t *topic) *results {
 	r := &results{contenders: contenders, idle: map[string]usage{}, Idle: map[string]float64{}, Median: round{}}
 	r.Machine.CPUs, r.Machine.Go = runtime.NumCPU(), runtime.Version()
 	w := &r.Work
-	w.Records, w.Events, w.RecordBytes = o.records, expected.Events, float64(valueBytes)/float64(o.records)
+	w.Records, w.Events, w.RecordBytes = t.records, t.expected.Events, float64(t.valueBytes)/float64(t.records)
+	w.Broker, w.Codec, w.BatchBytes = "embedded Kafka", o.codec, o.batchBytes
+	if o.apache {
+		w.Broker = "Apache Kafka"
+	}
 	return r
 }
 
@@ -117,8 +127,7 @@ func median(all []float64) float64 {
 
 // table writes the results as a table.
 func (r *results) table(w io.Writer) error {
-	fmt.Fprintf(w, "%d records of %.0f bytes, %d events, %d partitions, %d CPUs, %s\n",
-		r.Work.Records, r.Work.RecordBytes, r.Work.Events, partitions, r.Machine.CPUs, r.Machine.Go)
+	r.describe(w)
 	fmt.Fprint(w, "Idle CPU time, already subtracted:")
 	for i, c := range r.contenders {
 		fmt.Fprintf(w, "%s%s %.0f ms", [2]string{" ", ", "}[min(i, 1)], c.name, r.Idle[c.name]*1e3)
@@ -144,6 +153,52 @@ func (r *results) table(w io.Writer) error {
 	rows("median", r.Median)
 	fmt.Fprintln(t)
 	return t.Flush()
+}
+
+// describe writes what was measured, on what.
+func (r *results) describe(w io.Writer) {
+	fmt.Fprintf(w, "%d records of %.0f bytes (%s, producer batches of at most %d bytes), %d events, %d partitions, "+
+		"%s, %d CPUs, %s\n", r.Work.Records, r.Work.RecordBytes, r.Work.Codec, r.Work.BatchBytes, r.Work.Events,
+		partitions, r.Work.Broker, r.Machine.CPUs, r.Machine.Go)
+}
+
+// markdown writes the results of -all as Markdown tables. All figures are medians of the rounds.
+func (r *results) markdown(w io.Writer) error {
+	r.describe(w)
+	fmt.Fprintf(w, "Medians of %d rounds.\n", len(r.Rounds))
+	out := func(format string, a ...any) { fmt.Fprintf(w, format+"\n", a...) }
+	out("\n| | CPU per record | ratio to the floor | records per second | peak memory |\n|---|---|---|---|---|")
+	for _, c := range r.contenders {
+		f := r.Median[c.name]
+		out("| %s | %.2f µs | %.2f | %.0f | %.0f MB |", c.name, f.CPU, f.Ratio, f.Records, f.PeakMB)
+	}
+	p, total := r.Parts, r.Median[roleForwarder].CPU
+	out("\n| part of the CPU time | per record | share |\n|---|---|---|")
+	for _, part := range []struct {
+		name string
+		cpu  float64
+	}{{"fetch (the floor)", p.Fetch}, {"mapping", p.Mapping}, {"gzip", p.Gzip}, {"everything else", p.Own}} {
+		out("| %s | %.2f µs | %.0f%% |", part.name, part.cpu, 100*part.cpu/total)
+	}
+	out("\n| records per second | CPU per second | latency p50 | p99 | max |\n|---|---|---|---|---|")
+	for _, f := range r.Rates {
+		out("| %s%d | %.1f ms | %.2f s | %.2f s | %.2f s |", label(f.Name), f.Rate, f.CPU, f.P50, f.P99, f.Longest)
+	}
+	out("\n| partitions | records | peak memory |\n|---|---|---|")
+	for _, m := range r.Memory {
+		for _, c := range r.contenders[1:] {
+			out("| %s%d | %d | %.0f MB |", label(c.name), m.Partitions, m.Records, m.PeakMB[c.name])
+		}
+	}
+	return nil
+}
+
+// label returns the prefix of a contender's rows. The forwarder's rows have none.
+func label(name string) string {
+	if name == roleForwarder {
+		return ""
+	}
+	return name + ": "
 }
 
 // lost returns an error if any round lost events or records.

@@ -32,7 +32,8 @@ line per check:
 The command validates the configuration, connects to each broker with the configured TLS
 and SASL, checks that the topics and the dead-letter topic exist, checks the permissions on
 them and on the consumer group, maps the newest 200 records of each topic, and sends a
-request to LaunchDarkly. The exit code is 1 if any check fails, including the configuration
+request to LaunchDarkly. It also prints the requests per second that the whole group is
+expected to send. The exit code is 1 if any check fails, including the configuration
 check. With AWS_MSK_IAM, the command also obtains AWS credentials and prints their source.
 
 With --send, the command also sends one event, in the format of the run command but without

@@ -42,6 +42,8 @@ func TestCheckOnApacheKafka(t *testing.T) {
 	const ca = "S2LD_KAFKA_TLS_CA_FILE="
 
 	by(kafkatest.Plain).check(t, okConfig, okBroker, okTopic, okDead, okGroup, okLD, skipID)
+	by(kafkatest.Plain).set("S2LD_KAFKA_REBALANCE_PROTOCOL=consumer").check(t, okConfig, okBroker, okTopic, okDead,
+		okGroup+"...session timeout: 6s (consumer.session.timeout.ms of the group)", okLD, skipID)
 	by(kafkatest.Plain).set("S2LD_KAFKA_TOPICS=segmnt").check(t, okConfig, okBroker,
 		"FAIL  topic segmnt: does not exist. Create the topic", okDead, okGroup, okLD, skipID)
 	by(kafkatest.Plain).set("S2LD_KAFKA_TLS_ENABLED=true").check(t, okConfig,
@@ -77,6 +79,9 @@ func TestCheckOnApacheKafka(t *testing.T) {
 		sasl.set("S2LD_KAFKA_SASL_PASSWORD=right")
 		sasl.check(t, okConfig, okBroker+" with TLS and SASL "+mechanism, okTopic, okDead, okGroup, okLD, skipID)
 	}
+	sasl.set("S2LD_KAFKA_REBALANCE_PROTOCOL=consumer").check(t, okConfig, okBroker, okTopic, okDead,
+		okGroup+"...session timeout: not readable, 45s by default", okLD, skipID)
+	sasl.set("S2LD_KAFKA_REBALANCE_PROTOCOL=classic")
 	sasl.set("S2LD_KAFKA_SASL_MECHANISM=OAUTHBEARER", "S2LD_KAFKA_SASL_TOKEN=t").
 		check(t, okConfig, "FAIL  broker BROKER: ...Fix kafka.sasl.mechanism.", noBroker, okLD, skipID)
 

@@ -80,10 +80,11 @@ func (c *checks) checkKafka(cfg *config.Config) {
 		}
 	}
 	adm := kadm.NewClient(client)
+	shares := map[string]float64{} // events per record, by topic
 	for _, topic := range cfg.Kafka.Topics {
 		subject := "topic " + topic
 		if exists := c.checkTopic(adm, subject, topic, kadm.OpRead, consumer.Advice); exists != "" {
-			c.checkRecords(cfg, subject, topic, exists)
+			shares[topic] = c.checkRecords(cfg, subject, topic, exists)
 		}
 	}
 	if topic := cfg.DeadLetters.Topic; topic != "" {
@@ -92,7 +93,7 @@ func (c *checks) checkKafka(cfg *config.Config) {
 			c.pass(subject, exists)
 		}
 	}
-	c.checkGroup(client, adm, cfg)
+	c.checkGroup(client, adm, cfg, shares)
 }
 
 // unreachable describes a failed connection to a broker.
@@ -170,11 +171,12 @@ func (c *checks) checkTopic(
 const checkedRecords = 200
 
 // checkRecords maps the newest records of a topic, and checks that some of their calls become
-// events. The argument exists is the description returned by checkTopic.
-func (c *checks) checkRecords(cfg *config.Config, subject, topic, exists string) {
+// events. The argument exists is the description returned by checkTopic. checkRecords returns the
+// number of events per record, or 0 if it is unknown.
+func (c *checks) checkRecords(cfg *config.Config, subject, topic, exists string) float64 {
 	if cfg.DeadLetters.Redrive { // the records are dead letters
 		c.pass(subject, exists)
-		return
+		return 0
 	}
 	ctx, cancel := checkContext()
 	defer cancel()
@@ -182,7 +184,7 @@ func (c *checks) checkRecords(cfg *config.Config, subject, topic, exists string)
 	s, err := readSummary(ctx, cfg, src, func(*kgo.Record, transform.Explained) error { return nil })
 	if err != nil {
 		c.fail(subject, err, "Check the brokers and the permissions on the topic.")
-		return
+		return 0
 	}
 	calls := fmt.Sprintf("of %s calls in the newest %s records", preview.Number(s.Total()), preview.Number(s.Records))
 	more := fmt.Sprintf(` %s Run "%s preview" for details.`, s.Obstacle(), name)
@@ -200,6 +202,7 @@ func (c *checks) checkRecords(cfg *config.Config, subject, topic, exists string)
 	default:
 		c.pass(subject, fmt.Sprintf("%s; %.0f%% %s become events", exists, 100*share, calls))
 	}
+	return float64(s.Events()) / float64(max(s.Records, 1))
 }
 
 // allowed reports whether ops, the allowed operations returned by the broker, contains ALL or the
@@ -224,8 +227,8 @@ func probeJoin(ctx context.Context, client *kgo.Client, group string) error {
 }
 
 // checkGroup checks the permissions on the group and whether its members, if any, are compatible
-// with this program.
-func (c *checks) checkGroup(client *kgo.Client, adm *kadm.Client, cfg *config.Config) {
+// with this program. shares contains the events per record of each topic, if known.
+func (c *checks) checkGroup(client *kgo.Client, adm *kadm.Client, cfg *config.Config, shares map[string]float64) {
 	ctx, cancel := checkContext()
 	defer cancel()
 	group := cfg.Kafka.Group
@@ -265,12 +268,54 @@ func (c *checks) checkGroup(client *kgo.Client, adm *kadm.Client, cfg *config.Co
 			committed++
 		}
 	})
-	ahead := recordsAhead(ctx, adm, cfg, offsets)
+	more := recordsAhead(ctx, adm, cfg, offsets) + expectedRequests(ctx, adm, cfg, shares)
+	if cfg.Kafka.RebalanceProtocol == "consumer" {
+		more += ", session timeout: " + sessionTimeout(ctx, adm, client, group)
+	}
 	if committed == 0 {
-		c.pass(subject, "accessible, no committed offsets, starts at "+cfg.Kafka.StartAt+ahead)
+		c.pass(subject, "accessible, no committed offsets, starts at "+cfg.Kafka.StartAt+more)
 		return
 	}
-	c.pass(subject, fmt.Sprintf("accessible (partitions with committed offsets: %d)%s", committed, ahead))
+	c.pass(subject, fmt.Sprintf("accessible (partitions with committed offsets: %d)%s", committed, more))
+}
+
+// sessionTimeout describes the group's session timeout under the consumer protocol, and where it is
+// configured. A group's configuration needs DESCRIBE_CONFIGS on the group, and the brokers' needs
+// DESCRIBE_CONFIGS on the cluster.
+func sessionTimeout(ctx context.Context, adm *kadm.Client, client *kgo.Client, group string) string {
+	const unknown = "not readable, 45s by default"
+	brokers, err := adm.ListBrokers(ctx)
+	if err != nil || len(brokers) == 0 {
+		return unknown
+	}
+	broker := strconv.Itoa(int(brokers[0].NodeID))
+	for _, source := range []struct {
+		kind             kmsg.ConfigResourceType
+		name, key, owner string
+	}{
+		{kmsg.ConfigResourceTypeGroupConfig, group, "consumer.session.timeout.ms", "of the group"},
+		{kmsg.ConfigResourceTypeBroker, broker, "group.consumer.session.timeout.ms", "of the brokers"},
+	} {
+		resource := kmsg.NewDescribeConfigsRequestResource()
+		resource.ResourceType, resource.ResourceName, resource.ConfigNames = source.kind, source.name, []string{source.key}
+		request := kmsg.NewPtrDescribeConfigsRequest()
+		request.Resources = append(request.Resources, resource)
+		response, err := request.RequestWith(ctx, client)
+		if err != nil {
+			continue
+		}
+		for _, r := range response.Resources {
+			for _, config := range r.Configs {
+				if config.Name != source.key || config.Value == nil {
+					continue
+				}
+				if ms, err := strconv.Atoi(*config.Value); err == nil {
+					return fmt.Sprintf("%v (%s %s)", time.Duration(ms)*time.Millisecond, source.key, source.owner)
+				}
+			}
+		}
+	}
+	return unknown
 }
 
 // fetchOffsets fetches the group's committed offsets. It waits for a group coordinator for up to
@@ -319,4 +364,33 @@ func recordsAhead(ctx context.Context, adm *kadm.Client, cfg *config.Config, com
 		ahead += max(end.Offset-from, 0)
 	})
 	return ", records ahead: " + preview.Number(ahead)
+}
+
+// rateWindow is the period in which expectedRequests counts records.
+const rateWindow = 10 * time.Minute
+
+// expectedRequests describes the requests per second of the whole group, if each partition continues
+// at the rate of the last rateWindow. If that rate is unknown or zero, expectedRequests describes
+// the maximum while batches are sealed by age. It returns "" if the offsets cannot be listed, or for
+// a redrive, which does not continue.
+func expectedRequests(ctx context.Context, adm *kadm.Client, cfg *config.Config, shares map[string]float64) string {
+	ends, err := adm.ListCommittedOffsets(ctx, cfg.Kafka.Topics...)
+	if err != nil || ends.Error() != nil || cfg.DeadLetters.Redrive {
+		return ""
+	}
+	starts, err := adm.ListOffsetsAfterMilli(ctx, time.Now().Add(-rateWindow).UnixMilli(), cfg.Kafka.Topics...)
+	if err != nil || starts.Error() != nil {
+		return ""
+	}
+	var requests, most float64
+	ends.Each(func(end kadm.ListedOffset) {
+		start, _ := starts.Lookup(end.Topic, end.Partition)
+		events := shares[end.Topic] * float64(max(end.Offset-start.Offset, 0)) / rateWindow.Seconds()
+		requests += cfg.Batch.RequestRate(events)
+		most += 1 / cfg.Batch.MaxAge.Seconds()
+	})
+	if requests == 0 {
+		return fmt.Sprintf(", expected requests per second: at most %.2f (partitions / batch.max_age)", most)
+	}
+	return fmt.Sprintf(", expected requests per second: %.2f (at the rate of the last 10 minutes)", requests)
 }

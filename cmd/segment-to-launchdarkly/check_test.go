@@ -105,6 +105,28 @@ func TestCheckPassesWhenEverythingWorks(t *testing.T) {
 	newWorld(t).check(t, okConfig, okBroker, okTopic, okDead, okGroup, okLD, skipID)
 }
 
+func TestCheckReportsTheExpectedRequests(t *testing.T) {
+	w := newWorld(t)
+	client, err := kgo.NewClient(kgo.SeedBrokers(w.addr), kgo.DefaultProduceTopic("segment"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	old := &kgo.Record{Value: []byte(aCall), Timestamp: time.Now().Add(-time.Hour)}
+	if err := client.ProduceSync(t.Context(), old).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	w.check(t, okConfig, okBroker, okTopic, okDead,
+		okGroup+", records ahead: 1, expected requests per second: at most 0.60 (partitions / batch.max_age)",
+		okLD, skipID)
+	for range 30 { // 0.05 events per second, in one partition
+		w.produce(t, aCall, `{"type":"identify","userId":"u"}`)
+	}
+	w.check(t, okConfig, okBroker, okTopic, okDead,
+		okGroup+", records ahead: 61, expected requests per second: 0.04 (at the rate of the last 10 minutes)",
+		okLD, skipID)
+}
+
 func TestCheckReportsAllConfigurationProblemsAndStops(t *testing.T) {
 	w := newWorld(t).set("S2LD_KAFKA_BROKER=x", "S2LD_BATCH_MAX_EVENTS=0",
 		"S2LD_LAUNCHDARKLY_ACCESS_TOKEN_FILE=/nowhere/token")
@@ -334,8 +356,33 @@ func TestCheckOfTopics(t *testing.T) {
 // Brokers before Kafka 4.0 have at most a preview of the consumer protocol. kgo would fall back to
 // the classic protocol, so check fails.
 func TestCheckOfConsumerProtocol(t *testing.T) {
-	w := newWorld(t).set("S2LD_KAFKA_REBALANCE_PROTOCOL=consumer")
-	w.check(t, okConfig, okBroker, okTopic, okDead, okGroup, okLD, skipID)
+	w := newWorld(t, kfake.BrokerConfigs(map[string]string{"group.consumer.session.timeout.ms": "50000"})).
+		set("S2LD_KAFKA_REBALANCE_PROTOCOL=consumer")
+	w.check(t, okConfig, okBroker, okTopic, okDead, okGroup+"...session timeout: 50s (group.consumer", okLD, skipID)
+	respond := func(kind kmsg.ConfigResourceType, name string, err *kerr.Error, value string) {
+		w.broker.ControlKey(int16(kmsg.DescribeConfigs), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			w.broker.KeepControl()
+			request := r.(*kmsg.DescribeConfigsRequest)
+			if request.Resources[0].ResourceType != kind {
+				return nil, nil, false
+			}
+			resource := kmsg.DescribeConfigsResponseResource{ResourceType: kind, ResourceName: request.Resources[0].ResourceName}
+			if err != nil {
+				resource.ErrorCode = err.Code
+			} else {
+				resource.Configs = []kmsg.DescribeConfigsResponseResourceConfig{{Name: name, Value: &value}}
+			}
+			response := request.ResponseKind().(*kmsg.DescribeConfigsResponse)
+			response.Resources = []kmsg.DescribeConfigsResponseResource{resource}
+			return response, nil, true
+		})
+	}
+	respond(kmsg.ConfigResourceTypeBroker, "", kerr.ClusterAuthorizationFailed, "")
+	w.check(t, okConfig, okBroker, okTopic, okDead, okGroup+"...session timeout: not readable, 45s by default",
+		okLD, skipID)
+	respond(kmsg.ConfigResourceTypeGroupConfig, "consumer.session.timeout.ms", nil, "46000")
+	w.check(t, okConfig, okBroker, okTopic, okDead,
+		okGroup+"...session timeout: 46s (consumer.session.timeout.ms of the group)", okLD, skipID)
 	w = newWorld(t, kfake.MaxVersions(kversion.V3_9_0())).set("S2LD_KAFKA_REBALANCE_PROTOCOL=consumer")
 	w.check(t, okConfig, okBroker, okTopic, okDead,
 		"FAIL  group g: ...Upgrade the brokers or set kafka.rebalance_protocol to classic.", okLD, skipID)

@@ -26,6 +26,8 @@ import (
 // a fake.
 type service struct {
 	cmd     *exec.Cmd
+	broker  *kfake.Cluster
+	front   *httptest.Server // in front of ld
 	ld      *ldtest.Server
 	arrived chan struct{}  // receives an element for a request to ld if it is empty
 	log     *bufio.Scanner // standard error of the process
@@ -40,6 +42,14 @@ func tenCalls() (calls []string) {
 }
 
 func startService(t *testing.T, ld *ldtest.Server, records []string) *service {
+	t.Helper()
+	s := newService(t, ld, records)
+	s.start(t)
+	return s
+}
+
+// newService returns a service whose process is not running yet.
+func newService(t *testing.T, ld *ldtest.Server, records []string) *service {
 	t.Helper()
 	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "segment"))
 	if err != nil {
@@ -56,24 +66,30 @@ func startService(t *testing.T, ld *ldtest.Server, records []string) *service {
 			t.Fatal(err)
 		}
 	}
-	s := &service{ld: ld, arrived: make(chan struct{}, 1)}
-	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := &service{ld: ld, broker: broker, arrived: make(chan struct{}, 1)}
+	s.front = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case s.arrived <- struct{}{}:
 		default:
 		}
 		ld.ServeHTTP(w, r)
 	}))
-	t.Cleanup(front.Close)
+	t.Cleanup(s.front.Close)
 	path := writeFile(t, "config.yaml", `
 kafka: {topics: [segment]}
 batch: {max_age: 50ms}
 admin: {listen: "127.0.0.1:0"}
 `)
 	s.cmd = program(t, []string{
-		"S2LD_KAFKA_BROKERS=" + broker.ListenAddrs()[0], "S2LD_LAUNCHDARKLY_EVENTS_URL=" + front.URL,
+		"S2LD_KAFKA_BROKERS=" + broker.ListenAddrs()[0], "S2LD_LAUNCHDARKLY_EVENTS_URL=" + s.front.URL,
 		"S2LD_LAUNCHDARKLY_CLIENT_SIDE_ID=" + ldtest.Sample.ClientSideID,
 	}, "run", "--config", path)
+	return s
+}
+
+// start starts the process.
+func (s *service) start(t *testing.T) {
+	t.Helper()
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +98,6 @@ admin: {listen: "127.0.0.1:0"}
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	return s
 }
 
 // readLog reads the log up to an entry whose message starts with message. It fails if an entry is

@@ -81,6 +81,9 @@ func (a *Apache) secure(p map[string]string) {
 
 // addUsers creates the users' SCRAM credentials, which Kafka stores in its metadata.
 func (a *Apache) addUsers(ctx context.Context) error {
+	if a.Old() {
+		return nil
+	}
 	for _, m := range []kadm.ScramMechanism{kadm.ScramSha256, kadm.ScramSha512} { // a request may name a user only once
 		var users []kadm.UpsertSCRAM
 		for user, password := range a.cfg.Users {

@@ -5,6 +5,8 @@ package kafkatest
 import (
 	"context"
 	"fmt"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +20,30 @@ func TestMissingKafkaIsAnError(t *testing.T) {
 	_, err := StartApache(t.Context(), ApacheConfig{Dir: t.TempDir()})
 	if err == nil || !strings.Contains(err.Error(), "make kafka") {
 		t.Errorf("error %v does not mention make kafka", err)
+	}
+}
+
+func TestReadmeStatesTheTestedVersions(t *testing.T) {
+	makefile, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	oldest := regexp.MustCompile(`(?m)^oldest_kafka := ((\d+\.\d+)\.\d+)$`).FindSubmatch(makefile)
+	if oldest == nil {
+		t.Fatal("the Makefile names no oldest version")
+	}
+	for _, text := range []string{
+		"The program requires Kafka " + string(oldest[2]) + " or later.",
+		"The tests run on Kafka " + newestVersion + ", and those of delivery, recreated topics, and crashes also on Kafka " +
+			string(oldest[1]) + ".",
+	} {
+		if !strings.Contains(strings.Join(strings.Fields(string(readme)), " "), text) {
+			t.Errorf("README.md does not state: %s", text)
+		}
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
+const kubeVersion = "1.37.2" // the version of schemas/
+
 // deployment holds the parts of a rendered Deployment or Job that the checks use.
 type deployment struct {
 	name   string            // name of the Deployment or Job
@@ -23,7 +25,7 @@ type deployment struct {
 func render(t *testing.T, valuesFile string) (all []deployment) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", "tool", "helm", "template", "events", chartDir, "--namespace", "data",
-		"--kube-version", "1.37.2", "--values", valuesFile)
+		"--kube-version", kubeVersion, "--values", valuesFile)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -80,9 +80,8 @@ func TestComposeConfigurationIsValid(t *testing.T) {
 	if out, err := check(t, "", env); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}
-	// The default drain_timeout is 20 s. After the drain, the program still commits and leaves the
-	// group.
-	if time.Duration(*s.StopGracePeriod) < 35*time.Second {
+	// See ShutdownTimeout in cmd/internal/app, which a test there compares with the compose file.
+	if time.Duration(*s.StopGracePeriod) < 42*time.Second {
 		t.Errorf("stop_grace_period %v is too short", s.StopGracePeriod)
 	}
 }

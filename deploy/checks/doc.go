@@ -5,12 +5,15 @@
 //     fires the expected alerts, and they clear after it ends.
 //   - Expressions: the rules and the dashboard use only metrics, labels, and label values that the
 //     program exports. Each panel of the dashboard is complete.
-//   - Configuration: the program accepts the configuration in the rendered chart, in
-//     docker-compose.yml, and in the runbook. The chart's schema contains the program's schema.
+//   - Configuration: the program accepts the configuration in the rendered chart and in
+//     docker-compose.yml. The chart's schema contains the program's schema.
 //   - CronJob: the program writes the manifest that the CronJob applies. The manifest contains
 //     exactly the objects that the CronJob's role can change.
-//   - Runbook: each alert has a section, and each section has an alert. Each link has a target, and
-//     each command names the brokers or the namespace.
+//   - Runbook: each alert has a section, and each section has an alert. Each link has a target.
+//   - Commands: each code block in README.md and in the runbook works as written, on an embedded
+//     broker and with fakes of kubectl and Kafka's tools, or is in a list of what CI runs elsewhere.
+//   - Quotes: the documents name only keys, metrics, commands, and files that exist. Each number in
+//     a document is in claims.md, which says where the number comes from.
 //   - Release: archives and image are built with one version of Go, and base images are pinned. The
 //     notices contain the license of each linked module. A release needs one version in its tag, the
 //     chart, and the changelog, and the name of a tag never runs as a command.

@@ -156,7 +156,8 @@ func missing(labels, wanted []string) (wrong []error) {
 	return wrong
 }
 
-// checkSelector returns an error for each part of a selector that matches no exported series.
+// checkSelector returns an error for each part of a selector that matches no exported series. For a
+// matcher with an empty value, the label only needs to exist, because a configuration can omit it.
 func (e exported) checkSelector(v *parser.VectorSelector) (wrong []error) {
 	values, ok := e[v.Name]
 	if !ok {
@@ -168,7 +169,7 @@ func (e exported) checkSelector(v *parser.VectorSelector) (wrong []error) {
 		}
 		if values[m.Name] == nil {
 			wrong = append(wrong, fmt.Errorf("metric %s has no label %s", v.Name, m.Name))
-		} else if !slices.ContainsFunc(slices.Collect(maps.Keys(values[m.Name])), m.Matches) {
+		} else if m.Value != "" && !slices.ContainsFunc(slices.Collect(maps.Keys(values[m.Name])), m.Matches) {
 			wrong = append(wrong, fmt.Errorf("metric %s: no series matches %s", v.Name, m))
 		}
 	}

@@ -32,6 +32,7 @@ const (
 var scratch string
 
 func TestMain(m *testing.M) {
+	runFake()
 	var err error
 	if scratch, err = os.MkdirTemp("", "segment-to-launchdarkly-checks-"); err != nil {
 		panic(err)

@@ -18,16 +18,22 @@ func TestArchivesAndImageAreBuiltWithOneVersionOfGo(t *testing.T) {
 	if len(inModule) != 1 || len(inImage) != 1 || inModule[0] != inImage[0] {
 		t.Errorf("go.mod has the toolchains %q, the Dockerfile %q", inModule, inImage)
 	}
-	workflows, err := filepath.Glob(repository + "/.github/workflows/*.yml")
-	if err != nil || len(workflows) == 0 {
-		t.Fatalf("no workflows: %v", err)
-	}
-	for _, path := range workflows {
+	for _, path := range workflows(t) {
 		text := string(readFile(t, path))
 		if n := strings.Count(text, "actions/setup-go@"); n != strings.Count(text, "go-version-file: go.mod") {
 			t.Errorf("%s does not take each version of Go from go.mod", path)
 		}
 	}
+}
+
+// workflows returns the paths of all workflows.
+func workflows(t *testing.T) []string {
+	t.Helper()
+	paths, err := filepath.Glob(repository + "/.github/workflows/*.yml")
+	if err != nil || len(paths) < 3 {
+		t.Fatalf("%d workflows: %v", len(paths), err)
+	}
+	return paths
 }
 
 func TestBaseImagesArePinned(t *testing.T) {
@@ -38,6 +44,17 @@ func TestBaseImagesArePinned(t *testing.T) {
 	for _, image := range images {
 		if !pinned.MatchString(image) {
 			t.Errorf("image %s is not pinned to a digest", image)
+		}
+	}
+}
+
+func TestActionsArePinned(t *testing.T) {
+	commit := regexp.MustCompile(`@[0-9a-f]{40}$`)
+	for _, path := range workflows(t) {
+		for _, action := range submatches(regexp.MustCompile(`uses: (\S+)`), string(readFile(t, path))) {
+			if !strings.HasPrefix(action, "./") && !commit.MatchString(action) {
+				t.Errorf("%s: action %s is not pinned to a commit", path, action)
+			}
 		}
 	}
 }

@@ -78,50 +78,50 @@ func TestRunbookLinksHaveTargets(t *testing.T) {
 	}
 }
 
-// The chart renders the examples of Jobs, and the program knows their flags.
-func TestRunbookJobsAreValid(t *testing.T) {
-	blocks := submatches(regexp.MustCompile("(?s)```yaml\n(job:.*?)```"), string(readFile(t, runbookFile)))
-	if len(blocks) < 2 {
-		t.Fatalf("only %d blocks found", len(blocks))
+// checkJob checks that the chart renders an example of a Job, and that the program knows its flags.
+// It returns the Job's command.
+func checkJob(t *testing.T, b block) string {
+	t.Helper()
+	args := render(t, withDefaults(t, b))[0].args
+	if out, err := command(t, nil, append(args, "--help")...).CombinedOutput(); err != nil {
+		t.Errorf("%s: %v: %s", b.where, args, out)
 	}
-	for _, b := range blocks {
-		path := filepath.Join(t.TempDir(), "values.yaml")
-		if err := os.WriteFile(path, append(readFile(t, defaultValues), b...), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		args := render(t, path)[0].args
-		if out, err := command(t, nil, append(args, "--help")...).CombinedOutput(); err != nil {
-			t.Errorf("%v: %s", args, out)
-		}
-	}
+	return args[0]
 }
 
-// The chart renders the example of environments, and the program accepts the configurations.
-func TestRunbookEnvironmentsAreValid(t *testing.T) {
-	block := submatches(regexp.MustCompile("(?s)```yaml\n(environments:.*?)```"), string(readFile(t, runbookFile)))
+// withDefaults writes the minimal values and those of the block to a file, and returns its path.
+func withDefaults(t *testing.T, b block) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "values.yaml")
-	values := append(readFile(t, defaultValues), strings.Join(block, "")...)
-	if err := os.WriteFile(path, values, 0o600); err != nil {
+	if err := os.WriteFile(path, append(readFile(t, defaultValues), b.text...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	environments := render(t, path)
+	return path
+}
+
+// checkEnvironments checks that the chart renders the example of environments, and that the program
+// accepts the configurations.
+func checkEnvironments(t *testing.T, b block) {
+	t.Helper()
+	environments := render(t, withDefaults(t, b))
 	if len(environments) != 2 {
-		t.Errorf("%d environments, want 2", len(environments))
+		t.Errorf("%s: %d environments, want 2", b.where, len(environments))
 	}
 	for _, d := range environments {
 		if out, err := check(t, d.config, nil); err != nil {
-			t.Errorf("%s: %s", d.name, out)
+			t.Errorf("%s: %s: %s", b.where, d.name, out)
 		}
 		group := strings.Replace(d.name, "events-", "", 1)
 		if !strings.Contains(d.config, "group: "+group+"\n") {
-			t.Errorf("%s: the group is not %s", d.name, group)
+			t.Errorf("%s: %s: the group is not %s", b.where, d.name, group)
 		}
 	}
 }
 
-// Alertmanager's parser accepts the inhibition rules, and each matcher matches an existing alert.
-func TestRunbookInhibitionsAreValid(t *testing.T) {
-	block := submatches(regexp.MustCompile("(?s)```yaml\n(inhibit_rules:.*?)```"), string(readFile(t, runbookFile)))
+// checkInhibitions checks that Alertmanager's parser accepts the inhibition rules, and that each
+// matcher matches an existing alert.
+func checkInhibitions(t *testing.T, b block) {
+	t.Helper()
 	var config struct {
 		Rules []struct {
 			Source []string `json:"source_matchers"`
@@ -129,42 +129,24 @@ func TestRunbookInhibitionsAreValid(t *testing.T) {
 			Equal  []string `json:"equal"`
 		} `json:"inhibit_rules"`
 	}
-	if err := yaml.UnmarshalStrict([]byte(strings.Join(block, "")), &config); err != nil || len(config.Rules) == 0 {
-		t.Fatalf("%d rules, %v", len(config.Rules), err)
+	if err := yaml.UnmarshalStrict([]byte(b.text), &config); err != nil || len(config.Rules) == 0 {
+		t.Errorf("%s: %d rules, %v", b.where, len(config.Rules), err)
 	}
 	for _, r := range config.Rules {
 		for _, text := range slices.Concat(r.Source, r.Target) {
 			m, err := labels.ParseMatcher(text)
 			if err != nil {
-				t.Fatal(err)
+				t.Errorf("%s: %v", b.where, err)
+				continue
 			}
 			matches := func(a rulefmt.Rule) bool { return m.Matches(a.Alert) }
 			if m.Name != "alertname" || !slices.ContainsFunc(alerts(t), matches) {
-				t.Errorf("%s matches no alert", text)
+				t.Errorf("%s: %s matches no alert", b.where, text)
 			}
 		}
 		if !slices.Equal(r.Equal, []string{"namespace", "group"}) {
-			t.Errorf("equal: %v", r.Equal)
+			t.Errorf("%s: equal: %v", b.where, r.Equal)
 		}
-	}
-}
-
-// You can run each command without looking up the brokers or the namespace.
-func TestRunbookCommandsAreComplete(t *testing.T) {
-	runbook := strings.ReplaceAll(string(readFile(t, runbookFile)), "\\\n", "")
-	n := 0
-	for _, c := range regexp.MustCompile("(?:kafka-[a-z-]+\\.sh|kubectl) [^`\n|]+").FindAllString(runbook, -1) {
-		n++
-		where := "kubectl -n data "
-		if strings.HasPrefix(c, "kafka-") {
-			where = " --bootstrap-server $KAFKA "
-		}
-		if !strings.Contains(c, where) {
-			t.Errorf("%s: does not contain %q", c, where)
-		}
-	}
-	if n < 15 {
-		t.Errorf("only %d commands found", n)
 	}
 }
 

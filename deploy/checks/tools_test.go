@@ -35,3 +35,12 @@ var prometheusPath = sync.OnceValues(func() (string, error) {
 	}
 	return path, nil
 })
+
+// helmPath builds helm once and returns the path of the binary.
+var helmPath = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(scratch, "helm")
+	if out, err := exec.Command("go", "build", "-o", path, "helm.sh/helm/v3/cmd/helm").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build helm: %w\n%s", err, out)
+	}
+	return path, nil
+})

@@ -3,8 +3,11 @@ package app
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -15,7 +18,7 @@ import (
 )
 
 // server returns the admin server. ctx is the program's context. The limits disconnect slow
-// clients, and clients that send more than a scraper or a browser would.
+// clients, clients that send more than a scraper or a browser would, and excess clients.
 func (a *App) server(ctx context.Context) *http.Server {
 	return &http.Server{
 		Handler:                      a.adminHandler(ctx),
@@ -26,6 +29,33 @@ func (a *App) server(ctx context.Context) *http.Server {
 		MaxHeaderBytes:               16 << 10,
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     zap.NewStdLog(a.log.Named("admin")),
+		ConnState:                    new(connections).onState,
+	}
+}
+
+// maxConnections is the maximum number of connections to the admin server.
+const maxConnections = 100
+
+// connections limits the connections to the admin server. If there are too many, it closes the one
+// that has been inactive for the longest time. A new connection is never rejected, so that clients
+// that occupy all connections cannot make the probes fail.
+type connections struct {
+	mu   sync.Mutex // guards the field below
+	open []net.Conn // by time of the last change of state, oldest first
+}
+
+// onState implements [http.Server.ConnState].
+func (c *connections) onState(conn net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open = slices.DeleteFunc(c.open, func(other net.Conn) bool { return other == conn })
+	if state == http.StateClosed {
+		return
+	}
+	c.open = append(c.open, conn)
+	if len(c.open) > maxConnections {
+		c.open[0].Close()
+		c.open = slices.Delete(c.open, 0, 1)
 	}
 }
 

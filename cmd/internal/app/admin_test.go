@@ -1,6 +1,8 @@
 package app
 
 import (
+	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -170,5 +172,40 @@ func TestAtMostRejectsExcessRequests(t *testing.T) {
 	ask()
 	if code := <-codes; code != http.StatusOK {
 		t.Errorf("request after the others finished: %d", code)
+	}
+}
+
+// Half of the clients send nothing, and the others never finish their request.
+func TestProbesSucceedWhileClientsOccupyAllConnections(t *testing.T) {
+	s := newStage(t, 1)
+	s.run()
+	var dialer net.Dialer
+	conns := make([]net.Conn, 3*maxConnections)
+	for i := range conns {
+		conn, err := dialer.DialContext(s.ctx, "tcp", s.AdminAddress())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if i%2 == 0 {
+			_, _ = conn.Write([]byte("GET /metrics HTTP/1.1\r\nHost:")) // fails if the server has closed conn
+		}
+		conns[i] = conn
+	}
+	if got := s.get("/healthz"); got != "200 ok\n" {
+		t.Errorf("/healthz: %q", got)
+	}
+	open := 0
+	for _, conn := range conns {
+		if err := conn.SetReadDeadline(time.Now().Add(5 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		var timeout net.Error
+		if _, err := conn.Read(make([]byte, 1)); errors.As(err, &timeout) && timeout.Timeout() {
+			open++
+		}
+	}
+	if open == 0 || open > maxConnections {
+		t.Errorf("%d connections are open, want at most %d", open, maxConnections)
 	}
 }

@@ -52,17 +52,21 @@ func testListeners(t *testing.T, kafka apache) {
 			"S2LD_KAFKA_SASL_PASSWORD=" + password,
 		}
 	}
-	for i, c := range []struct {
+	type listener struct {
 		by      kafkatest.Listener
 		environ [][]string
-	}{
+	}
+	listeners := []listener{
 		{kafkatest.TLS, [][]string{tls}},
 		{kafkatest.MutualTLS, [][]string{tls, own}},
 		{kafkatest.SASL, [][]string{sasl("PLAIN")}},
 		{kafkatest.SASLTLS, [][]string{tls, sasl("PLAIN")}},
-		{kafkatest.SASLTLS, [][]string{tls, sasl("SCRAM-SHA-256")}},
-		{kafkatest.SASLTLS, [][]string{tls, sasl("SCRAM-SHA-512")}},
-	} {
+	}
+	if !kafka.Old() {
+		listeners = append(listeners, listener{kafkatest.SASLTLS, [][]string{tls, sasl("SCRAM-SHA-256")}},
+			listener{kafkatest.SASLTLS, [][]string{tls, sasl("SCRAM-SHA-512")}})
+	}
+	for i, c := range listeners {
 		s := newScene(t, kafka, "listener-"+strconv.Itoa(i), 2, nil).set("S2LD_KAFKA_BROKERS=" + kafka.BrokersBy(c.by)[0])
 		s.must(kafka.Allow(s.ctx, "alice", kadm.NewACLs().Topics(s.topic).Groups(s.topic).Operations(kadm.OpRead)))
 		for _, e := range c.environ {

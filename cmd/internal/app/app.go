@@ -94,6 +94,7 @@ func New(cfg *config.Config, log *zap.Logger, options Options) (*App, error) {
 		MaxEvents:      cfg.Batch.MaxEvents, MaxBytes: int(cfg.Batch.MaxBytes), MaxAge: cfg.Batch.MaxAge,
 		Gzip: cfg.Batch.Gzip, DrainTimeout: cfg.Delivery.DrainTimeout,
 		CountNames: cfg.Admin.EventNames, DeliveredNames: cfg.SelectedEvents(),
+		MetricsByTopic:  !cfg.Admin.PartitionMetrics,
 		DeadLetterTopic: cfg.DeadLetters.Topic, Redrive: cfg.DeadLetters.Redrive,
 		Until: options.Until, RedriveReasons: options.Reasons,
 		Mapping: mapping, Sink: a.sink, Budget: a.budget, Registry: registerer, Log: log.Named("consumer"),
@@ -159,6 +160,13 @@ func (a *App) Status() (consumer.Status, sink.Status) {
 	return read, a.sink.Status()
 }
 
+// adminTimeout is the time that requests to the admin server have to finish at the end of Run.
+const adminTimeout = 2 * time.Second
+
+// ShutdownTimeout is the maximum time that [App.Run] takes after delivery.drain_timeout. The chart,
+// the compose file, and their documents state this time.
+const ShutdownTimeout = consumer.ShutdownTimeout + adminTimeout
+
 // Run runs the program until ctx is done and the drain is complete, or until the end in
 // Options.Until is reached. It returns after all of the program's goroutines have exited.
 func (a *App) Run(ctx context.Context) error {
@@ -191,7 +199,7 @@ func (a *App) Run(ctx context.Context) error {
 	err := a.consumer.Run(ctx)
 	a.sink.Close()
 	stopSampling()
-	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), adminTimeout)
 	defer cancel()
 	_ = server.Shutdown(stopCtx) // requests still in progress are ended by Close below
 	_ = server.Close()

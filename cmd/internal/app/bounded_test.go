@@ -48,7 +48,8 @@ func TestBoundedRunShowsItsProgress(t *testing.T) {
 		}
 	}
 	page := s.get("/")
-	if !strings.Contains(page, "limited by configuration") || !strings.Contains(page, "until the end") {
+	if !strings.Contains(page, "limited by configuration") || !strings.Contains(page, "until the end") ||
+		!strings.Contains(page, " expected</small>") {
 		t.Error(page)
 	}
 	s.stop()

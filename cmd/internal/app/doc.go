@@ -9,6 +9,8 @@
 //  3. The LaunchDarkly client waits for in-flight attempts and closes its connections.
 //  4. The admin server stops last, so that operators can watch the drain.
 //
+// The shutdown ends within delivery.drain_timeout plus [ShutdownTimeout].
+//
 // [App.Run] returns nil only if all sealed batches were delivered and committed and, in a run that
 // ends on its own (Options.Until), everything before the end.
 //

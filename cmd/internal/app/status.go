@@ -14,6 +14,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 	"github.com/segment-to-launchdarkly/forwarder/consumer"
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 	"github.com/segment-to-launchdarkly/forwarder/transform"
@@ -63,6 +64,7 @@ type page struct {
 	Counts counts // since the start
 	Rates  rates  // over the last minute, or since the start if that is more recent
 
+	Expected string    // requests per second expected for Rates
 	Progress *Progress // nil unless the run ends on its own
 
 	Charts []chart
@@ -92,6 +94,7 @@ func (a *App) statusPage(ctx context.Context) http.Handler {
 		p.Address, p.Uptime = a.sink.Address(), p.Now.Sub(a.started)
 		minuteAgo := a.history.minuteAgo(total)
 		p.Rates = total.ratesSince(minuteAgo)
+		p.Expected = formatRate(p.expectedRequests(a.cfg.Batch))
 		p.Progress = a.progress.Load()
 		p.reportNoEvents()
 		p.Charts = charts(a.history.all())
@@ -139,6 +142,14 @@ func newPage(stopping bool, read consumer.Status, sent sink.Status, c counts, ma
 		}
 	}
 	return p
+}
+
+// expectedRequests returns the requests per second expected for the events of p.Rates, if they are
+// spread evenly over the partitions.
+func (p *page) expectedRequests(b config.Batch) float64 {
+	partitions := float64(max(len(p.Partitions), 1))
+	events := float64(p.Rates.outcome(transform.Event)) / max(p.Rates.Over.Seconds(), 1)
+	return partitions * b.RequestRate(events/partitions)
 }
 
 // reportNoEvents sets the state to "no events" if the state is otherwise good, but the last minute

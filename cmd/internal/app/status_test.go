@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
 	"github.com/segment-to-launchdarkly/forwarder/consumer"
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 	"github.com/segment-to-launchdarkly/forwarder/transform"
@@ -155,6 +156,21 @@ func TestPageShowsAThousandPartitions(t *testing.T) {
 	}
 	if b.Len() > 400<<10 {
 		t.Errorf("the page has %d KiB, want at most 400", b.Len()>>10)
+	}
+}
+
+func TestExpectedRequestsFollowTheRatePerPartition(t *testing.T) {
+	b := config.Batch{MaxEvents: 1000, MaxAge: 5 * time.Second}
+	for events, want := range map[int64]string{0: "0", 300: "4.0", 60_000: "19.6", 60_000_000: "1,000"} {
+		p := page{Partitions: make([]partition, 100), Rates: rates{time.Minute, counts{Calls: map[call]int64{
+			{"event", ""}: events, {"filtered", "not_track"}: 1_000_000,
+		}}}}
+		if got := formatRate(p.expectedRequests(b)); got != want {
+			t.Errorf("%d events in a minute: %s requests per second, want %s", events, got, want)
+		}
+	}
+	if got := (&page{}).expectedRequests(b); got != 0 {
+		t.Errorf("%v requests without partitions", got)
 	}
 }
 
@@ -397,7 +413,7 @@ func extremePage(partitions int) page {
 	p.Topics = []string{"segment.events.production", "segment.events.staging"}
 	p.DeadLetters = "segment.events.production.dead-letters"
 	p.Address = "https://events.launchdarkly.com/v2/event-data-import/a-project-key-that-is-long/production"
-	p.Rates = c.ratesSince(counts{At: now.Add(-time.Minute)})
+	p.Rates, p.Expected = c.ratesSince(counts{At: now.Add(-time.Minute)}), "987.6 M"
 	var samples []counts
 	for i := range int64(sampleCount) {
 		samples = append(samples, counts{

@@ -191,6 +191,8 @@ type DeadLetters struct {
 type Admin struct {
 	Listen     string `yaml:"listen" default:":9464" rule:"listen,required"`
 	EventNames bool   `yaml:"event_names" default:"true"`
+
+	PartitionMetrics bool `yaml:"partition_metrics" default:"true"`
 }
 
 // Log configures logging to standard error.

@@ -20,7 +20,8 @@ var help = map[string]string{
 		"If the brokers support it, each partition is read from the nearest broker that has a replica. " +
 		"Empty means that each partition is read from its leader.",
 	"kafka.rebalance_protocol": "Group protocol: classic (cooperative-sticky) or consumer (KIP-848). " +
-		"The consumer protocol requires Kafka 4.0 or later on all brokers; 4.3 or later is recommended.",
+		"The consumer protocol requires Kafka 4.0 or later on all brokers; 4.3 or later is recommended. " +
+		"With many replicas, it rebalances faster than classic, but it detects crashes later; see session_timeout.",
 	"kafka.session_timeout": "Time without heartbeats after which the group removes a replica. " +
 		"A shorter timeout moves the partitions of a crashed replica sooner, " +
 		"but also removes slow replicas more often. " +
@@ -48,7 +49,7 @@ var help = map[string]string{
 		"A token is replaced after four fifths of its lifetime. If this fails, the old token is used until it expires.",
 	"kafka.sasl.oauth.token_url": "URL of the issuer's token endpoint. Must use https, unless the host is a loopback " +
 		"address. A token whose lifetime the issuer omits is considered valid for 1m. " +
-		"The environment variables HTTPS_PROXY and SSL_CERT_FILE are respected. " +
+		"The environment variables HTTPS_PROXY and, except on macOS, SSL_CERT_FILE are respected. " +
 		"Empty means that the token is set by kafka.sasl.token.",
 	"kafka.sasl.oauth.client_id": "Client ID of this program at the issuer. Required if token_url is set.",
 	"kafka.sasl.oauth.client_secret": "Client secret of this program at the issuer. " +
@@ -122,7 +123,7 @@ var help = map[string]string{
 	"launchdarkly.events_url": "Base URL of the LaunchDarkly events service: https://events.launchdarkly.com, " +
 		"https://events.eu.launchdarkly.com (EU), or https://events.launchdarkly.us (federal). " +
 		"Must not be a Relay Proxy, which accepts all events and forwards only some of them. " +
-		"The environment variables HTTPS_PROXY and SSL_CERT_FILE are respected.",
+		"The environment variables HTTPS_PROXY and, except on macOS, SSL_CERT_FILE are respected.",
 	"launchdarkly.endpoint": "LaunchDarkly API that receives the events. client_side requires client_side_id. " +
 		"metric_import requires project_key, environment_key, access_token, and event_schema 4.",
 	"launchdarkly.client_side_id": "Client-side ID of the LaunchDarkly environment, from the account settings. " +
@@ -163,10 +164,12 @@ var help = map[string]string{
 
 	"batch": "Batch limits and compression. A batch is sealed when it reaches any limit, and sent as one request.",
 	"batch.max_events": "Maximum number of events in a batch. " +
-		"A batch exceeds this number only if a single record contains more calls. " +
+		"A batch exceeds this number only if a single record contains more calls, " +
+		"or if the batch was recorded with a larger number before a restart. " +
 		"Larger batches need fewer requests, but each retry resends more events.",
 	"batch.max_bytes": "Maximum size of a request body before compression. " +
-		"A request body exceeds this size only if the events of a single record do. " +
+		"A request body exceeds this size only if the events of a single record do, " +
+		"or if the batch was recorded with other settings before a restart. " +
 		"A call whose event alone exceeds this size is rejected. " +
 		"LaunchDarkly rejects request bodies of 10 MB or more.",
 	"batch.max_age": "Maximum time that an event waits for its batch to fill. " +
@@ -187,6 +190,7 @@ var help = map[string]string{
 	"delivery.backoff_min": "Upper bound of the backoff before the first retry. The bound doubles with each retry. " +
 		"The backoff is a random time between zero and the bound.",
 	"delivery.backoff_max": "Upper bound of the backoff before any retry. " +
+		"More than 10s applies only to batches that fail repeatedly while others succeed. " +
 		"A Retry-After header in a 429 or 503 response replaces the backoff.",
 	"delivery.drain_timeout": "Maximum time to deliver batches when partitions are revoked or the program stops. " +
 		"New requests start only in the first half; in-flight requests may finish in the second half. " +
@@ -211,6 +215,9 @@ var help = map[string]string{
 	"admin.event_names": "Whether the status page lists the most frequent event names, " +
 		"and /delivered.json and an hourly log entry list delivered events by name. " +
 		"The command verify --replica needs /delivered.json.",
+	"admin.partition_metrics": "Whether /metrics contains a series per partition. " +
+		"If false, each of these metrics has one series per topic instead: " +
+		"the sum of offsets, lag, or batches in flight, or the value of the oldest batch or record.",
 
 	"log":        "Log output on standard error.",
 	"log.level":  "Minimum level of log entries: debug, info, warn, or error.",

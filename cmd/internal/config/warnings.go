@@ -35,6 +35,12 @@ func (c *Config) Warnings() (warnings Problems) {
 		warn("kafka.session_timeout", "is below "+durationText(minSessionTimeout)+", the default minimum of brokers; "+
 			"unless their group.min.session.timeout.ms is lower, the replica can never join the group")
 	}
+	// The other mechanisms do not send the secret itself, or require TLS.
+	sendsSecret := k.SASL.Mechanism == "PLAIN" || k.SASL.Mechanism == "OAUTHBEARER"
+	remote := func(broker string) bool { return isPlain("http://" + broker) }
+	if sendsSecret && !k.TLS.Enabled && slices.ContainsFunc(k.Brokers, remote) {
+		warn("kafka.tls.enabled", "is false, so the password or the token is sent to the brokers unencrypted")
+	}
 	if ld.EventSchema == 3 {
 		ignored("for event_schema 3", "launchdarkly.contexts")
 	}

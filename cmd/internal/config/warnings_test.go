@@ -10,6 +10,9 @@ func TestWarnings(t *testing.T) {
 		"S2LD_LAUNCHDARKLY_ENDPOINT=metric_import", "S2LD_LAUNCHDARKLY_EVENT_SCHEMA=4",
 		"S2LD_LAUNCHDARKLY_PROJECT_KEY=p", "S2LD_LAUNCHDARKLY_ENVIRONMENT_KEY=e", "S2LD_LAUNCHDARKLY_ACCESS_TOKEN=t",
 	}
+	plain := []string{
+		"S2LD_KAFKA_SASL_MECHANISM=PLAIN", "S2LD_KAFKA_SASL_USERNAME=u", "S2LD_KAFKA_SASL_PASSWORD=p",
+	}
 	for _, test := range []struct {
 		env  []string
 		want string // key of the only warning; "" for none
@@ -43,6 +46,12 @@ func TestWarnings(t *testing.T) {
 		{[]string{"S2LD_KAFKA_SESSION_TIMEOUT=6s"}, ""},
 		{[]string{"S2LD_KAFKA_SESSION_TIMEOUT=5s", "S2LD_KAFKA_REBALANCE_PROTOCOL=consumer"}, "kafka.session_timeout"},
 		{[]string{"S2LD_KAFKA_TOPICS=a,b,a"}, "kafka.topics"},
+		{plain, "kafka.tls.enabled"},
+		{append(plain, "S2LD_KAFKA_BROKERS=127.0.0.1:1,k:1"), "kafka.tls.enabled"},
+		{append(plain, "S2LD_KAFKA_BROKERS=127.0.0.1:1,localhost:1,[::1]:1"), ""},
+		{append(plain, "S2LD_KAFKA_TLS_ENABLED=true"), ""},
+		{append(plain, "S2LD_KAFKA_SASL_MECHANISM=SCRAM-SHA-512"), ""},
+		{[]string{"S2LD_KAFKA_SASL_MECHANISM=OAUTHBEARER", "S2LD_KAFKA_SASL_TOKEN=t"}, "kafka.tls.enabled"},
 	} {
 		c, err := LoadFor(Offline, "", lastWins(slices.Concat(required, test.env)))
 		if err != nil {

@@ -134,11 +134,12 @@ app.kubernetes.io/component: {{ . | quote }}
 {{- end }}
 
 {{/*
-Returns the grace period in seconds: drain_timeout, rounded up, plus the 22 s in which the program commits, leaves the
-group, and closes its connections, plus the sleep before SIGTERM. If a variable can set drain_timeout, its upper bound
-applies.
+Returns the grace period in seconds. Unless it is set, the grace period is drain_timeout, rounded up, plus the 22 s in
+which the program commits, leaves the group, and closes its connections, plus the sleep before SIGTERM. A shorter one is
+rejected. If a variable can set drain_timeout, its upper bound applies, or its lower bound if the grace period is set.
 */}}
 {{- define "s2ld.gracePeriod" -}}
+{{- $set := int .Values.terminationGracePeriodSeconds }}
 {{- $start := toDate "2006" "2000" }}
 {{- $drain := dig "delivery" "drain_timeout" "20s" .Values.config }}
 {{- $overridden := not (empty .Values.envFrom) }}
@@ -146,11 +147,16 @@ applies.
 {{- $overridden = or $overridden (eq .name "S2LD_DELIVERY_DRAIN_TIMEOUT") }}
 {{- end }}
 {{- if $overridden }}
-{{- $drain = "1m" }}
+{{- $drain = ternary "0s" "1m" (gt $set 0) }}
 {{- end }}
 {{- $drained := $start | mustDateModify $drain | mustDateModify "999999999ns" }}
 {{- $sleep := dig "preStop" "sleep" "seconds" 0 .Values.lifecycle }}
-{{- add (sub (unixEpoch $drained) (unixEpoch $start)) 22 $sleep }}
+{{- $needed := add (sub (unixEpoch $drained) (unixEpoch $start)) 22 $sleep }}
+{{- if and $set (lt $set (int $needed)) }}
+{{- $message := "terminationGracePeriodSeconds must be at least %d: delivery.drain_timeout, 22 s, and the preStop sleep" }}
+{{- include "s2ld.fail" (list . (printf $message (int $needed))) }}
+{{- end }}
+{{- default $needed $set }}
 {{- end }}
 
 {{/* Returns the fields of a pod that the Deployment and helm test have in common. */}}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/segment-to-launchdarkly/forwarder/cmd/internal/config"
+	"github.com/segment-to-launchdarkly/forwarder/sink"
+	"github.com/segment-to-launchdarkly/forwarder/transform"
+	"github.com/segment-to-launchdarkly/forwarder/transform/segmenttest"
+)
+
+// parts holds the CPU time per record of the parts of the forwarder's work, in microseconds. Each
+// figure is a median over the rounds.
+type parts struct {
+	Fetch   float64 `json:"fetch_microseconds_per_record"`   // the floor
+	Mapping float64 `json:"mapping_microseconds_per_record"` // mapping, including rendering the events
+	Gzip    float64 `json:"gzip_microseconds_per_record"`    // sealing and compressing the request bodies
+	Own     float64 `json:"own_microseconds_per_record"`     // everything else that the forwarder does
+	Share   float64 `json:"own_share"`                       // Own as a share of the forwarder's CPU time
+}
+
+// mapped is the CPU time that the mapper needs for all records.
+type mapped struct {
+	Mapping time.Duration
+	Sealing time.Duration // Mapping, plus sealing and compressing the request bodies
+}
+
+// parts measures the mapping and gzip alone, and subtracts them and the floor from the forwarder's
+// CPU time.
+func (b *bench) parts(r *results) (*parts, error) {
+	b.say("mapping and gzip alone")
+	var mapping, gzip []float64
+	for range b.rounds {
+		c, err := b.start(b.self, roleMapper, b.settings, "-records", strconv.Itoa(b.records))
+		if err != nil {
+			return nil, err
+		}
+		var m mapped
+		err = c.ask("measure", &m)
+		c.stop()
+		if err != nil {
+			return nil, err
+		}
+		perRecord := func(d time.Duration) float64 { return d.Seconds() * 1e6 / float64(b.records) }
+		mapping = append(mapping, perRecord(m.Mapping))
+		gzip = append(gzip, perRecord(m.Sealing-m.Mapping))
+	}
+	total := r.Median[roleForwarder].CPU
+	p := &parts{Fetch: r.Median[roleFloor].CPU, Mapping: median(mapping), Gzip: median(gzip)}
+	p.Own = total - p.Fetch - p.Mapping - p.Gzip
+	p.Share = p.Own / total
+	return p, nil
+}
+
+// mapperRecords is the number of different records that the mapper repeats.
+const mapperRecords = 20_000
+
+// runMapper maps o.records records from memory, and seals request bodies as the forwarder does.
+func runMapper(o *options, stdin io.Reader, stdout io.Writer) error {
+	cfg, err := config.Load("", os.Environ())
+	if err != nil {
+		return err
+	}
+	mapping, err := transform.Compile(cfg.Mapping())
+	if err != nil {
+		return err
+	}
+	g := segmenttest.New(1)
+	var records [][]byte
+	for n := range min(o.records, mapperRecords) {
+		value, _ := g.Record(int64(n))
+		records = append(records, slices.Clone(value))
+	}
+	t := mapping.NewTransformer()
+	buffer := sink.NewBuffer(cfg.Batch.MaxEvents, int(cfg.Batch.MaxBytes))
+	var calls []transform.Call
+	mapAll := func(seal func()) time.Duration {
+		start := cpuTime()
+		for n := range o.records {
+			body := buffer.Bytes()
+			body, calls = t.Append(body, calls[:0], transform.Record{Value: records[n%len(records)], Timestamp: 1})
+			events := 0
+			for i := range calls {
+				if calls[i].Reason == transform.None {
+					events++
+				}
+			}
+			buffer.Extend(body, events, int64(n), time.Time{})
+			if buffer.Full() {
+				seal()
+			}
+		}
+		buffer.Reset()
+		return cpuTime() - start
+	}
+	return obey(stdin, stdout, map[string]func() (any, error){
+		"measure": func() (any, error) {
+			mapAll(buffer.Reset) // warm up
+			return mapped{
+				Mapping: mapAll(buffer.Reset),
+				Sealing: mapAll(func() { buffer.Seal(sink.Source{}, 0, 0, 1, cfg.Batch.Gzip) }),
+			}, nil
+		},
+	})
+}
+
+// cpuTime returns this process's user and system time.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // cannot fail with these arguments
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

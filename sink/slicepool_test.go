@@ -1,0 +1,54 @@
+package sink
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestPooledSlicesFit(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var p SlicePool[uint32]
+		var lent [][]uint32
+		for range rapid.IntRange(1, 50).Draw(t, "steps") {
+			if len(lent) > 0 && rapid.Bool().Draw(t, "put") {
+				p.Put(lent[0])
+				lent = lent[1:]
+				continue
+			}
+			capacity := rapid.IntRange(0, 1<<20).Draw(t, "capacity")
+			s := p.Get(capacity)
+			if len(s) != 0 || cap(s) < capacity || cap(s) >= 2*max(capacity, classesPerOctave) {
+				t.Fatalf("length %d and capacity %d for %d", len(s), cap(s), capacity)
+			}
+			for _, other := range lent {
+				if &s[:1][0] == &other[:1][0] {
+					t.Fatal("slice lent twice")
+				}
+			}
+			lent = append(lent, s)
+		}
+	})
+}
+
+func TestPooledSlicesAreReused(t *testing.T) {
+	var p SlicePool[byte]
+	s := p.Get(1_000_000)
+	p.Put(s)
+	if again := p.Get(700_000); cap(again) != cap(s) {
+		t.Errorf("capacity %d, want the slice of capacity %d again", cap(again), cap(s))
+	}
+}
+
+func TestIdleSlicesAreLimited(t *testing.T) {
+	var p SlicePool[uint64]
+	for range 100 {
+		p.Put(make([]uint64, 1<<17)) // 1 MiB
+	}
+	if p.idle > maxIdle || p.idle < maxIdle/2 {
+		t.Errorf("%d bytes idle, limit %d", p.idle, maxIdle)
+	}
+	for p.idle > 0 {
+		p.Get(1 << 17)
+	}
+}
