@@ -63,7 +63,7 @@ func (p *SlicePool[T]) Put(s []T) {
 // roundUp returns the smallest capacity of the next class, or capacity if it is already one.
 func roundUp(capacity int) int {
 	capacity = max(capacity, classesPerOctave)
-	step := 1<<(bits.Len(uint(capacity))-1)/classesPerOctave
+	step := 1 << (bits.Len(uint(capacity)) - 1) / classesPerOctave
 	return (capacity + step - 1) / step * step
 }
 
