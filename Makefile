@@ -2,8 +2,7 @@
 .DEFAULT_GOAL := help
 
 GO ?= go
-VERSION ?= $(shell git describe --tags --always --dirty)
-TARGETS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64
+export TARGETS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64
 GOVULNDB ?= https://vuln.go.dev
 
 # These tools are run from the Go module proxy, so that go.mod does not depend on them.
@@ -32,6 +31,7 @@ test: ## run all tests that need only Go
 	@echo "Skipping the tests on Apache Kafka, in a browser, and with LaunchDarkly's REST client."
 	@echo "To run them: make kafka test-kafka test-browser test-client"
 	$(GO) test ./...
+	$(GO) -C compare test ./...
 
 .PHONY: update
 update: ## rewrite goldens, the example configuration, and the schemas; review the diff
@@ -42,6 +42,7 @@ update: ## rewrite goldens, the example configuration, and the schemas; review t
 .PHONY: test-race
 test-race: ## run the same tests in random order with the race detector
 	EXPLORE_SEEDS=10 SHUTDOWN_RUNS=20 $(GO) test -race -shuffle=on ./...
+	$(GO) -C compare test -race -shuffle=on ./...
 
 # Each seed runs in its own process, so that a seed that hangs or panics does not stop the others.
 # With RETRIES, a seed fails only if all of its retries fail too, because a seed does not determine
@@ -138,10 +139,12 @@ model: ## search every schedule of the commit protocol within small bounds, and 
 soak: ## run the program on Apache Kafka under random faults; DURATION=10m SEED=1 RATE=500 LATE=0.01 DIR=
 	$(GO) run ./cmd/soak -duration $(or $(DURATION),10m) $(if $(SEED),-seed $(SEED)) $(if $(RATE),-rate $(RATE)) $(if $(LATE),-late $(LATE)) $(if $(DIR),-dir $(DIR))
 
+# If a target fails, its package's testdata/fuzz has a new file with the input.
 .PHONY: fuzz
-fuzz: ## run each fuzz target for FUZZTIME=1m
+fuzz: ## run each fuzz target for FUZZTIME=1m, and print inputs that fail
 	@grep -roE --include='*_test.go' 'func Fuzz[A-Za-z]+' . | sed 's|/[^/]*:func | |' | while read -r package target; do \
-		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(FUZZTIME),1m) "$$package" || exit 1; done
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(FUZZTIME),1m) "$$package" || \
+		{ git ls-files -z --others "$$package/testdata/fuzz" | xargs -0r tail -n +1; exit 1; }; done
 
 .PHONY: bench
 bench: ## compare the cost per record with that of only fetching it; ARGS="-rounds 3"
@@ -150,7 +153,17 @@ bench: ## compare the cost per record with that of only fetching it; ARGS="-roun
 .PHONY: lint
 lint: ## run all linters
 	$(golangci-lint) run
+	cd compare && $(golangci-lint) run
 	$(actionlint)
+
+.PHONY: lint-workflows
+lint-workflows: bin/zizmor/bin/zizmor ## the security of the workflows: zizmor
+	bin/zizmor/bin/zizmor --offline --no-progress --persona auditor .github
+
+# zizmor is written in Rust; PyPI has its binary.
+bin/zizmor/bin/zizmor: .ci/requirements.txt
+	python3 -m pip install --quiet --disable-pip-version-check --upgrade --target bin/zizmor --require-hashes -r $<
+	@touch $@
 
 .PHONY: vuln
 vuln: ## look for known vulnerabilities in code that the program calls; GOVULNDB sets the database
@@ -162,38 +175,39 @@ release-tools:
 	CGO_ENABLED=0 GOFLAGS=-trimpath GOBIN=$(CURDIR)/bin $(GO) install github.com/goreleaser/goreleaser/v2@v2.16.0
 	CGO_ENABLED=0 GOFLAGS=-trimpath GOBIN=$(CURDIR)/bin $(GO) install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 
-# A snapshot needs no tag and publishes nothing. goreleaser knows the commit time only with a tag.
-goreleaser = VERSION=$(VERSION) TARGETS=$(TARGETS) COMMITTED=$$(git log -1 --format=%cI) \
-	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) PATH="$(CURDIR)/bin:$$PATH" goreleaser release --clean --snapshot
+release = PATH="$(CURDIR)/bin:$$PATH" .ci/release
 
 .PHONY: release
-release: release-tools ## build archives for all systems, with SBOMs and checksums, in dist/
-	$(goreleaser)
+release: release-tools ## build archives for all systems, with SBOMs and checksums, in dist/; VERSION= TARGETS=
+	$(release)
 
 .PHONY: release-check
 release-check: release-tools ## build the last commit twice, once without a cache, and compare the results byte by byte
 	@set -e; dir=$$(mktemp -d); trap 'chmod -R u+w "$$dir"; rm -rf "$$dir"' EXIT; \
 	git clone -q . "$$dir/one"; git clone -q . "$$dir/another"; \
-	(cd "$$dir/one"; $(goreleaser)); \
-	(cd "$$dir/another"; export GOCACHE="$$dir/cache"; $(goreleaser)); \
+	(cd "$$dir/one"; $(release)); \
+	(cd "$$dir/another"; export GOCACHE="$$dir/cache"; $(release)); \
 	diff -r -x artifacts.json -x metadata.json -x config.yaml "$$dir/one/dist" "$$dir/another/dist"; cat "$$dir/one/dist/SHA256SUMS"
 
 # The parts of CI. Each is a job of .github/workflows/ci.yml, and .ci/run runs all of them.
 .PHONY: ci-lint
-ci-lint: lint ## CI: the linters, formatting, modules, and what the program links
+ci-lint: lint lint-workflows ## CI: the linters, formatting, modules, and what the program links
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt would change: $$unformatted"; exit 1; }
-	git ls-files -z .ci '*.sh' | xargs -0 shellcheck
+	git ls-files -z .ci '*.sh' | grep -zv '\.txt$$' | xargs -0 shellcheck
 	$(GO) mod tidy -diff
+	$(GO) -C compare mod tidy -diff
 	$(GO) -C deploy/checks mod tidy -diff
 	$(GO) vet ./...
 	GOOS=darwin $(GO) vet ./...
+	$(GO) -C compare vet ./...
 	$(GO) -C deploy/checks vet ./...
 	@linked=$$($(GO) list -deps ./cmd/segment-to-launchdarkly | grep -v '^internal/' | \
 		grep -E 'kfake|test$$|^testing|/consumer/model$$|/cmd/soak/'); \
 		[ -z "$$linked" ] || { echo "The program links test packages: $$linked"; exit 1; }
 
 .PHONY: ci-test
-ci-test: test ## CI: the tests that need only Go, every schedule, random schedules, the demo, the REST client, and strace
+ci-test: test ## CI: the tests that need only Go, fuzzing, every schedule, random schedules, the demo, REST client, and strace
+	$(MAKE) fuzz FUZZTIME=20s
 	.ci/complete $(MAKE) model
 	$(MAKE) explore RETRIES=2
 	$(GO) run ./cmd/demo -events 50000

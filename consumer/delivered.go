@@ -93,9 +93,9 @@ func (names batchNames) bytes() (n int) {
 
 // takeBatch returns and resets the counts of the open batch.
 func (c nameCounts) takeBatch() (names batchNames) {
-	for quoted, n := range c {
+	for _, n := range c {
 		if n.inBatch > 0 {
-			names = append(names, batchName{countedName(quoted), n.inBatch})
+			names = append(names, batchName{n.plain, n.inBatch})
 			n.inBatch = 0
 		}
 	}

@@ -21,8 +21,9 @@ type eventNames struct {
 type nameCounts map[string]*nameCount
 
 type nameCount struct {
-	events, withValue int64 // in the current chunk, or in total
-	inBatch           int64 // events of the open batch
+	plain             string // see countedName
+	events, withValue int64  // in the current chunk, or in total
+	inBatch           int64  // events of the open batch
 }
 
 // keptNames is the maximum number of names counted. If there are more, only the keptNames/2 most
@@ -39,7 +40,7 @@ const (
 func (c nameCounts) get(name string) *nameCount {
 	n := c[name]
 	if n == nil {
-		n = &nameCount{}
+		n = &nameCount{plain: countedName(name)}
 		c[name] = n
 	}
 	return n

@@ -67,10 +67,11 @@ func roundUp(capacity int) int {
 	return (capacity + step - 1) / step * step
 }
 
-// sizeClass returns the class of a capacity, which must be at least classesPerOctave.
+// sizeClass returns the class of a capacity, which must be at least classesPerOctave. It consists of
+// the number of bits and the two bits after the first.
 func sizeClass(capacity int) int {
 	length := bits.Len(uint(capacity))
-	return length*classesPerOctave + capacity>>(length-1-2)&(classesPerOctave-1)
+	return length*classesPerOctave + capacity>>(length-3)%classesPerOctave
 }
 
 // size returns the size of s's array in bytes.

@@ -1,9 +1,15 @@
 package transform
 
 import (
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
 	"testing"
 
-	"github.com/launchdarkly/go-sdk-common/v3/ldcontext"
+	"github.com/google/uuid"
+
+	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
 
 func TestCompileReportsEveryProblem(t *testing.T) {
@@ -72,42 +78,31 @@ func TestCompileAcceptsValidConfigs(t *testing.T) {
 	}
 }
 
-// TestLaunchDarklyAcceptsEveryKindAndKey checks all rendered contexts with LaunchDarkly's own code.
-func TestLaunchDarklyAcceptsEveryKindAndKey(t *testing.T) {
-	seen := 0
+// TestFakeLaunchDarklyCountsEveryEvent sends all rendered events. The module compare checks the
+// fake's rules for contexts with LaunchDarkly's own code.
+func TestFakeLaunchDarklyCountsEveryEvent(t *testing.T) {
+	ld := ldtest.New(ldtest.Config{})
 	for i, m := range mappings {
 		transformer := m.NewTransformer()
 		for _, record := range everything() {
-			events, calls := transformer.Append(nil, nil, recordAt(record, recordTimestamp))
-			start := 0
-			for _, call := range calls {
-				if call.Reason != None {
-					continue
-				}
-				event := object(events[start : call.End-1])
-				start = call.End
-				keys := map[string]string{"user": ""}
-				if configs[i].Schema == 3 {
-					keys["user"] = text(event["userKey"])
-				} else {
-					keys = map[string]string{}
-					for kind, key := range object(event["contextKeys"]) {
-						keys[kind] = text(key)
-					}
-				}
-				if len(keys) == 0 {
-					t.Errorf("%s: no context", events)
-				}
-				for kind, key := range keys {
-					seen++
-					if err := ldcontext.NewWithKind(ldcontext.Kind(kind), key).Err(); err != nil {
-						t.Errorf("kind %q, key %q: %v", kind, key, err)
-					}
-				}
+			events, _ := transformer.Append(nil, nil, recordAt(record, recordTimestamp))
+			if len(events) == 0 {
+				continue
+			}
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost,
+				"/events/bulk/"+ldtest.Sample.ClientSideID, strings.NewReader("["+string(events[:len(events)-1])+"]"))
+			r.Header.Set("Content-Type", "application/json")
+			r.Header.Set("X-LaunchDarkly-Event-Schema", strconv.Itoa(configs[i].Schema))
+			r.Header.Set("X-LaunchDarkly-Payload-ID", uuid.NewString())
+			w := httptest.NewRecorder()
+			ld.ServeHTTP(w, r)
+			if w.Code != http.StatusAccepted {
+				t.Errorf("%s: status %d", events, w.Code)
 			}
 		}
 	}
-	if seen < 300 {
-		t.Errorf("checked %d contexts, want at least 300", seen)
+	report := ld.Report()
+	if report.Processed < 300 || report.Dropped != 0 || report.ViolationCount != 0 {
+		t.Errorf("%+v", report)
 	}
 }

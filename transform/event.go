@@ -133,7 +133,10 @@ func EventName(event []byte) []byte {
 	if !ok || len(name) == 0 {
 		return nil
 	}
-	for end := 1; end < len(name); end++ {
+	if end := bytes.IndexByte(name[1:], '"'); end >= 0 && bytes.IndexByte(name[1:1+end], '\\') < 0 {
+		return name[:end+2]
+	}
+	for end := 1; end < len(name); end++ { // the name contains escape sequences
 		switch name[end] {
 		case '\\':
 			end++

@@ -9,10 +9,10 @@
 //	go run ./cmd/bench -pprof /tmp/profiles  also write CPU profiles
 //
 // The broker, the receiver, the floor, and the forwarder each run in a separate process. The broker
-// is an embedded Kafka or, with -apache, Apache Kafka. The receiver is a fake LaunchDarkly that accepts and counts all events. The
-// forwarder is the program with its default settings. Environment variables override these
-// settings, for example S2LD_BATCH_MAX_EVENTS=500 go run ./cmd/bench. The floor and the forwarder
-// take turns over several rounds.
+// is an embedded Kafka or, with -apache, Apache Kafka. The receiver is a fake LaunchDarkly that
+// accepts and counts all events. The forwarder is the program with its default settings.
+// Environment variables override these settings, for example S2LD_BATCH_MAX_EVENTS=500 go run
+// ./cmd/bench. The floor and the forwarder take turns over several rounds.
 //
 // # Figures
 //
@@ -176,13 +176,14 @@ func measure(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if o.json {
+	switch {
+	case o.json:
 		encoder := json.NewEncoder(stdout)
 		encoder.SetIndent("", "  ")
 		err = encoder.Encode(r)
-	} else if o.all {
-		err = r.markdown(stdout)
-	} else {
+	case o.all:
+		r.markdown(stdout)
+	default:
 		err = r.table(stdout)
 	}
 	return errors.Join(err, r.lost())

@@ -163,7 +163,7 @@ func (r *results) describe(w io.Writer) {
 }
 
 // markdown writes the results of -all as Markdown tables. All figures are medians of the rounds.
-func (r *results) markdown(w io.Writer) error {
+func (r *results) markdown(w io.Writer) {
 	r.describe(w)
 	fmt.Fprintf(w, "Medians of %d rounds.\n", len(r.Rounds))
 	out := func(format string, a ...any) { fmt.Fprintf(w, format+"\n", a...) }
@@ -190,7 +190,6 @@ func (r *results) markdown(w io.Writer) error {
 			out("| %s%d | %d | %.0f MB |", label(c.name), m.Partitions, m.Records, m.PeakMB[c.name])
 		}
 	}
-	return nil
 }
 
 // label returns the prefix of a contender's rows. The forwarder's rows have none.

@@ -44,8 +44,8 @@ func TestComposeFileIsValid(t *testing.T) {
 		}
 	}
 	for name, s := range p.Services {
-		if _, tag, _ := strings.Cut(s.Image, ":"); s.Build == nil && (tag == "" || tag == "latest") {
-			t.Errorf("%s: image %s is not pinned to a version", name, s.Image)
+		if s.Build == nil && !pinned.MatchString(s.Image) {
+			t.Errorf("%s: image %s is not pinned to a digest", name, s.Image)
 		}
 		for _, port := range s.Ports {
 			if port.HostIP != "127.0.0.1" {

@@ -14,6 +14,9 @@
 //     broker and with fakes of kubectl and Kafka's tools, or is in a list of what CI runs elsewhere.
 //   - Quotes: the documents name only keys, metrics, commands, and files that exist. Each number in
 //     a document is in claims.md, which says where the number comes from.
+//   - Release: archives and image are built with one version of Go, and base images are pinned. The
+//     notices contain the license of each linked module. A release needs one version in its tag, the
+//     chart, and the changelog, and the name of a tag never runs as a command.
 //
 // helm lint, helm-unittest, and kubeconform check the chart, promtool checks the rules, and
 // hadolint checks the Dockerfile; see test-deploy in the Makefile. The tests load

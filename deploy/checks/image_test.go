@@ -55,7 +55,7 @@ func TestReadmeChartAndReleaseNameTheSameImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, file := range []string{"/README.md", "/.github/workflows/release.yml"} {
-		if !strings.Contains(string(readFile(t, repository+file)), values.Image.Repository+":") {
+		if !strings.Contains(string(readFile(t, repository+file)), values.Image.Repository) {
 			t.Errorf("%s does not name the image %s", file, values.Image.Repository)
 		}
 	}

@@ -1,14 +1,9 @@
 package ldtest_test
 
 import (
-	"encoding/json"
-	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
-
-	"github.com/launchdarkly/go-sdk-common/v3/ldcontext"
-	"pgregory.net/rapid"
 
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
 )
@@ -94,45 +89,4 @@ func TestDroppedEventDoesNotAffectItsNeighbors(t *testing.T) {
 	if got := ld.Events(); len(got) != 1 || string(got[0]) != event3 {
 		t.Errorf("counted events: %s", got)
 	}
-}
-
-// agree compares the fake with LaunchDarkly's package ldcontext for one context kind and key. The
-// two differ only for an empty kind. ldcontext treats it as "user", but a name in contextKeys must
-// not be empty.
-func agree(t *testing.T, kind, key string) error {
-	t.Helper()
-	keys, err := json.Marshal(map[string]string{kind: key})
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := deliver(t, "4", fmt.Sprintf(`{"kind":"custom","key":"k","contextKeys":%s,"creationDate":1}`, keys))
-	theirs := ldcontext.NewWithKind(ldcontext.Kind(kind), key).Err()
-	if kind != "" && (got == "") != (theirs == nil) || kind == "" && got == "" {
-		return fmt.Errorf("kind %q, key %q: reason %q, LaunchDarkly: %w", kind, key, got, theirs)
-	}
-	return nil
-}
-
-func TestContextRulesMatchLaunchDarkly(t *testing.T) {
-	for _, kind := range []string{
-		"user", "unauthenticatedUser", "org", "a", "A9", "a.b_c-d", ".", "-", "_", "kind", "multi", "Kind", "MULTI", "kinds",
-		"", " ", "a b", "a/b", "a:b", "é", "用户", "a\u0000", "user ", "\"", "\\",
-	} {
-		for _, key := range []string{"u", "", " ", "a:b", "%", "é", "\"", "\\", "\u0000", strings.Repeat("k", 5000)} {
-			if err := agree(t, kind, key); err != nil {
-				t.Error(err)
-			}
-		}
-	}
-}
-
-func TestContextRulesMatchLaunchDarklyForAnyKindAndKey(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		kind := rapid.OneOf(rapid.StringMatching(`[A-Za-z0-9._-]{0,8}`), rapid.StringMatching(`[ -~]{0,4}`),
-			rapid.String()).Draw(rt, "kind")
-		key := rapid.OneOf(rapid.StringMatching(`[!-~]{0,4}`), rapid.String()).Draw(rt, "key")
-		if err := agree(t, kind, key); err != nil {
-			rt.Fatal(err)
-		}
-	})
 }

@@ -23,7 +23,7 @@
 // The benchmarks compare Scan with parsers that only validate and with gjson, which can also look
 // up fields. To run them:
 //
-//	go test ./transform/jsonscan -run '^$' -bench .
+//	go -C compare test -run '^$' -bench .
 //
 // The documents are generated Segment calls with a median size of 0.8 KB. The results are medians
 // of the CPU time in alternating runs on amd64. jsontext takes 2.2 times as long as Scan. gjson,

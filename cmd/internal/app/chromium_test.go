@@ -1,31 +1,46 @@
 package app
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/network"
-	"github.com/chromedp/cdproto/runtime"
-	"github.com/chromedp/chromedp"
 )
 
-// chromium is a headless Chromium with one page.
+// chromium is a headless Chromium with one page. It runs commands of the DevTools protocol over a
+// pair of pipes, in which a zero byte ends each message.
 type chromium struct {
-	t   *testing.T
-	ctx context.Context // context of the page; expires after two minutes
+	t         *testing.T
+	ctx       context.Context // expires after two minutes
+	commands  io.Writer
+	responses chan message // closed when Chromium has closed its pipe
+	loads     chan string  // loader of each loaded page
+	session   string       // session with the page
+	sent      int          // number of commands sent
 
 	mu      sync.Mutex // guards console
 	console []string   // console calls, exceptions, and browser log entries, as JSON
 }
+
+// message is a command, a response, or an event.
+type message struct {
+	ID      int             `json:"id,omitempty"`
+	Session string          `json:"sessionId,omitempty"`
+	Method  string          `json:"method,omitempty"`
+	Params  json.RawMessage `json:"params,omitempty"`
+	Result  json.RawMessage `json:"result,omitempty"`
+	Error   json.RawMessage `json:"error,omitempty"`
+}
+
+// object holds the parameters of a command.
+type object = map[string]any
 
 // newChromium starts Chromium and stops it when the test ends. It skips the test unless
 // CHROMIUM_TEST is set.
@@ -34,37 +49,88 @@ func newChromium(t *testing.T) *chromium {
 	if os.Getenv("CHROMIUM_TEST") == "" {
 		t.Skip("needs Chromium (make test-browser)")
 	}
-	b := &chromium{t: t}
+	dir, err := os.MkdirTemp("", "chromium-") //nolint:usetesting // Chromium's children may still write when it exits
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &chromium{t: t, responses: make(chan message), loads: make(chan string, 100)}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	ctx, cancelBrowser := chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath("chromium"), // Debian: apt-get install chromium
-		chromedp.NoSandbox,            // root cannot use the sandbox
-		chromedp.DisableGPU,
-	)...)
-	b.ctx, _ = chromedp.NewContext(ctx, chromedp.WithListener(b.record))
+	b.ctx = ctx
+	cmd := exec.CommandContext(ctx, "chromium", // Debian: apt-get install chromium
+		"--headless", "--hide-scrollbars", "--disable-gpu", "--disable-dev-shm-usage",
+		"--no-sandbox", // root cannot use the sandbox
+		"--user-data-dir="+dir, "--remote-debugging-pipe", "about:blank")
+	theirCommands, commands, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	responses, theirResponses, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.ExtraFiles = []*os.File{theirCommands, theirResponses} // Chromium uses file descriptors 3 and 4
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = theirCommands.Close()
+	_ = theirResponses.Close()
+	b.commands = commands
+	go b.read(responses)
 	t.Cleanup(func() {
-		if err := chromedp.Cancel(b.ctx); err != nil {
+		b.session = ""
+		b.call("Browser.close", nil)
+		if err := cmd.Wait(); err != nil {
 			t.Errorf("chromium exited: %v", err)
 		}
-		cancelBrowser()
+		_ = commands.Close()
 		cancel()
+		_ = os.RemoveAll(dir)
 	})
-	send(b, network.Enable, network.EnableParams{})
+
+	var targets struct {
+		TargetInfos []struct{ TargetID, Type string }
+	}
+	b.result(b.call("Target.getTargets", nil), &targets)
+	for _, target := range targets.TargetInfos {
+		if target.Type == "page" {
+			var attached struct{ SessionID string }
+			b.result(b.call("Target.attachToTarget", object{"targetId": target.TargetID, "flatten": true}), &attached)
+			b.session = attached.SessionID
+		}
+	}
+	for _, domain := range []string{"Network", "Page", "Runtime", "Log"} {
+		b.call(domain+".enable", nil)
+	}
+	b.call("Page.setLifecycleEventsEnabled", object{"enabled": true})
 	return b
 }
 
-// record adds console calls, exceptions, and browser log entries to console. chromedp calls it for
-// each event.
-func (b *chromium) record(event any) {
-	switch event.(type) {
-	case *log.EventEntryAdded, *runtime.EventConsoleAPICalled, *runtime.EventExceptionThrown:
-		text, err := json.Marshal(event)
+// read passes on what Chromium sends, until it closes its pipe.
+func (b *chromium) read(pipe io.ReadCloser) {
+	defer pipe.Close()
+	defer close(b.responses)
+	for in := bufio.NewReader(pipe); ; {
+		text, err := in.ReadBytes(0)
 		if err != nil {
-			text = []byte(err.Error())
+			return
 		}
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.console = append(b.console, string(text))
+		var m message
+		if err := json.Unmarshal(text[:len(text)-1], &m); err != nil {
+			return
+		}
+		switch m.Method {
+		case "": // a response
+			b.responses <- m
+		case "Page.lifecycleEvent":
+			var event struct{ Name, LoaderID string }
+			if json.Unmarshal(m.Params, &event) == nil && event.Name == "load" {
+				b.loads <- event.LoaderID
+			}
+		case "Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown":
+			b.mu.Lock()
+			b.console = append(b.console, string(m.Params))
+			b.mu.Unlock()
+		}
 	}
 }
 
@@ -77,45 +143,91 @@ func (b *chromium) takeConsole() []string {
 	return console
 }
 
-// send runs a command of the DevTools protocol.
-func send[P, R any](b *chromium, command cdp.Command[P, R], params P) R {
+// call runs a command and returns its result.
+func (b *chromium) call(method string, params object) json.RawMessage {
 	b.t.Helper()
-	result, err := chromedp.Call(b.ctx, command, params)
+	encoded, err := json.Marshal(params)
 	if err != nil {
-		b.t.Fatalf("%s: %v", command.Method, err)
+		b.t.Fatal(err)
 	}
-	return result
+	if params == nil {
+		encoded = nil
+	}
+	b.sent++
+	command, err := json.Marshal(message{ID: b.sent, Session: b.session, Method: method, Params: encoded})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if _, err := b.commands.Write(append(command, 0)); err != nil {
+		b.t.Fatalf("%s: %v", method, err)
+	}
+	select {
+	case m, ok := <-b.responses:
+		if !ok || m.Error != nil {
+			b.t.Fatalf("%s: no result: %s", method, m.Error)
+		}
+		return m.Result
+	case <-b.ctx.Done():
+		b.t.Fatalf("%s: %v", method, b.ctx.Err())
+	}
+	return nil
+}
+
+// result decodes the result of a command.
+func (b *chromium) result(encoded json.RawMessage, into any) {
+	b.t.Helper()
+	if err := json.Unmarshal(encoded, into); err != nil {
+		b.t.Fatalf("%v: %.200s", err, encoded)
+	}
 }
 
 // open loads an address with the given screen size and color scheme, light or dark.
 func (b *chromium) open(address string, width, height int64, scheme string) {
 	b.t.Helper()
-	send(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
-		Width: width, Height: height, ScreenWidth: width, ScreenHeight: height, DeviceScaleFactor: 1, Mobile: width < 500,
+	b.call("Emulation.setDeviceMetricsOverride", object{
+		"width": width, "height": height, "screenWidth": width, "screenHeight": height,
+		"deviceScaleFactor": 1, "mobile": width < 500,
 	})
-	send(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+	b.call("Emulation.setEmulatedMedia", object{
+		"features": []object{{"name": "prefers-color-scheme", "value": scheme}},
 	})
-	b.load(chromedp.Navigate(address))
+	var page struct{ LoaderID, ErrorText string }
+	b.result(b.call("Page.navigate", object{"url": address}), &page)
+	if page.ErrorText != "" {
+		b.t.Fatalf("%s: %s", address, page.ErrorText)
+	}
+	b.loaded(page.LoaderID)
 }
 
-// load runs actions that load a page, and waits until the page is loaded. Without actions, it waits
-// until the page reloads itself.
-func (b *chromium) load(actions ...chromedp.Action[chromedp.Void]) {
+// loaded waits until a loader has loaded the page. If loader is "", it waits for any loader.
+func (b *chromium) loaded(loader string) {
 	b.t.Helper()
-	if _, err := chromedp.RunResponse(b.ctx, actions...); err != nil {
-		b.t.Fatal(err)
+	for {
+		select {
+		case got := <-b.loads:
+			if loader == "" || got == loader {
+				return
+			}
+		case <-b.ctx.Done():
+			b.t.Fatal("no page loaded: ", b.ctx.Err())
+		}
 	}
 }
 
 // eval returns the value of a JavaScript expression. If the value is a promise, eval awaits it.
 func eval[T any](b *chromium, expression string) T {
 	b.t.Helper()
-	value, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
-	if err != nil {
-		b.t.Fatalf("%s: %v", expression, err)
+	var evaluated struct {
+		Result           struct{ Value T }
+		ExceptionDetails json.RawMessage
 	}
-	return value
+	b.result(b.call("Runtime.evaluate", object{
+		"expression": expression, "awaitPromise": true, "returnByValue": true,
+	}), &evaluated)
+	if evaluated.ExceptionDetails != nil {
+		b.t.Fatalf("%s: %s", expression, evaluated.ExceptionDetails)
+	}
+	return evaluated.Result.Value
 }
 
 // text returns the visible text of the elements that match a selector, one per line.
@@ -125,10 +237,9 @@ func (b *chromium) text(selector string) string {
 }
 
 // await waits until a condition holds. It checks the condition whenever the page refreshes.
-// chromedp.Poll would need 'unsafe-eval', which the page's policy forbids.
 func (b *chromium) await(condition string) {
 	b.t.Helper()
-	eval[chromedp.Void](b, fmt.Sprintf(`new Promise(done => {
+	eval[any](b, fmt.Sprintf(`new Promise(done => {
 		const check = () => { if (%s) done() }
 		new MutationObserver(check).observe(document.body, {childList: true})
 		check()
@@ -143,11 +254,9 @@ func (b *chromium) screenshot(name string) {
 	if dir == "" {
 		return
 	}
-	picture, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100)) // quality 100 selects PNG
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, name+".png"), picture, 0o600)
-	}
-	if err != nil {
+	var picture struct{ Data []byte }
+	b.result(b.call("Page.captureScreenshot", object{"captureBeyondViewport": true}), &picture)
+	if err := os.WriteFile(filepath.Join(dir, name+".png"), picture.Data, 0o600); err != nil {
 		b.t.Fatal(err)
 	}
 }

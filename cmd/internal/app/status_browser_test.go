@@ -8,9 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/chromedp"
-
 	"github.com/segment-to-launchdarkly/forwarder/consumer"
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
@@ -112,7 +109,7 @@ func TestStatusPageInABrowser(t *testing.T) {
 
 	// A refresh keeps the scroll position.
 	s.ld.Up()
-	eval[chromedp.Void](b, "scrollTo(0, 200)")
+	eval[any](b, "scrollTo(0, 200)")
 	b.await("document.querySelector('h1').innerText === 'running'")
 	if y := eval[int](b, "scrollY"); y != 200 {
 		t.Errorf("scroll position %d after a refresh, want 200", y)
@@ -120,7 +117,7 @@ func TestStatusPageInABrowser(t *testing.T) {
 
 	// If the program has stopped, the page reports it.
 	s.leave()
-	eval[chromedp.Void](b, "refresh()")
+	eval[any](b, "refresh()")
 	if got := b.text("#note"); !strings.HasPrefix(got, "No response") {
 		t.Errorf("the page shows %q after the program stopped", got)
 	}
@@ -140,9 +137,9 @@ func TestStatusPageWithExtremeValuesInABrowser(t *testing.T) {
 	inEachView(b, "extreme", server.URL, func() {})
 
 	// Without JavaScript, the page reloads itself.
-	send(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+	b.call("Emulation.setScriptExecutionDisabled", object{"value": true})
 	b.open(server.URL, 390, 844, "light")
-	b.load()
+	b.loaded("")
 }
 
 // The other tests do not reach these states, or only with many partitions.

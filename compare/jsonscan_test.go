@@ -1,4 +1,4 @@
-package jsonscan_test
+package compare
 
 import (
 	"bytes"
