@@ -39,12 +39,15 @@ var elsewhere = map[string]string{
 	"make kafka":        "ci-kafka",
 	"make test-kafka":   "ci-kafka",
 	"make oldest-kafka": "ci-kafka",
+	"make fuzz":         "ci-test",
 	"make soak":         "TestInvariantsHoldOnApacheKafka",
 	"make test-strace":  "ci-test",
 	"make test-browser": "ci-browser",
 	"make test-deploy":  "ci-deploy",
 	"make ci-lint":      "ci-lint",
 	".ci/run":           "ci",
+
+	".ci/check-version v1.2.3": "TestReleaseNeedsOneVersionInTagChartAndChangelog",
 }
 
 // outputs contains a part of the output of some commands. All other commands must exit with 0.
