@@ -150,7 +150,7 @@ func TestDocumentsQuoteOnlyCheckedValues(t *testing.T) {
 	}
 }
 
-// Each statement names tests that exist, and documents that exist.
+// Each statement names tests that exist.
 func TestStatementsHaveTests(t *testing.T) {
 	for _, row := range table(t, "Statements") {
 		tests := regexp.MustCompile(`\b(Test|Fuzz)\w+`).FindAllString(row[1], -1)
