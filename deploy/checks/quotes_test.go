@@ -23,6 +23,7 @@ const claimsFile = "deploy/checks/claims.md"
 var quoting = []string{
 	"README.md", "deploy/README.md", "SECURITY.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md",
 	"deploy/helm/segment-to-launchdarkly/values.yaml", "consumer/doc.go", "sink/doc.go", "transform/doc.go",
+	"cmd/internal/config/testdata/example.yaml", // the help texts
 }
 
 // table returns the rows of a section's table in claims.md, as pairs of cells.
@@ -78,15 +79,17 @@ func at(path, text string, index int) string {
 
 var (
 	// notValues matches text that contains digits but quotes no value: tables of measurements, tables
-	// that a test reads, code, targets of links, numbers of lists, and names.
+	// that a test reads, code, targets of links, numbers of lists, names, and the bounds that the
+	// program appends to help texts.
 	notValues = regexp.MustCompile("(?s:<!-- (?:measured|tested): .*?-->.*?\n\n)|`[^`]+`" +
 		`|\]\([^)]*\)|https?://\S+|(?m:^(?:// )? *\d+\. )|v\d+\.\d+\.\d+|0x\d\d|` +
 		`KIP-\d+|RFC \d+|SCRAM-SHA-\d+|SHA-\d+|OAuth 2\.0|Apache-2\.0|XXH64|base64|UTF-8|schemas? [34](?: and 4)?|` +
-		`b8737a8|[2345]xx|EC2|TLS 1\.2|UUIDv5|example:\d+`)
+		`b8737a8|[2345]xx|EC2|TLS 1\.2|UUIDv5|example:\d+|` +
+		`(?s:Must be (?:at\s+(?:least|most)|between)\s.*?\.\n)`)
 	testedBy = regexp.MustCompile(`<!-- tested: (.*?) -->`)
 	// value matches a number, with its unit if it has one.
 	value = regexp.MustCompile(`(?i)\b(?:\d[\d,.]*\d|\d)` +
-		`(?:%|[-\s]+(?:(?:ms|s|seconds?|minutes?|hours?|days?|weeks?|[KMG]i?B)\b))?|` +
+		`(?:%|(?:ms|[smh])\b|[-\s]+(?:(?:ms|s|seconds?|minutes?|hours?|days?|weeks?|[KMG]i?B)\b))?|` +
 		`\b(?:an?|one|two|three|four|five|six|seven|eight|nine|ten|a hundred|every|per)\s+` +
 		`(?:minutes?|hours?|days?|weeks?|seconds)\b|\b(?:two|three|four|five|ten|a hundred)\s+(?:events|records|fifths)\b`)
 )
@@ -240,7 +243,7 @@ func evaluate(text string) (float64, bool) {
 }
 
 var units = map[string]float64{
-	"ms": 0.001, "s": 1, "second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 7 * 86400,
+	"ms": 0.001, "s": 1, "m": 60, "h": 3600, "second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 7 * 86400,
 	"KB": 1000, "KiB": 1 << 10, "MB": 1e6, "MiB": 1 << 20, "%": 0.01,
 }
 
@@ -254,8 +257,9 @@ func quantities(sentence string) (found []float64) {
 		text, unit := m, ""
 		if i := strings.LastIndexAny(m, " -\n"); i >= 0 {
 			text, unit = m[:i], m[i+1:]
-		} else if strings.HasSuffix(m, "%") {
-			text, unit = m[:len(m)-1], "%"
+		} else {
+			text = strings.TrimRight(m, "%hms")
+			unit = m[len(text):]
 		}
 		n, err := strconv.ParseFloat(strings.ReplaceAll(text, ",", ""), 64)
 		if err != nil {
