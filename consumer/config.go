@@ -139,7 +139,7 @@ const (
 	maxQueued   = 8 << 20                // polling waits while unpaused partitions have this many unmapped bytes
 	pollBackoff = 250 * time.Millisecond // pause after a poll that returned only errors
 	fetchWait   = 500 * time.Millisecond // maximum time a fetch waits for records; also delays resumed partitions
-	fetchMin    = 32 << 10               // compressed bytes that a fetch waits for; see Config.linger
+	fetchMin    = 128 << 10              // compressed bytes that a fetch waits for; see Config.linger
 	fetchBytes  = 1 << 20                // maximum compressed bytes per fetch from one broker
 	fetchPart   = 512 << 10              // maximum compressed bytes per partition in a fetch
 )

@@ -148,7 +148,7 @@
 // rates. With -pprof, it writes CPU profiles. Findings:
 //
 //   - At low rates, the number of fetches determines the CPU time. If each fetch waits up to half a
-//     second for 32 KiB, 100 records per second need a fifth of the CPU time. The wait counts
+//     second for 128 KiB, 100 records per second need a sixth of the CPU time. The wait counts
 //     towards the age of a batch, and so delays no delivery.
 //   - The fetch size affects memory, not throughput: halving it cut peak memory by a quarter and
 //     left the rate unchanged. A fetch should have room for several producer batches per partition,
