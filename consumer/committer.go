@@ -183,8 +183,9 @@ func (c *committer) storeAll(ctx context.Context, partitions []*partition) error
 // committed partitions. It sends one request after another. Each request contains at most
 // maxCommitBytes of offset records, because Kafka writes a request's records as one batch, and
 // rejects a batch larger than the offsets topic allows. After a request that fails as a whole or
-// ends the session, store sends no more requests, and marks the remaining partitions as dirty
-// again. The caller holds commitMu.
+// ends the session, and once ctx is done, store sends no more requests, and marks the remaining
+// partitions as dirty again. If ctx is done before all requests are sent, store returns an error.
+// The caller holds commitMu.
 func (c *committer) store(ctx context.Context, partitions []*partition, refresh bool) (stored int, err error) {
 	for len(partitions) > 0 {
 		var snapshots map[*partition]snapshot
@@ -203,6 +204,9 @@ func (c *committer) store(ctx context.Context, partitions []*partition, refresh 
 	}
 	for _, p := range partitions {
 		c.markDirty(p)
+	}
+	if err == nil && len(partitions) > 0 {
+		err = context.Cause(ctx)
 	}
 	return stored, err
 }

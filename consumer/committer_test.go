@@ -101,26 +101,28 @@ func TestCommitOfManyPartitionsIsSplit(t *testing.T) {
 		respond func(request int, partition int32) error
 		stored  int // number of partitions; -1 for those in the first request
 		cause   string
+		cancel  bool // whether the commit is canceled after the first request
 	}{
-		"accepted": {func(int, int32) error { return nil }, partitions, ""},
+		"accepted": {func(int, int32) error { return nil }, partitions, "", false},
+		"canceled": {func(int, int32) error { return nil }, -1, "", true},
 		"half of the partitions rejected": {func(_ int, partition int32) error {
 			if partition%2 == 1 {
 				return kerr.TopicAuthorizationFailed
 			}
 			return nil
-		}, partitions / 2, ""},
+		}, partitions / 2, "", false},
 		"second request without response": {func(request int, _ int32) error {
 			if request > 1 {
 				return errNone
 			}
 			return nil
-		}, -1, endUnanswered},
+		}, -1, endUnanswered, false},
 		"removed from the group": {func(request int, _ int32) error {
 			if request > 1 {
 				return kerr.UnknownMemberID
 			}
 			return nil
-		}, -1, endLost},
+		}, -1, endLost, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, 1, func(w *world) {
@@ -130,11 +132,19 @@ func TestCommitOfManyPartitionsIsSplit(t *testing.T) {
 				m.mu.Lock()
 				session := m.current
 				m.mu.Unlock()
+				ctx, cancel := context.WithCancel(context.Background())
+				defer cancel()
 				cause, sent := "", 0
 				c := &committer{
 					client: session.client, group: testGroup, ids: map[string]topicID{many: id},
 					written: session.committer.written, health: session.health, metrics: session.metrics,
-					send: func(*partition, *batch) { sent++ }, end: func(why string, _ error) { cause = why },
+					send: func(*partition, *batch) {
+						sent++
+						if tt.cancel {
+							cancel()
+						}
+					},
+					end:      func(why string, _ error) { cause = why },
 					commitMu: make(chanMutex, 1), coordinator: -1,
 					failing: map[*partition]struct{}{}, dirty: map[*partition]struct{}{},
 				}
@@ -182,7 +192,7 @@ func TestCommitOfManyPartitionsIsSplit(t *testing.T) {
 					}
 					return response, nil, true
 				})
-				stored, err := c.commit(context.Background())
+				stored, err := c.commit(ctx)
 				want := tt.stored
 				if want < 0 {
 					want = first

@@ -116,13 +116,18 @@ const recordOverhead = 256
 // pollSubject returns the problem subject for errors while reading a partition.
 func pollSubject(name topicPartition) string { return "read " + name.String() }
 
-// onPollError counts a poll error, and then reports it as a problem or ends the session.
+// onPollError counts a poll error, and then reports it as a problem or ends the session. A batch
+// over the fetch budget is no problem, because the client fetches it again. A member that catches up
+// on several brokers can use up the budget repeatedly.
 func (s *poller) onPollError(name topicPartition, err error) {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
 		errors.Is(err, kgo.ErrClientClosed) {
 		return
 	}
 	s.metrics.pollErrors.Inc()
+	if errors.Is(err, errFetchBudget) {
+		return
+	}
 	if loss, ok := errors.AsType[*kgo.ErrDataLoss](err); ok {
 		s.log.Error("log truncated below the read position; rewinding",
 			zap.String("topic", name.topic), zap.Int32("partition", name.partition),

@@ -16,7 +16,7 @@ import (
 type recordPool struct {
 	bytes   sink.SlicePool[byte]
 	records sink.SlicePool[kgo.Record]
-	ratio   atomic.Int64 // compression ratio of a recent batch, rounded up; 0 before the first one
+	ratio   atomic.Int64 // compression ratio of a recent batch, rounded up, at most maxRatio; 0 before the first
 }
 
 var (
@@ -24,17 +24,23 @@ var (
 	_ kgo.PoolRecords         = (*recordPool)(nil)
 )
 
-// usualRatio is a compression ratio that most JSON batches reach.
-const usualRatio = 4
+const (
+	usualRatio = 4  // compression ratio that most JSON batches reach
+	maxRatio   = 16 // larger ratios are rare, and a slice for one wastes memory on any other batch
+)
 
 // GetDecompressBytes returns a slice for the decompressed bytes. Batches from most producers do not
 // contain their decompressed size, so that the size is a guess. If it is too small, decompression
-// allocates a larger slice.
+// allocates a larger slice. If the batch states a size above maxBatchBytes, decompression fails, and
+// GetDecompressBytes returns nil.
 func (p *recordPool) GetDecompressBytes(compressed []byte, codec kgo.CompressionCodecType) []byte {
 	size := len(compressed) * int(cmp.Or(p.ratio.Load(), usualRatio))
 	var header zstd.Header
 	if codec == kgo.CodecZstd && header.Decode(compressed) == nil && header.HasFCS {
-		size = int(min(header.FrameContentSize, maxBatchBytes))
+		if header.FrameContentSize > maxBatchBytes {
+			return nil
+		}
+		size = int(header.FrameContentSize)
 	}
 	return p.bytes.Get(min(size, maxBatchBytes))
 }
@@ -42,9 +48,9 @@ func (p *recordPool) GetDecompressBytes(compressed []byte, codec kgo.Compression
 // PutDecompressBytes returns a slice to the pool.
 func (p *recordPool) PutDecompressBytes(b []byte) { p.bytes.Put(b) }
 
-// learn records the compression ratio of a batch.
+// learn records the compression ratio of a batch, up to maxRatio.
 func (p *recordPool) learn(compressed, decompressed int) {
-	p.ratio.Store(int64((decompressed + compressed - 1) / max(compressed, 1)))
+	p.ratio.Store(min(int64((decompressed+compressed-1)/max(compressed, 1)), maxRatio))
 }
 
 // GetRecords returns a slice with a capacity of at least n.

@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
+	"go.uber.org/zap"
 
 	"github.com/segment-to-launchdarkly/forwarder/sink"
 	"github.com/segment-to-launchdarkly/forwarder/sink/ldtest"
@@ -438,6 +439,19 @@ func TestErrorOfAnUnownedPartitionIsNoProblem(t *testing.T) {
 	s.poller.onPollError(topicPartition{testTopic, 3}, kerr.UnknownServerError)
 	if p := s.health.status().Problems; len(p) > 0 {
 		t.Errorf("problems: %v", p)
+	}
+}
+
+func TestBatchOverTheFetchBudgetIsNoProblem(t *testing.T) {
+	s := idleSession(t)
+	in := s.newPartition(start{topicPartition: topicPartition{testTopic, 3}, committed: true}, "member")
+	s.partitions[in.topicPartition] = in.partition
+	for err, problems := range map[error]int{kgo.ErrMaxDecompress: 1, errFetchBudget: 0} {
+		s.health = newHealth(zap.NewNop())
+		s.poller.onPollError(in.topicPartition, fmt.Errorf("unable to decompress batch: %w", err))
+		if got := s.health.status().Problems; len(got) != problems {
+			t.Errorf("%v: problems: %v", err, got)
+		}
 	}
 }
 

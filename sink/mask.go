@@ -16,9 +16,9 @@ const (
 
 // mask returns the start of a response in one line, with quotes of the request body masked.
 // It masks each string, property name, and number of the body that has at least minMaskedBytes
-// bytes, and each part of one that has at least minPartBytes, however the response escapes them.
-// The words that every event contains remain, because responses use them to say what is wrong. The
-// cost is linear in the length of the body.
+// bytes, and each part of one that has at least minPartBytes, even if the response escapes them for
+// JSON or HTML. The words that every event contains remain, because responses use them to say what
+// is wrong. The cost is linear in the length of the body.
 func mask(response string, body []byte) string {
 	cut := len(response) > maxMaskedBytes
 	if cut {

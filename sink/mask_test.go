@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"html"
@@ -101,6 +102,23 @@ func TestNoValueOfTheBodySurvivesInAResponse(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Otherwise, a stop during an outage would decompress and search every body in flight.
+func TestCanceledRequestsAreNotMasked(t *testing.T) {
+	inBubble(t, nil, func(b *bubble) {
+		ctx, cancel := context.WithCancel(b.ctx)
+		defer cancel()
+		j := &job{delivery: &delivery{ctx: ctx}, part: b.batchOf(1, 1, 0, true).whole}
+		r := response{verdict: retryable, excerpt: "connection refused"}
+		if got := b.client.excerpt(r, j); got != r.excerpt {
+			t.Errorf("%q, want %q", got, r.excerpt)
+		}
+		cancel()
+		if got := b.client.excerpt(r, j); got != "" {
+			t.Errorf("%q after the request was canceled", got)
+		}
+	})
 }
 
 // A proxy can respond with the request.

@@ -33,22 +33,25 @@ func (c *Client) send(j *job) response {
 	}
 	started := time.Now()
 	r := c.exchange(request, sent)
-	r.excerpt = c.excerpt(r, j)
 	c.metrics.duration.Observe(time.Since(started).Seconds())
+	r.excerpt = c.excerpt(r, j)
 	c.metrics.requestEvents.Observe(float64(j.part.events()))
 	c.metrics.requestBytes.Observe(float64(len(j.part.body)))
 	c.countRequest(r.code())
 	return r
 }
 
-// excerpt returns the start of r's text, with quotes of the request masked. It returns "" if
-// the request was accepted. To bound the memory, one request body at a time is decompressed.
+// excerpt returns the start of r's text, with quotes of the request masked. It returns "" if the
+// request was accepted or canceled. To bound the memory, one request body at a time is decompressed.
 func (c *Client) excerpt(r response, j *job) string {
 	if r.verdict == accepted || r.excerpt == "" {
 		return ""
 	}
 	c.maskMu.Lock()
 	defer c.maskMu.Unlock()
+	if r.verdict == retryable && j.delivery.ctx.Err() != nil { // a stop must not wait for every request to be masked
+		return ""
+	}
 	return excerpt(mask(r.excerpt, j.part.raw()))
 }
 

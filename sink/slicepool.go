@@ -25,7 +25,7 @@ const (
 )
 
 // Get returns an empty slice with at least the given capacity, from the pool if possible. Its
-// capacity is less than twice the given capacity.
+// capacity is less than two and a half times the given capacity.
 func (p *SlicePool[T]) Get(capacity int) []T {
 	capacity = roundUp(capacity)
 	first := sizeClass(capacity)
