@@ -3,7 +3,6 @@ package consumer
 import (
 	"errors"
 	"fmt"
-	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -15,15 +14,14 @@ const (
 
 // fetchBudget bounds the decompressed size of fetches. The client's own limits count compressed
 // bytes, but JSON can compress by a factor of 1000. Beyond the bound, decompressing a batch fails.
-// The client fetches the batch again once the records already decompressed are polled. fetchBudget
-// is safe for concurrent use.
+// The client fetches the batch again once enough of the records already decompressed are mapped, or
+// all of them are polled. fetchBudget is safe for concurrent use.
 type fetchBudget struct {
-	inner    kgo.Decompressor
-	pool     *recordPool
-	unpolled atomic.Int64 // bytes decompressed since the last reset
+	inner kgo.Decompressor
+	pool  *recordPool
 }
 
-var errFetchBudget = errors.New("decompress batch: too many bytes decompressed but not yet polled")
+var errFetchBudget = errors.New("decompress batch: too many bytes decompressed but not yet mapped")
 
 // newFetchBudget returns a fetchBudget that allocates from pool.
 func newFetchBudget(pool *recordPool) (*fetchBudget, error) {
@@ -39,16 +37,20 @@ func newFetchBudget(pool *recordPool) (*fetchBudget, error) {
 
 // Decompress implements [kgo.Decompressor].
 func (b *fetchBudget) Decompress(src []byte, codec kgo.CompressionCodecType) ([]byte, error) {
-	if b.unpolled.Load() >= maxFetchBytes {
+	if codec == kgo.CodecNone {
+		return src, nil
+	}
+	if b.pool.lent.Load() >= maxFetchBytes {
 		return nil, errFetchBudget
 	}
 	out, err := b.inner.Decompress(src, codec)
-	b.unpolled.Add(int64(cap(out)))
-	if err == nil && codec != kgo.CodecNone {
+	b.pool.lent.Add(int64(cap(out)))
+	if err == nil {
 		b.pool.learn(len(src), len(out))
 	}
 	return out, err
 }
 
-// reset clears the byte count. The caller must have polled all fetched records.
-func (b *fetchBudget) reset() { b.unpolled.Store(0) }
+// reset clears the byte count, because the memory of records dropped unread never returns to the
+// pool. The caller must have polled all fetched records.
+func (b *fetchBudget) reset() { b.pool.lent.Store(0) }

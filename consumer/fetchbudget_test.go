@@ -57,7 +57,8 @@ func TestDecompressedFetchesAreBounded(t *testing.T) {
 }
 
 func TestDecompressionStopsAtTheBudget(t *testing.T) {
-	b, err := newFetchBudget(&recordPool{})
+	pool := &recordPool{}
+	b, err := newFetchBudget(pool)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,10 +68,22 @@ func TestDecompressionStopsAtTheBudget(t *testing.T) {
 	}
 	var buffer bytes.Buffer
 	batch, codec := compressor.Compress(&buffer, make([]byte, 20<<20))
+	var last []byte
 	for i, want := range []error{nil, nil, errFetchBudget} {
-		if _, err := b.Decompress(batch, codec); !errors.Is(err, want) {
+		out, err := b.Decompress(batch, codec)
+		if !errors.Is(err, want) {
 			t.Errorf("batch %d: %v, want %v", i, err, want)
 		}
+		if err == nil {
+			last = out
+		}
+	}
+	if _, err := b.Decompress(make([]byte, 1000), kgo.CodecNone); err != nil {
+		t.Errorf("uncompressed batch: %v", err)
+	}
+	pool.PutDecompressBytes(last)
+	if _, err := b.Decompress(batch, codec); err != nil {
+		t.Errorf("after a batch was mapped: %v", err)
 	}
 	b.reset()
 	if _, err := b.Decompress(batch, codec); err != nil {

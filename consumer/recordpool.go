@@ -16,6 +16,7 @@ import (
 type recordPool struct {
 	bytes   sink.SlicePool[byte]
 	records sink.SlicePool[kgo.Record]
+	lent    atomic.Int64 // bytes of decompressed batches not yet returned; see fetchBudget
 	ratio   atomic.Int64 // compression ratio of a recent batch, rounded up, at most maxRatio; 0 before the first
 }
 
@@ -46,7 +47,12 @@ func (p *recordPool) GetDecompressBytes(compressed []byte, codec kgo.Compression
 }
 
 // PutDecompressBytes returns a slice to the pool.
-func (p *recordPool) PutDecompressBytes(b []byte) { p.bytes.Put(b) }
+func (p *recordPool) PutDecompressBytes(b []byte) {
+	if p.lent.Add(-int64(cap(b))) < 0 { // it was lent before the last reset
+		p.lent.Store(0)
+	}
+	p.bytes.Put(b)
+}
 
 // learn records the compression ratio of a batch, up to maxRatio.
 func (p *recordPool) learn(compressed, decompressed int) {

@@ -28,36 +28,50 @@ const (
 // capacity is less than two and a half times the given capacity.
 func (p *SlicePool[T]) Get(capacity int) []T {
 	capacity = roundUp(capacity)
-	first := sizeClass(capacity)
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	for i := first; i < first+classesPerOctave; i++ {
-		class := p.classes[i]
-		last := len(class) - 1
-		if last < 0 {
-			continue
+	for i := range classesPerOctave {
+		if s, ok := p.take(sizeClass(capacity) + i); ok {
+			p.mu.Unlock()
+			return s
 		}
-		s := class[last]
-		class[last] = nil
-		p.classes[i] = class[:last]
-		p.idle -= size(s)
-		return s
 	}
+	p.mu.Unlock()
 	return make([]T, 0, capacity)
 }
 
-// Put adds a slice to the pool, unless the pool is full. The caller must not use the slice
-// afterwards.
+// Put adds a slice to the pool. If the pool is full, Put drops slices of other classes. The caller
+// must not use the slice afterwards.
 func (p *SlicePool[T]) Put(s []T) {
+	if cap(s) < classesPerOctave {
+		return
+	}
 	s = s[:0]
+	own := sizeClass(cap(s))
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if cap(s) < classesPerOctave || p.idle+size(s) > maxIdle {
+	for i := 0; p.idle+size(s) > maxIdle && i < sizeClasses; i++ {
+		for ok := i != own; ok && p.idle+size(s) > maxIdle; {
+			_, ok = p.take(i)
+		}
+	}
+	if p.idle+size(s) > maxIdle {
 		return
 	}
 	p.idle += size(s)
-	i := sizeClass(cap(s))
-	p.classes[i] = append(p.classes[i], s)
+	p.classes[own] = append(p.classes[own], s)
+}
+
+// take removes a slice from a class, and reports false if the class is empty. The caller holds mu.
+func (p *SlicePool[T]) take(class int) (s []T, ok bool) {
+	last := len(p.classes[class]) - 1
+	if last < 0 {
+		return nil, false
+	}
+	s = p.classes[class][last]
+	p.classes[class][last] = nil
+	p.classes[class] = p.classes[class][:last]
+	p.idle -= size(s)
+	return s, true
 }
 
 // roundUp returns the smallest capacity of the next class, or capacity if it is already one.

@@ -55,3 +55,15 @@ func TestIdleSlicesAreLimited(t *testing.T) {
 		p.Get(1 << 17)
 	}
 }
+
+func TestFullPoolPrefersTheSizesInUse(t *testing.T) {
+	var p SlicePool[byte]
+	for range maxIdle >> 20 {
+		p.Put(make([]byte, 1<<20))
+	}
+	s := p.Get(100_000)
+	p.Put(s)
+	if again := p.Get(100_000); cap(again) != cap(s) || &again[:1][0] != &s[:1][0] {
+		t.Error("a slice was dropped because the pool was full of slices of another size")
+	}
+}
