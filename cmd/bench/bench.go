@@ -55,9 +55,6 @@ func run(ctx context.Context, o *options, progress io.Writer) (r *results, err e
 	if r, err = b.throughput(); err != nil || !o.all {
 		return r, err
 	}
-	if r.Parts, err = b.parts(r); err != nil {
-		return r, err
-	}
 	if r.Memory, err = b.memory(); err != nil {
 		return r, err
 	}
@@ -105,6 +102,7 @@ func (b *bench) throughput() (*results, error) {
 		}
 		r.addIdle(c, x)
 	}
+	var mappers []mapped
 	for round := range b.rounds {
 		b.say("round %d of %d", round+1, b.rounds)
 		results := map[string]result{}
@@ -114,6 +112,16 @@ func (b *bench) throughput() (*results, error) {
 			}
 		}
 		r.add(results)
+		if b.all {
+			m, err := b.mapper()
+			if err != nil {
+				return nil, err
+			}
+			mappers = append(mappers, m)
+		}
+	}
+	if b.all {
+		r.addParts(mappers)
 	}
 	return r, nil
 }

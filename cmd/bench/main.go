@@ -32,8 +32,8 @@
 //
 // With -all, bench also measures:
 //
-//   - where the CPU time goes: fetching (the floor), mapping and gzip (each measured alone, on the
-//     same records in memory), and everything else, which is the program's own share
+//   - where the CPU time goes: fetching (the floor), mapping and gzip (each measured alone in every
+//     round, on the same records in memory), and everything else, which is the program's own share
 //   - peak memory with 6 and 64 partitions, each with all records and with a tenth of them
 //   - CPU time and latency while records are produced one at a time, at 100, 1,000, and 20,000 per
 //     second. Latency is the time from producing a record to the 2xx response for its event, and

@@ -30,31 +30,34 @@ type mapped struct {
 	Sealing time.Duration // Mapping, plus sealing and compressing the request bodies
 }
 
-// parts measures the mapping and gzip alone, and subtracts them and the floor from the forwarder's
-// CPU time.
-func (b *bench) parts(r *results) (*parts, error) {
-	b.say("mapping and gzip alone")
-	var mapping, gzip []float64
-	for range b.rounds {
-		c, err := b.start(b.self, roleMapper, b.settings, "-records", strconv.Itoa(b.records))
-		if err != nil {
-			return nil, err
-		}
-		var m mapped
-		err = c.ask("measure", &m)
-		c.stop()
-		if err != nil {
-			return nil, err
-		}
-		perRecord := func(d time.Duration) float64 { return d.Seconds() * 1e6 / float64(b.records) }
-		mapping = append(mapping, perRecord(m.Mapping))
-		gzip = append(gzip, perRecord(m.Sealing-m.Mapping))
+// mapper measures the mapping and gzip alone.
+func (b *bench) mapper() (m mapped, err error) {
+	c, err := b.start(b.self, roleMapper, b.settings, "-records", strconv.Itoa(b.records))
+	if err != nil {
+		return m, err
 	}
-	total := r.Median[roleForwarder].CPU
-	p := &parts{Fetch: r.Median[roleFloor].CPU, Mapping: median(mapping), Gzip: median(gzip)}
-	p.Own = total - p.Fetch - p.Mapping - p.Gzip
-	p.Share = p.Own / total
-	return p, nil
+	defer c.stop()
+	return m, c.ask("measure", &m)
+}
+
+// addParts sets the parts of the forwarder's CPU time. all holds the mapper's result in each round.
+func (r *results) addParts(all []mapped) {
+	medianOf := func(of func(f, floor, mapping, sealing float64) float64) float64 {
+		var values []float64
+		for i, m := range all {
+			perRecord := func(d time.Duration) float64 { return d.Seconds() * 1e6 / float64(r.Work.Records) }
+			values = append(values, of(r.Rounds[i][roleForwarder].CPU, r.Rounds[i][roleFloor].CPU,
+				perRecord(m.Mapping), perRecord(m.Sealing)))
+		}
+		return median(values)
+	}
+	r.Parts = &parts{
+		Fetch:   medianOf(func(_, floor, _, _ float64) float64 { return floor }),
+		Mapping: medianOf(func(_, _, mapping, _ float64) float64 { return mapping }),
+		Gzip:    medianOf(func(_, _, mapping, sealing float64) float64 { return sealing - mapping }),
+		Own:     medianOf(func(f, floor, _, sealing float64) float64 { return f - floor - sealing }),
+		Share:   medianOf(func(f, floor, _, sealing float64) float64 { return (f - floor - sealing) / f }),
+	}
 }
 
 // mapperRecords is the number of different records that the mapper repeats.

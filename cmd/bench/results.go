@@ -172,7 +172,8 @@ func (r *results) markdown(w io.Writer) {
 		f := r.Median[c.name]
 		out("| %s | %.2f µs | %.2f | %.0f | %.0f MB |", c.name, f.CPU, f.Ratio, f.Records, f.PeakMB)
 	}
-	p, total := r.Parts, r.Median[roleForwarder].CPU
+	p := r.Parts
+	total := p.Fetch + p.Mapping + p.Gzip + p.Own
 	out("\n| part of the CPU time | per record | share |\n|---|---|---|")
 	for _, part := range []struct {
 		name string
