@@ -141,3 +141,41 @@ func TestResultsSubtractTheIdleRunAndReportLosses(t *testing.T) {
 		t.Errorf("%v, want an error for two lost events", err)
 	}
 }
+
+func TestPartsAreTheMedianOfTheRounds(t *testing.T) {
+	contenders := []contender{{name: roleFloor}, {name: roleForwarder}}
+	r := newResults(&options{}, contenders, &topic{records: 1000})
+	var all []mapped
+	for _, ms := range []time.Duration{time.Millisecond, 2 * time.Millisecond, 10 * time.Millisecond} {
+		r.add(map[string]result{
+			roleFloor:     {usage: usage{CPU: ms}},
+			roleForwarder: {usage: usage{CPU: 5 * ms, Peak: 70e6}},
+		})
+		all = append(all, mapped{Mapping: 2 * ms, Sealing: 3 * ms})
+	}
+	r.addParts(all)
+	if want := (parts{Fetch: 2, Mapping: 4, Gzip: 2, Own: 2, Share: 0.2}); *r.Parts != want {
+		t.Errorf("%+v, want %+v", *r.Parts, want)
+	}
+	r.Memory = []peakMemory{{64, 1000, map[string]float64{roleForwarder: 72.3}}}
+	r.Rates = []rateFigures{{Rate: 100, Name: roleForwarder, CPU: 4.94, P50: 2.9, P99: 5, Longest: 5.01}}
+	var table bytes.Buffer
+	r.markdown(&table)
+	for _, row := range []string{
+		"| forwarder | 10.00 µs | 5.00 | 0 | 70 MB |", "| everything else | 2.00 µs | 20% |",
+		"| 100 | 4.9 ms | 2.90 s | 5.00 s | 5.01 s |", "| 64 | 1000 | 72 MB |",
+	} {
+		if !strings.Contains(table.String(), row+"\n") {
+			t.Errorf("no row %q in\n%s", row, &table)
+		}
+	}
+}
+
+func TestArrivalsNameEachEvent(t *testing.T) {
+	at := time.Now()
+	got, err := arrivals([]request{{at, "a", false, events("8", "17")}})
+	want := []arrival{{8, at.Add(latency)}, {17, at.Add(latency)}}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v, %v, want %v", got, err, want)
+	}
+}

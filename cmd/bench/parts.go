@@ -3,8 +3,10 @@ package main
 import (
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -63,7 +65,9 @@ func (r *results) addParts(all []mapped) {
 // mapperRecords is the number of different records that the mapper repeats.
 const mapperRecords = 20_000
 
-// runMapper maps o.records records from memory, and seals request bodies as the forwarder does.
+// runMapper maps o.records records from memory, and seals request bodies as the forwarder does. It
+// keeps all CPUs busy, because processes that share CPUs slow each other down, as the broker, the
+// receiver, and the forwarder do.
 func runMapper(o *options, stdin io.Reader, stdout io.Writer) error {
 	cfg, err := config.Load("", os.Environ())
 	if err != nil {
@@ -79,12 +83,11 @@ func runMapper(o *options, stdin io.Reader, stdout io.Writer) error {
 		value, _ := g.Record(int64(n))
 		records = append(records, slices.Clone(value))
 	}
-	t := mapping.NewTransformer()
-	buffer := sink.NewBuffer(cfg.Batch.MaxEvents, int(cfg.Batch.MaxBytes))
-	var calls []transform.Call
-	mapAll := func(seal func()) time.Duration {
-		start := cpuTime()
-		for n := range o.records {
+	mapSome := func(first int, seal func(*sink.Buffer)) {
+		t := mapping.NewTransformer()
+		buffer := sink.NewBuffer(cfg.Batch.MaxEvents, int(cfg.Batch.MaxBytes))
+		var calls []transform.Call
+		for n := first; n < o.records; n += runtime.NumCPU() {
 			body := buffer.Bytes()
 			body, calls = t.Append(body, calls[:0], transform.Record{Value: records[n%len(records)], Timestamp: 1})
 			events := 0
@@ -95,18 +98,27 @@ func runMapper(o *options, stdin io.Reader, stdout io.Writer) error {
 			}
 			buffer.Extend(body, events, int64(n), time.Time{})
 			if buffer.Full() {
-				seal()
+				seal(buffer)
 			}
 		}
 		buffer.Reset()
+	}
+	mapAll := func(seal func(*sink.Buffer)) time.Duration {
+		start := cpuTime()
+		var mappers sync.WaitGroup
+		for first := range runtime.NumCPU() {
+			mappers.Go(func() { mapSome(first, seal) })
+		}
+		mappers.Wait()
 		return cpuTime() - start
 	}
 	return obey(stdin, stdout, map[string]func() (any, error){
 		"measure": func() (any, error) {
-			mapAll(buffer.Reset) // warm up
+			reset := (*sink.Buffer).Reset
+			mapAll(reset) // warm up
 			return mapped{
-				Mapping: mapAll(buffer.Reset),
-				Sealing: mapAll(func() { buffer.Seal(sink.Source{}, 0, 0, 1, cfg.Batch.Gzip) }),
+				Mapping: mapAll(reset),
+				Sealing: mapAll(func(b *sink.Buffer) { b.Seal(sink.Source{}, 0, 0, 1, cfg.Batch.Gzip) }),
 			}, nil
 		},
 	})
