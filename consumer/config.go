@@ -200,9 +200,9 @@ func (c *Config) groupOptions(ids map[string]topicID) []kgo.Opt {
 // linger returns the maximum time that a fetch waits for more records once there is one. At low
 // rates, a fetch per record costs many times the CPU of everything else. Waiting delays no
 // delivery, because it counts towards a batch's age; see intake.openRange. linger is 0 for a run
-// that ends, and if MaxAge leaves no time to wait.
+// that ends, and if it would be more than a quarter of MaxAge.
 func (c *Config) linger() time.Duration {
-	if !c.Until.IsZero() || c.MaxAge < 2*fetchWait {
+	if !c.Until.IsZero() || c.MaxAge < 4*fetchWait {
 		return 0
 	}
 	return fetchWait

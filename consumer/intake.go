@@ -223,8 +223,9 @@ func (in *intake) advancePast(r *kgo.Record) {
 }
 
 // openRange opens a range at the floor unless a range is already open. recordTime is the timestamp
-// of the range's first record with events or rejected calls. The time that the fetch waited for
-// more records counts towards the range's age.
+// of the range's first record with events or rejected calls. The time that a fetch may wait for
+// more records counts towards the range's age. The ranges of records that were fetched together are
+// therefore also sealed and committed together, which costs less than doing so one by one.
 func (in *intake) openRange(recordTime time.Time) {
 	if in.open != nil {
 		return
@@ -232,8 +233,7 @@ func (in *intake) openRange(recordTime time.Time) {
 	in.publishFloor()
 	in.open = &batch{first: in.floor, opened: time.Now(), recordTime: recordTime}
 	in.unsealed.set(in.floor.offset, recordTime)
-	waited := min(max(time.Since(recordTime), 0), in.cfg.linger())
-	in.age.Reset(in.cfg.MaxAge - waited)
+	in.age.Reset(in.cfg.MaxAge - in.cfg.linger())
 }
 
 // publishFloor advances the floor past records that need no delivery. The floor does not move while

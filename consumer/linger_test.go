@@ -52,11 +52,36 @@ func TestFetchesWaitAtLowRates(t *testing.T) {
 	})
 }
 
+// At low rates, the partitions' batches are sealed together, and so share their commits.
+func TestPartitionsFetchedTogetherShareCommits(t *testing.T) {
+	inWorld(t, 6, func(w *world) {
+		m := w.join(func(c *Config, _ *sink.Config) { c.MaxAge = 5 * time.Second })
+		time.Sleep(10 * time.Second)
+		var commits atomic.Int64
+		w.cluster.ControlKey(int16(kmsg.OffsetCommit), func(kmsg.Request) (kmsg.Response, error, bool) {
+			w.cluster.KeepControl()
+			commits.Add(1)
+			return nil, nil, false
+		})
+		start := time.Now()
+		for i := range int32(3000) {
+			w.produce(1, nil, to(i%6))
+			time.Sleep(20 * time.Millisecond)
+		}
+		// Without sharing, each of the six partitions needs at least one commit in each cycle.
+		if n, most := commits.Load(), 5*int64(time.Since(start)/(4500*time.Millisecond)+1); n > most {
+			t.Errorf("%d commits in %v, want at most %d", n, time.Since(start), most)
+		}
+		w.awaitDelivered(time.Minute)
+		m.leave(t)
+	})
+}
+
 // A fetch does not wait in a run that ends, or if batch.max_age leaves no time for it.
 func TestFetchesDoNotAlwaysWait(t *testing.T) {
 	for name, c := range map[string]Config{
 		"ends":        {MaxAge: 5 * time.Second, Until: time.Unix(1, 0)},
-		"short batch": {MaxAge: 900 * time.Millisecond},
+		"short batch": {MaxAge: 1900 * time.Millisecond},
 	} {
 		if c.linger() != 0 {
 			t.Errorf("%s: a fetch waits for %v", name, c.linger())
