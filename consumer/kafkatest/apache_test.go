@@ -38,8 +38,8 @@ func TestReadmeStatesTheTestedVersions(t *testing.T) {
 	}
 	for _, text := range []string{
 		"The program requires Kafka " + string(oldest[2]) + " or later.",
-		"The tests run on Kafka " + newestVersion + ", and those of delivery, recreated topics, and crashes also on Kafka " +
-			string(oldest[1]) + ".",
+		"The tests run on Kafka " + newestVersion + ", and the tests of permissions, transactions, recreated topics, " +
+			"and crashes also run on Kafka " + string(oldest[1]) + ".",
 	} {
 		if !strings.Contains(strings.Join(strings.Fields(string(readme)), " "), text) {
 			t.Errorf("README.md does not state: %s", text)
