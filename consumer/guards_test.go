@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -97,6 +98,7 @@ func TestTransientCommitErrorsAreAProblemAfterCommitPatience(t *testing.T) {
 		}
 		failing.Remove()
 		w.awaitDelivered(time.Minute)
+		synctest.Wait() // the batch is sent before the commit's result is recorded
 		if p := m.Status().Problems; len(p) > 0 {
 			w.t.Errorf("problems after the recovery: %v", p)
 		}
