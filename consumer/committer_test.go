@@ -246,9 +246,11 @@ func TestUnchangedOffsetsAreNotCommittedTogether(t *testing.T) {
 			}
 			mu.Unlock()
 		}
+		mu.Lock()
 		if most > 3 {
 			t.Errorf("%d of %d partitions committed together", most, partitions)
 		}
+		mu.Unlock()
 		m.leave(t)
 	})
 }
