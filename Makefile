@@ -64,7 +64,7 @@ test-browser: ## test the status page in a headless Chromium; SCREENSHOTS=/direc
 
 .PHONY: test-strace
 test-strace: ## test which files, topics, and addresses the program uses; needs strace
-	STRACE_TEST=1 CGO_ENABLED=0 $(GO) test -count=1 -run '^TestRunWritesNoFile' ./cmd/segment-to-launchdarkly
+	CGO_ENABLED=0 $(GO) test -count=1 -tags strace -run '^TestRunWritesNoFile' ./cmd/segment-to-launchdarkly
 
 .PHONY: test-client
 test-client: bin/launchdarkly-api/.installed ## test the fake REST API with LaunchDarkly's own client
